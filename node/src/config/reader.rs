@@ -1,0 +1,356 @@
+//! Reads a TOML tree key by key and keeps every problem it meets, each with its path.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use toml::{Table, Value};
+
+use super::units::{format_bytes, format_duration, parse_bytes, parse_duration};
+
+/// One thing that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where, as a path such as `services.web.backends[0].weight`.
+    pub path: String,
+    /// What is wrong, with the value and the bound.
+    pub what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.what)
+    }
+}
+
+/// One table of the tree. Keys that nobody asked for are problems at [`Section::finish`].
+pub(super) struct Section {
+    path: String,
+    table: Table,
+}
+
+impl Section {
+    pub(super) fn root(table: Table) -> Self {
+        Self { path: String::new(), table }
+    }
+
+    pub(super) fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    pub(super) fn problem(&self, problems: &mut Vec<Problem>, key: &str, what: impl Into<String>) {
+        problems.push(Problem { path: self.path_of(key), what: what.into() });
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// The table under `key`; empty when absent.
+    pub(super) fn section(&mut self, problems: &mut Vec<Problem>, key: &str) -> Section {
+        let path = self.path_of(key);
+        let table = match self.table.remove(key) {
+            Some(Value::Table(table)) => table,
+            None => Table::new(),
+            Some(other) => {
+                problems.push(wrong_type(&path, "a table", &other));
+                Table::new()
+            }
+        };
+        Section { path, table }
+    }
+
+    /// The named tables under `key`, in the order of their names.
+    pub(super) fn sections(
+        &mut self,
+        problems: &mut Vec<Problem>,
+        key: &str,
+    ) -> Vec<(String, Section)> {
+        let parent = self.section(problems, key);
+        let mut named = Vec::new();
+        for (name, value) in parent.table {
+            let path = format!("{}.{name}", parent.path);
+            match value {
+                Value::Table(table) => named.push((name, Section { path, table })),
+                other => problems.push(wrong_type(&path, "a table", &other)),
+            }
+        }
+        named.sort_by(|a, b| a.0.cmp(&b.0));
+        named
+    }
+
+    /// The list of tables under `key`, in file order; a text in the list stands for `{shorthand = text}`.
+    pub(super) fn list(
+        &mut self,
+        problems: &mut Vec<Problem>,
+        key: &str,
+        shorthand: &str,
+    ) -> Vec<Section> {
+        let path = self.path_of(key);
+        let items = match self.table.remove(key) {
+            Some(Value::Array(items)) => items,
+            None => Vec::new(),
+            Some(other) => {
+                problems.push(wrong_type(&path, "a list", &other));
+                Vec::new()
+            }
+        };
+        let mut sections = Vec::new();
+        for (at, value) in items.into_iter().enumerate() {
+            let path = format!("{path}[{at}]");
+            match value {
+                Value::Table(table) => sections.push(Section { path, table }),
+                text @ Value::String(_) => {
+                    let table = Table::from_iter([(shorthand.to_owned(), text)]);
+                    sections.push(Section { path, table });
+                }
+                other => problems.push(wrong_type(&path, "a table", &other)),
+            }
+        }
+        sections
+    }
+
+    /// Every remaining key with its text: for tables whose keys the user chooses.
+    pub(super) fn into_texts(self, problems: &mut Vec<Problem>) -> Vec<(String, String)> {
+        let mut texts = Vec::new();
+        for (key, value) in self.table {
+            match value {
+                Value::String(text) => texts.push((key, text)),
+                other => {
+                    problems.push(wrong_type(&format!("{}.{key}", self.path), "a text", &other));
+                }
+            }
+        }
+        texts
+    }
+
+    pub(super) fn text(&mut self, problems: &mut Vec<Problem>, key: &str) -> Option<String> {
+        match self.table.remove(key)? {
+            Value::String(text) => Some(text),
+            other => {
+                problems.push(wrong_type(&self.path_of(key), "a text", &other));
+                None
+            }
+        }
+    }
+
+    pub(super) fn texts(&mut self, problems: &mut Vec<Problem>, key: &str) -> Vec<String> {
+        let path = self.path_of(key);
+        match self.table.remove(key) {
+            None => Vec::new(),
+            Some(Value::String(one)) => vec![one],
+            Some(Value::Array(items)) => items
+                .into_iter()
+                .enumerate()
+                .filter_map(|(at, item)| match item {
+                    Value::String(text) => Some(text),
+                    Value::Integer(number) => Some(number.to_string()),
+                    other => {
+                        problems.push(wrong_type(&format!("{path}[{at}]"), "a text", &other));
+                        None
+                    }
+                })
+                .collect(),
+            Some(other) => {
+                problems.push(wrong_type(&path, "a text or a list of texts", &other));
+                Vec::new()
+            }
+        }
+    }
+
+    /// A text that `T` can parse.
+    pub(super) fn parsed<T>(&mut self, problems: &mut Vec<Problem>, key: &str) -> Option<T>
+    where
+        T: FromStr,
+        T::Err: fmt::Display,
+    {
+        let text = self.text(problems, key)?;
+        match text.parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.problem(problems, key, format!("`{text}`: {error}"));
+                None
+            }
+        }
+    }
+
+    pub(super) fn parsed_list<T>(&mut self, problems: &mut Vec<Problem>, key: &str) -> Vec<T>
+    where
+        T: FromStr,
+        T::Err: fmt::Display,
+    {
+        let mut values = Vec::new();
+        for text in self.texts(problems, key) {
+            match text.parse() {
+                Ok(value) => values.push(value),
+                Err(error) => self.problem(problems, key, format!("`{text}`: {error}")),
+            }
+        }
+        values
+    }
+
+    pub(super) fn address(
+        &mut self,
+        problems: &mut Vec<Problem>,
+        key: &str,
+        default: &str,
+    ) -> SocketAddr {
+        self.parsed(problems, key)
+            .unwrap_or_else(|| default.parse().expect("defaults are valid addresses"))
+    }
+
+    pub(super) fn flag(&mut self, problems: &mut Vec<Problem>, key: &str, default: bool) -> bool {
+        match self.table.remove(key) {
+            None => default,
+            Some(Value::Boolean(flag)) => flag,
+            Some(Value::String(text)) if text == "true" || text == "false" => text == "true",
+            Some(other) => {
+                problems.push(wrong_type(&self.path_of(key), "true or false", &other));
+                default
+            }
+        }
+    }
+
+    pub(super) fn number(
+        &mut self,
+        problems: &mut Vec<Problem>,
+        key: &str,
+        default: u64,
+        bounds: RangeInclusive<u64>,
+    ) -> u64 {
+        let value = match self.table.remove(key) {
+            None => return default,
+            Some(Value::Integer(number)) => i128::from(number),
+            Some(Value::String(text)) if text.parse::<i64>().is_ok() => {
+                i128::from(text.parse::<i64>().expect("just parsed"))
+            }
+            Some(other) => {
+                problems.push(wrong_type(&self.path_of(key), "a whole number", &other));
+                return default;
+            }
+        };
+        match u64::try_from(value) {
+            Ok(number) if bounds.contains(&number) => number,
+            _ => {
+                self.problem(
+                    problems,
+                    key,
+                    format!("{value} is out of bounds ({} to {})", bounds.start(), bounds.end()),
+                );
+                default
+            }
+        }
+    }
+
+    pub(super) fn ratio(&mut self, problems: &mut Vec<Problem>, key: &str, default: f64) -> f64 {
+        let value = match self.table.remove(key) {
+            None => return default,
+            Some(Value::Float(number)) => number,
+            #[expect(clippy::cast_precision_loss, reason = "only 0 and 1 are in bounds")]
+            Some(Value::Integer(number)) => number as f64,
+            Some(Value::String(text)) => text.parse().unwrap_or(f64::NAN),
+            Some(other) => {
+                problems.push(wrong_type(&self.path_of(key), "a number", &other));
+                return default;
+            }
+        };
+        if (0.0..=1.0).contains(&value) {
+            value
+        } else {
+            self.problem(problems, key, format!("{value} is out of bounds (0 to 1)"));
+            default
+        }
+    }
+
+    /// A duration such as `"250ms"` or `"1m 30s"`.
+    pub(super) fn duration(
+        &mut self,
+        problems: &mut Vec<Problem>,
+        key: &str,
+        default: Duration,
+        bounds: RangeInclusive<Duration>,
+    ) -> Duration {
+        let Some(text) = self.text(problems, key) else { return default };
+        match parse_duration(&text) {
+            Ok(value) if bounds.contains(&value) => value,
+            Ok(_) => {
+                let (low, high) = (format_duration(*bounds.start()), format_duration(*bounds.end()));
+                self.problem(problems, key, format!("`{text}` is out of bounds ({low} to {high})"));
+                default
+            }
+            Err(error) => {
+                self.problem(problems, key, format!("`{text}`: {error}"));
+                default
+            }
+        }
+    }
+
+    /// A duration that may be absent or `"off"`.
+    pub(super) fn duration_or_off(
+        &mut self,
+        problems: &mut Vec<Problem>,
+        key: &str,
+        default: Option<Duration>,
+        bounds: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        match self.table.get(key) {
+            None => default,
+            Some(Value::String(text)) if text == "off" => {
+                self.table.remove(key);
+                None
+            }
+            Some(_) => Some(self.duration(problems, key, *bounds.end(), bounds)),
+        }
+    }
+
+    /// A byte size such as `"64KiB"`.
+    pub(super) fn bytes(
+        &mut self,
+        problems: &mut Vec<Problem>,
+        key: &str,
+        default: u64,
+        bounds: RangeInclusive<u64>,
+    ) -> u64 {
+        if let Some(Value::Integer(_)) = self.table.get(key) {
+            return self.number(problems, key, default, bounds);
+        }
+        let Some(text) = self.text(problems, key) else { return default };
+        match parse_bytes(&text) {
+            Ok(value) if bounds.contains(&value) => value,
+            Ok(_) => {
+                let (low, high) = (format_bytes(*bounds.start()), format_bytes(*bounds.end()));
+                self.problem(problems, key, format!("`{text}` is out of bounds ({low} to {high})"));
+                default
+            }
+            Err(error) => {
+                self.problem(problems, key, format!("`{text}`: {error}"));
+                default
+            }
+        }
+    }
+
+    /// Names every key that was not asked for.
+    pub(super) fn finish(self, problems: &mut Vec<Problem>) {
+        for key in self.table.keys() {
+            self.problem(problems, key, "unknown key");
+        }
+    }
+}
+
+fn wrong_type(path: &str, wanted: &str, found: &Value) -> Problem {
+    Problem {
+        path: path.to_owned(),
+        what: format!("expected {wanted}, found {} ({})", found.type_str(), shortened(found)),
+    }
+}
+
+fn shortened(value: &Value) -> String {
+    const CHARS_MAX: usize = 40;
+    let text = value.to_string();
+    if text.chars().count() <= CHARS_MAX {
+        return text;
+    }
+    text.chars().take(CHARS_MAX).chain("...".chars()).collect()
+}

@@ -1,0 +1,406 @@
+//! Services: their backends, balancing, health, pools and time-outs.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use weir_core::balance::{HashOn, Policy};
+use weir_core::health::{Check, CheckKind, EjectionConfig, HealthConfig, SlowStartConfig};
+use weir_core::ids::{BackendId, ServiceName};
+
+use super::reader::{Problem, Section};
+use super::{DAY, HOUR, NAME_RULE, SECOND, valid_name};
+use crate::ports::net::Endpoint;
+
+/// What the backends of a service speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1, one request a connection at a time.
+    #[default]
+    Http1,
+    /// HTTP/2 with prior knowledge; what gRPC needs.
+    Http2,
+}
+
+/// One service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceSettings {
+    /// Its name.
+    pub name: ServiceName,
+    /// What its backends speak.
+    pub protocol: Protocol,
+    /// How a backend is picked.
+    pub policy: Policy,
+    /// What a consistent hash is taken of.
+    pub hash_on: HashOn,
+    /// Keeps a client on its backend by a cookie.
+    pub sticky: Option<StickySettings>,
+    /// Active checks.
+    pub health: HealthConfig,
+    /// Passive ejection.
+    pub ejection: EjectionConfig,
+    /// Statuses of backends that count as failures.
+    pub failure_statuses: Vec<u16>,
+    /// A growing share for backends that are new or return.
+    pub slow_start: SlowStartConfig,
+    /// Share of healthy backends, in percent, below which all get work.
+    pub panic_percent: u32,
+    /// How long a draining backend may finish what runs.
+    pub drain_timeout: Duration,
+    /// Waits on backends.
+    pub timeouts: Timeouts,
+    /// Connections to backends.
+    pub pool: PoolSettings,
+    /// The backends, in file order.
+    pub backends: Vec<BackendSettings>,
+}
+
+/// One configured backend.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackendSettings {
+    /// Unique in its service.
+    pub id: BackendId,
+    /// Where it listens.
+    pub endpoint: Endpoint,
+    /// Share of new work; 0 gives none.
+    pub weight: u32,
+    /// Where it stands.
+    pub zone: String,
+    /// Lower numbers are used first.
+    pub priority: u32,
+}
+
+/// A sticky cookie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StickySettings {
+    /// The cookie's name.
+    pub cookie: String,
+    /// How long a client stays.
+    pub ttl: Duration,
+}
+
+/// Waits on a backend. A route may override them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To open a connection.
+    pub connect: Duration,
+    /// Between two steps of sending a request.
+    pub send: Duration,
+    /// For the response head, and between two parts of its body.
+    pub read: Duration,
+    /// Without a byte in either direction of an upgraded connection.
+    pub idle: Duration,
+    /// For the whole exchange, body included; off when absent.
+    pub total: Option<Duration>,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: 60 * SECOND,
+            send: 120 * SECOND,
+            read: 120 * SECOND,
+            idle: 60 * SECOND,
+            total: None,
+        }
+    }
+}
+
+impl Timeouts {
+    pub(super) fn read(s: &mut Section, problems: &mut Vec<Problem>, default: Self) -> Self {
+        let mut s = s.section(problems, "timeouts");
+        let bounds = Duration::from_millis(1)..=DAY;
+        let read = Self {
+            connect: s.duration(problems, "connect", default.connect, bounds.clone()),
+            send: s.duration(problems, "send", default.send, bounds.clone()),
+            read: s.duration(problems, "read", default.read, bounds.clone()),
+            idle: s.duration(problems, "idle", default.idle, bounds.clone()),
+            total: s.duration_or_off(problems, "total", default.total, bounds),
+        };
+        s.finish(problems);
+        read
+    }
+}
+
+/// Connections of one core to one backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolSettings {
+    /// Open HTTP/1.1 connections; a request that needs one more is refused.
+    pub connections_max: usize,
+    /// Idle connections kept open ahead of need.
+    pub idle_min: usize,
+    /// Idle connections kept for reuse.
+    pub idle_max: usize,
+    /// How long an idle connection is kept.
+    pub idle_timeout: Duration,
+    /// HTTP/2 connections.
+    pub h2_connections_max: usize,
+    /// Streams on one HTTP/2 connection before another is opened.
+    pub h2_streams_max: usize,
+}
+
+impl PoolSettings {
+    fn read(s: &mut Section, problems: &mut Vec<Problem>) -> Self {
+        let mut s = s.section(problems, "pool");
+        let read = Self {
+            connections_max: s.number(problems, "connections_max", 10_000, 1..=1_000_000) as usize,
+            idle_min: s.number(problems, "idle_min", 0, 0..=10_000) as usize,
+            idle_max: s.number(problems, "idle_max", 100, 0..=100_000) as usize,
+            idle_timeout: s.duration(
+                problems,
+                "idle_timeout",
+                60 * SECOND,
+                Duration::from_millis(100)..=DAY,
+            ),
+            h2_connections_max: s.number(problems, "h2_connections_max", 16, 1..=1_000) as usize,
+            h2_streams_max: s.number(problems, "h2_streams_max", 100, 1..=65_536) as usize,
+        };
+        if read.idle_min > read.idle_max {
+            s.problem(
+                problems,
+                "idle_min",
+                format!("{} is more than idle_max ({})", read.idle_min, read.idle_max),
+            );
+        }
+        s.finish(problems);
+        read
+    }
+}
+
+pub(super) fn read(root: &mut Section, problems: &mut Vec<Problem>) -> Vec<ServiceSettings> {
+    let mut services = Vec::new();
+    for (name, section) in root.sections(problems, "services") {
+        services.push(read_service(&name, section, problems));
+    }
+    services
+}
+
+fn read_service(name: &str, mut s: Section, problems: &mut Vec<Problem>) -> ServiceSettings {
+    if !valid_name(name) {
+        problems.push(Problem { path: s.path_of("name"), what: NAME_RULE.to_owned() });
+    }
+    let protocol = match s.text(problems, "protocol").as_deref() {
+        None | Some("http1") => Protocol::Http1,
+        Some("http2" | "grpc") => Protocol::Http2,
+        Some(other) => {
+            s.problem(problems, "protocol", format!("`{other}` is none of http1, http2, grpc"));
+            Protocol::Http1
+        }
+    };
+    let (policy, hash_on) = read_balance(&mut s, problems);
+    let settings = ServiceSettings {
+        name: name.into(),
+        protocol,
+        policy,
+        hash_on,
+        sticky: read_sticky(&mut s, problems),
+        health: read_health(&mut s, problems),
+        ejection: read_ejection(&mut s, problems),
+        failure_statuses: read_failure_statuses(&mut s, problems),
+        slow_start: read_slow_start(&mut s, problems),
+        panic_percent: s.number(problems, "panic_percent", 50, 0..=100) as u32,
+        drain_timeout: s.duration(problems, "drain_timeout", 30 * SECOND, Duration::ZERO..=DAY),
+        timeouts: Timeouts::read(&mut s, problems, Timeouts::default()),
+        pool: PoolSettings::read(&mut s, problems),
+        backends: read_backends(&mut s, problems),
+    };
+    s.finish(problems);
+    settings
+}
+
+fn read_balance(s: &mut Section, problems: &mut Vec<Problem>) -> (Policy, HashOn) {
+    let mut balance = s.section(problems, "balance");
+    let mut policy = balance.parsed(problems, "policy").unwrap_or_default();
+    let bound = balance.number(problems, "bounded_load_percent", 125, 101..=1_000) as u32;
+    if let Policy::ConsistentHash { bounded_load_percent } = &mut policy {
+        *bounded_load_percent = bound;
+    }
+    let hash_on = match balance.text(problems, "hash_on").as_deref() {
+        None | Some("client_address") => HashOn::ClientAddress,
+        Some("path") => HashOn::Path,
+        Some(other) => match other.split_once(':') {
+            Some(("header", name)) => match name.parse() {
+                Ok(name) => HashOn::Header(name),
+                Err(_) => {
+                    balance.problem(problems, "hash_on", format!("`{name}` is no header name"));
+                    HashOn::ClientAddress
+                }
+            },
+            Some(("cookie", name)) if is_token(name) => HashOn::Cookie(name.to_owned()),
+            _ => {
+                let what = format!(
+                    "`{other}` is none of client_address, path, header:NAME, cookie:NAME"
+                );
+                balance.problem(problems, "hash_on", what);
+                HashOn::ClientAddress
+            }
+        },
+    };
+    balance.finish(problems);
+    (policy, hash_on)
+}
+
+fn read_sticky(s: &mut Section, problems: &mut Vec<Problem>) -> Option<StickySettings> {
+    if !s.has("sticky") {
+        return None;
+    }
+    let mut s = s.section(problems, "sticky");
+    let cookie = s.text(problems, "cookie").unwrap_or_else(|| "weir_backend".to_owned());
+    if !is_token(&cookie) {
+        s.problem(problems, "cookie", format!("`{cookie}` is no cookie name (RFC 6265)"));
+    }
+    let ttl = s.duration(problems, "ttl", HOUR, SECOND..=30 * DAY);
+    s.finish(problems);
+    Some(StickySettings { cookie, ttl })
+}
+
+fn read_health(s: &mut Section, problems: &mut Vec<Problem>) -> HealthConfig {
+    if !s.has("health") {
+        return HealthConfig::default();
+    }
+    let mut s = s.section(problems, "health");
+    let kind = match s.text(problems, "check").as_deref() {
+        None | Some("tcp") => CheckKind::Tcp,
+        Some("http") => CheckKind::Http {
+            path: s.text(problems, "path").unwrap_or_else(|| "/".to_owned()),
+            host: s.text(problems, "host"),
+            expect_status: read_statuses(&mut s, problems),
+        },
+        Some("grpc") => {
+            CheckKind::Grpc { service: s.text(problems, "grpc_service").unwrap_or_default() }
+        }
+        Some(other) => {
+            s.problem(problems, "check", format!("`{other}` is none of tcp, http, grpc"));
+            CheckKind::Tcp
+        }
+    };
+    if let CheckKind::Http { path, .. } = &kind
+        && path.parse::<http::uri::PathAndQuery>().is_err()
+    {
+        s.problem(problems, "path", format!("`{path}` is no path"));
+    }
+    let bounds = Duration::from_millis(10)..=HOUR;
+    let default = Check { kind, ..Check::default() };
+    let check = Check {
+        interval: s.duration(problems, "interval", default.interval, bounds.clone()),
+        timeout: s.duration(problems, "timeout", default.timeout, bounds),
+        rise: s.number(problems, "rise", u64::from(default.rise), 1..=100) as u32,
+        fall: s.number(problems, "fall", u64::from(default.fall), 1..=100) as u32,
+        kind: default.kind,
+    };
+    s.finish(problems);
+    HealthConfig { check: Some(check) }
+}
+
+fn read_statuses(s: &mut Section, problems: &mut Vec<Problem>) -> Vec<std::ops::RangeInclusive<u16>> {
+    let mut ranges = Vec::new();
+    for text in s.texts(problems, "expect_status") {
+        let (low, high) = text.split_once('-').unwrap_or((&text, &text));
+        match (low.parse::<u16>(), high.parse::<u16>()) {
+            (Ok(low), Ok(high)) if (100..=599).contains(&low) && (low..=599).contains(&high) => {
+                ranges.push(low..=high);
+            }
+            _ => s.problem(
+                problems,
+                "expect_status",
+                format!("`{text}` is no status (100 to 599) or range such as 200-299"),
+            ),
+        }
+    }
+    if ranges.is_empty() {
+        ranges.push(200..=399);
+    }
+    ranges
+}
+
+fn read_ejection(s: &mut Section, problems: &mut Vec<Problem>) -> EjectionConfig {
+    let default = EjectionConfig::default();
+    let mut s = s.section(problems, "ejection");
+    let bounds = Duration::from_millis(10)..=DAY;
+    let read = EjectionConfig {
+        consecutive_failures: s.number(
+            problems,
+            "consecutive_failures",
+            u64::from(default.consecutive_failures),
+            0..=10_000,
+        ) as u32,
+        base_ejection: s.duration(problems, "base_time", default.base_ejection, bounds.clone()),
+        max_ejection: s.duration(problems, "max_time", default.max_ejection, bounds),
+        ejected_percent_max: s.number(
+            problems,
+            "ejected_percent_max",
+            u64::from(default.ejected_percent_max),
+            0..=100,
+        ) as u32,
+    };
+    if read.max_ejection < read.base_ejection {
+        s.problem(problems, "max_time", "is less than base_time");
+    }
+    s.finish(problems);
+    read
+}
+
+fn read_failure_statuses(s: &mut Section, problems: &mut Vec<Problem>) -> Vec<u16> {
+    if !s.has("failure_statuses") {
+        return vec![502, 503, 504];
+    }
+    let mut statuses = BTreeSet::new();
+    for text in s.texts(problems, "failure_statuses") {
+        match text.parse::<u16>() {
+            Ok(status) if (400..=599).contains(&status) => {
+                statuses.insert(status);
+            }
+            _ => s.problem(
+                problems,
+                "failure_statuses",
+                format!("`{text}` is no status from 400 to 599"),
+            ),
+        }
+    }
+    statuses.into_iter().collect()
+}
+
+fn read_slow_start(s: &mut Section, problems: &mut Vec<Problem>) -> SlowStartConfig {
+    let default = SlowStartConfig::default();
+    let mut s = s.section(problems, "slow_start");
+    let read = SlowStartConfig {
+        window: s.duration(problems, "window", default.window, Duration::ZERO..=HOUR),
+        min_percent: s.number(problems, "min_percent", u64::from(default.min_percent), 1..=100)
+            as u32,
+        ..default
+    };
+    s.finish(problems);
+    read
+}
+
+fn read_backends(s: &mut Section, problems: &mut Vec<Problem>) -> Vec<BackendSettings> {
+    let mut backends: Vec<BackendSettings> = Vec::new();
+    for mut b in s.list(problems, "backends", "address") {
+        let endpoint: Option<Endpoint> = match b.has("address") {
+            true => b.parsed(problems, "address"),
+            false => {
+                b.problem(problems, "address", "is required");
+                None
+            }
+        };
+        let id = b.text(problems, "id");
+        let weight = b.number(problems, "weight", 1, 0..=65_535) as u32;
+        let zone = b.text(problems, "zone").unwrap_or_default();
+        let priority = b.number(problems, "priority", 0, 0..=15) as u32;
+        if let Some(endpoint) = endpoint {
+            let id: BackendId = id.as_deref().unwrap_or(endpoint.as_str()).into();
+            if id.as_str().is_empty() || id.as_str().len() > 255 {
+                b.problem(problems, "id", "must have 1 to 255 characters");
+            } else if backends.iter().any(|other| other.id == id) {
+                b.problem(problems, "id", format!("`{id}` is used twice in this service"));
+            }
+            backends.push(BackendSettings { id, endpoint, weight, zone, priority });
+        }
+        b.finish(problems);
+    }
+    backends
+}
+
+fn is_token(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}

@@ -1,0 +1,167 @@
+//! What a client connection waits for, and until when it may.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::Ingress;
+
+const NOT: u64 = u64::MAX;
+
+/// Seen by the connection's stream, its requests and its owner, all on one core; atomics only because
+/// hyper wants the stream to be `Send`.
+#[derive(Debug)]
+pub(super) struct Activity {
+    origin: Instant,
+    running: AtomicU32,
+    idle_since_ms: AtomicU64,
+    head_since_ms: AtomicU64,
+    write_blocked_since_ms: AtomicU64,
+}
+
+/// A wait that took too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// No request for the whole keep-alive time.
+    Idle,
+    /// A request head began and did not end.
+    Head,
+    /// The client does not take what is sent to it.
+    Write,
+}
+
+impl Activity {
+    pub(super) fn new() -> Self {
+        Self {
+            origin: Instant::now(),
+            running: AtomicU32::new(0),
+            idle_since_ms: AtomicU64::new(0),
+            head_since_ms: AtomicU64::new(NOT),
+            write_blocked_since_ms: AtomicU64::new(NOT),
+        }
+    }
+
+    fn now_ms(&self, now: Instant) -> u64 {
+        u64::try_from((now - self.origin).as_millis()).unwrap_or(NOT - 1)
+    }
+
+    fn mark(&self, place: &AtomicU64) {
+        if place.load(Ordering::Relaxed) == NOT {
+            place.store(self.now_ms(Instant::now()), Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn head_began(&self) {
+        self.mark(&self.head_since_ms);
+    }
+
+    pub(super) fn head_ended(&self) {
+        self.head_since_ms.store(NOT, Ordering::Relaxed);
+    }
+
+    pub(super) fn write_blocked(&self, blocked: bool) {
+        if blocked {
+            self.mark(&self.write_blocked_since_ms);
+        } else {
+            self.write_blocked_since_ms.store(NOT, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn request_began(&self) {
+        self.running.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn request_ended(&self, now: Instant) {
+        self.idle_since_ms.store(self.now_ms(now), Ordering::Relaxed);
+        self.running.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn running(&self) -> u32 {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    /// The next moment at which something is overdue, as things stand.
+    pub(super) fn next_due(&self, limits: &Ingress) -> Option<(Instant, Overdue)> {
+        let due = |since_ms: u64, limit: Duration, what: Overdue| {
+            (since_ms != NOT)
+                .then(|| (self.origin + Duration::from_millis(since_ms) + limit, what))
+        };
+        let idle_since = if self.running() == 0 {
+            self.idle_since_ms.load(Ordering::Relaxed)
+        } else {
+            NOT
+        };
+        let head_since = self.head_since_ms.load(Ordering::Relaxed);
+        let blocked_since = self.write_blocked_since_ms.load(Ordering::Relaxed);
+        [
+            due(blocked_since, limits.write_timeout, Overdue::Write),
+            due(head_since, limits.header_timeout, Overdue::Head),
+            due(idle_since, limits.keep_alive_timeout, Overdue::Idle),
+        ]
+        .into_iter()
+        .flatten()
+        .min_by_key(|(at, _)| *at)
+    }
+}
+
+/// Counts a request on its connection for as long as it lives.
+pub(super) struct Running(Arc<Activity>);
+
+impl Running {
+    pub(super) fn begin(activity: &Arc<Activity>) -> Self {
+        activity.request_began();
+        Self(Arc::clone(activity))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.request_ended(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> Ingress {
+        crate::config::Config::parse("", &Default::default()).unwrap().ingress
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_is_due_after_the_keep_alive_time() {
+        let activity = Activity::new();
+        let start = Instant::now();
+        assert_eq!(
+            activity.next_due(&limits()),
+            Some((start + limits().keep_alive_timeout, Overdue::Idle))
+        );
+        activity.request_began();
+        assert_eq!(activity.next_due(&limits()), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_trickles_in_does_not_move_its_deadline() {
+        let activity = Activity::new();
+        activity.head_began();
+        let due = activity.next_due(&limits()).unwrap();
+        assert_eq!(due.1, Overdue::Head);
+        tokio::time::advance(Duration::from_secs(9)).await;
+        activity.head_began();
+        assert_eq!(activity.next_due(&limits()), Some(due));
+        activity.head_ended();
+        assert_eq!(activity.next_due(&limits()).unwrap().1, Overdue::Idle);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_due_although_a_request_runs() {
+        let activity = Activity::new();
+        activity.request_began();
+        activity.write_blocked(true);
+        assert_eq!(activity.next_due(&limits()).unwrap().1, Overdue::Write);
+        activity.write_blocked(false);
+        assert_eq!(activity.next_due(&limits()), None);
+    }
+}

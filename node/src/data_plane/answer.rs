@@ -1,0 +1,142 @@
+//! The node's own answers: one closed list of reasons, each with its status and counter.
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+
+use super::body::ResponseBody;
+
+/// The header that tells why the node answered itself.
+pub const REASON_HEADER: HeaderName = HeaderName::from_static("x-weir-reason");
+
+/// Seconds that `Retry-After` suggests when no backend can take work.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal, $grpc:literal;)*) => {
+        /// Why the node answered a request itself or cut an answer short.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum Reason { $($(#[$doc])* $name,)* }
+
+        impl Reason {
+            /// Every reason, in counter order.
+            pub const ALL: &[Reason] = &[$(Reason::$name,)*];
+
+            /// As it stands in the reason header, in metrics and traces.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Reason::$name => $text,)* }
+            }
+
+            /// The HTTP status of the answer.
+            pub fn status(self) -> StatusCode {
+                let code: u16 = match self { $(Reason::$name => $status,)* };
+                StatusCode::from_u16(code).expect("the table holds valid codes")
+            }
+
+            /// The gRPC status of the answer.
+            pub const fn grpc_code(self) -> u8 {
+                match self { $(Reason::$name => $grpc,)* }
+            }
+
+            const fn header_value(self) -> HeaderValue {
+                match self { $(Reason::$name => HeaderValue::from_static($text),)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The request breaks a rule of HTTP.
+    BadRequest = "bad_request", 400, 13;
+    /// The authority is malformed, missing or contradicts `Host`.
+    BadAuthority = "bad_authority", 400, 13;
+    /// The path cannot be normalised.
+    BadPath = "bad_path", 400, 13;
+    /// A method that the node does not proxy (CONNECT, TRACE).
+    MethodRefused = "method_refused", 405, 12;
+    /// The request came through this mesh too often.
+    LoopDetected = "loop_detected", 508, 13;
+    /// No route matches.
+    NoRoute = "no_route", 404, 12;
+    /// The service has no backend at all.
+    NoBackend = "no_backend", 503, 14;
+    /// Every backend of the service is out.
+    AllBackendsOut = "all_backends_out", 503, 14;
+    /// As many connections to the backends are open as may be.
+    PoolFull = "pool_full", 503, 14;
+    /// No connection to any backend that was tried.
+    ConnectFailed = "connect_failed", 502, 14;
+    /// No connection within the connect timeout.
+    ConnectTimeout = "connect_timeout", 504, 14;
+    /// The backend closed or reset before it answered.
+    BackendReset = "backend_reset", 502, 14;
+    /// The backend's answer breaks a rule of HTTP.
+    BackendInvalid = "backend_invalid", 502, 13;
+    /// The backend did not take the request in time.
+    SendTimeout = "send_timeout", 504, 4;
+    /// The backend did not answer in time.
+    ReadTimeout = "read_timeout", 504, 4;
+    /// The exchange took longer than allowed.
+    TotalTimeout = "total_timeout", 504, 4;
+    /// The client's gRPC deadline passed.
+    DeadlineExceeded = "deadline_exceeded", 504, 4;
+    /// The client paused too long while it sent the body.
+    ClientBodyTimeout = "client_body_timeout", 408, 4;
+    /// The client broke off while it sent the body.
+    ClientBodyCut = "client_body_cut", 400, 1;
+    /// The service's backends speak a protocol without this upgrade.
+    UpgradeRefused = "upgrade_refused", 502, 12;
+    /// The backend broke off while it sent the body.
+    BackendBodyCut = "backend_body_cut", 502, 14;
+}
+
+impl Reason {
+    /// True when it says that the backend failed.
+    pub fn blames_backend(self) -> bool {
+        matches!(
+            self,
+            Self::ConnectFailed
+                | Self::ConnectTimeout
+                | Self::BackendReset
+                | Self::BackendInvalid
+                | Self::SendTimeout
+                | Self::ReadTimeout
+                | Self::BackendBodyCut
+        )
+    }
+
+    /// The whole answer: plain HTTP, or gRPC trailers-only when the client speaks gRPC.
+    pub fn answer(self, grpc: bool) -> Response<ResponseBody> {
+        if grpc { self.grpc_answer() } else { self.http_answer() }
+    }
+
+    fn http_answer(self) -> Response<ResponseBody> {
+        let status = self.status();
+        let text = format!("{{\"status\":{},\"reason\":\"{}\"}}\n", status.as_u16(), self.as_str());
+        let mut response = Response::new(ResponseBody::full(Bytes::from(text)));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.mark(headers);
+        response
+    }
+
+    fn grpc_answer(self) -> Response<ResponseBody> {
+        let mut response = Response::new(ResponseBody::empty());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        headers.insert("grpc-status", HeaderValue::from(u16::from(self.grpc_code())));
+        headers.insert("grpc-message", self.header_value());
+        self.mark(headers);
+        response
+    }
+
+    fn mark(self, headers: &mut HeaderMap) {
+        headers.insert(REASON_HEADER, self.header_value());
+        if self.status() == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+    }
+}

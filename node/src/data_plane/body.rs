@@ -1,0 +1,209 @@
+//! A response's body on its way to the client.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+
+use super::answer::Reason;
+use super::exchange::Exchange;
+
+/// What a client gets: nothing, a text of the node's own, or the backend's stream.
+pub struct ResponseBody(Content);
+
+enum Content {
+    Empty,
+    Full(Option<Bytes>),
+    Backend(BackendBody),
+}
+
+/// Why a body ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The backend's connection failed.
+    #[error("the backend broke off")]
+    Backend(#[source] hyper::Error),
+    /// The node cut it.
+    #[error("cut: {}", .0.as_str())]
+    Cut(Reason),
+}
+
+impl ResponseBody {
+    /// No body.
+    pub fn empty() -> Self {
+        Self(Content::Empty)
+    }
+
+    /// A short text.
+    pub fn full(text: Bytes) -> Self {
+        Self(Content::Full(Some(text)))
+    }
+
+    pub(super) fn backend(body: BackendBody) -> Self {
+        Self(Content::Backend(body))
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.0 {
+            Content::Empty => Poll::Ready(None),
+            Content::Full(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Content::Backend(body) => body.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Content::Empty => true,
+            Content::Full(text) => text.is_none(),
+            Content::Backend(body) => body.from_backend.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Content::Empty => SizeHint::with_exact(0),
+            Content::Full(text) => {
+                SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
+            }
+            Content::Backend(body) => body.from_backend.size_hint(),
+        }
+    }
+}
+
+/// The backend's stream, passed on frame by frame as the client takes it.
+pub(super) struct BackendBody {
+    from_backend: Incoming,
+    exchange: Option<Exchange>,
+    read_timeout: Duration,
+    /// When the whole exchange must have ended, and the reason if it has not.
+    deadline: Option<(Instant, Reason)>,
+    /// Armed only while the backend keeps the client waiting.
+    waiting: Option<Waiting>,
+}
+
+struct Waiting {
+    since: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl BackendBody {
+    pub(super) fn new(
+        from_backend: Incoming,
+        exchange: Exchange,
+        read_timeout: Duration,
+        deadline: Option<(Instant, Reason)>,
+    ) -> Self {
+        Self {
+            from_backend,
+            exchange: Some(exchange),
+            read_timeout,
+            deadline,
+            waiting: None,
+        }
+    }
+
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match Pin::new(&mut self.from_backend).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(waiting) = &mut self.waiting {
+                    waiting.since = Instant::now();
+                }
+                Poll::Ready(Some(Ok(self.passed_on(frame))))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.fail(Reason::BackendBodyCut);
+                Poll::Ready(Some(Err(BodyError::Backend(error))))
+            }
+            Poll::Ready(None) => {
+                self.complete();
+                Poll::Ready(None)
+            }
+            Poll::Pending => self.poll_overdue(cx),
+        }
+    }
+
+    fn passed_on(&mut self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
+        if let Some(exchange) = &mut self.exchange {
+            if let Some(data) = frame.data_ref() {
+                exchange.received(data.len());
+            } else if let Some(trailers) = frame.trailers_mut() {
+                weir_core::proxy::strip_trailers(trailers);
+                if grpc_unavailable(trailers)
+                    && let Some(attempt) = &mut exchange.attempt
+                {
+                    attempt.failed();
+                }
+            }
+        }
+        frame
+    }
+
+    fn poll_overdue(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            let now = Instant::now();
+            let waiting = self.waiting.get_or_insert_with(|| Waiting {
+                since: now,
+                timer: Box::pin(tokio::time::sleep_until(now)),
+            });
+            let mut due = (waiting.since + self.read_timeout, Reason::ReadTimeout);
+            if let Some(deadline) = self.deadline
+                && deadline.0 < due.0
+            {
+                due = deadline;
+            }
+            if now >= due.0 {
+                self.fail(due.1);
+                return Poll::Ready(Some(Err(BodyError::Cut(due.1))));
+            }
+            if waiting.timer.deadline() > due.0 || waiting.timer.deadline() <= now {
+                waiting.timer.as_mut().reset(due.0);
+            }
+            ready!(waiting.timer.as_mut().poll(cx));
+        }
+    }
+
+    fn fail(&mut self, reason: Reason) {
+        if let Some(mut exchange) = self.exchange.take() {
+            exchange.failed(reason);
+        }
+    }
+
+    fn complete(&mut self) {
+        if let Some(mut exchange) = self.exchange.take() {
+            exchange.completed();
+        }
+    }
+}
+
+impl Drop for BackendBody {
+    fn drop(&mut self) {
+        // A body of known length is dropped after its last byte without being asked for its end.
+        if self.from_backend.is_end_stream() {
+            self.complete();
+        }
+    }
+}
+
+/// `grpc-status: 14` is gRPC's 503.
+pub(super) fn grpc_unavailable(headers: &HeaderMap) -> bool {
+    headers.get("grpc-status").is_some_and(|status| status.as_bytes() == b"14")
+}

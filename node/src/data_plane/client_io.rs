@@ -1,0 +1,207 @@
+//! A client connection's bytes, with a guard before the HTTP/1 parser.
+//!
+//! The parser gets only heads that [`RequestGuard`] found sound, whole and at once; the rest is held
+//! here. After a refusal the parser reads the end of the stream, and the connection's owner takes the
+//! stream back to answer.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use weir_core::http1::{Limits, Refusal, RequestGuard};
+
+use super::activity::Activity;
+use crate::ports::net::BoxedStream;
+
+/// Bytes read at once while a head is incomplete.
+const READ_BYTES: usize = 8 << 10;
+
+/// A client's stream between the socket and the HTTP parser.
+pub(super) struct ClientIo {
+    stream: BoxedStream,
+    guard: Option<RequestGuard>,
+    /// Read but not passed on: first the sound bytes, then an incomplete head.
+    held: BytesMut,
+    /// How many bytes of `held` are sound.
+    sound: usize,
+    refusal: Option<Refusal>,
+    activity: Arc<Activity>,
+}
+
+impl ClientIo {
+    /// HTTP/2: no guard, its framing cannot be misread.
+    pub(super) fn unguarded(
+        stream: BoxedStream,
+        already_read: BytesMut,
+        activity: Arc<Activity>,
+    ) -> Self {
+        let sound = already_read.len();
+        Self { stream, guard: None, held: already_read, sound, refusal: None, activity }
+    }
+
+    /// HTTP/1: every head passes the guard.
+    pub(super) fn guarded(
+        stream: BoxedStream,
+        already_read: BytesMut,
+        limits: Limits,
+        activity: Arc<Activity>,
+    ) -> Self {
+        let mut io = Self {
+            stream,
+            guard: Some(RequestGuard::new(limits)),
+            held: already_read,
+            sound: 0,
+            refusal: None,
+            activity,
+        };
+        io.judge_held();
+        io
+    }
+
+    /// Why the guard refused, when the client has had no answer for it yet.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.refusal
+    }
+
+    /// The stream itself, for the answer to a refusal.
+    pub(super) fn into_stream(self) -> BoxedStream {
+        self.stream
+    }
+
+    /// Judges what is held beyond the sound bytes.
+    fn judge_held(&mut self) {
+        let Some(guard) = &mut self.guard else {
+            self.sound = self.held.len();
+            return;
+        };
+        match guard.feed(&self.held[self.sound..]) {
+            Ok(pass) => self.sound += pass,
+            Err(refused) => {
+                self.sound += refused.pass;
+                self.refusal = Some(refused.refusal);
+            }
+        }
+        self.note_head();
+    }
+
+    fn note_head(&self) {
+        let incomplete = self.refusal.is_none() && self.held.len() > self.sound;
+        if incomplete {
+            self.activity.head_began();
+        } else {
+            self.activity.head_ended();
+        }
+    }
+
+    /// The common case: reads straight into the parser's buffer, where whole messages pass in place.
+    fn poll_read_in_place(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let Some(guard) = &mut self.guard else { return Poll::Ready(Ok(())) };
+        let fresh = &buf.filled()[before..];
+        if fresh.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let (pass, refusal) = match guard.feed(fresh) {
+            Ok(pass) => (pass, None),
+            Err(refused) => (refused.pass, Some(refused.refusal)),
+        };
+        self.refusal = refusal;
+        if pass < fresh.len() && refusal.is_none() {
+            self.held.extend_from_slice(&fresh[pass..]);
+            self.note_head();
+        }
+        buf.set_filled(before + pass);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads more of an incomplete head.
+    fn poll_read_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut space = [0; READ_BYTES];
+        let mut buf = ReadBuf::new(&mut space);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
+        self.held.extend_from_slice(buf.filled());
+        let read = buf.filled().len();
+        if read > 0 {
+            self.judge_held();
+        }
+        Poll::Ready(Ok(read))
+    }
+}
+
+impl AsyncRead for ClientIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        while buf.filled().len() == before {
+            if self.sound > 0 {
+                let passed = self.sound.min(buf.remaining());
+                buf.put_slice(&self.held[..passed]);
+                self.held.advance(passed);
+                self.sound -= passed;
+                break;
+            }
+            if self.refusal.is_some() {
+                break;
+            }
+            if self.held.is_empty() {
+                ready!(self.poll_read_in_place(cx, buf))?;
+                let ended = self.held.is_empty() && buf.filled().len() == before;
+                if ended {
+                    break;
+                }
+            } else if ready!(self.poll_read_more(cx))? == 0 {
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for ClientIo {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.activity.write_blocked(polled.is_pending());
+        polled
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.activity.write_blocked(polled.is_pending());
+        polled
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.refusal.is_some() {
+            // The owner still has to answer.
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,140 @@
+//! What one data-plane thread owns.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::pool::BackendPool;
+use super::routing::{Backend, Routing, Service};
+use crate::config::Ingress;
+use crate::ports::clock::WallClock;
+use crate::ports::net::Net;
+use crate::snapshot::{Reader, Snapshot};
+use crate::telemetry::metrics::{CoreMetrics, NodeMetrics};
+use crate::telemetry::spans::Tracer;
+
+/// How often pools are tended: idle connections closed, missing ones opened, drained ones cut.
+const TEND_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What every core is given.
+#[derive(Clone, Debug)]
+pub struct CoreParts {
+    /// Routes, services and backends.
+    pub routing: Snapshot<Routing>,
+    /// Limits of client connections.
+    pub ingress: Snapshot<Ingress>,
+    /// How backends are reached.
+    pub net: Arc<dyn Net>,
+    /// All counters of the node.
+    pub metrics: NodeMetrics,
+    /// Decides what is traced and takes the spans.
+    pub tracer: Tracer,
+    /// Wall-clock time.
+    pub clock: WallClock,
+    /// The node's name, as it stands in `Via`.
+    pub name: Arc<str>,
+}
+
+/// One core's own state. Nothing in it is reached from another thread.
+pub(super) struct Core {
+    pub(super) index: usize,
+    pub(super) parts: CoreParts,
+    routing: RefCell<Reader<Routing>>,
+    ingress: RefCell<Reader<Ingress>>,
+    pools: RefCell<BTreeMap<u64, Rc<BackendPool>>>,
+    rng: RefCell<fastrand::Rng>,
+}
+
+impl Core {
+    pub(super) fn new(index: usize, parts: CoreParts, seed: u64) -> Rc<Self> {
+        Rc::new(Self {
+            index,
+            routing: RefCell::new(parts.routing.reader()),
+            ingress: RefCell::new(parts.ingress.reader()),
+            parts,
+            pools: RefCell::default(),
+            rng: RefCell::new(fastrand::Rng::with_seed(seed)),
+        })
+    }
+
+    pub(super) fn routing(&self) -> Arc<Routing> {
+        Arc::clone(self.routing.borrow_mut().load())
+    }
+
+    pub(super) fn ingress(&self) -> Arc<Ingress> {
+        Arc::clone(self.ingress.borrow_mut().load())
+    }
+
+    pub(super) fn metrics(&self) -> &CoreMetrics {
+        self.parts.metrics.core(self.index)
+    }
+
+    pub(super) fn with_rng<T>(&self, draw: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
+        draw(&mut self.rng.borrow_mut())
+    }
+
+    /// This core's connections to a backend.
+    pub(super) fn pool(&self, service: &Service, backend: &Backend) -> Rc<BackendPool> {
+        let mut pools = self.pools.borrow_mut();
+        let pool = pools.entry(backend.serial).or_insert_with(|| {
+            BackendPool::new(
+                Arc::clone(&self.parts.net),
+                backend.endpoint.clone(),
+                service.settings.protocol,
+                service.settings.pool,
+                self.parts.metrics.clone(),
+                self.index,
+            )
+        });
+        Rc::clone(pool)
+    }
+
+    /// Tends the pools until the core ends.
+    pub(super) async fn tend_pools(self: Rc<Self>) {
+        let mut ticks = tokio::time::interval(TEND_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.tend_once();
+        }
+    }
+
+    fn tend_once(self: &Rc<Self>) {
+        let routing = self.routing();
+        let now = Instant::now();
+        let mut known = BTreeMap::new();
+        for service in &routing.services {
+            for view in &service.backends {
+                let keep = view.cut_at.is_none_or(|cut_at| now < cut_at);
+                known.insert(view.backend.serial, keep);
+                if keep && view.standing.takes_work() {
+                    self.tend_backend(service, &view.backend);
+                }
+            }
+        }
+        self.pools.borrow_mut().retain(|serial, pool| match known.get(serial) {
+            Some(true) => true,
+            Some(false) => {
+                pool.cut();
+                true
+            }
+            None => {
+                pool.cut();
+                false
+            }
+        });
+    }
+
+    fn tend_backend(self: &Rc<Self>, service: &Service, backend: &Backend) {
+        let settings = service.settings.pool;
+        let has_pool = self.pools.borrow().contains_key(&backend.serial);
+        if !has_pool && settings.idle_min == 0 {
+            return;
+        }
+        self.pool(service, backend).tend(settings, service.settings.timeouts.connect);
+    }
+}

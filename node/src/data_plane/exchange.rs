@@ -1,0 +1,179 @@
+//! One request's accounts: whatever way it ends, each is settled once, when its [`Exchange`] is dropped.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{StatusCode, Uri};
+use tokio::time::Instant;
+use weir_core::balance::Outcome;
+
+use super::activity::{Activity, Running};
+use super::answer::Reason;
+use super::core::Core;
+use super::pool::Lease;
+use super::routing::{Backend, Service};
+use super::upload::{UploadProgress, UploadState};
+use crate::telemetry::spans::RequestTrace;
+
+/// What a failed request counts as in the latency average, unless the backend names a longer wait.
+const FAILURE_PENALTY: Duration = Duration::from_secs(5);
+const PENALTY_MAX: Duration = Duration::from_secs(300);
+
+/// One try on one backend, counted on it until dropped.
+pub(super) struct Attempt {
+    core: Rc<Core>,
+    pub(super) backend: Arc<Backend>,
+    outcome: Outcome,
+}
+
+impl Attempt {
+    pub(super) fn begin(core: &Rc<Core>, backend: &Arc<Backend>) -> Self {
+        backend.load.started(core.index);
+        Self { core: Rc::clone(core), backend: Arc::clone(backend), outcome: Outcome::Abandoned }
+    }
+
+    pub(super) fn succeeded(&mut self, latency: Duration) {
+        self.outcome = Outcome::Success { latency };
+    }
+
+    /// The backend failed; `retry_after` is how long it asked to be left alone.
+    pub(super) fn failed(&mut self, retry_after: Option<Duration>) {
+        let penalty = retry_after.unwrap_or(FAILURE_PENALTY).clamp(FAILURE_PENALTY, PENALTY_MAX);
+        self.outcome = Outcome::Failure { penalty };
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        let now = Instant::now().into_std();
+        self.backend.load.finished(self.core.index, now, self.outcome);
+    }
+}
+
+/// A request from its head to the last byte of its response.
+pub(super) struct Exchange {
+    core: Rc<Core>,
+    _running: Running,
+    pub(super) started: Instant,
+    service: Option<Arc<Service>>,
+    status: Option<StatusCode>,
+    reason: Option<Reason>,
+    complete: bool,
+    pub(super) attempt: Option<Attempt>,
+    pub(super) lease: Option<Lease>,
+    pub(super) upload: Option<Rc<UploadProgress>>,
+    response_bytes: u64,
+    pub(super) trace: Option<Box<RequestTrace>>,
+    slow: Option<SlowRequest>,
+}
+
+/// What the slow-request log tells.
+struct SlowRequest {
+    threshold: Duration,
+    target: Uri,
+}
+
+impl Exchange {
+    pub(super) fn begin(core: &Rc<Core>, activity: &Arc<Activity>, started: Instant) -> Self {
+        core.metrics().requests_in_flight.increment();
+        Self {
+            core: Rc::clone(core),
+            _running: Running::begin(activity),
+            started,
+            service: None,
+            status: None,
+            reason: None,
+            complete: false,
+            attempt: None,
+            lease: None,
+            upload: None,
+            response_bytes: 0,
+            trace: None,
+            slow: None,
+        }
+    }
+
+    pub(super) fn core(&self) -> &Rc<Core> {
+        &self.core
+    }
+
+    /// Has the request logged if it takes longer than `threshold`.
+    pub(super) fn watch_slowness(&mut self, threshold: Option<Duration>, target: &Uri) {
+        self.slow = threshold.map(|threshold| SlowRequest { threshold, target: target.clone() });
+    }
+
+    pub(super) fn routed_to(&mut self, service: &Arc<Service>) {
+        self.service = Some(Arc::clone(service));
+    }
+
+    /// The response head is on its way to the client.
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        self.status = Some(status);
+    }
+
+    pub(super) fn received(&mut self, response_bytes: usize) {
+        self.response_bytes += response_bytes as u64;
+    }
+
+    /// The node answers itself or cuts the response, for `reason`.
+    pub(super) fn failed(&mut self, reason: Reason) {
+        self.reason = Some(reason);
+        if self.status.is_none() {
+            self.status = Some(reason.status());
+            self.complete = true;
+        }
+        self.core.metrics().reasons[reason as usize].increment();
+        if reason.blames_backend()
+            && let Some(attempt) = &mut self.attempt
+        {
+            attempt.failed(None);
+        }
+    }
+
+    /// The response's last byte was handed on: its connection may serve again.
+    pub(super) fn completed(&mut self) {
+        self.complete = true;
+        let uploaded =
+            self.upload.as_ref().is_none_or(|upload| upload.state() == UploadState::Done);
+        if let Some(lease) = self.lease.take()
+            && uploaded
+        {
+            lease.release();
+        }
+    }
+
+    fn settle_service(&self, took: Duration) {
+        let Some(service) = &self.service else { return };
+        let metrics = service.metrics.core(self.core.index);
+        if let Some(status) = self.status {
+            metrics.classes[usize::from(status.as_u16() / 100).min(5)].increment();
+            metrics.latency.observe(took);
+        }
+        metrics.response_bytes.add(self.response_bytes);
+        if let Some(upload) = &self.upload {
+            metrics.request_bytes.add(upload.bytes());
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let took = self.started.elapsed();
+        let metrics = self.core.metrics();
+        metrics.requests_in_flight.decrement();
+        if !self.complete && self.reason.is_none() {
+            metrics.requests_abandoned.increment();
+        }
+        self.settle_service(took);
+        if let Some(slow) = &self.slow
+            && took > slow.threshold
+        {
+            let status = self.status.map_or(0, |status| status.as_u16());
+            tracing::warn!(path = slow.target.path(), status, ?took, "slow request");
+        }
+        if let Some(trace) = self.trace.take() {
+            trace.finish(&self.core.parts.tracer, self.status, self.reason);
+        }
+    }
+}

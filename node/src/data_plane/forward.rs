@@ -1,0 +1,440 @@
+//! Forwarding: pick a backend, send, and pass its answer on.
+//!
+//! A request is sent again only when no byte of it can have reached a backend: no connection came about,
+//! or the pooled connection had closed before it took the request.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, RETRY_AFTER, UPGRADE};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
+use weir_core::proxy;
+
+use super::answer::Reason;
+use super::body::{BackendBody, ResponseBody, grpc_unavailable};
+use super::connection::Client;
+use super::core::Core;
+use super::exchange::{Attempt, Exchange};
+use super::picking::Affinity;
+use super::pool::{Lease, SendError};
+use super::request::{Refused, Routed, Upgrade, add_cookie};
+use super::routing::{Backend, Service};
+use super::upload::{UploadBody, UploadProgress, UploadState};
+use super::tunnel;
+use crate::config::{Protocol, Timeouts};
+use crate::telemetry::spans::{Attribute, TRACEPARENT};
+
+/// Backends that one request tries before it gives up.
+const BACKENDS_TRIED_MAX: usize = 3;
+/// Pooled connections that may turn out closed before a fresh one is opened.
+const STALE_CONNECTIONS_MAX: usize = 2;
+
+/// A request on its way: what every try shares.
+struct Forwarding<'a> {
+    core: &'a Rc<Core>,
+    client: &'a Client,
+    routed: &'a Routed,
+    timeouts: Timeouts,
+    deadline: Option<(Instant, Reason)>,
+    exchange: Exchange,
+    affinity: Affinity,
+    sticky_cookie: Option<String>,
+}
+
+/// Sends the request to a backend of its service and returns the answer with its body still running.
+pub(super) async fn forward(
+    core: &Rc<Core>,
+    client: &Client,
+    routed: &Routed,
+    request: Request<Incoming>,
+    mut exchange: Exchange,
+    upgrade: Option<Upgrade>,
+) -> Result<Response<ResponseBody>, Refused> {
+    let service = &routed.service;
+    if upgrade.is_some() && service.settings.protocol == Protocol::Http2 {
+        return Err(Refused { reason: Reason::UpgradeRefused, exchange });
+    }
+    let affinity = Affinity::of(core, routed, &request);
+    let timeouts = routed.settings().timeouts.unwrap_or(service.settings.timeouts);
+    let deadline = deadline(&timeouts, request.headers(), exchange.started, routed.grpc);
+    let request = prepare(service, request, upgrade.as_ref(), &mut exchange);
+    let mut forwarding = Forwarding {
+        core,
+        client,
+        routed,
+        timeouts,
+        deadline,
+        exchange,
+        affinity,
+        sticky_cookie: None,
+    };
+    let answered = match deadline {
+        Some((at, reason)) => {
+            timeout_at(at, forwarding.send(request)).await.unwrap_or(Err(reason))
+        }
+        None => forwarding.send(request).await,
+    };
+    match answered {
+        Ok(response) => forwarding.pass_on(response, upgrade),
+        Err(reason) => Err(forwarding.refuse(reason)),
+    }
+}
+
+impl Forwarding<'_> {
+    /// Tries backends until one answers or the request must not be sent again.
+    async fn send(&mut self, mut request: Request<UploadBody>) -> Result<Response<Incoming>, Reason> {
+        let service = Arc::clone(&self.routed.service);
+        let mut tried = Tried::default();
+        let mut last_reason = unavailable(&service);
+        loop {
+            let begun = Instant::now();
+            let picked = self.affinity.pick(self.core, &service, tried.as_slice(), begun);
+            let Some(picked) = picked else { return Err(last_reason) };
+            let backend = &service.candidates[picked.index];
+            self.note_pick(backend, picked.why, begun);
+            self.sticky_cookie = picked.cookie;
+            match self.attempt(&service, backend, request, begun).await {
+                Ok(response) => return Ok(response),
+                Err(Failed::Sent(reason)) => return Err(reason),
+                Err(Failed::NotSent(back, reason)) => {
+                    request = *back;
+                    last_reason = reason;
+                }
+            }
+            if tried.push(picked.index).is_err() {
+                return Err(last_reason);
+            }
+            self.core.metrics().replays.increment();
+        }
+    }
+
+    /// One backend: over a pooled connection if there is one, else over a new one.
+    async fn attempt(
+        &mut self,
+        service: &Arc<Service>,
+        backend: &Arc<Backend>,
+        mut request: Request<UploadBody>,
+        begun: Instant,
+    ) -> Result<Response<Incoming>, Failed> {
+        self.exchange.attempt = Some(Attempt::begin(self.core, backend));
+        let pool = self.core.pool(service, backend);
+        let mut stale = 0;
+        loop {
+            let fresh = stale >= STALE_CONNECTIONS_MAX;
+            let mut lease = match pool.lease(self.timeouts.connect, fresh).await {
+                Ok(lease) => lease,
+                Err(reason) => {
+                    self.blame(reason);
+                    return Err(Failed::NotSent(Box::new(request), reason));
+                }
+            };
+            self.begin_upstream_span(backend, request.headers_mut());
+            match self.send_over(&mut lease, request).await {
+                Ok(response) => {
+                    self.judge(service, &response, begun);
+                    self.exchange.lease = Some(lease);
+                    return Ok(response);
+                }
+                Err(Failed::NotSent(back, reason)) => {
+                    self.end_upstream_span(None, Some(reason.as_str()));
+                    if !lease.reused {
+                        self.blame(reason);
+                        return Err(Failed::NotSent(back, reason));
+                    }
+                    self.core.metrics().replays.increment();
+                    stale += 1;
+                    request = *back;
+                }
+                Err(sent) => return Err(sent),
+            }
+        }
+    }
+
+    async fn send_over(
+        &self,
+        lease: &mut Lease,
+        request: Request<UploadBody>,
+    ) -> Result<Response<Incoming>, Failed> {
+        let started = Instant::now();
+        let upload = self.exchange.upload.as_deref();
+        let sent = lease.send(request);
+        tokio::pin!(sent);
+        let mut look_again = started + self.first_wait(upload);
+        loop {
+            match timeout_at(look_again, &mut sent).await {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(SendError::NotSent(request))) => {
+                    return Err(Failed::NotSent(request, Reason::BackendReset));
+                }
+                Ok(Err(SendError::Sent(error))) => {
+                    return Err(Failed::Sent(reason_of(&error, upload)));
+                }
+                Err(_) => match self.overdue(upload, started) {
+                    Ok(reason) => return Err(Failed::Sent(reason)),
+                    Err(due) => look_again = due,
+                },
+            }
+        }
+    }
+
+    fn first_wait(&self, upload: Option<&UploadProgress>) -> Duration {
+        match upload {
+            None => self.timeouts.read,
+            Some(_) => {
+                self.timeouts.read.min(self.timeouts.send).min(self.client.limits.body_idle_timeout)
+            }
+        }
+    }
+
+    /// Why the wait for the response head is over, or until when it may go on.
+    fn overdue(
+        &self,
+        upload: Option<&UploadProgress>,
+        started: Instant,
+    ) -> Result<Reason, Instant> {
+        let (since, limit, reason) = match upload.map(|upload| (upload.state(), upload.since())) {
+            None => (started, self.timeouts.read, Reason::ReadTimeout),
+            Some((UploadState::Done, since)) => {
+                (since, self.timeouts.read, Reason::ReadTimeout)
+            }
+            Some((UploadState::WaitingForBackend, since)) => {
+                (since, self.timeouts.send, Reason::SendTimeout)
+            }
+            // A gRPC stream may rest as long as its deadline allows.
+            Some((UploadState::WaitingForClient, since)) if self.routed.grpc => {
+                (since, self.timeouts.read, Reason::ReadTimeout)
+            }
+            Some((UploadState::WaitingForClient, since)) => {
+                (since, self.client.limits.body_idle_timeout, Reason::ClientBodyTimeout)
+            }
+            Some((UploadState::ClientFailed, _)) => return Ok(Reason::ClientBodyCut),
+        };
+        let due = since + limit;
+        if Instant::now() >= due { Ok(reason) } else { Err(due) }
+    }
+
+    /// Tells balancer and passive health what the response head means.
+    fn judge(&mut self, service: &Service, response: &Response<Incoming>, begun: Instant) {
+        let status = response.status();
+        let failed = service.settings.failure_statuses.contains(&status.as_u16())
+            || (self.routed.grpc && grpc_unavailable(response.headers()));
+        if let Some(attempt) = &mut self.exchange.attempt {
+            if failed {
+                attempt.failed(retry_after(response.headers()));
+            } else {
+                attempt.succeeded(begun.elapsed());
+            }
+        }
+        let attribute = ("http.response.status_code", i64::from(status.as_u16()).into());
+        let error = failed.then_some("failure status");
+        self.end_upstream_span(Some(attribute), error);
+    }
+
+    fn blame(&mut self, reason: Reason) {
+        if reason.blames_backend()
+            && let Some(attempt) = &mut self.exchange.attempt
+        {
+            attempt.failed(None);
+        }
+    }
+
+    fn refuse(mut self, reason: Reason) -> Refused {
+        if matches!(reason, Reason::TotalTimeout | Reason::DeadlineExceeded)
+            && let Some(attempt) = &mut self.exchange.attempt
+        {
+            // Not the backend's fault for sure, but it was that slow.
+            attempt.succeeded(self.exchange.started.elapsed());
+        }
+        self.end_upstream_span(None, Some(reason.as_str()));
+        Refused { reason, exchange: self.exchange }
+    }
+
+    fn pass_on(
+        self,
+        mut response: Response<Incoming>,
+        upgrade: Option<Upgrade>,
+    ) -> Result<Response<ResponseBody>, Refused> {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return self.switch_protocols(response, upgrade);
+        }
+        if proxy::strip_hop_by_hop(response.headers_mut()).is_err() {
+            return Err(self.refuse(Reason::BackendInvalid));
+        }
+        if let Some(cookie) = &self.sticky_cookie {
+            add_cookie(response.headers_mut(), cookie);
+        }
+        let mut exchange = self.exchange;
+        exchange.answered(response.status());
+        let (read_timeout, deadline) = (self.timeouts.read, self.deadline);
+        Ok(response.map(|from_backend| {
+            let body = BackendBody::new(from_backend, exchange, read_timeout, deadline);
+            ResponseBody::backend(body)
+        }))
+    }
+
+    /// The backend said 101: its connection and the client's become one tunnel.
+    fn switch_protocols(
+        mut self,
+        mut response: Response<Incoming>,
+        upgrade: Option<Upgrade>,
+    ) -> Result<Response<ResponseBody>, Refused> {
+        let (Some(asked), Some(lease)) = (upgrade, self.exchange.lease.take()) else {
+            return Err(self.refuse(Reason::BackendInvalid));
+        };
+        let protocol = response.headers().get(UPGRADE).cloned().unwrap_or(asked.protocol);
+        let backend = hyper::upgrade::on(&mut response);
+        let headers = response.headers_mut();
+        if proxy::strip_hop_by_hop(headers).is_err() {
+            return Err(self.refuse(Reason::BackendInvalid));
+        }
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, protocol);
+        if let Some(cookie) = &self.sticky_cookie {
+            add_cookie(headers, cookie);
+        }
+        self.exchange.answered(response.status());
+        let pool = Rc::clone(lease.pool());
+        pool.drive_tunnel(tunnel::run(asked.client, backend, self.timeouts.idle, self.exchange));
+        Ok(response.map(|_| ResponseBody::empty()))
+    }
+
+    fn note_pick(&mut self, backend: &Backend, why: &'static str, begun: Instant) {
+        let Some(trace) = &mut self.exchange.trace else { return };
+        let attributes = vec![
+            ("weir.backend", backend.id.to_string().into()),
+            ("weir.pick.reason", why.into()),
+        ];
+        self.core.with_rng(|rng| trace.step("pick", begun, attributes, rng));
+    }
+
+    fn begin_upstream_span(&mut self, backend: &Backend, headers: &mut HeaderMap) {
+        let Some(trace) = &mut self.exchange.trace else { return };
+        let attributes = vec![("server.address", backend.endpoint.to_string().into())];
+        let context = self.core.with_rng(|rng| trace.begin_upstream(attributes, rng));
+        headers.insert(TRACEPARENT, context.header_value());
+    }
+
+    fn end_upstream_span(&mut self, attribute: Option<Attribute>, error: Option<&'static str>) {
+        if let Some(trace) = &mut self.exchange.trace {
+            trace.end_upstream(attribute, error);
+        }
+    }
+}
+
+/// Why a try gave no answer.
+enum Failed {
+    /// No byte reached the backend.
+    NotSent(Box<Request<UploadBody>>, Reason),
+    /// The backend may have seen the request.
+    Sent(Reason),
+}
+
+/// Indices that one request tried, without an allocation.
+#[derive(Default)]
+struct Tried {
+    indices: [usize; BACKENDS_TRIED_MAX],
+    len: usize,
+}
+
+impl Tried {
+    fn as_slice(&self) -> &[usize] {
+        &self.indices[..self.len]
+    }
+
+    /// `Err` when no further backend may be tried.
+    fn push(&mut self, index: usize) -> Result<(), ()> {
+        self.indices[self.len] = index;
+        self.len += 1;
+        if self.len < BACKENDS_TRIED_MAX { Ok(()) } else { Err(()) }
+    }
+}
+
+fn unavailable(service: &Service) -> Reason {
+    if service.backends.is_empty() { Reason::NoBackend } else { Reason::AllBackendsOut }
+}
+
+fn deadline(
+    timeouts: &Timeouts,
+    headers: &HeaderMap,
+    started: Instant,
+    grpc: bool,
+) -> Option<(Instant, Reason)> {
+    let total = timeouts.total.map(|total| (started + total, Reason::TotalTimeout));
+    let client = grpc
+        .then(|| headers.get("grpc-timeout").and_then(proxy::parse_timeout))
+        .flatten()
+        .and_then(|within| started.checked_add(within))
+        .map(|at| (at, Reason::DeadlineExceeded));
+    [total, client].into_iter().flatten().min_by_key(|(at, _)| *at)
+}
+
+/// Gives the request the form that the service's protocol wants.
+fn prepare(
+    service: &Service,
+    request: Request<Incoming>,
+    upgrade: Option<&Upgrade>,
+    exchange: &mut Exchange,
+) -> Request<UploadBody> {
+    let (mut parts, body) = request.into_parts();
+    let (body, upload) = UploadBody::new(body, exchange.started);
+    exchange.upload = upload;
+    // The body's own framing is what counts, not what the client's head said of it.
+    parts.headers.remove(CONTENT_LENGTH);
+    proxy::pin_host(&parts.uri, &mut parts.headers);
+    join_cookies(&mut parts.headers);
+    let named = parts.headers.get(HOST).is_some_and(|host| !host.is_empty());
+    if !named && let Ok(host) = HeaderValue::from_str(service.settings.name.as_str()) {
+        parts.headers.insert(HOST, host);
+    }
+    let target = parts.uri.into_parts().path_and_query;
+    let mut uri = http::uri::Parts::default();
+    uri.path_and_query = Some(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    match service.settings.protocol {
+        Protocol::Http1 => parts.version = Version::HTTP_11,
+        Protocol::Http2 => {
+            parts.version = Version::HTTP_2;
+            let host = parts.headers.remove(HOST);
+            uri.scheme = Some(Scheme::HTTP);
+            uri.authority =
+                host.and_then(|host| Authority::from_maybe_shared(host.as_bytes().to_vec()).ok());
+        }
+    }
+    parts.uri = Uri::from_parts(uri).unwrap_or_default();
+    if let Some(upgrade) = upgrade {
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(UPGRADE, upgrade.protocol.clone());
+    }
+    Request::from_parts(parts, body)
+}
+
+/// HTTP/2 clients may split `Cookie`; HTTP/1.1 has one line (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(COOKIE).iter();
+    if lines.next().is_none() || lines.next().is_none() {
+        return;
+    }
+    let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+/// How long the backend asks to be left alone, as far as it is in seconds (RFC 9110 section 10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+fn reason_of(error: &hyper::Error, upload: Option<&UploadProgress>) -> Reason {
+    if upload.is_some_and(|upload| upload.state() == UploadState::ClientFailed) {
+        Reason::ClientBodyCut
+    } else if error.is_parse() || error.is_parse_too_large() {
+        Reason::BackendInvalid
+    } else {
+        Reason::BackendReset
+    }
+}

@@ -1,0 +1,141 @@
+//! The way of a request: accept -> admit -> route -> pick -> forward -> respond.
+//!
+//! ```text
+//! accept      listeners with SO_REUSEPORT, one per core          accept.rs
+//! connection  HTTP/1.1 or HTTP/2, framing guard, time limits     connection.rs client_io.rs activity.rs
+//! request     checks, route, headers                             request.rs
+//! forward     pick, send, replay of what was never sent          forward.rs picking.rs
+//! pool        this core's connections to backends                pool/
+//! bodies      both ways, frame by frame                          upload.rs body.rs tunnel.rs
+//! accounts    every request settled exactly once                 exchange.rs
+//! ```
+//!
+//! Each core is one thread with one current-thread runtime. Cores share nothing but snapshots, which
+//! they only read, and counters, which each writes for itself. No request waits for an actor.
+
+mod accept;
+mod activity;
+pub mod answer;
+pub(crate) mod body;
+mod client_io;
+mod connection;
+mod core;
+mod exchange;
+mod forward;
+mod local;
+mod picking;
+mod pool;
+mod request;
+pub mod routing;
+pub mod stop;
+mod tunnel;
+mod upload;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::sync::Semaphore;
+use tokio::task::LocalSet;
+use tokio::time::{Instant, sleep_until};
+
+pub use self::core::CoreParts;
+use self::core::Core;
+use self::stop::Stop;
+
+/// How often a stopping core looks whether everything has ended.
+const STOP_LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Threads that carry traffic.
+#[derive(Debug)]
+pub struct Cores {
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+/// Opens every ingress address once for each core.
+///
+/// # Errors
+/// The first address that cannot be opened.
+pub fn listen_all(
+    addresses: &[SocketAddr],
+    cores: usize,
+) -> Result<Vec<Vec<TcpListener>>, (SocketAddr, io::Error)> {
+    for address in addresses.iter().filter(|address| address.port() != 0) {
+        accept::claim(*address).map_err(|error| (*address, error))?;
+    }
+    (0..cores)
+        .map(|_| {
+            addresses
+                .iter()
+                .map(|address| accept::listen(*address).map_err(|error| (*address, error)))
+                .collect()
+        })
+        .collect()
+}
+
+/// Starts one thread for each set of listeners.
+///
+/// # Errors
+/// When the system refuses a thread.
+pub fn start(
+    listeners: Vec<Vec<TcpListener>>,
+    parts: &CoreParts,
+    stop: &Stop,
+    seed: u64,
+) -> io::Result<Cores> {
+    let places = Arc::new(Semaphore::new(parts.ingress.load().connections_max));
+    let mut threads = Vec::new();
+    for (index, listeners) in listeners.into_iter().enumerate() {
+        let (parts, stop, places) = (parts.clone(), stop.clone(), Arc::clone(&places));
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        #[expect(clippy::disallowed_methods, reason = "the data plane's own threads")]
+        let thread = std::thread::Builder::new().name(format!("core-{index}")).spawn(move || {
+            let local = LocalSet::new();
+            let core = Core::new(index, parts, seed.wrapping_add(index as u64));
+            runtime.block_on(local.run_until(run_core(core, listeners, places, stop)));
+        })?;
+        threads.push(thread);
+    }
+    Ok(Cores { threads })
+}
+
+impl Cores {
+    /// Waits for every core; they end by the deadline that [`Stop`] carries.
+    pub fn join(self) {
+        for thread in self.threads {
+            // A core that panicked has said so already.
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn run_core(
+    core: Rc<Core>,
+    listeners: Vec<TcpListener>,
+    places: Arc<Semaphore>,
+    mut stop: Stop,
+) {
+    tokio::task::spawn_local(Rc::clone(&core).tend_pools());
+    let mut accepting = tokio::task::JoinSet::new();
+    for listener in listeners {
+        match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => {
+                let (core, places, stop) = (Rc::clone(&core), Arc::clone(&places), stop.clone());
+                accepting.spawn_local(accept::run(core, listener, places, stop));
+            }
+            Err(error) => tracing::error!(%error, "listener lost"),
+        }
+    }
+    let deadline = stop.requested().await;
+    accepting.join_all().await;
+    let metrics = core.metrics();
+    while metrics.connections_open.get() + metrics.tunnels_open.get() > 0
+        && Instant::now() < deadline
+    {
+        sleep_until((Instant::now() + STOP_LOOK_INTERVAL).min(deadline)).await;
+    }
+    metrics.requests_cut.add(metrics.requests_in_flight.get());
+}

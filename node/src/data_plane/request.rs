@@ -1,0 +1,262 @@
+//! One request: admit, route, forward, respond.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::header::{CONNECTION, EXPECT, HOST, SET_COOKIE, UPGRADE};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use tokio::time::Instant;
+use weir_core::proxy::{self, Hop, Scheme};
+use weir_core::route::{Route, RouteRequest, normalise_path};
+
+use super::answer::Reason;
+use super::body::ResponseBody;
+use super::connection::Client;
+use super::core::Core;
+use super::exchange::Exchange;
+use super::forward;
+use super::routing::{Routing, Service};
+use crate::config::RouteSettings;
+use crate::telemetry::spans::RequestTrace;
+
+/// Answers one request. Never fails: what goes wrong becomes an answer with its reason.
+pub(super) async fn serve(
+    core: Rc<Core>,
+    client: Rc<Client>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    let started = Instant::now();
+    let mut exchange = Exchange::begin(&core, &client.activity, started);
+    if core.parts.tracer.is_on() {
+        exchange.trace = begin_trace(&core, &client, &request, started);
+    }
+    let grpc = proxy::is_grpc(request.headers());
+    let upgrade = proxy::expects_upgrade(request.version(), request.headers());
+    let mut response = match handle(&core, &client, request, grpc, exchange).await {
+        Ok(response) => response,
+        Err(Refused { reason, mut exchange }) => {
+            exchange.failed(reason);
+            reason.answer(grpc)
+        }
+    };
+    if upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // The guard let everything after this head pass unseen: no further request may follow.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+/// A request that the node answers itself.
+pub(super) struct Refused {
+    pub(super) reason: Reason,
+    pub(super) exchange: Exchange,
+}
+
+/// A routed request, with what its way back needs.
+pub(super) struct Routed {
+    pub(super) routing: Arc<Routing>,
+    pub(super) route: usize,
+    pub(super) service: Arc<Service>,
+    pub(super) client_address: IpAddr,
+    pub(super) grpc: bool,
+}
+
+impl Routed {
+    pub(super) fn route(&self) -> &Route {
+        self.routing.table.get(self.route).expect("the index came from this table")
+    }
+
+    pub(super) fn settings(&self) -> &RouteSettings {
+        &self.routing.routes[self.route]
+    }
+}
+
+/// A client's wish to leave HTTP.
+pub(super) struct Upgrade {
+    pub(super) protocol: HeaderValue,
+    pub(super) client: OnUpgrade,
+}
+
+async fn handle(
+    core: &Rc<Core>,
+    client: &Client,
+    mut request: Request<Incoming>,
+    grpc: bool,
+    mut exchange: Exchange,
+) -> Result<Response<ResponseBody>, Refused> {
+    let version = request.version();
+    let upgrade = take_upgrade(&mut request);
+    let routed = match admit(core, client, &mut request, grpc) {
+        Ok(routed) => routed,
+        Err(reason) => return Err(Refused { reason, exchange }),
+    };
+    exchange.routed_to(&routed.service);
+    exchange.watch_slowness(client.limits.slow_request, request.uri());
+    if let Some(trace) = &mut exchange.trace {
+        note_admission(core, trace, &routed, exchange.started);
+    }
+    let mut response = forward::forward(core, client, &routed, request, exchange, upgrade).await?;
+    finish_response(core, &routed, version, response.headers_mut());
+    Ok(response)
+}
+
+fn take_upgrade(request: &mut Request<Incoming>) -> Option<Upgrade> {
+    if !proxy::expects_upgrade(request.version(), request.headers()) {
+        return None;
+    }
+    let protocol = request.headers().get(UPGRADE)?.clone();
+    // HTTP/2 is spoken with prior knowledge only (RFC 9113 section 3.1).
+    let offered = !protocol.as_bytes().to_ascii_lowercase().starts_with(b"h2c");
+    offered.then(|| Upgrade { protocol, client: hyper::upgrade::on(request) })
+}
+
+/// Checks the request, finds its route and makes it fit to be forwarded.
+fn admit(
+    core: &Core,
+    client: &Client,
+    request: &mut Request<Incoming>,
+    grpc: bool,
+) -> Result<Routed, Reason> {
+    proxy::check_method(request.method()).map_err(|_| Reason::MethodRefused)?;
+    core.via.check(request.headers()).map_err(|_| Reason::LoopDetected)?;
+    normalise(request)?;
+    let routing = core.routing();
+    let (route, service) = find_route(core, &routing, request)?;
+    let client_address = rewrite_headers(core, client, request)?;
+    let routed = Routed { routing, route, service, client_address, grpc };
+    let route = routed.route();
+    if !route.rewrite.is_empty() {
+        rewrite_target(route, request)?;
+    }
+    if !route.request_edits.is_empty() {
+        route.request_edits.apply(request.headers_mut());
+    }
+    Ok(routed)
+}
+
+/// Routes and backends see the path that the client means, without dot segments.
+fn normalise(request: &mut Request<Incoming>) -> Result<(), Reason> {
+    let uri = request.uri();
+    if uri.path() == "*" {
+        return Ok(());
+    }
+    let Cow::Owned(path) = normalise_path(uri.path()).map_err(|_| Reason::BadPath)? else {
+        return Ok(());
+    };
+    let target = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    };
+    set_path(request, target.parse().map_err(|_| Reason::BadPath)?)
+}
+
+fn set_path(request: &mut Request<Incoming>, target: PathAndQuery) -> Result<(), Reason> {
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.path_and_query = Some(target);
+    *request.uri_mut() = parts.try_into().map_err(|_| Reason::BadPath)?;
+    Ok(())
+}
+
+fn find_route(
+    core: &Core,
+    routing: &Routing,
+    request: &Request<Incoming>,
+) -> Result<(usize, Arc<Service>), Reason> {
+    let authority = proxy::effective_host(request.uri(), request.headers(), request.version())
+        .map_err(|_| Reason::BadAuthority)?;
+    let route = routing
+        .table
+        .find(&RouteRequest {
+            host: &authority.routing_host(),
+            path: request.uri().path(),
+            method: request.method(),
+            headers: request.headers(),
+        })
+        .ok_or(Reason::NoRoute)?;
+    let target = &routing.table.get(route).ok_or(Reason::NoRoute)?.target;
+    let service = core
+        .with_rng(|rng| routing.service(target.choose(rng)).map(Arc::clone))
+        .ok_or(Reason::NoBackend)?;
+    Ok((route, service))
+}
+
+/// Replaces what was meant for this node by what the backend shall know; tells the client's address.
+fn rewrite_headers(
+    core: &Core,
+    client: &Client,
+    request: &mut Request<Incoming>,
+) -> Result<IpAddr, Reason> {
+    let version = request.version();
+    let host = match request.uri().authority() {
+        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+        None => request.headers().get(HOST).cloned(),
+    }
+    .unwrap_or(const { HeaderValue::from_static("") });
+    let headers = request.headers_mut();
+    proxy::strip_hop_by_hop(headers).map_err(|_| Reason::BadRequest)?;
+    // The node itself says 100 as soon as a backend's connection asks for the body.
+    headers.remove(EXPECT);
+    let hop = Hop { peer: client.peer.ip(), scheme: Scheme::Http, host: &host };
+    let address = client.limits.forwarding.apply(&hop, headers);
+    core.via.append(headers, version);
+    Ok(address)
+}
+
+fn rewrite_target(route: &Route, request: &mut Request<Incoming>) -> Result<(), Reason> {
+    let uri = request.uri();
+    let new = route.rewrite.path_and_query(uri.path(), uri.query()).map_err(|_| Reason::BadPath)?;
+    if let Some(target) = new {
+        set_path(request, target)?;
+    }
+    if let Some(host) = route.rewrite.host() {
+        let mut parts = std::mem::take(request.uri_mut()).into_parts();
+        (parts.scheme, parts.authority) = (None, None);
+        *request.uri_mut() = parts.try_into().map_err(|_| Reason::BadPath)?;
+        request.headers_mut().insert(HOST, host.clone());
+    }
+    Ok(())
+}
+
+fn finish_response(core: &Core, routed: &Routed, version: Version, headers: &mut HeaderMap) {
+    core.via.append(headers, version);
+    let route = routed.route();
+    if !route.response_edits.is_empty() {
+        route.response_edits.apply(headers);
+    }
+}
+
+/// Adds a cookie without touching those of the backend.
+pub(super) fn add_cookie(headers: &mut HeaderMap, cookie: &str) {
+    if let Ok(value) = HeaderValue::from_str(cookie) {
+        headers.append(SET_COOKIE, value);
+    }
+}
+
+fn begin_trace(
+    core: &Core,
+    client: &Client,
+    request: &Request<Incoming>,
+    started: Instant,
+) -> Option<Box<RequestTrace>> {
+    let begun = core.with_rng(|rng| core.parts.tracer.sample(request.headers(), rng))?;
+    let attributes = vec![
+        ("http.request.method", request.method().to_string().into()),
+        ("url.path", request.uri().path().to_owned().into()),
+        ("network.peer.address", client.peer.ip().to_string().into()),
+    ];
+    Some(RequestTrace::begin(begun, started, attributes))
+}
+
+fn note_admission(core: &Core, trace: &mut RequestTrace, routed: &Routed, started: Instant) {
+    let attributes = vec![
+        ("weir.route", routed.route().name.clone().into()),
+        ("weir.service", routed.service.settings.name.to_string().into()),
+    ];
+    core.with_rng(|rng| trace.step("admission", started, attributes, rng));
+}

@@ -1,0 +1,98 @@
+//! What the request path reads: one immutable picture of routes, services and backends.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use weir_core::balance::sticky::Sticky;
+use weir_core::balance::{BackendLoad, Selector};
+use weir_core::health::Standing;
+use weir_core::ids::{BackendId, ServiceName};
+use weir_core::route::RouteTable;
+
+use crate::config::{RouteSettings, ServiceSettings};
+use crate::ports::net::Endpoint;
+use crate::telemetry::metrics::ServiceMetrics;
+
+/// The whole picture; a new one replaces it whenever anything changes.
+#[derive(Debug)]
+pub struct Routing {
+    /// Grows by one with each publication.
+    pub revision: u64,
+    /// Finds a route.
+    pub table: Arc<RouteTable>,
+    /// What each route does; same order as in `table`.
+    pub routes: Arc<[RouteSettings]>,
+    /// Services in the order of their names.
+    pub services: Vec<Arc<Service>>,
+}
+
+impl Routing {
+    /// A node that knows nothing yet.
+    pub fn empty() -> Self {
+        Self {
+            revision: 0,
+            table: Arc::new(RouteTable::default()),
+            routes: Arc::new([]),
+            services: Vec::new(),
+        }
+    }
+
+    /// The service of that name.
+    pub fn service(&self, name: &ServiceName) -> Option<&Arc<Service>> {
+        let at = self.services.binary_search_by(|service| service.settings.name.cmp(name)).ok()?;
+        Some(&self.services[at])
+    }
+}
+
+/// One service as the request path sees it.
+#[derive(Debug)]
+pub struct Service {
+    /// As configured.
+    pub settings: Arc<ServiceSettings>,
+    /// Picks among `candidates`.
+    pub selector: Selector,
+    /// What may be picked; same order as in `selector`.
+    pub candidates: Vec<Arc<Backend>>,
+    /// Every backend, those that get no new work included, in configured order.
+    pub backends: Vec<BackendView>,
+    /// Sticky cookies, when configured.
+    pub sticky: Option<Sticky>,
+    /// True while so few backends are healthy that all of them get work.
+    pub panic: bool,
+    /// Its counters.
+    pub metrics: Arc<ServiceMetrics>,
+}
+
+/// One backend through all its standings.
+#[derive(Debug)]
+pub struct Backend {
+    /// Unique in the service.
+    pub id: BackendId,
+    /// Unique in this run of the node; a backend that leaves and returns gets a new one.
+    pub serial: u64,
+    /// Where it listens.
+    pub endpoint: Endpoint,
+    /// What each core knows of its load.
+    pub load: Arc<BackendLoad>,
+}
+
+/// A backend with its standing, for people and for the pools.
+#[derive(Clone, Debug)]
+pub struct BackendView {
+    /// The backend.
+    pub backend: Arc<Backend>,
+    /// Its configured or overridden share of new work.
+    pub weight: u32,
+    /// Where it stands.
+    pub zone: String,
+    /// Lower numbers are used first.
+    pub priority: u32,
+    /// Whether it gets work.
+    pub standing: Standing,
+    /// Why, in one sentence.
+    pub reason: String,
+    /// Still finishing after it left the configuration.
+    pub leaving: bool,
+    /// When what still runs on it is cut; absent unless it drains.
+    pub cut_at: Option<Instant>,
+}

@@ -1,0 +1,80 @@
+//! The node's gRPC: `weir.node.v1`, health and reflection.
+
+mod load_balancer;
+mod status;
+
+use std::io;
+
+use futures::Stream;
+use tonic::transport::server::Router;
+use tonic::transport::Server;
+use tonic_health::server::HealthReporter;
+use weir_proto::node::v1::load_balancer_server::LoadBalancerServer;
+
+pub use load_balancer::LoadBalancerService;
+
+/// How long an idle client may stay without a sign of life.
+const KEEPALIVE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(20);
+const KEEPALIVE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
+/// Calls that one client connection may have running.
+const STREAMS_MAX: u32 = 256;
+
+/// Says whether the node takes work, over `grpc.health.v1`.
+#[derive(Clone, Debug)]
+pub struct Readiness(HealthReporter);
+
+impl Readiness {
+    /// Takes work.
+    pub async fn ready(&self) {
+        self.0.set_serving::<LoadBalancerServer<LoadBalancerService>>().await;
+    }
+
+    /// Stops: no new work.
+    pub async fn stopping(&self) {
+        self.0.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+        self.0.set_not_serving::<LoadBalancerServer<LoadBalancerService>>().await;
+    }
+}
+
+/// All services of a node, ready to be served over any kind of connection.
+///
+/// # Errors
+/// When the schema that reflection serves cannot be read.
+pub fn router(
+    load_balancer: LoadBalancerService,
+) -> Result<(Router, Readiness), tonic_reflection::server::Error> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(weir_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let router = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .max_concurrent_streams(STREAMS_MAX)
+        .add_service(LoadBalancerServer::new(load_balancer))
+        .add_service(health)
+        .add_service(reflection);
+    Ok((router, Readiness(reporter)))
+}
+
+/// Serves `router` on what `incoming` accepts until `stop`.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve<S, I>(
+    router: Router,
+    incoming: I,
+    stop: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error>
+where
+    I: Stream<Item = io::Result<S>>,
+    S: tokio::io::AsyncRead
+        + tokio::io::AsyncWrite
+        + tonic::transport::server::Connected
+        + Unpin
+        + Send
+        + 'static,
+{
+    router.serve_with_incoming_shutdown(incoming, stop).await
+}

@@ -1,0 +1,123 @@
+//! The bounded way to an actor.
+//!
+//! actix bounds a mailbox per address clone and `send` never waits, so the bound lies here: a permit
+//! travels in each message and is released when the message was handled, skipped or dropped.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::dev::ToEnvelope;
+use actix::{Actor, Addr, Context, Handler, MailboxError, Message, Recipient};
+use arc_swap::ArcSwapOption;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use weir_core::trace::TraceContext;
+
+/// A message on its way, with the permit that counts it and the trace that it belongs to.
+pub struct Carried<M> {
+    /// What was sent.
+    pub message: M,
+    /// The sampled span that sent it.
+    pub context: Option<TraceContext>,
+    /// When it entered the mailbox.
+    pub sent_at: Instant,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<M: Message> Message for Carried<M> {
+    type Result = M::Result;
+}
+
+/// Why an actor did not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// As many messages wait as may wait.
+    #[error("its queue is full")]
+    Full,
+    /// It is restarting or stopped.
+    #[error("it is away")]
+    Away,
+    /// No answer in time.
+    #[error("it did not answer in time")]
+    Late,
+}
+
+/// How many messages one actor may have waiting, all kinds together.
+#[derive(Clone, Debug)]
+pub struct Permits(Arc<Semaphore>);
+
+impl Permits {
+    /// At most `waiting_max` messages.
+    pub fn new(waiting_max: usize) -> Self {
+        Self(Arc::new(Semaphore::new(waiting_max)))
+    }
+}
+
+/// The way to one actor for one kind of message. Cheap to clone; survives restarts of its target.
+pub struct Link<M>
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    to: Arc<ArcSwapOption<Recipient<Carried<M>>>>,
+    permits: Permits,
+}
+
+impl<M> Clone for Link<M>
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    fn clone(&self) -> Self {
+        Self { to: Arc::clone(&self.to), permits: self.permits.clone() }
+    }
+}
+
+impl<M> Link<M>
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    /// A link that leads nowhere until [`Link::point_at`].
+    pub fn new(permits: &Permits) -> Self {
+        Self { to: Arc::new(ArcSwapOption::empty()), permits: permits.clone() }
+    }
+
+    /// Hands the message over or refuses at once; never waits.
+    pub fn offer(&self, message: M) -> Result<(), Refused> {
+        let carried = self.carry(message, None)?;
+        let to = self.to.load();
+        let to = to.as_ref().ok_or(Refused::Away)?;
+        to.try_send(carried).map_err(|_| Refused::Away)
+    }
+
+    /// Asks and waits for the answer, at most `within`.
+    pub async fn ask(
+        &self,
+        message: M,
+        context: Option<TraceContext>,
+        within: Duration,
+    ) -> Result<M::Result, Refused> {
+        let carried = self.carry(message, context)?;
+        let to = self.to.load_full().ok_or(Refused::Away)?;
+        to.send(carried).timeout(within).await.map_err(|error| match error {
+            MailboxError::Closed => Refused::Away,
+            MailboxError::Timeout => Refused::Late,
+        })
+    }
+
+    /// Points at a new life of the target.
+    pub(crate) fn point_at<A>(&self, life: &Addr<A>)
+    where
+        A: Actor<Context = Context<A>> + Handler<Carried<M>>,
+        Context<A>: ToEnvelope<A, Carried<M>>,
+    {
+        self.to.store(Some(Arc::new(life.clone().recipient())));
+    }
+
+    fn carry(&self, message: M, context: Option<TraceContext>) -> Result<Carried<M>, Refused> {
+        let permit =
+            Arc::clone(&self.permits.0).try_acquire_owned().map_err(|_| Refused::Full)?;
+        Ok(Carried { message, context, sent_at: Instant::now(), _permit: permit })
+    }
+}

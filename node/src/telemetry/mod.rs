@@ -1,0 +1,7 @@
+//! Logs, counters and traces.
+
+pub mod counters;
+pub mod logs;
+pub mod metrics;
+pub mod otlp;
+pub mod spans;

@@ -1,0 +1,146 @@
+//! Sends spans to an OTLP gRPC receiver in batches.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1 as pb;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+use tonic::transport::{Channel, Endpoint};
+
+use super::spans::{Attribute, AttributeValue, Span, SpanCounts, SpanKind};
+use crate::ports::clock::WallClock;
+
+/// Spans in one export at most.
+const BATCH_SPANS_MAX: usize = 512;
+/// How long a span waits for others.
+const BATCH_WAIT: Duration = Duration::from_millis(200);
+/// For one export; after that its spans are dropped and counted.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Sends what the tracers of a node record until the last one is dropped.
+pub struct Exporter {
+    spans: mpsc::Receiver<Vec<Span>>,
+    counts: Arc<SpanCounts>,
+    client: TraceServiceClient<Channel>,
+    resource: Resource,
+    clock: WallClock,
+}
+
+impl Exporter {
+    /// An exporter to `url` (such as `http://127.0.0.1:4317`); connects when there is something to send.
+    ///
+    /// # Errors
+    /// When `url` is no URL.
+    pub fn new(
+        url: String,
+        node: &str,
+        counts: Arc<SpanCounts>,
+        spans: mpsc::Receiver<Vec<Span>>,
+        clock: WallClock,
+    ) -> Result<Self, tonic::transport::Error> {
+        let channel = Endpoint::from_shared(url)?
+            .connect_timeout(EXPORT_TIMEOUT)
+            .timeout(EXPORT_TIMEOUT)
+            .connect_lazy();
+        let resource = Resource {
+            attributes: vec![
+                key_value("service.name", "weir".into()),
+                key_value("service.instance.id", node.to_owned().into()),
+            ],
+            ..Resource::default()
+        };
+        Ok(Self { spans, counts, client: TraceServiceClient::new(channel), resource, clock })
+    }
+
+    /// Runs until the last tracer is gone and everything is sent or dropped.
+    pub async fn run(mut self) {
+        while let Some(batch) = self.next_batch().await {
+            let count = batch.len() as u64;
+            let counts = &self.counts;
+            match self.client.clone().export(self.request(batch)).await {
+                Ok(_) => counts.sent.fetch_add(count, Ordering::Relaxed),
+                Err(status) => {
+                    tracing::debug!(%status, "span export failed");
+                    counts.dropped.fetch_add(count, Ordering::Relaxed)
+                }
+            };
+        }
+    }
+
+    async fn next_batch(&mut self) -> Option<Vec<Span>> {
+        let mut batch = self.spans.recv().await?;
+        let until = Instant::now() + BATCH_WAIT;
+        while batch.len() < BATCH_SPANS_MAX {
+            match timeout_at(until, self.spans.recv()).await {
+                Ok(Some(more)) => batch.extend(more),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        Some(batch)
+    }
+
+    fn request(&self, batch: Vec<Span>) -> ExportTraceServiceRequest {
+        let spans = batch.into_iter().map(|span| self.encode(span)).collect();
+        ExportTraceServiceRequest {
+            resource_spans: vec![pb::ResourceSpans {
+                resource: Some(self.resource.clone()),
+                scope_spans: vec![pb::ScopeSpans {
+                    scope: Some(InstrumentationScope {
+                        name: "weir".to_owned(),
+                        version: env!("CARGO_PKG_VERSION").to_owned(),
+                        ..InstrumentationScope::default()
+                    }),
+                    spans,
+                    ..pb::ScopeSpans::default()
+                }],
+                ..pb::ResourceSpans::default()
+            }],
+        }
+    }
+
+    fn encode(&self, span: Span) -> pb::Span {
+        let unix_ns = |at| u64::try_from(self.clock.unix_at(at).as_nanos()).unwrap_or(u64::MAX);
+        pb::Span {
+            trace_id: span.context.trace_id.to_vec(),
+            span_id: span.context.parent_id.to_vec(),
+            parent_span_id: span.parent.map(|id| id.to_vec()).unwrap_or_default(),
+            name: span.name.to_owned(),
+            kind: match span.kind {
+                SpanKind::Internal => pb::span::SpanKind::Internal,
+                SpanKind::Server => pb::span::SpanKind::Server,
+                SpanKind::Client => pb::span::SpanKind::Client,
+            } as i32,
+            start_time_unix_nano: unix_ns(span.start),
+            end_time_unix_nano: unix_ns(span.end),
+            attributes: span.attributes.into_iter().map(attribute).collect(),
+            status: span.error.map(|message| pb::Status {
+                message: message.into_owned(),
+                code: pb::status::StatusCode::Error as i32,
+            }),
+            ..pb::Span::default()
+        }
+    }
+}
+
+fn attribute((key, value): Attribute) -> KeyValue {
+    key_value(key, value)
+}
+
+fn key_value(key: &str, value: AttributeValue) -> KeyValue {
+    let value = match value {
+        AttributeValue::Text(text) => Value::StringValue(text.into_owned()),
+        AttributeValue::Number(number) => Value::IntValue(number),
+    };
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(value) }),
+        ..KeyValue::default()
+    }
+}
