@@ -19,3 +19,7 @@ pub use guard::{Refused, RequestGuard};
 pub use head::Head;
 pub use limits::Limits;
 pub use refusal::Refusal;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests;

@@ -170,6 +170,7 @@ pub fn pin_host(uri: &Uri, headers: &mut HeaderMap) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 

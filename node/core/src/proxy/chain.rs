@@ -31,7 +31,7 @@ impl Chain {
     }
 
     /// From the client to the nearest hop, as headers list them.
-    pub(super) fn from_client(&self) -> impl Iterator<Item = IpAddr> {
+    pub(super) fn client_first(&self) -> impl Iterator<Item = IpAddr> {
         self.hops[..self.count].iter().rev().copied()
     }
 

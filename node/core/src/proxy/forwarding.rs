@@ -122,7 +122,7 @@ impl Forwarding {
         }
         let belief = self.believe(peer, headers);
         if self.headers.x_forwarded_for {
-            let hops = belief.chain.from_client().chain(std::iter::once(peer));
+            let hops = belief.chain.client_first().chain(std::iter::once(peer));
             headers.insert(X_FORWARDED_FOR.clone(), address_list(hops));
         }
         if self.headers.x_real_ip {

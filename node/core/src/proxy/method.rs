@@ -37,6 +37,7 @@ pub fn is_idempotent(method: &Method) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 

@@ -62,6 +62,7 @@ fn is_refused(name: &HeaderName) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 

@@ -195,6 +195,7 @@ fn sound_path(path: &str) -> Result<String, BadRewrite> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 

@@ -105,6 +105,7 @@ fn encode(bytes: &[u8], digits: &mut [u8]) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
     use proptest::prelude::*;
