@@ -269,3 +269,19 @@ fn statuses_say_what_is_wrong() {
     assert_eq!(Refusal::UnsupportedVersion.status(), 505);
     assert_eq!(Refusal::BareLf.reason(), "bare-lf");
 }
+
+#[test]
+fn a_limit_is_the_same_for_a_head_seen_whole_and_byte_by_byte() {
+    for padding in 0..8 {
+        let value = "a".repeat(221 + padding);
+        let head = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {value}\r\n\r\n");
+        let whole = feed(&head).map_err(|it| it.refusal);
+        let mut guard = RequestGuard::new(LIMITS);
+        let slow = (1..=head.len()).find_map(|end| match guard.feed(&head.as_bytes()[..end]) {
+            Ok(0) => None,
+            verdict => Some(verdict.map_err(|it| it.refusal)),
+        });
+        assert_eq!(slow, Some(whole));
+        assert_eq!(whole.is_ok(), head.len() <= LIMITS.head_bytes_max);
+    }
+}
