@@ -222,7 +222,7 @@ proptest! {
 
     #[test]
     fn an_unfinished_head_is_never_held_beyond_its_limit(byte in b' '..=b'~') {
-        let stream = vec![byte; LIMITS.head_bytes_max];
+        let stream = vec![byte; LIMITS.request_line_bytes_max];
         prop_assert!(run(&stream, &[1; 300]).refusal.is_some());
     }
 }
