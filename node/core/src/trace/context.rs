@@ -1,0 +1,182 @@
+//! The `traceparent` header (W3C Trace Context section 3.2).
+
+use http::HeaderValue;
+
+/// `00-<32 digits>-<16 digits>-<2 digits>`
+const LENGTH: usize = 55;
+const FLAG_SAMPLED: u8 = 1;
+
+/// A request's place in a trace. Neither id is all zeros if it was made here or parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TraceContext {
+    /// Common to all spans of the trace.
+    pub trace_id: [u8; 16],
+    /// The span that sends the request.
+    pub parent_id: [u8; 8],
+    /// Whether the sender records the trace.
+    pub sampled: bool,
+}
+
+impl TraceContext {
+    /// Starts a trace.
+    pub fn root(rng: &mut fastrand::Rng, sampled: bool) -> Self {
+        let id = u128::from(non_zero(rng)) << 64 | u128::from(rng.u64(..));
+        Self {
+            trace_id: id.to_be_bytes(),
+            parent_id: non_zero(rng).to_be_bytes(),
+            sampled,
+        }
+    }
+
+    /// The same trace, from a new span.
+    #[must_use]
+    pub fn child(&self, rng: &mut fastrand::Rng) -> Self {
+        Self {
+            parent_id: non_zero(rng).to_be_bytes(),
+            ..*self
+        }
+    }
+
+    /// Reads `traceparent`. `None` if it is malformed: upper-case digits, version `ff` or an id of
+    /// zeros. A version above 00 may go on after the flags with a dash (section 4.3).
+    pub fn parse(value: &HeaderValue) -> Option<Self> {
+        let bytes = value.as_bytes();
+        let (head, rest) = bytes.split_first_chunk::<LENGTH>()?;
+        if [head[2], head[35], head[52]] != [b'-'; 3] {
+            return None;
+        }
+        let [version] = decode(&head[..2])?;
+        let is_whole = match version {
+            0 => rest.is_empty(),
+            0xff => false,
+            _ => matches!(rest, [] | [b'-', ..]),
+        };
+        let trace_id: [u8; 16] = decode(&head[3..35])?;
+        let parent_id: [u8; 8] = decode(&head[36..52])?;
+        let [flags] = decode(&head[53..])?;
+        if !is_whole || trace_id == [0; 16] || parent_id == [0; 8] {
+            return None;
+        }
+        Some(Self {
+            trace_id,
+            parent_id,
+            sampled: flags & FLAG_SAMPLED != 0,
+        })
+    }
+
+    /// Formats `traceparent`, version 00.
+    pub fn header_value(&self) -> HeaderValue {
+        let mut text = [b'-'; LENGTH];
+        encode(&[0], &mut text[..2]);
+        encode(&self.trace_id, &mut text[3..35]);
+        encode(&self.parent_id, &mut text[36..52]);
+        encode(&[u8::from(self.sampled)], &mut text[53..]);
+        HeaderValue::from_bytes(&text).expect("digits and dashes are legal in header values")
+    }
+}
+
+fn non_zero(rng: &mut fastrand::Rng) -> u64 {
+    rng.u64(1..)
+}
+
+/// Two lower-case digits for each byte; `None` for other characters.
+fn decode<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(bytes)
+}
+
+fn digit(character: u8) -> Option<u8> {
+    match character {
+        b'0'..=b'9' => Some(character - b'0'),
+        b'a'..=b'f' => Some(character - b'a' + 10),
+        _ => None,
+    }
+}
+
+fn encode(bytes: &[u8], digits: &mut [u8]) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    for (byte, pair) in bytes.iter().zip(digits.chunks_exact_mut(2)) {
+        pair[0] = HEX[usize::from(byte >> 4)];
+        pair[1] = HEX[usize::from(byte & 15)];
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SOUND: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn parse(text: &str) -> Option<TraceContext> {
+        TraceContext::parse(&HeaderValue::from_str(text).unwrap())
+    }
+
+    #[test]
+    fn a_sound_header_survives_parsing_and_formatting() {
+        let context = parse(SOUND).unwrap();
+        assert!(context.sampled);
+        assert_eq!(context.trace_id[0], 0x4b);
+        assert_eq!(context.header_value(), SOUND);
+    }
+
+    #[test]
+    fn only_the_sampled_flag_is_understood() {
+        assert!(!parse(&SOUND.replace("-01", "-fe")).unwrap().sampled);
+        assert!(parse(&SOUND.replace("-01", "-ff")).unwrap().sampled);
+    }
+
+    #[test]
+    fn later_versions_may_go_on_after_a_dash() {
+        let later = SOUND.replacen("00", "cc", 1);
+        assert!(parse(&later).is_some());
+        assert!(parse(&format!("{later}-what-ever")).is_some());
+        assert!(parse(&format!("{later}.what-ever")).is_none());
+        assert!(parse(&format!("{SOUND}-what-ever")).is_none());
+    }
+
+    #[test]
+    fn malformed_headers_are_ignored() {
+        for text in [
+            "",
+            &SOUND[..54],
+            &SOUND.to_uppercase(),
+            &SOUND.replacen("00", "ff", 1),
+            &SOUND.replace("4bf92f3577b34da6a3ce929d0e0e4736", &"0".repeat(32)),
+            &SOUND.replace("00f067aa0ba902b7", &"0".repeat(16)),
+            &SOUND.replace('-', "_"),
+            &SOUND.replace("4bf9", "4bg9"),
+        ] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_child_stays_in_its_trace() {
+        let mut rng = fastrand::Rng::with_seed(3);
+        let root = TraceContext::root(&mut rng, true);
+        let child = root.child(&mut rng);
+        assert_eq!(child.trace_id, root.trace_id);
+        assert_ne!(child.parent_id, root.parent_id);
+        assert!(child.sampled);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_formatted_parses_back(seed: u64, sampled: bool) {
+            let context = TraceContext::root(&mut fastrand::Rng::with_seed(seed), sampled);
+            prop_assert_eq!(TraceContext::parse(&context.header_value()), Some(context));
+        }
+
+        #[test]
+        fn arbitrary_bytes_do_not_panic(bytes: Vec<u8>) {
+            if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+                let _ = TraceContext::parse(&value);
+            }
+        }
+    }
+}
