@@ -4,9 +4,16 @@ use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=weir");
-    let schema = protox::compile(["weir/node/v1/load_balancer.proto"], ["."])?;
+    let files = ["weir/node/v1/load_balancer.proto", "weir/node/v1/node.proto"];
+    let schema = protox::compile(files, ["."])?;
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("schema.bin"), schema.encode_to_vec())?;
-    tonic_prost_build::configure().compile_fds(schema)?;
+    tonic_prost_build::configure()
+        .message_attribute(".weir", "#[derive(serde::Serialize)]")
+        .field_attribute(
+            "weir.node.v1.Backend.standing",
+            "#[serde(serialize_with = \"crate::standing_as_text\")]",
+        )
+        .compile_fds(schema)?;
     Ok(())
 }

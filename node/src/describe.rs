@@ -1,11 +1,15 @@
 //! The node's state in the words of `weir.node.v1`: for gRPC, the HTTP API and the command line alike.
 
-use std::time::Duration;
+use std::sync::Arc;
 
+use tokio::time::Instant;
 use weir_core::health::Standing;
 use weir_proto::node::v1 as pb;
 
-use crate::data_plane::routing::{BackendView, Service};
+use crate::actors::config_agent::ConfigAgentHandle;
+use crate::data_plane::routing::{BackendView, Routing, Service};
+use crate::snapshot::Snapshot;
+use crate::telemetry::metrics::{NodeMetrics, ServiceMetrics};
 
 /// One service with its backends.
 pub fn service(service: &Service) -> pb::Service {
@@ -14,11 +18,13 @@ pub fn service(service: &Service) -> pb::Service {
         policy: service.settings.policy.name().to_owned(),
         backends: service.backends.iter().map(backend).collect(),
         panic: service.panic,
+        healthy: healthy(service),
     }
 }
 
 fn backend(view: &BackendView) -> pb::Backend {
     let load = &view.backend.load;
+    let latency_us = load.latency().map_or(0, |latency| latency.as_micros());
     pb::Backend {
         id: view.backend.id.to_string(),
         address: view.backend.endpoint.to_string(),
@@ -26,11 +32,11 @@ fn backend(view: &BackendView) -> pb::Backend {
         zone: view.zone.clone(),
         priority: view.priority,
         standing: standing(view) as i32,
-        reason: view.reason.clone(),
+        reason: reason(view),
         in_flight: load.in_flight(),
         requests: load.requests(),
         failures: load.failures(),
-        latency: load.latency().and_then(proto_duration),
+        latency_us: u64::try_from(latency_us).unwrap_or(u64::MAX),
     }
 }
 
@@ -42,24 +48,107 @@ fn standing(view: &BackendView) -> pb::Standing {
         Standing::Pending | Standing::Unhealthy => pb::Standing::Unhealthy,
         Standing::Ejected { .. } => pb::Standing::Ejected,
         Standing::Draining { .. } => pb::Standing::Draining,
-        Standing::Drained => pb::Standing::Drained,
+        Standing::Drained { .. } => pb::Standing::Drained,
     }
 }
 
-fn proto_duration(duration: Duration) -> Option<prost_types::Duration> {
-    prost_types::Duration::try_from(duration).ok()
+fn reason(view: &BackendView) -> String {
+    let reason = view.health.reason(Instant::now().into_std());
+    match (view.leaving, view.weight) {
+        (true, _) => "left the configuration, finishes what runs".to_owned(),
+        (false, 0) => format!("weight 0; {reason}"),
+        (false, _) => reason,
+    }
 }
 
-/// A standing as people read it.
-pub fn standing_name(standing: pb::Standing) -> &'static str {
-    match standing {
-        pb::Standing::Unspecified => "unknown",
-        pb::Standing::In => "in",
-        pb::Standing::SlowStart => "slow-start",
-        pb::Standing::Unhealthy => "unhealthy",
-        pb::Standing::Ejected => "ejected",
-        pb::Standing::Draining => "draining",
-        pb::Standing::Drained => "drained",
-        pb::Standing::Weightless => "weight-0",
+fn healthy(service: &Service) -> u32 {
+    let count = service.backends.iter().filter(|view| view.standing.takes_work()).count();
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// Where the status of a node comes from.
+#[derive(Clone)]
+pub struct StatusSource {
+    /// Services and backends.
+    pub routing: Snapshot<Routing>,
+    /// The configuration in force.
+    pub config: ConfigAgentHandle,
+    /// Counters.
+    pub metrics: NodeMetrics,
+    /// When the node started.
+    pub started: Instant,
+    /// True from the moment the node was told to stop.
+    pub stopping: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl StatusSource {
+    /// The node as it is now.
+    pub fn status(&self) -> pb::Status {
+        let routing = self.routing.load();
+        let in_force = self.config.in_force();
+        let services: Vec<_> = routing.services.iter().map(|s| service_status(s)).collect();
+        let totals = Totals::of(routing.services.iter().map(|service| &*service.metrics));
+        let stopping = self.stopping.load(std::sync::atomic::Ordering::Relaxed);
+        pb::Status {
+            node: in_force.config.node.name.clone(),
+            zone: in_force.config.node.zone.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: self.started.elapsed().as_secs(),
+            state: if stopping { "stopping" } else { "ready" }.to_owned(),
+            requests: totals.requests,
+            success_rate: totals.success_rate(),
+            mean_response_us: totals.mean_us(),
+            requests_in_flight: self.metrics.sum(|core| &core.requests_in_flight),
+            connections_open: self.metrics.sum(|core| &core.connections_open),
+            tunnels_open: self.metrics.sum(|core| &core.tunnels_open),
+            config_revision: in_force.revision,
+            config_refusals: in_force.refusals,
+            config_problems: in_force.last_problems.iter().map(ToString::to_string).collect(),
+            services,
+        }
+    }
+}
+
+fn service_status(service: &Service) -> pb::ServiceStatus {
+    let totals = Totals::of(std::iter::once(&*service.metrics));
+    pb::ServiceStatus {
+        name: service.settings.name.to_string(),
+        healthy: healthy(service),
+        total: u32::try_from(service.backends.len()).unwrap_or(u32::MAX),
+        requests: totals.requests,
+        success_rate: totals.success_rate(),
+        mean_response_us: totals.mean_us(),
+        panic: service.panic,
+    }
+}
+
+#[derive(Default)]
+struct Totals {
+    requests: u64,
+    failures: u64,
+    sum_us: u64,
+}
+
+impl Totals {
+    fn of<'a>(services: impl Iterator<Item = &'a ServiceMetrics>) -> Self {
+        let mut totals = Self::default();
+        for metrics in services {
+            totals.requests += (1..=5).map(|class| metrics.responses(class)).sum::<u64>();
+            totals.failures += metrics.responses(5);
+            totals.sum_us += metrics.latency().sum_us;
+        }
+        totals
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a share for people")]
+    fn success_rate(&self) -> f64 {
+        if self.requests == 0 {
+            return 1.0;
+        }
+        1.0 - self.failures as f64 / self.requests as f64
+    }
+
+    fn mean_us(&self) -> u64 {
+        self.sum_us.checked_div(self.requests).unwrap_or(0)
     }
 }

@@ -1,10 +1,11 @@
 //! Services: their backends, balancing, health, pools and time-outs.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use weir_core::balance::{HashOn, Policy};
-use weir_core::health::{Check, CheckKind, EjectionConfig, HealthConfig, SlowStartConfig};
+use weir_core::health::{Check, EjectionConfig, HealthConfig, SlowStartConfig};
 use weir_core::ids::{BackendId, ServiceName};
 
 use super::reader::{Problem, Section};
@@ -34,18 +35,10 @@ pub struct ServiceSettings {
     pub hash_on: HashOn,
     /// Keeps a client on its backend by a cookie.
     pub sticky: Option<StickySettings>,
-    /// Active checks.
-    pub health: HealthConfig,
-    /// Passive ejection.
-    pub ejection: EjectionConfig,
+    /// Checks, ejection, slow start, draining and panic.
+    pub health: Arc<HealthConfig>,
     /// Statuses of backends that count as failures.
     pub failure_statuses: Vec<u16>,
-    /// A growing share for backends that are new or return.
-    pub slow_start: SlowStartConfig,
-    /// Share of healthy backends, in percent, below which all get work.
-    pub panic_percent: u32,
-    /// How long a draining backend may finish what runs.
-    pub drain_timeout: Duration,
     /// Waits on backends.
     pub timeouts: Timeouts,
     /// Connections to backends.
@@ -193,12 +186,8 @@ fn read_service(name: &str, mut s: Section, problems: &mut Vec<Problem>) -> Serv
         policy,
         hash_on,
         sticky: read_sticky(&mut s, problems),
-        health: read_health(&mut s, problems),
-        ejection: read_ejection(&mut s, problems),
+        health: Arc::new(read_health(&mut s, problems)),
         failure_statuses: read_failure_statuses(&mut s, problems),
-        slow_start: read_slow_start(&mut s, problems),
-        panic_percent: s.number(problems, "panic_percent", 50, 0..=100) as u32,
-        drain_timeout: s.duration(problems, "drain_timeout", 30 * SECOND, Duration::ZERO..=DAY),
         timeouts: Timeouts::read(&mut s, problems, Timeouts::default()),
         pool: PoolSettings::read(&mut s, problems),
         backends: read_backends(&mut s, problems),
@@ -254,41 +243,50 @@ fn read_sticky(s: &mut Section, problems: &mut Vec<Problem>) -> Option<StickySet
 }
 
 fn read_health(s: &mut Section, problems: &mut Vec<Problem>) -> HealthConfig {
-    if !s.has("health") {
-        return HealthConfig::default();
-    }
+    let default = HealthConfig::default();
+    let ejection = read_ejection(s, problems);
+    let slow_start = read_slow_start(s, problems);
+    let drain_timeout =
+        s.duration(problems, "drain_timeout", default.drain_timeout, Duration::ZERO..=DAY);
+    let panic_percent = u64::from(default.panic_percent);
+    let panic_percent = s.number(problems, "panic_percent", panic_percent, 0..=100) as u32;
+    let checked = s.has("health");
     let mut s = s.section(problems, "health");
-    let kind = match s.text(problems, "check").as_deref() {
-        None | Some("tcp") => CheckKind::Tcp,
-        Some("http") => CheckKind::Http {
-            path: s.text(problems, "path").unwrap_or_else(|| "/".to_owned()),
-            host: s.text(problems, "host"),
-            expect_status: read_statuses(&mut s, problems),
-        },
-        Some("grpc") => {
-            CheckKind::Grpc { service: s.text(problems, "grpc_service").unwrap_or_default() }
-        }
-        Some(other) => {
-            s.problem(problems, "check", format!("`{other}` is none of tcp, http, grpc"));
-            CheckKind::Tcp
-        }
-    };
-    if let CheckKind::Http { path, .. } = &kind
-        && path.parse::<http::uri::PathAndQuery>().is_err()
-    {
-        s.problem(problems, "path", format!("`{path}` is no path"));
-    }
     let bounds = Duration::from_millis(10)..=HOUR;
-    let default = Check { kind, ..Check::default() };
-    let check = Check {
+    let health = HealthConfig {
+        check: checked.then(|| read_check(&mut s, problems)),
         interval: s.duration(problems, "interval", default.interval, bounds.clone()),
         timeout: s.duration(problems, "timeout", default.timeout, bounds),
         rise: s.number(problems, "rise", u64::from(default.rise), 1..=100) as u32,
         fall: s.number(problems, "fall", u64::from(default.fall), 1..=100) as u32,
-        kind: default.kind,
+        ejection,
+        slow_start,
+        drain_timeout,
+        panic_percent,
     };
     s.finish(problems);
-    HealthConfig { check: Some(check) }
+    health
+}
+
+fn read_check(s: &mut Section, problems: &mut Vec<Problem>) -> Check {
+    match s.text(problems, "check").as_deref() {
+        None | Some("tcp") => Check::Tcp,
+        Some("http") => {
+            let path = s.text(problems, "path").unwrap_or_else(|| "/".to_owned());
+            if path.parse::<http::uri::PathAndQuery>().is_err() {
+                s.problem(problems, "path", format!("`{path}` is no path"));
+            }
+            let host = s.text(problems, "host");
+            Check::Http { path, host, expect_status: read_statuses(s, problems) }
+        }
+        Some("grpc") => {
+            Check::Grpc { service: s.text(problems, "grpc_service").unwrap_or_default() }
+        }
+        Some(other) => {
+            s.problem(problems, "check", format!("`{other}` is none of tcp, http, grpc"));
+            Check::Tcp
+        }
+    }
 }
 
 fn read_statuses(s: &mut Section, problems: &mut Vec<Problem>) -> Vec<std::ops::RangeInclusive<u16>> {
@@ -331,6 +329,7 @@ fn read_ejection(s: &mut Section, problems: &mut Vec<Problem>) -> EjectionConfig
             u64::from(default.ejected_percent_max),
             0..=100,
         ) as u32,
+        ..default
     };
     if read.max_ejection < read.base_ejection {
         s.problem(problems, "max_time", "is less than base_time");

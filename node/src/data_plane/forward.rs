@@ -94,10 +94,9 @@ impl Forwarding<'_> {
             let begun = Instant::now();
             let picked = self.affinity.pick(self.core, &service, tried.as_slice(), begun);
             let Some(picked) = picked else { return Err(last_reason) };
-            let backend = &service.candidates[picked.index];
-            self.note_pick(backend, picked.why, begun);
+            self.note_pick(picked.backend, picked.why, begun);
             self.sticky_cookie = picked.cookie;
-            match self.attempt(&service, backend, request, begun).await {
+            match self.attempt(&service, picked.backend, request, begun).await {
                 Ok(response) => return Ok(response),
                 Err(Failed::Sent(reason)) => return Err(reason),
                 Err(Failed::NotSent(back, reason)) => {
@@ -338,6 +337,7 @@ enum Failed {
 struct Tried {
     indices: [usize; BACKENDS_TRIED_MAX],
     len: usize,
+    count: usize,
 }
 
 impl Tried {
@@ -345,11 +345,14 @@ impl Tried {
         &self.indices[..self.len]
     }
 
-    /// `Err` when no further backend may be tried.
-    fn push(&mut self, index: usize) -> Result<(), ()> {
-        self.indices[self.len] = index;
-        self.len += 1;
-        if self.len < BACKENDS_TRIED_MAX { Ok(()) } else { Err(()) }
+    /// Remembers a candidate; `Err` when no further backend may be tried.
+    fn push(&mut self, index: Option<usize>) -> Result<(), ()> {
+        self.count += 1;
+        if let Some(index) = index {
+            self.indices[self.len] = index;
+            self.len += 1;
+        }
+        if self.count < BACKENDS_TRIED_MAX { Ok(()) } else { Err(()) }
     }
 }
 

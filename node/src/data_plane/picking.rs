@@ -1,6 +1,7 @@
 //! Which backend a request goes to.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::header::COOKIE;
 use http::{HeaderMap, Request};
@@ -9,7 +10,7 @@ use weir_core::balance::{HashOn, Pick, Policy, hash_key, sticky};
 
 use super::core::Core;
 use super::request::Routed;
-use super::routing::Service;
+use super::routing::{Backend, Service};
 
 /// What of a request speaks for a certain backend.
 pub(super) struct Affinity {
@@ -19,9 +20,10 @@ pub(super) struct Affinity {
 }
 
 /// A choice.
-pub(super) struct Picked {
-    /// Into the service's candidates.
-    pub(super) index: usize,
+pub(super) struct Picked<'a> {
+    pub(super) backend: &'a Arc<Backend>,
+    /// Its place among the service's candidates; absent when only a cookie leads there.
+    pub(super) index: Option<usize>,
     /// Why, for traces.
     pub(super) why: &'static str,
     /// The `Set-Cookie` that keeps the client there.
@@ -37,30 +39,36 @@ impl Affinity {
             }
             _ => None,
         };
-        let stuck_to = service.sticky.as_ref().and_then(|sticky| {
-            let value = cookie(request.headers(), sticky.cookie_name())?;
-            sticky.find(value, service.selector.candidates(), core.parts.clock.unix_now().as_secs())
+        let stuck_to = service.stickiness.as_ref().and_then(|stickiness| {
+            let value = cookie(request.headers(), stickiness.sticky.cookie_name())?;
+            let now_unix = core.parts.clock.unix_now().as_secs();
+            stickiness.sticky.find(value, &stickiness.tags, now_unix)
         });
         Self { hash, stuck_to }
     }
 
-    pub(super) fn pick(
-        &self,
+    /// The backend to try next, if one is left.
+    pub(super) fn pick<'a>(
+        &mut self,
         core: &Core,
-        service: &Service,
+        service: &'a Service,
         tried: &[usize],
         now: Instant,
-    ) -> Option<Picked> {
-        if let Some(index) = self.stuck_to.filter(|index| !tried.contains(index)) {
-            return Some(Picked { index, why: "sticky", cookie: None });
+    ) -> Option<Picked<'a>> {
+        if let (Some(at), Some(stickiness)) = (self.stuck_to.take(), &service.stickiness) {
+            let backend = &stickiness.backends[at];
+            let index = service.candidates.iter().position(|other| other.serial == backend.serial);
+            return Some(Picked { backend, index, why: "sticky", cookie: None });
         }
         let at = Pick { core: core.index, now: now.into_std(), hash: self.hash, tried };
         let index = core.with_rng(|rng| service.selector.pick(at, rng))?;
-        let cookie = service.sticky.as_ref().map(|sticky| {
-            let unix = core.parts.clock.unix_at(now).as_secs();
-            sticky.set_cookie(&service.candidates[index].id, unix)
+        let backend = &service.candidates[index];
+        let cookie = service.stickiness.as_ref().map(|stickiness| {
+            let now_unix = core.parts.clock.unix_at(now).as_secs();
+            let sticky = &stickiness.sticky;
+            sticky.set_cookie(&sticky.issue(sticky.tag(&backend.id), now_unix))
         });
-        Some(Picked { index, why: service.selector.policy().name(), cookie })
+        Some(Picked { backend, index: Some(index), why: service.selector.policy().name(), cookie })
     }
 }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use tokio::time::Instant;
-use weir_core::balance::sticky::Sticky;
+use weir_core::balance::sticky::{BackendTag, Sticky};
 use weir_core::balance::{BackendLoad, Selector};
-use weir_core::health::Standing;
+use weir_core::health::{BackendHealth, Standing};
 use weir_core::ids::{BackendId, ServiceName};
 use weir_core::route::RouteTable;
 
@@ -18,6 +18,8 @@ use crate::telemetry::metrics::ServiceMetrics;
 pub struct Routing {
     /// Grows by one with each publication.
     pub revision: u64,
+    /// Where this node stands.
+    pub zone: String,
     /// Finds a route.
     pub table: Arc<RouteTable>,
     /// What each route does; same order as in `table`.
@@ -31,6 +33,7 @@ impl Routing {
     pub fn empty() -> Self {
         Self {
             revision: 0,
+            zone: String::new(),
             table: Arc::new(RouteTable::default()),
             routes: Arc::new([]),
             services: Vec::new(),
@@ -56,11 +59,24 @@ pub struct Service {
     /// Every backend, those that get no new work included, in configured order.
     pub backends: Vec<BackendView>,
     /// Sticky cookies, when configured.
-    pub sticky: Option<Sticky>,
+    pub stickiness: Option<Stickiness>,
     /// True while so few backends are healthy that all of them get work.
     pub panic: bool,
+    /// The service left the configuration and finishes what runs.
+    pub removed: bool,
     /// Its counters.
     pub metrics: Arc<ServiceMetrics>,
+}
+
+/// Who a sticky cookie may lead to: every backend that takes work, whatever its weight.
+#[derive(Debug)]
+pub struct Stickiness {
+    /// Reads and writes cookies.
+    pub sticky: Sticky,
+    /// The names of `backends` in cookies; same order.
+    pub tags: Vec<BackendTag>,
+    /// The backends.
+    pub backends: Vec<Arc<Backend>>,
 }
 
 /// One backend through all its standings.
@@ -89,8 +105,8 @@ pub struct BackendView {
     pub priority: u32,
     /// Whether it gets work.
     pub standing: Standing,
-    /// Why, in one sentence.
-    pub reason: String,
+    /// Tells why, at any later time.
+    pub health: BackendHealth,
     /// Still finishing after it left the configuration.
     pub leaving: bool,
     /// When what still runs on it is cut; absent unless it drains.

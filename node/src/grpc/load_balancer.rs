@@ -148,7 +148,7 @@ impl LoadBalancer for LoadBalancerService {
         request: Request<pb::DrainRequest>,
     ) -> Result<Response<pb::Service>, Status> {
         let asked = request.get_ref();
-        let change = Change::Drain(optional_duration("deadline", asked.deadline.as_ref())?);
+        let change = Change::Drain(duration("deadline_ms", asked.deadline_ms)?);
         self.command(&request, "Drain", (&asked.service, &asked.backend), change).await
     }
 
@@ -165,7 +165,7 @@ impl LoadBalancer for LoadBalancerService {
         request: Request<pb::EjectRequest>,
     ) -> Result<Response<pb::Service>, Status> {
         let asked = request.get_ref();
-        let change = Change::Eject(optional_duration("duration", asked.duration.as_ref())?);
+        let change = Change::Eject(duration("duration_ms", asked.duration_ms)?);
         self.command(&request, "Eject", (&asked.service, &asked.backend), change).await
     }
 
@@ -179,16 +179,13 @@ impl LoadBalancer for LoadBalancerService {
 }
 
 /// A drain or ejection may last this long.
-const DURATION_MAX: Duration = Duration::from_secs(30 * 86_400);
+const DURATION_MS_MAX: u64 = 30 * 86_400_000;
 
-fn optional_duration(
-    field: &str,
-    duration: Option<&prost_types::Duration>,
-) -> Result<Option<Duration>, Status> {
-    let Some(duration) = duration else { return Ok(None) };
-    Duration::try_from(*duration)
-        .ok()
-        .filter(|duration| *duration <= DURATION_MAX)
-        .map(Some)
-        .ok_or_else(|| Status::invalid_argument(format!("{field}: out of bounds (0s to 30d)")))
+fn duration(field: &str, ms: Option<u64>) -> Result<Option<Duration>, Status> {
+    match ms {
+        Some(ms) if ms > DURATION_MS_MAX => Err(Status::invalid_argument(format!(
+            "{field}: {ms} is out of bounds (0 to {DURATION_MS_MAX})"
+        ))),
+        ms => Ok(ms.map(Duration::from_millis)),
+    }
 }

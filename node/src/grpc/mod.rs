@@ -1,6 +1,7 @@
 //! The node's gRPC: `weir.node.v1`, health and reflection.
 
 mod load_balancer;
+mod node;
 mod status;
 
 use std::io;
@@ -10,8 +11,11 @@ use tonic::transport::server::Router;
 use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
 use weir_proto::node::v1::load_balancer_server::LoadBalancerServer;
+use weir_proto::node::v1::node_server::NodeServer;
 
 pub use load_balancer::LoadBalancerService;
+
+use crate::http_api::StatusCache;
 
 /// How long an idle client may stay without a sign of life.
 const KEEPALIVE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(20);
@@ -42,6 +46,7 @@ impl Readiness {
 /// When the schema that reflection serves cannot be read.
 pub fn router(
     load_balancer: LoadBalancerService,
+    status: StatusCache,
 ) -> Result<(Router, Readiness), tonic_reflection::server::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
     let reflection = tonic_reflection::server::Builder::configure()
@@ -53,6 +58,7 @@ pub fn router(
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_concurrent_streams(STREAMS_MAX)
         .add_service(LoadBalancerServer::new(load_balancer))
+        .add_service(NodeServer::new(node::NodeService(status)))
         .add_service(health)
         .add_service(reflection);
     Ok((router, Readiness(reporter)))

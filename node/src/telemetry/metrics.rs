@@ -80,6 +80,16 @@ impl ServiceMetrics {
         self.sum(|core| core.classes[class].get())
     }
 
+    /// Body bytes from backends to clients.
+    pub fn response_bytes(&self) -> u64 {
+        self.sum(|core| core.response_bytes.get())
+    }
+
+    /// Body bytes from clients to backends.
+    pub fn request_bytes(&self) -> u64 {
+        self.sum(|core| core.request_bytes.get())
+    }
+
     /// Latencies of all cores.
     pub fn latency(&self) -> LatencyTotals {
         let mut totals = LatencyTotals::default();

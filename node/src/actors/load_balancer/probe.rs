@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
-use weir_core::health::{Check, CheckKind};
+use weir_core::health::Check;
 
 use super::Probed;
 use crate::config::Protocol;
@@ -41,6 +41,8 @@ pub(super) struct Target {
     pub(super) endpoint: Endpoint,
     pub(super) protocol: Protocol,
     pub(super) check: Check,
+    pub(super) interval: Duration,
+    pub(super) timeout: Duration,
 }
 
 /// Checks `target` until the result is dropped.
@@ -53,14 +55,14 @@ pub(super) fn start(
     let task = tokio::task::spawn_local(async move {
         tokio::time::sleep(FIRST_CHECK_SPREAD.mul_f64(rng.f64())).await;
         loop {
-            let result = match timeout(target.check.timeout, run(&*net, &target)).await {
+            let result = match timeout(target.timeout, run(&*net, &target)).await {
                 Ok(result) => result,
                 Err(_) => Err("no answer in time".to_owned()),
             };
             // A full or restarting actor misses one result; the next check tells it again.
             let _ = results.offer(Probed { serial: target.serial, result });
             let jitter = 1.0 - JITTER + 2.0 * JITTER * rng.f64();
-            tokio::time::sleep(target.check.interval.mul_f64(jitter)).await;
+            tokio::time::sleep(target.interval.mul_f64(jitter)).await;
         }
     });
     Probing(task.abort_handle())
@@ -69,18 +71,17 @@ pub(super) fn start(
 async fn run(net: &dyn Net, target: &Target) -> Result<(), String> {
     let stream =
         net.connect(&target.endpoint).await.map_err(|error| format!("no connection: {error}"))?;
-    match &target.check.kind {
-        CheckKind::Tcp => Ok(()),
-        CheckKind::Http { path, host, expect_status } => {
+    match &target.check {
+        Check::Tcp => Ok(()),
+        Check::Http { path, host, .. } => {
             let host = host.as_deref().unwrap_or(target.endpoint.as_str());
             let status = get(stream, target.protocol, path, host).await?;
-            if expect_status.iter().any(|range| range.contains(&status)) {
-                Ok(())
-            } else {
-                Err(format!("status {status}"))
+            match target.check.accepts_status(status) {
+                true => Ok(()),
+                false => Err(format!("status {status}")),
             }
         }
-        CheckKind::Grpc { service } => check_grpc(stream, service).await,
+        Check::Grpc { service } => check_grpc(stream, service).await,
     }
 }
 

@@ -1,0 +1,4 @@
+//! Who owns what changes. An actor reads the clock, asks `weir-core`, and publishes.
+
+pub mod config_agent;
+pub mod load_balancer;

@@ -1,0 +1,78 @@
+//! The node's HTTP API: status, health and metrics, cheap to poll.
+
+mod cache;
+mod exposition;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+pub use cache::StatusCache;
+use cache::{Cached, Document};
+
+use crate::data_plane::routing::Routing;
+use crate::describe;
+use crate::snapshot::Snapshot;
+use crate::telemetry::metrics::NodeMetrics;
+use crate::telemetry::spans::Tracer;
+
+/// What the API shows.
+#[derive(Clone)]
+pub struct Shown {
+    /// Status and health, taken at most every two seconds.
+    pub status: StatusCache,
+    /// Services and backends.
+    pub routing: Snapshot<Routing>,
+    /// Counters.
+    pub metrics: NodeMetrics,
+    /// What became of spans.
+    pub tracer: Tracer,
+}
+
+/// All paths of the API.
+pub fn router(shown: Shown) -> Router {
+    Router::new()
+        .route("/api/status", get(status))
+        .route("/api/health", get(health))
+        .route("/api/services", get(services))
+        .route("/metrics", get(metrics))
+        .with_state(shown)
+}
+
+async fn status(State(shown): State<Shown>, headers: HeaderMap) -> Response {
+    let cached = shown.status.now();
+    document(&headers, StatusCode::OK, &cached.status_document)
+}
+
+/// 200 while every service has a backend that takes work, else 503.
+async fn health(State(shown): State<Shown>, headers: HeaderMap) -> Response {
+    let cached: std::sync::Arc<Cached> = shown.status.now();
+    let code = if cached.serving { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    document(&headers, code, &cached.health_document)
+}
+
+fn document(headers: &HeaderMap, code: StatusCode, document: &Document) -> Response {
+    let known = headers
+        .get(IF_NONE_MATCH)
+        .and_then(|tags| tags.to_str().ok())
+        .is_some_and(|tags| tags.split(',').any(|tag| tag.trim() == document.etag));
+    let common = [(ETAG, document.etag.clone()), (CACHE_CONTROL, "no-cache".to_owned())];
+    if known && code == StatusCode::OK {
+        return (StatusCode::NOT_MODIFIED, common).into_response();
+    }
+    (code, common, [(CONTENT_TYPE, "application/json")], document.json.clone()).into_response()
+}
+
+async fn services(State(shown): State<Shown>) -> Response {
+    let routing = shown.routing.load();
+    let services: Vec<_> = routing.services.iter().map(|s| describe::service(s)).collect();
+    axum::Json(services).into_response()
+}
+
+async fn metrics(State(shown): State<Shown>) -> Response {
+    let text = exposition::render(&shown);
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
