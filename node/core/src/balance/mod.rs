@@ -11,6 +11,8 @@ mod load;
 mod policy;
 mod ring;
 mod selector;
+#[cfg(test)]
+mod simulation;
 pub mod sticky;
 mod tiers;
 
