@@ -4,7 +4,11 @@ use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=weir");
-    let files = ["weir/node/v1/load_balancer.proto", "weir/node/v1/node.proto"];
+    let files = [
+        "weir/demo/v1/echo.proto",
+        "weir/node/v1/load_balancer.proto",
+        "weir/node/v1/node.proto",
+    ];
     let schema = protox::compile(files, ["."])?;
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("schema.bin"), schema.encode_to_vec())?;

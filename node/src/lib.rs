@@ -1,1 +1,16 @@
-//! Weir node
+//! The Weir node: everything but the decisions, which are in `weir-core`.
+
+pub mod actors;
+pub mod cli;
+pub mod config;
+pub mod data_plane;
+pub mod describe;
+pub mod grpc;
+pub mod guardian;
+pub mod http_api;
+pub mod link;
+pub mod node;
+pub mod ports;
+pub mod snapshot;
+pub mod telemetry;
+pub mod wiring;

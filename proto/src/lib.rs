@@ -1,5 +1,13 @@
 //! Weir's wire schema and the code generated from it. Only [`FILE_DESCRIPTOR_SET`] is written by hand.
 
+/// What the demo backends of `weir up` answer (`weir.demo.v1`).
+pub mod demo {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("weir.demo.v1");
+    }
+}
+
 /// The node's own services (`weir.node.v1`).
 pub mod node {
     /// Version 1.

@@ -9,8 +9,6 @@ mod overlay;
 mod reader;
 mod routes;
 mod services;
-#[cfg(test)]
-mod tests;
 pub mod units;
 
 use std::collections::BTreeSet;
@@ -148,6 +146,16 @@ impl Config {
             routes: Arc::new(routes),
             route_settings: route_settings.into(),
         }
+    }
+
+    /// Nodes that a mesh of this configuration has.
+    pub fn node_count(&self) -> usize {
+        self.node.mesh_nodes
+    }
+
+    /// Cores of each of `nodes` nodes that share this machine.
+    pub fn cores_each(&self, nodes: usize) -> usize {
+        (self.node.cores / nodes.max(1)).max(1)
     }
 
     /// What a reload may not change, compared with the configuration that runs.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
+use weir_core::proxy::Via;
 
 use super::pool::BackendPool;
 use super::routing::{Backend, Routing, Service};
@@ -43,6 +44,7 @@ pub struct CoreParts {
 pub(super) struct Core {
     pub(super) index: usize,
     pub(super) parts: CoreParts,
+    pub(super) via: Via,
     routing: RefCell<Reader<Routing>>,
     ingress: RefCell<Reader<Ingress>>,
     pools: RefCell<BTreeMap<u64, Rc<BackendPool>>>,
@@ -53,6 +55,7 @@ impl Core {
     pub(super) fn new(index: usize, parts: CoreParts, seed: u64) -> Rc<Self> {
         Rc::new(Self {
             index,
+            via: Via::new(&parts.name, Via::PASSES_MAX).expect("node names are tokens"),
             routing: RefCell::new(parts.routing.reader()),
             ingress: RefCell::new(parts.ingress.reader()),
             parts,

@@ -42,6 +42,7 @@ use tokio::sync::Semaphore;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep_until};
 
+pub use self::accept::claim;
 pub use self::core::CoreParts;
 use self::core::Core;
 use self::stop::Stop;

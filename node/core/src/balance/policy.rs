@@ -59,15 +59,22 @@ impl FromStr for Policy {
     }
 }
 
-impl fmt::Display for Policy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Policy {
+    /// Its name, as it is configured and shown.
+    pub const fn name(&self) -> &'static str {
+        match self {
             Self::RoundRobin => "round_robin",
             Self::LeastConnections => "least_connections",
             Self::PeakEwma(_) => "peak_ewma",
             Self::Random => "random",
             Self::ConsistentHash { .. } => "consistent_hash",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

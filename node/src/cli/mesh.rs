@@ -1,0 +1,202 @@
+//! The processes of a mesh on one machine: nodes and demo backends.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use super::output::Failure;
+use crate::config::Config;
+
+/// How long a demo backend may take to tell its address.
+const BACKEND_START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where one node of the mesh listens.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) name: String,
+    pub(super) ingress: Vec<SocketAddr>,
+    pub(super) grpc: SocketAddr,
+    pub(super) http_api: SocketAddr,
+}
+
+/// Node `i` listens on the configured ports plus `i`.
+pub(super) fn places(config: &Config, nodes: usize) -> Result<Vec<Place>, Failure> {
+    (0..nodes)
+        .map(|at| {
+            let ingress: Result<_, _> =
+                config.ingress.listen.iter().map(|address| shifted(*address, at)).collect();
+            Ok(Place {
+                name: format!("node-{}", at + 1),
+                ingress: ingress?,
+                grpc: shifted(config.grpc.listen, at)?,
+                http_api: shifted(config.http_api.listen, at)?,
+            })
+        })
+        .collect()
+}
+
+fn shifted(address: SocketAddr, by: usize) -> Result<SocketAddr, Failure> {
+    let port = u16::try_from(by).ok().and_then(|by| address.port().checked_add(by));
+    match port {
+        Some(port) => Ok(SocketAddr::new(address.ip(), port)),
+        None => Err(Failure::Usage(format!("{address}: no port is left for node {}", by + 1))),
+    }
+}
+
+/// Fails with one line when an address of the mesh is taken.
+pub(super) fn claim_all(places: &[Place]) -> Result<(), Failure> {
+    for place in places {
+        let own = [("grpc.listen", place.grpc), ("http_api.listen", place.http_api)];
+        let ingress = place.ingress.iter().map(|address| ("ingress.listen", *address));
+        for (key, address) in ingress.chain(own) {
+            crate::data_plane::claim(address).map_err(|error| {
+                Failure::Other(format!("{} of {}: {address}: {error}", key, place.name))
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// A running process of the mesh. It ends when this is dropped or this process dies.
+pub(super) struct Process {
+    child: Child,
+}
+
+impl Process {
+    fn spawn(command: &mut Command) -> io::Result<Self> {
+        // Ctrl-C is for the parent, which stops everyone in order.
+        let child = command.stdin(Stdio::piped()).process_group(0).kill_on_drop(true).spawn()?;
+        Ok(Self { child })
+    }
+
+    /// Waits until it ends by itself.
+    pub(super) async fn ended(&mut self) -> String {
+        match self.child.wait().await {
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// Asks it to finish what runs.
+    pub(super) fn terminate(&mut self) {
+        let pid = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            // It may have ended a moment ago.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
+
+    /// Waits for its end, then kills it.
+    pub(super) async fn finish(mut self, within: Duration) {
+        if timeout(within, self.child.wait()).await.is_err() {
+            let _ = self.child.kill().await;
+        }
+    }
+}
+
+/// Starts a node of the mesh from the mesh's own file; only its name and addresses differ.
+pub(super) fn start_node(
+    config: &Path,
+    place: &Place,
+    cores: usize,
+    log: &Path,
+) -> io::Result<Process> {
+    let ingress: Vec<String> = place.ingress.iter().map(|a| format!("\"{a}\"")).collect();
+    let log = std::fs::File::options().create(true).append(true).open(log)?;
+    Process::spawn(
+        Command::new(std::env::current_exe()?)
+            .arg("node")
+            .arg("--config")
+            .arg(config)
+            .arg("--stop-with-stdin")
+            .env("WEIR_NODE__NAME", format!("\"{}\"", place.name))
+            .env("WEIR_NODE__CORES", cores.to_string())
+            .env("WEIR_INGRESS__LISTEN", format!("[{}]", ingress.join(",")))
+            .env("WEIR_GRPC__LISTEN", place.grpc.to_string())
+            .env("WEIR_HTTP_API__LISTEN", place.http_api.to_string())
+            .env_remove("WEIR_NODE")
+            .stdout(Stdio::null())
+            .stderr(log),
+    )
+}
+
+/// Starts a demo backend on a free port.
+pub(super) async fn start_backend(name: &str) -> Result<(Process, SocketAddr), Failure> {
+    let mut process = Process::spawn(
+        Command::new(std::env::current_exe()?)
+            .args(["demo-backend", "--listen", "127.0.0.1:0", "--name", name])
+            .stdout(Stdio::piped()),
+    )?;
+    let stdout = process.child.stdout.take().expect("its standard output is piped");
+    let mut lines = BufReader::new(stdout).lines();
+    let line = timeout(BACKEND_START_TIMEOUT, lines.next_line()).await;
+    let address = line.ok().and_then(Result::ok).flatten().and_then(|line| line.parse().ok());
+    match address {
+        Some(address) => Ok((process, address)),
+        None => Err(Failure::Other(format!("demo backend {name} did not start"))),
+    }
+}
+
+/// Where a mesh keeps its logs and, for the demo, its configuration.
+pub(super) struct RunFolder(tempfile::TempDir);
+
+impl RunFolder {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self(tempfile::Builder::new().prefix("weir-up-").tempdir()?))
+    }
+
+    pub(super) fn log_of(&self, name: &str) -> PathBuf {
+        self.0.path().join(format!("{name}.log"))
+    }
+
+    pub(super) fn write_demo(&self, backends: &[(String, SocketAddr)]) -> io::Result<PathBuf> {
+        let path = self.0.path().join("mesh.toml");
+        std::fs::write(&path, demo_config(backends))?;
+        Ok(path)
+    }
+}
+
+/// HTTP and WebSocket over HTTP/1.1, gRPC over HTTP/2, on the same backends.
+pub(super) fn demo_config(backends: &[(String, SocketAddr)]) -> String {
+    let list: String = backends
+        .iter()
+        .map(|(name, address)| format!("  {{ id = \"{name}\", address = \"{address}\" }},\n"))
+        .collect();
+    format!(
+        "[services.web]\nbackends = [\n{list}]\n\
+         [services.web.health]\ncheck = \"http\"\n\n\
+         [services.grpc]\nprotocol = \"grpc\"\nbackends = [\n{list}]\n\
+         [services.grpc.health]\ncheck = \"grpc\"\n\n\
+         [[routes]]\nname = \"grpc\"\nservice = \"grpc\"\n\
+         headers = {{ content-type = \"~application/grpc.*\" }}\n\n\
+         [[routes]]\nname = \"web\"\nservice = \"web\"\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demo_configuration_has_no_problems() {
+        let backends = [("backend-1".to_owned(), SocketAddr::from(([127, 0, 0, 1], 9001)))];
+        let config = Config::parse(&demo_config(&backends), &Default::default()).unwrap();
+        assert_eq!(config.services.len(), 2);
+    }
+
+    #[test]
+    fn each_node_listens_beside_the_one_before() {
+        let config = Config::parse("", &Default::default()).unwrap();
+        let places = places(&config, 3).unwrap();
+        assert_eq!(places[2].ingress, ["127.0.0.1:8082".parse().unwrap()]);
+        assert_eq!(places[2].grpc.port(), 7402);
+        assert_eq!(places[1].http_api.port(), 7481);
+    }
+}

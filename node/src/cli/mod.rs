@@ -1,0 +1,69 @@
+//! The command line: one file for each subcommand.
+
+mod demo;
+mod mesh;
+mod node;
+mod output;
+mod services;
+mod status;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use output::{Failure, Format};
+
+/// Balances, watches and tunes the traffic of a cluster's backends.
+#[derive(Parser)]
+#[command(name = "weir", version, propagate_version = true, arg_required_else_help = true)]
+struct Weir {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Up(up::Up),
+    Node(node::Node),
+    Status(status::Status),
+    Services(services::Services),
+    #[command(hide = true)]
+    DemoBackend(demo::DemoBackend),
+}
+
+/// Which node to talk to, and how to show what it says.
+#[derive(Args)]
+struct Target {
+    /// The node's gRPC address.
+    #[arg(long, env = "WEIR_NODE", default_value = "127.0.0.1:7400", global = true)]
+    node: String,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t = Format::Text, global = true)]
+    output: Format,
+}
+
+/// Runs the command that the process was started with.
+///
+/// Exit codes: 0 done; 1 failed; 2 wrong usage; 3 the node cannot be reached; 4 not found; 64 the
+/// configuration is wrong.
+pub fn run() -> ExitCode {
+    let result = match Weir::parse().command {
+        Command::Up(up) => up.run(),
+        Command::Node(node) => node.run(),
+        Command::Status(status) => status.run(),
+        Command::Services(services) => services.run(),
+        Command::DemoBackend(demo) => demo.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+/// Runs one asynchronous command on this thread.
+fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = tokio::task::LocalSet::new();
+    runtime.block_on(local.run_until(command))
+}

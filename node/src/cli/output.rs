@@ -1,0 +1,136 @@
+//! What commands print, and how they fail.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use serde::Serialize;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::node::NodeError;
+
+/// How long a command waits for a node.
+const NODE_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// A table for people.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The node said no.
+    #[error("{}", .0.message())]
+    Refused(tonic::Status),
+    /// The node cannot be reached.
+    #[error("no node answers at {0}; is it running? (--node ADDRESS or WEIR_NODE says where)")]
+    NoNode(String),
+    /// A node did not start or end well.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// An argument makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// The configuration has problems, all named.
+    #[error("{0}")]
+    Config(String),
+    /// The system refused something.
+    #[error(transparent)]
+    System(#[from] io::Error),
+    /// Anything else, said in one line.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<tonic::Status> for Failure {
+    fn from(status: tonic::Status) -> Self {
+        Self::Refused(status)
+    }
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Refused(status) if status.code() == tonic::Code::NotFound => 4,
+            Self::Refused(status) if status.code() == tonic::Code::InvalidArgument => 2,
+            Self::NoNode(_) => 3,
+            Self::Usage(_) => 2,
+            Self::Config(_) | Self::Node(NodeError::Config(..)) => 64,
+            Self::Refused(_) | Self::Node(_) | Self::System(_) | Self::Other(_) => 1,
+        }
+    }
+
+    /// Says it once, on standard error.
+    pub(super) fn report(&self) -> ExitCode {
+        let _ = writeln!(io::stderr(), "weir: {self}");
+        ExitCode::from(self.code())
+    }
+}
+
+/// A channel to the node at `address`.
+pub(super) async fn connect(address: &str) -> Result<Channel, Failure> {
+    let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+    let endpoint = Endpoint::from_shared(url)
+        .map_err(|_| Failure::Usage(format!("--node: `{address}` is no address")))?;
+    endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(NODE_TIMEOUT)
+        .connect()
+        .await
+        .map_err(|_| Failure::NoNode(address.to_owned()))
+}
+
+/// Prints a line. A reader that has left ends the command quietly.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        result => Ok(result?),
+    }
+}
+
+/// Prints a document as JSON.
+pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let json =
+        serde_json::to_string_pretty(value).map_err(|error| Failure::Other(error.to_string()))?;
+    print(&json)
+}
+
+/// Columns as wide as their widest cell, the first row being the heading.
+pub(super) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns)
+        .map(|at| rows.iter().filter_map(|row| row.get(at)).map(|c| c.chars().count()).max())
+        .map(|width| width.unwrap_or(0))
+        .collect();
+    let lines: Vec<String> = rows
+        .iter()
+        .map(|row| {
+            let cells: Vec<String> = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell:<width$}"))
+                .collect();
+            cells.join("  ").trim_end().to_owned()
+        })
+        .collect();
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [vec!["A".into(), "LONG".into()], vec!["wide cell".into(), "x".into()]];
+        assert_eq!(table(&rows), "A          LONG\nwide cell  x");
+    }
+}

@@ -1,0 +1,78 @@
+//! `weir status`: a node at a glance.
+
+use std::time::Duration;
+
+use clap::Args;
+use weir_proto::node::v1::node_client::NodeClient;
+use weir_proto::node::v1::{GetStatusRequest, Status as NodeStatus};
+
+use super::output::{Failure, Format, connect, print, print_json, table};
+use super::{Target, block_on};
+
+/// Show how a node is: traffic, services, configuration
+#[derive(Args)]
+#[command(after_help = "Example:\n  weir status\n  weir status --node 127.0.0.1:7401 -o json")]
+pub(super) struct Status {
+    #[command(flatten)]
+    target: Target,
+}
+
+impl Status {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        block_on(async move {
+            let mut client = NodeClient::new(connect(&self.target.node).await?);
+            let status = client.get_status(GetStatusRequest {}).await?.into_inner();
+            match self.target.output {
+                Format::Json => print_json(&status),
+                Format::Text => print(&as_text(&status)),
+            }
+        })
+    }
+}
+
+fn as_text(status: &NodeStatus) -> String {
+    let mut rows = vec![["SERVICE", "HEALTHY", "REQUESTS", "SUCCESS", "MEAN"].map(String::from).into()];
+    for service in &status.services {
+        rows.push(vec![
+            service.name.clone(),
+            format!("{}/{}", service.healthy, service.total),
+            service.requests.to_string(),
+            percent(service.success_rate),
+            mean(service.mean_response_us),
+        ]);
+    }
+    let mut lines = vec![
+        format!(
+            "{} {}, version {}, up {}",
+            status.node,
+            status.state,
+            status.version,
+            crate::config::units::format_duration(Duration::from_secs(status.uptime_s)),
+        ),
+        format!(
+            "{} requests, {} succeeded, mean {}; {} running, {} connections, {} tunnels",
+            status.requests,
+            percent(status.success_rate),
+            mean(status.mean_response_us),
+            status.requests_in_flight,
+            status.connections_open,
+            status.tunnels_open,
+        ),
+        format!(
+            "configuration {} in force, {} refused",
+            status.config_revision, status.config_refusals
+        ),
+    ];
+    lines.extend(status.config_problems.iter().map(|problem| format!("  {problem}")));
+    lines.push(String::new());
+    lines.push(table(&rows));
+    lines.join("\n")
+}
+
+pub(super) fn percent(share: f64) -> String {
+    format!("{:.2} %", share * 100.0)
+}
+
+fn mean(us: u64) -> String {
+    format!("{:?}", Duration::from_micros(us))
+}

@@ -1,0 +1,280 @@
+//! One node as a process: listeners, actors, data plane, and an orderly end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::net::unix::pipe;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::task::{JoinHandle, LocalSet};
+use tokio::time::{Instant, timeout};
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::TcpListenerStream;
+use weir_core::trace::Sampler;
+
+use crate::actors::config_agent::watch;
+use crate::config::{Config, Environment, Invalid};
+use crate::data_plane::stop::Stopper;
+use crate::data_plane::{self, Cores};
+use crate::describe::StatusSource;
+use crate::grpc::{self, LoadBalancerService, Readiness};
+use crate::guardian::BudgetSpent;
+use crate::http_api::{self, Shown, StatusCache};
+use crate::link::Refused;
+use crate::ports::clock::WallClock;
+use crate::ports::net::Tcp;
+use crate::telemetry::otlp::Exporter;
+use crate::telemetry::spans::Tracer;
+use crate::wiring::{Env, Wired, wire};
+
+/// How long the last spans may take to reach their receiver when the node ends.
+const LAST_SPANS_TIMEOUT: Duration = Duration::from_secs(2);
+/// File descriptors that a node would like to have; it takes what the hard limit allows.
+const OPEN_FILES_WANTED: u64 = 1_048_576;
+
+/// Why a node did not start or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The configuration has problems, all named.
+    #[error("{}: {0}", .1.display())]
+    Config(#[source] Invalid, PathBuf),
+    /// An address cannot be opened.
+    #[error("{what} {address}: {source}")]
+    Listen {
+        /// The configuration's key.
+        what: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// The system refused something else.
+    #[error(transparent)]
+    System(#[from] io::Error),
+    /// The OTLP address cannot be used.
+    #[error("telemetry.otlp: {0}")]
+    Otlp(#[source] tonic::transport::Error),
+    /// An actor did not start.
+    #[error("actors did not start: {0}")]
+    Actors(#[source] Refused),
+    /// An actor failed too often.
+    #[error(transparent)]
+    Actor(#[from] BudgetSpent),
+    /// The reflection schema is broken.
+    #[error("gRPC reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// Runs one node from the file at `path` until it is told to stop.
+///
+/// # Errors
+/// What kept it from starting, or an actor that failed too often.
+pub fn run(path: &Path, environment: Environment, stop_with_stdin: bool) -> Result<(), NodeError> {
+    raise_open_files();
+    let text = std::fs::read_to_string(path)?;
+    let config = Config::parse(&text, &environment)
+        .map_err(|invalid| NodeError::Config(invalid, path.to_owned()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = LocalSet::new();
+    let node = start_and_wait(config, text, path.to_owned(), environment, stop_with_stdin);
+    runtime.block_on(local.run_until(node))
+}
+
+/// Everything that runs on the control thread.
+struct Running {
+    wired: Wired,
+    cores: Cores,
+    stopper: Stopper,
+    readiness: Readiness,
+    stopping: Arc<AtomicBool>,
+    exporter: Option<JoinHandle<()>>,
+    servers_stop: Arc<Notify>,
+}
+
+async fn start_and_wait(
+    config: Config,
+    text: String,
+    path: PathBuf,
+    environment: Environment,
+    stop_with_stdin: bool,
+) -> Result<(), NodeError> {
+    let mut signals = Signals::new()?;
+    let mut parent = Parent::new(stop_with_stdin)?;
+    let mut running = start(config, environment).await?;
+    let look_now = Arc::new(Notify::new());
+    let agent = running.wired.config.clone();
+    tokio::task::spawn_local(watch::run(path, text, agent, Arc::clone(&look_now)));
+    let ended = loop {
+        tokio::select! {
+            biased;
+            guardian = running.wired.guardians.join_next() => match guardian {
+                Some(Ok(Err(spent))) => break Err(NodeError::Actor(spent)),
+                _ => break Ok(()),
+            },
+            () = signals.stop() => break Ok(()),
+            () = parent.gone() => break Ok(()),
+            _ = signals.hangup.recv() => look_now.notify_one(),
+        }
+    };
+    running.stop().await;
+    ended
+}
+
+async fn start(config: Config, environment: Environment) -> Result<Running, NodeError> {
+    let clock = WallClock::system();
+    let seed = fastrand::u64(..);
+    let (tracer, exporter) = start_tracing(&config, clock)?;
+    let env = Env { net: Arc::new(Tcp), clock, tracer: tracer.clone(), seed, environment };
+    let grpc_listener = bind("grpc.listen", config.grpc.listen).await?;
+    let api_listener = bind("http_api.listen", config.http_api.listen).await?;
+    let listeners = data_plane::listen_all(&config.ingress.listen, config.node.cores)
+        .map_err(|(address, source)| NodeError::Listen { what: "ingress.listen", address, source })?;
+    let name = config.node.name.clone();
+    let wired = wire(config, &env).await.map_err(NodeError::Actors)?;
+    let (stopper, stop) = Stopper::new();
+    let cores = data_plane::start(listeners, &wired.core_parts, &stop, seed)?;
+    let stopping = Arc::new(AtomicBool::new(false));
+    let status = StatusCache::new(StatusSource {
+        routing: wired.core_parts.routing.clone(),
+        config: wired.config.clone(),
+        metrics: wired.core_parts.metrics.clone(),
+        started: Instant::now(),
+        stopping: Arc::clone(&stopping),
+    });
+    let servers_stop = Arc::new(Notify::new());
+    let service = LoadBalancerService::new(wired.load_balancer.clone(), tracer.clone());
+    let (router, readiness) = grpc::router(service, status.clone())?;
+    let incoming = TcpListenerStream::new(grpc_listener)
+        .map(|stream| stream.inspect(|stream| drop(stream.set_nodelay(true))));
+    let grpc_stop = Arc::clone(&servers_stop);
+    tokio::task::spawn_local(async move {
+        let served = grpc::serve(router, incoming, async move { grpc_stop.notified().await });
+        if let Err(error) = served.await {
+            tracing::error!(%error, "gRPC server ended");
+        }
+    });
+    let shown = Shown {
+        status,
+        routing: wired.core_parts.routing.clone(),
+        metrics: wired.core_parts.metrics.clone(),
+        tracer,
+    };
+    tokio::task::spawn_local(async move {
+        if let Err(error) = axum::serve(api_listener, http_api::router(shown)).await {
+            tracing::error!(%error, "HTTP API ended");
+        }
+    });
+    readiness.ready().await;
+    tracing::info!(node = name, version = env!("CARGO_PKG_VERSION"), "node ready");
+    Ok(Running { wired, cores, stopper, readiness, stopping, exporter, servers_stop })
+}
+
+fn start_tracing(
+    config: &Config,
+    clock: WallClock,
+) -> Result<(Tracer, Option<JoinHandle<()>>), NodeError> {
+    let Some(url) = config.telemetry.otlp.clone() else { return Ok((Tracer::off(), None)) };
+    let sampler = Sampler::new(config.telemetry.sample_ratio).expect("checked with the config");
+    let (tracer, spans) = Tracer::new(sampler);
+    let counts = Arc::clone(tracer.counts());
+    let exporter = Exporter::new(url, &config.node.name, counts, spans, clock)
+        .map_err(NodeError::Otlp)?;
+    Ok((tracer, Some(tokio::task::spawn_local(exporter.run()))))
+}
+
+async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, NodeError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| NodeError::Listen { what, address, source })
+}
+
+impl Running {
+    /// Stops accepting, lets what runs finish until its deadline, and says what was cut.
+    async fn stop(self) {
+        let drain_timeout = self.wired.config.in_force().config.node.drain_timeout;
+        tracing::info!(?drain_timeout, "stopping");
+        self.stopping.store(true, Ordering::Relaxed);
+        self.readiness.stopping().await;
+        let began = Instant::now();
+        self.stopper.stop(began + drain_timeout);
+        let cores = self.cores;
+        // Joining blocks; the control thread must go on serving status and health meanwhile.
+        let joined = tokio::task::spawn_blocking(move || cores.join()).await;
+        if let Err(error) = joined {
+            tracing::error!(%error, "cores did not end well");
+        }
+        let metrics = self.wired.core_parts.metrics.clone();
+        let cut = metrics.sum(|core| &core.requests_cut);
+        tracing::info!(took = ?began.elapsed(), requests_cut = cut, "stopped");
+        self.servers_stop.notify_one();
+        // Every tracer must be gone before the exporter sees the end of its queue.
+        drop(self.wired);
+        if let Some(exporter) = self.exporter {
+            let _ = timeout(LAST_SPANS_TIMEOUT, exporter).await;
+        }
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Whoever started this node holds the other end of its standard input; this ends when they are gone.
+pub(crate) struct Parent(Option<pipe::Receiver>);
+
+impl Parent {
+    pub(crate) fn new(watched: bool) -> io::Result<Self> {
+        if !watched {
+            return Ok(Self(None));
+        }
+        let stdin = io::stdin().as_fd().try_clone_to_owned()?;
+        Ok(Self(Some(pipe::Receiver::from_owned_fd(stdin)?)))
+    }
+
+    pub(crate) async fn is_gone(mut self) {
+        self.gone().await;
+    }
+
+    async fn gone(&mut self) {
+        match &mut self.0 {
+            Some(stdin) => drop(tokio::io::copy(stdin, &mut tokio::io::sink()).await),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(OPEN_FILES_WANTED).min(OPEN_FILES_WANTED);
+    if limit.current.is_some_and(|current| current < most) {
+        // A node with fewer descriptors runs as well, with fewer connections.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(most), ..limit });
+    }
+}
