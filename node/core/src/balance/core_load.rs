@@ -33,7 +33,7 @@ impl CoreLoad {
         self.requests.load(Relaxed)
     }
 
-    /// Requests of this core that ever ended in [`Outcome::Failure`].
+    /// Requests of this core that ever ended in [`super::Outcome::Failure`].
     pub fn failures(&self) -> u64 {
         self.failures.load(Relaxed)
     }

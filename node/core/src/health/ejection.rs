@@ -90,7 +90,7 @@ impl Ejections {
             .saturating_sub(periods(served, config.base_ejection));
         // Counting on beyond the maximum would only make the count take longer to fall again.
         if config.base_ejection.saturating_mul(self.lately) < config.max_ejection {
-            self.lately += 1;
+            self.lately = self.lately.saturating_add(1);
         }
         let length = config
             .base_ejection
