@@ -62,7 +62,11 @@ fn reason(view: &BackendView) -> String {
 }
 
 fn healthy(service: &Service) -> u32 {
-    let count = service.backends.iter().filter(|view| view.standing.takes_work()).count();
+    let count = service
+        .backends
+        .iter()
+        .filter(|view| view.standing.takes_work())
+        .count();
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
@@ -103,7 +107,11 @@ impl StatusSource {
             tunnels_open: self.metrics.sum(|core| &core.tunnels_open),
             config_revision: in_force.revision,
             config_refusals: in_force.refusals,
-            config_problems: in_force.last_problems.iter().map(ToString::to_string).collect(),
+            config_problems: in_force
+                .last_problems
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             services,
         }
     }

@@ -76,11 +76,20 @@ where
             panics.pop_front();
         }
         if panics.len() > budget.restarts_max {
-            return Err(BudgetSpent { actor: name, panics: panics.len(), window: budget.window });
+            return Err(BudgetSpent {
+                actor: name,
+                panics: panics.len(),
+                window: budget.window,
+            });
         }
         let doublings = u32::try_from(panics.len() - 1).unwrap_or(u32::MAX).min(16);
         let wait = budget.backoff * 2_u32.pow(doublings);
-        tracing::error!(actor = name, restart = panics.len(), ?wait, "actor panicked, restarting");
+        tracing::error!(
+            actor = name,
+            restart = panics.len(),
+            ?wait,
+            "actor panicked, restarting"
+        );
         tokio::time::sleep(wait).await;
     }
 }

@@ -69,7 +69,10 @@ where
     M::Result: Send,
 {
     fn clone(&self) -> Self {
-        Self { to: Arc::clone(&self.to), permits: self.permits.clone() }
+        Self {
+            to: Arc::clone(&self.to),
+            permits: self.permits.clone(),
+        }
     }
 }
 
@@ -80,7 +83,10 @@ where
 {
     /// A link that leads nowhere until [`Link::point_at`].
     pub fn new(permits: &Permits) -> Self {
-        Self { to: Arc::new(ArcSwapOption::empty()), permits: permits.clone() }
+        Self {
+            to: Arc::new(ArcSwapOption::empty()),
+            permits: permits.clone(),
+        }
     }
 
     /// Hands the message over or refuses at once; never waits.
@@ -100,10 +106,13 @@ where
     ) -> Result<M::Result, Refused> {
         let carried = self.carry(message, context)?;
         let to = self.to.load_full().ok_or(Refused::Away)?;
-        to.send(carried).timeout(within).await.map_err(|error| match error {
-            MailboxError::Closed => Refused::Away,
-            MailboxError::Timeout => Refused::Late,
-        })
+        to.send(carried)
+            .timeout(within)
+            .await
+            .map_err(|error| match error {
+                MailboxError::Closed => Refused::Away,
+                MailboxError::Timeout => Refused::Late,
+            })
     }
 
     /// Points at a new life of the target.
@@ -116,8 +125,14 @@ where
     }
 
     fn carry(&self, message: M, context: Option<TraceContext>) -> Result<Carried<M>, Refused> {
-        let permit =
-            Arc::clone(&self.permits.0).try_acquire_owned().map_err(|_| Refused::Full)?;
-        Ok(Carried { message, context, sent_at: Instant::now(), _permit: permit })
+        let permit = Arc::clone(&self.permits.0)
+            .try_acquire_owned()
+            .map_err(|_| Refused::Full)?;
+        Ok(Carried {
+            message,
+            context,
+            sent_at: Instant::now(),
+            _permit: permit,
+        })
     }
 }

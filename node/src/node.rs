@@ -42,8 +42,14 @@ const OPEN_FILES_WANTED: u64 = 1_048_576;
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// The configuration has problems, all named.
-    #[error("{}: {0}", .1.display())]
-    Config(#[source] Invalid, PathBuf),
+    #[error("{}:\n{problems}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        problems: Invalid,
+    },
     /// An address cannot be opened.
     #[error("{what} {address}: {source}")]
     Listen {
@@ -78,9 +84,13 @@ pub enum NodeError {
 pub fn run(path: &Path, environment: Environment, stop_with_stdin: bool) -> Result<(), NodeError> {
     raise_open_files();
     let text = std::fs::read_to_string(path)?;
-    let config = Config::parse(&text, &environment)
-        .map_err(|invalid| NodeError::Config(invalid, path.to_owned()))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let config = Config::parse(&text, &environment).map_err(|problems| NodeError::Config {
+        path: path.to_owned(),
+        problems,
+    })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let local = LocalSet::new();
     let node = start_and_wait(config, text, path.to_owned(), environment, stop_with_stdin);
     runtime.block_on(local.run_until(node))
@@ -117,9 +127,11 @@ async fn start_and_wait(
                 Some(Ok(Err(spent))) => break Err(NodeError::Actor(spent)),
                 _ => break Ok(()),
             },
-            () = signals.stop() => break Ok(()),
             () = parent.gone() => break Ok(()),
-            _ = signals.hangup.recv() => look_now.notify_one(),
+            told = signals.next() => match told {
+                Told::Stop => break Ok(()),
+                Told::Reload => look_now.notify_one(),
+            },
         }
     };
     running.stop().await;
@@ -130,11 +142,22 @@ async fn start(config: Config, environment: Environment) -> Result<Running, Node
     let clock = WallClock::system();
     let seed = fastrand::u64(..);
     let (tracer, exporter) = start_tracing(&config, clock)?;
-    let env = Env { net: Arc::new(Tcp), clock, tracer: tracer.clone(), seed, environment };
+    let env = Env {
+        net: Arc::new(Tcp),
+        clock,
+        tracer: tracer.clone(),
+        seed,
+        environment,
+    };
     let grpc_listener = bind("grpc.listen", config.grpc.listen).await?;
     let api_listener = bind("http_api.listen", config.http_api.listen).await?;
-    let listeners = data_plane::listen_all(&config.ingress.listen, config.node.cores)
-        .map_err(|(address, source)| NodeError::Listen { what: "ingress.listen", address, source })?;
+    let listeners = data_plane::listen_all(&config.ingress.listen, config.node.cores).map_err(
+        |(address, source)| NodeError::Listen {
+            what: "ingress.listen",
+            address,
+            source,
+        },
+    )?;
     let name = config.node.name.clone();
     let wired = wire(config, &env).await.map_err(NodeError::Actors)?;
     let (stopper, stop) = Stopper::new();
@@ -171,27 +194,45 @@ async fn start(config: Config, environment: Environment) -> Result<Running, Node
         }
     });
     readiness.ready().await;
-    tracing::info!(node = name, version = env!("CARGO_PKG_VERSION"), "node ready");
-    Ok(Running { wired, cores, stopper, readiness, stopping, exporter, servers_stop })
+    tracing::info!(
+        node = name,
+        version = env!("CARGO_PKG_VERSION"),
+        "node ready"
+    );
+    Ok(Running {
+        wired,
+        cores,
+        stopper,
+        readiness,
+        stopping,
+        exporter,
+        servers_stop,
+    })
 }
 
 fn start_tracing(
     config: &Config,
     clock: WallClock,
 ) -> Result<(Tracer, Option<JoinHandle<()>>), NodeError> {
-    let Some(url) = config.telemetry.otlp.clone() else { return Ok((Tracer::off(), None)) };
+    let Some(url) = config.telemetry.otlp.clone() else {
+        return Ok((Tracer::off(), None));
+    };
     let sampler = Sampler::new(config.telemetry.sample_ratio).expect("checked with the config");
     let (tracer, spans) = Tracer::new(sampler);
     let counts = Arc::clone(tracer.counts());
-    let exporter = Exporter::new(url, &config.node.name, counts, spans, clock)
-        .map_err(NodeError::Otlp)?;
+    let exporter =
+        Exporter::new(url, &config.node.name, counts, spans, clock).map_err(NodeError::Otlp)?;
     Ok((tracer, Some(tokio::task::spawn_local(exporter.run()))))
 }
 
 async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, NodeError> {
     TcpListener::bind(address)
         .await
-        .map_err(|source| NodeError::Listen { what, address, source })
+        .map_err(|source| NodeError::Listen {
+            what,
+            address,
+            source,
+        })
 }
 
 impl Running {
@@ -221,6 +262,11 @@ impl Running {
     }
 }
 
+enum Told {
+    Stop,
+    Reload,
+}
+
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -236,11 +282,12 @@ impl Signals {
         })
     }
 
-    async fn stop(&mut self) {
+    async fn next(&mut self) -> Told {
         tokio::select! {
             biased;
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.hangup.recv() => Told::Reload,
         }
     }
 }
@@ -272,9 +319,18 @@ impl Parent {
 fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let most = limit.maximum.unwrap_or(OPEN_FILES_WANTED).min(OPEN_FILES_WANTED);
+    let most = limit
+        .maximum
+        .unwrap_or(OPEN_FILES_WANTED)
+        .min(OPEN_FILES_WANTED);
     if limit.current.is_some_and(|current| current < most) {
         // A node with fewer descriptors runs as well, with fewer connections.
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(most), ..limit });
+        let _ = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: Some(most),
+                ..limit
+            },
+        );
     }
 }

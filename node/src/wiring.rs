@@ -113,8 +113,15 @@ pub async fn wire(config: Config, env: &Env) -> Result<Wired, Refused> {
 
     // Let the actors start before anyone asks them.
     tokio::task::yield_now().await;
-    load_balancer.configure(first, FIRST_CONFIGURE_TIMEOUT).await?;
-    Ok(Wired { load_balancer, config: agent, core_parts, guardians })
+    load_balancer
+        .configure(first, FIRST_CONFIGURE_TIMEOUT)
+        .await?;
+    Ok(Wired {
+        load_balancer,
+        config: agent,
+        core_parts,
+        guardians,
+    })
 }
 
 const FIRST_CONFIGURE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);

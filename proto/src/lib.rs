@@ -37,5 +37,9 @@ impl node::v1::Standing {
 
 fn standing_as_text<S: serde::Serializer>(standing: &i32, out: S) -> Result<S::Ok, S::Error> {
     let standing = node::v1::Standing::try_from(*standing);
-    out.serialize_str(standing.unwrap_or(node::v1::Standing::Unspecified).as_text())
+    out.serialize_str(
+        standing
+            .unwrap_or(node::v1::Standing::Unspecified)
+            .as_text(),
+    )
 }

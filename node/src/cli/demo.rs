@@ -42,7 +42,9 @@ impl DemoBackend {
             let listener = tokio::net::TcpListener::bind(self.listen).await?;
             print(&listener.local_addr()?.to_string())?;
             let parent = crate::node::Parent::new(true)?;
-            axum::serve(listener, router(self.name)).with_graceful_shutdown(parent.is_gone()).await?;
+            axum::serve(listener, router(self.name))
+                .with_graceful_shutdown(parent.is_gone())
+                .await?;
             Ok(())
         })
     }
@@ -127,7 +129,10 @@ struct EchoService {
 
 impl EchoService {
     fn answer(&self, message: String) -> EchoResponse {
-        EchoResponse { message, backend: self.name.clone() }
+        EchoResponse {
+            message,
+            backend: self.name.clone(),
+        }
     }
 }
 
@@ -186,7 +191,10 @@ impl Echo for EchoService {
     ) -> Result<tonic::Response<Answers>, Status> {
         let name = self.name.clone();
         let answers = request.into_inner().map(move |request| {
-            request.map(|request| EchoResponse { message: request.message, backend: name.clone() })
+            request.map(|request| EchoResponse {
+                message: request.message,
+                backend: name.clone(),
+            })
         });
         Ok(tonic::Response::new(Box::pin(answers)))
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::timeout;
 
 use super::output::Failure;
@@ -30,8 +30,12 @@ pub(super) struct Place {
 pub(super) fn places(config: &Config, nodes: usize) -> Result<Vec<Place>, Failure> {
     (0..nodes)
         .map(|at| {
-            let ingress: Result<_, _> =
-                config.ingress.listen.iter().map(|address| shifted(*address, at)).collect();
+            let ingress: Result<_, _> = config
+                .ingress
+                .listen
+                .iter()
+                .map(|address| shifted(*address, at))
+                .collect();
             Ok(Place {
                 name: format!("node-{}", at + 1),
                 ingress: ingress?,
@@ -43,18 +47,29 @@ pub(super) fn places(config: &Config, nodes: usize) -> Result<Vec<Place>, Failur
 }
 
 fn shifted(address: SocketAddr, by: usize) -> Result<SocketAddr, Failure> {
-    let port = u16::try_from(by).ok().and_then(|by| address.port().checked_add(by));
+    let port = u16::try_from(by)
+        .ok()
+        .and_then(|by| address.port().checked_add(by));
     match port {
         Some(port) => Ok(SocketAddr::new(address.ip(), port)),
-        None => Err(Failure::Usage(format!("{address}: no port is left for node {}", by + 1))),
+        None => Err(Failure::Usage(format!(
+            "{address}: no port is left for node {}",
+            by + 1
+        ))),
     }
 }
 
 /// Fails with one line when an address of the mesh is taken.
 pub(super) fn claim_all(places: &[Place]) -> Result<(), Failure> {
     for place in places {
-        let own = [("grpc.listen", place.grpc), ("http_api.listen", place.http_api)];
-        let ingress = place.ingress.iter().map(|address| ("ingress.listen", *address));
+        let own = [
+            ("grpc.listen", place.grpc),
+            ("http_api.listen", place.http_api),
+        ];
+        let ingress = place
+            .ingress
+            .iter()
+            .map(|address| ("ingress.listen", *address));
         for (key, address) in ingress.chain(own) {
             crate::data_plane::claim(address).map_err(|error| {
                 Failure::Other(format!("{} of {}: {address}: {error}", key, place.name))
@@ -67,13 +82,22 @@ pub(super) fn claim_all(places: &[Place]) -> Result<(), Failure> {
 /// A running process of the mesh. It ends when this is dropped or this process dies.
 pub(super) struct Process {
     child: Child,
+    /// The process stops when its standard input ends; waiting for a child would close it.
+    _stdin: Option<ChildStdin>,
 }
 
 impl Process {
     fn spawn(command: &mut Command) -> io::Result<Self> {
         // Ctrl-C is for the parent, which stops everyone in order.
-        let child = command.stdin(Stdio::piped()).process_group(0).kill_on_drop(true).spawn()?;
-        Ok(Self { child })
+        let mut child = command
+            .stdin(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        Ok(Self {
+            _stdin: child.stdin.take(),
+            child,
+        })
     }
 
     /// Waits until it ends by itself.
@@ -86,7 +110,11 @@ impl Process {
 
     /// Asks it to finish what runs.
     pub(super) fn terminate(&mut self) {
-        let pid = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let pid = self
+            .child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw);
         if let Some(pid) = pid {
             // It may have ended a moment ago.
             let _ = kill_process(pid, Signal::TERM);
@@ -109,7 +137,10 @@ pub(super) fn start_node(
     log: &Path,
 ) -> io::Result<Process> {
     let ingress: Vec<String> = place.ingress.iter().map(|a| format!("\"{a}\"")).collect();
-    let log = std::fs::File::options().create(true).append(true).open(log)?;
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(log)?;
     Process::spawn(
         Command::new(std::env::current_exe()?)
             .arg("node")
@@ -134,10 +165,18 @@ pub(super) async fn start_backend(name: &str) -> Result<(Process, SocketAddr), F
             .args(["demo-backend", "--listen", "127.0.0.1:0", "--name", name])
             .stdout(Stdio::piped()),
     )?;
-    let stdout = process.child.stdout.take().expect("its standard output is piped");
+    let stdout = process
+        .child
+        .stdout
+        .take()
+        .expect("its standard output is piped");
     let mut lines = BufReader::new(stdout).lines();
     let line = timeout(BACKEND_START_TIMEOUT, lines.next_line()).await;
-    let address = line.ok().and_then(Result::ok).flatten().and_then(|line| line.parse().ok());
+    let address = line
+        .ok()
+        .and_then(Result::ok)
+        .flatten()
+        .and_then(|line| line.parse().ok());
     match address {
         Some(address) => Ok((process, address)),
         None => Err(Failure::Other(format!("demo backend {name} did not start"))),
@@ -186,7 +225,10 @@ mod tests {
 
     #[test]
     fn the_demo_configuration_has_no_problems() {
-        let backends = [("backend-1".to_owned(), SocketAddr::from(([127, 0, 0, 1], 9001)))];
+        let backends = [(
+            "backend-1".to_owned(),
+            SocketAddr::from(([127, 0, 0, 1], 9001)),
+        )];
         let config = Config::parse(&demo_config(&backends), &Default::default()).unwrap();
         assert_eq!(config.services.len(), 2);
     }

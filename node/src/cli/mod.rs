@@ -16,7 +16,12 @@ use output::{Failure, Format};
 
 /// Balances, watches and tunes the traffic of a cluster's backends.
 #[derive(Parser)]
-#[command(name = "weir", version, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    name = "weir",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
 struct Weir {
     #[command(subcommand)]
     command: Command,
@@ -36,7 +41,12 @@ enum Command {
 #[derive(Args)]
 struct Target {
     /// The node's gRPC address.
-    #[arg(long, env = "WEIR_NODE", default_value = "127.0.0.1:7400", global = true)]
+    #[arg(
+        long,
+        env = "WEIR_NODE",
+        default_value = "127.0.0.1:7400",
+        global = true
+    )]
     node: String,
     /// How to print.
     #[arg(short, long, value_enum, default_value_t = Format::Text, global = true)]
@@ -63,7 +73,9 @@ pub fn run() -> ExitCode {
 
 /// Runs one asynchronous command on this thread.
 fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let local = tokio::task::LocalSet::new();
     runtime.block_on(local.run_until(command))
 }

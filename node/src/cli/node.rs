@@ -14,7 +14,9 @@ use crate::telemetry::logs;
 /// Changes of the file (or SIGHUP) are applied without losing a request; a wrong one is refused whole,
 /// with every problem named, and the old one stays. SIGTERM finishes what runs.
 #[derive(Args)]
-#[command(after_help = "Example:\n  weir node --config node.toml\n  weir node --config node.toml --check")]
+#[command(
+    after_help = "Example:\n  weir node --config node.toml\n  weir node --config node.toml --check"
+)]
 pub(super) struct Node {
     /// The configuration file (TOML).
     #[arg(long)]
@@ -37,8 +39,10 @@ impl Node {
     pub(super) fn run(self) -> Result<(), Failure> {
         let environment = std::env::vars().collect();
         if self.check {
-            Config::load(&self.config, &environment)
-                .map_err(|invalid| NodeError::Config(invalid, self.config.clone()))?;
+            Config::load(&self.config, &environment).map_err(|problems| NodeError::Config {
+                path: self.config.clone(),
+                problems,
+            })?;
             return print(&format!("{}: no problems", self.config.display()));
         }
         logs::start(&self.log, self.log_json);

@@ -62,7 +62,7 @@ impl Failure {
             Self::Refused(status) if status.code() == tonic::Code::InvalidArgument => 2,
             Self::NoNode(_) => 3,
             Self::Usage(_) => 2,
-            Self::Config(_) | Self::Node(NodeError::Config(..)) => 64,
+            Self::Config(_) | Self::Node(NodeError::Config { .. }) => 64,
             Self::Refused(_) | Self::Node(_) | Self::System(_) | Self::Other(_) => 1,
         }
     }
@@ -76,7 +76,11 @@ impl Failure {
 
 /// A channel to the node at `address`.
 pub(super) async fn connect(address: &str) -> Result<Channel, Failure> {
-    let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+    let url = if address.contains("://") {
+        address.to_owned()
+    } else {
+        format!("http://{address}")
+    };
     let endpoint = Endpoint::from_shared(url)
         .map_err(|_| Failure::Usage(format!("--node: `{address}` is no address")))?;
     endpoint
@@ -107,7 +111,12 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 pub(super) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
-        .map(|at| rows.iter().filter_map(|row| row.get(at)).map(|c| c.chars().count()).max())
+        .map(|at| {
+            rows.iter()
+                .filter_map(|row| row.get(at))
+                .map(|c| c.chars().count())
+                .max()
+        })
         .map(|width| width.unwrap_or(0))
         .collect();
     let lines: Vec<String> = rows
@@ -130,7 +139,10 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let rows = [vec!["A".into(), "LONG".into()], vec!["wide cell".into(), "x".into()]];
+        let rows = [
+            vec!["A".into(), "LONG".into()],
+            vec!["wide cell".into(), "x".into()],
+        ];
         assert_eq!(table(&rows), "A          LONG\nwide cell  x");
     }
 }

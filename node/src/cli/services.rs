@@ -95,7 +95,12 @@ impl Services {
     pub(super) fn run(self) -> Result<(), Failure> {
         block_on(async move {
             let client = LoadBalancerClient::new(connect(&self.target.node).await?);
-            act(client, self.action.unwrap_or(Action::List), self.target.output).await
+            act(
+                client,
+                self.action.unwrap_or(Action::List),
+                self.target.output,
+            )
+            .await
         })
     }
 }
@@ -107,22 +112,56 @@ async fn act(
 ) -> Result<(), Failure> {
     let changed = match action {
         Action::List => {
-            let services = client.list_services(pb::ListServicesRequest {}).await?.into_inner();
+            let services = client
+                .list_services(pb::ListServicesRequest {})
+                .await?
+                .into_inner();
             return show(&services.services, format);
         }
         Action::Watch { service } => return watch(client, service, format).await,
-        Action::Get { service } => client.get_service(pb::GetServiceRequest { service }).await?,
-        Action::Drain { place: Place { service, backend }, deadline } => {
+        Action::Get { service } => {
+            client
+                .get_service(pb::GetServiceRequest { service })
+                .await?
+        }
+        Action::Drain {
+            place: Place { service, backend },
+            deadline,
+        } => {
             let deadline_ms = deadline.map(milliseconds);
-            client.drain(pb::DrainRequest { service, backend, deadline_ms }).await?
+            client
+                .drain(pb::DrainRequest {
+                    service,
+                    backend,
+                    deadline_ms,
+                })
+                .await?
         }
         Action::Undrain { place } => client.undrain(pb::BackendRequest::from(place)).await?,
-        Action::Weight { place: Place { service, backend }, weight } => {
-            client.set_weight(pb::SetWeightRequest { service, backend, weight }).await?
+        Action::Weight {
+            place: Place { service, backend },
+            weight,
+        } => {
+            client
+                .set_weight(pb::SetWeightRequest {
+                    service,
+                    backend,
+                    weight,
+                })
+                .await?
         }
-        Action::Eject { place: Place { service, backend }, duration } => {
+        Action::Eject {
+            place: Place { service, backend },
+            duration,
+        } => {
             let duration_ms = duration.map(milliseconds);
-            client.eject(pb::EjectRequest { service, backend, duration_ms }).await?
+            client
+                .eject(pb::EjectRequest {
+                    service,
+                    backend,
+                    duration_ms,
+                })
+                .await?
         }
         Action::Restore { place } => client.restore(pb::BackendRequest::from(place)).await?,
     };
@@ -137,7 +176,9 @@ async fn watch(
     service: Option<String>,
     format: Format,
 ) -> Result<(), Failure> {
-    let request = pb::WatchServicesRequest { service: service.unwrap_or_default() };
+    let request = pb::WatchServicesRequest {
+        service: service.unwrap_or_default(),
+    };
     let mut changes = client.watch_services(request).await?.into_inner();
     while let Some(list) = changes.message().await? {
         if format == Format::Text {
@@ -156,8 +197,9 @@ fn show(services: &[pb::Service], format: Format) -> Result<(), Failure> {
 }
 
 fn as_text(services: &[pb::Service]) -> String {
-    let heading =
-        ["SERVICE", "BACKEND", "STANDING", "WEIGHT", "RUNNING", "REQUESTS", "FAILED", "REASON"];
+    let heading = [
+        "SERVICE", "BACKEND", "STANDING", "WEIGHT", "RUNNING", "REQUESTS", "FAILED", "REASON",
+    ];
     let mut rows = vec![heading.map(String::from).into()];
     for service in services {
         for backend in &service.backends {

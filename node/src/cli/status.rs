@@ -31,7 +31,11 @@ impl Status {
 }
 
 fn as_text(status: &NodeStatus) -> String {
-    let mut rows = vec![["SERVICE", "HEALTHY", "REQUESTS", "SUCCESS", "MEAN"].map(String::from).into()];
+    let mut rows = vec![
+        ["SERVICE", "HEALTHY", "REQUESTS", "SUCCESS", "MEAN"]
+            .map(String::from)
+            .into(),
+    ];
     for service in &status.services {
         rows.push(vec![
             service.name.clone(),
@@ -63,7 +67,12 @@ fn as_text(status: &NodeStatus) -> String {
             status.config_revision, status.config_refusals
         ),
     ];
-    lines.extend(status.config_problems.iter().map(|problem| format!("  {problem}")));
+    lines.extend(
+        status
+            .config_problems
+            .iter()
+            .map(|problem| format!("  {problem}")),
+    );
     lines.push(String::new());
     lines.push(table(&rows));
     lines.join("\n")

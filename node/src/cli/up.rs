@@ -12,12 +12,12 @@ use tonic::transport::{Channel, Endpoint};
 use weir_proto::node::v1::node_client::NodeClient;
 use weir_proto::node::v1::{GetStatusRequest, Status};
 
+use super::block_on;
 use super::mesh::{Place, Process, RunFolder, claim_all, places, start_backend, start_node};
 use super::output::{Failure, print};
 use super::status::percent;
-use super::block_on;
-use crate::config::units::format_duration;
 use crate::config::Config;
+use crate::config::units::format_duration;
 
 const DEMO_BACKENDS: usize = 3;
 /// How long a node may take until it answers.
@@ -134,7 +134,13 @@ impl Mesh {
                 })
             })
             .collect::<Result<_, Failure>>()?;
-        Ok(Self { config_path, config, nodes, backends, cores })
+        Ok(Self {
+            config_path,
+            config,
+            nodes,
+            backends,
+            cores,
+        })
     }
 
     async fn start_and_watch(&mut self, folder: &RunFolder, is_demo: bool) -> Result<(), Failure> {
@@ -146,7 +152,11 @@ impl Mesh {
         }
         print(&self.welcome(folder, is_demo))?;
         let terminal = io::stdout().is_terminal();
-        let mut ticks = interval(if terminal { TERMINAL_INTERVAL } else { LOG_INTERVAL });
+        let mut ticks = interval(if terminal {
+            TERMINAL_INTERVAL
+        } else {
+            LOG_INTERVAL
+        });
         let mut drawn = false;
         loop {
             tokio::select! {
@@ -179,7 +189,12 @@ impl Mesh {
     fn welcome(&self, folder: &RunFolder, is_demo: bool) -> String {
         let mut text = String::from("Weir is up.\n\n");
         for node in &self.nodes {
-            let Place { name, ingress, grpc, http_api } = &node.place;
+            let Place {
+                name,
+                ingress,
+                grpc,
+                http_api,
+            } = &node.place;
             let ingress: Vec<String> = ingress.iter().map(ToString::to_string).collect();
             let _ = writeln!(
                 text,
@@ -190,9 +205,15 @@ impl Mesh {
         let first = &self.nodes[0].place;
         let ingress = first.ingress[0];
         let (one, two) = if is_demo {
-            (format!("curl -i {ingress}/"), format!("curl --http2-prior-knowledge {ingress}/headers"))
+            (
+                format!("curl -i {ingress}/"),
+                format!("curl --http2-prior-knowledge {ingress}/headers"),
+            )
         } else {
-            (format!("curl -i {ingress}/"), format!("curl http://{}/api/status", first.http_api))
+            (
+                format!("curl -i {ingress}/"),
+                format!("curl http://{}/api/status", first.http_api),
+            )
         };
         let three = match first.grpc.port() {
             7400 => "weir services".to_owned(),
@@ -216,7 +237,11 @@ impl Mesh {
     }
 
     async fn stop(mut self) {
-        for node in self.nodes.iter_mut().filter_map(|node| node.process.as_mut()) {
+        for node in self
+            .nodes
+            .iter_mut()
+            .filter_map(|node| node.process.as_mut())
+        {
             node.terminate();
         }
         let within = self.config.node.drain_timeout + STOP_GRACE;
@@ -265,9 +290,16 @@ impl NodeProcess {
             },
         };
         let last = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let last = last.lines().next_back().unwrap_or("it wrote nothing").to_owned();
+        let last = last
+            .lines()
+            .next_back()
+            .unwrap_or("it wrote nothing")
+            .to_owned();
         let how = ended.unwrap_or_else(|| "no answer in time".to_owned());
-        Err(Failure::Other(format!("{} did not start ({how}): {last}", self.place.name)))
+        Err(Failure::Other(format!(
+            "{} did not start ({how}): {last}",
+            self.place.name
+        )))
     }
 
     async fn line(&mut self) -> String {
@@ -286,8 +318,12 @@ impl NodeProcess {
     fn rate(&mut self, requests: u64) -> u64 {
         let now = Instant::now();
         let before = self.last.replace((now, requests));
-        let Some((then, count)) = before else { return 0 };
-        let ms = u64::try_from(now.duration_since(then).as_millis()).unwrap_or(u64::MAX).max(1);
+        let Some((then, count)) = before else {
+            return 0;
+        };
+        let ms = u64::try_from(now.duration_since(then).as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1);
         requests.saturating_sub(count) * 1_000 / ms
     }
 }

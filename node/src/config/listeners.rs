@@ -59,7 +59,8 @@ impl Ingress {
         }
         let read = Self {
             listen,
-            connections_max: s.number(problems, "connections_max", 100_000, 1..=10_000_000) as usize,
+            connections_max: s.number(problems, "connections_max", 100_000, 1..=10_000_000)
+                as usize,
             header_timeout: s.duration(problems, "header_timeout", 10 * SECOND, wait.clone()),
             keep_alive_timeout: s.duration(
                 problems,
@@ -67,12 +68,7 @@ impl Ingress {
                 120 * SECOND,
                 Duration::from_millis(10)..=DAY,
             ),
-            body_idle_timeout: s.duration(
-                problems,
-                "body_idle_timeout",
-                60 * SECOND,
-                wait.clone(),
-            ),
+            body_idle_timeout: s.duration(problems, "body_idle_timeout", 60 * SECOND, wait.clone()),
             write_timeout: s.duration(problems, "write_timeout", 60 * SECOND, wait),
             head_bytes_max: s.bytes(problems, "head_bytes_max", 64 << 10, 1_024..=1 << 20) as usize,
             // hyper parses up to 100 header lines without a heap allocation and no more.
@@ -149,7 +145,10 @@ impl Telemetry {
         {
             s.problem(problems, "otlp", format!("`{url}` must start with http://"));
         }
-        let read = Self { otlp, sample_ratio: s.ratio(problems, "sample_ratio", 0.01) };
+        let read = Self {
+            otlp,
+            sample_ratio: s.ratio(problems, "sample_ratio", 0.01),
+        };
         s.finish(problems);
         read
     }

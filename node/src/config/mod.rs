@@ -96,7 +96,12 @@ impl std::error::Error for Invalid {}
 
 impl Invalid {
     fn one(path: impl Into<String>, what: impl Into<String>) -> Self {
-        Self { problems: vec![Problem { path: path.into(), what: what.into() }] }
+        Self {
+            problems: vec![Problem {
+                path: path.into(),
+                what: what.into(),
+            }],
+        }
     }
 }
 
@@ -115,14 +120,20 @@ impl Config {
     /// Every problem of the text, each with its path.
     pub fn parse(text: &str, environment: &Environment) -> Result<Self, Invalid> {
         let mut tree: Table = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(0, |span| text[..span.start].lines().count().max(1));
+            let line = error
+                .span()
+                .map_or(0, |span| text[..span.start].lines().count().max(1));
             Invalid::one(format!("line {line}"), error.message())
         })?;
         let mut problems = Vec::new();
         overlay::apply_variables(&mut tree, environment, &mut problems);
         overlay::substitute(&mut tree, environment, &mut problems);
         let config = Self::read(Section::root(tree), &mut problems);
-        if problems.is_empty() { Ok(config) } else { Err(Invalid { problems }) }
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(Invalid { problems })
+        }
     }
 
     fn read(mut root: Section, problems: &mut Vec<Problem>) -> Self {
@@ -131,8 +142,10 @@ impl Config {
         let grpc = Listener::read(&mut root, problems, "grpc", "127.0.0.1:7400");
         let http_api = Listener::read(&mut root, problems, "http_api", "127.0.0.1:7480");
         let telemetry = Telemetry::read(&mut root, problems);
-        let services: Vec<_> =
-            services::read(&mut root, problems).into_iter().map(Arc::new).collect();
+        let services: Vec<_> = services::read(&mut root, problems)
+            .into_iter()
+            .map(Arc::new)
+            .collect();
         let names: BTreeSet<ServiceName> = services.iter().map(|s| s.name.clone()).collect();
         let (routes, route_settings) = routes::read(&mut root, problems, &names);
         root.finish(problems);
@@ -161,14 +174,26 @@ impl Config {
     /// What a reload may not change, compared with the configuration that runs.
     pub fn needs_restart(&self, running: &Self) -> Vec<Problem> {
         let pairs = [
-            ("node.name", self.node.name.clone(), running.node.name.clone()),
-            ("node.cores", self.node.cores.to_string(), running.node.cores.to_string()),
+            (
+                "node.name",
+                self.node.name.clone(),
+                running.node.name.clone(),
+            ),
+            (
+                "node.cores",
+                self.node.cores.to_string(),
+                running.node.cores.to_string(),
+            ),
             (
                 "ingress.listen",
                 format!("{:?}", self.ingress.listen),
                 format!("{:?}", running.ingress.listen),
             ),
-            ("grpc.listen", self.grpc.listen.to_string(), running.grpc.listen.to_string()),
+            (
+                "grpc.listen",
+                self.grpc.listen.to_string(),
+                running.grpc.listen.to_string(),
+            ),
             (
                 "http_api.listen",
                 self.http_api.listen.to_string(),
@@ -194,7 +219,9 @@ impl Config {
 impl NodeSettings {
     fn read(root: &mut Section, problems: &mut Vec<Problem>) -> Self {
         let mut node = root.section(problems, "node");
-        let name = node.text(problems, "name").unwrap_or_else(|| "node-1".to_owned());
+        let name = node
+            .text(problems, "name")
+            .unwrap_or_else(|| "node-1".to_owned());
         if !valid_name(&name) {
             node.problem(problems, "name", NAME_RULE);
         }
@@ -226,7 +253,9 @@ const NAME_RULE: &str = "must be 1 to 63 letters, digits, `-`, `_` or `.`";
 
 fn valid_name(name: &str) -> bool {
     (1..=63).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
 fn read_bounded(path: &Path) -> Result<String, Invalid> {

@@ -12,14 +12,21 @@ pub type Environment = BTreeMap<String, String>;
 const PREFIX: &str = "WEIR_";
 
 /// Sets `section.key` for every variable named `WEIR_SECTION__KEY`; needs at least one `__`.
-pub(super) fn apply_variables(tree: &mut Table, environment: &Environment, problems: &mut Vec<Problem>) {
+pub(super) fn apply_variables(
+    tree: &mut Table,
+    environment: &Environment,
+    problems: &mut Vec<Problem>,
+) {
     for (name, text) in environment {
         let Some(path) = name.strip_prefix(PREFIX).filter(|path| path.contains("__")) else {
             continue;
         };
         let keys: Vec<String> = path.split("__").map(str::to_lowercase).collect();
         if let Err(what) = set(tree, &keys, text) {
-            problems.push(Problem { path: format!("${name}"), what });
+            problems.push(Problem {
+                path: format!("${name}"),
+                what,
+            });
         }
     }
 }
@@ -49,11 +56,19 @@ pub(super) fn substitute(tree: &mut Table, environment: &Environment, problems: 
     }
 }
 
-fn substitute_value(path: &str, value: &mut Value, environment: &Environment, problems: &mut Vec<Problem>) {
+fn substitute_value(
+    path: &str,
+    value: &mut Value,
+    environment: &Environment,
+    problems: &mut Vec<Problem>,
+) {
     match value {
         Value::String(text) if text.contains("${") => match substituted(text, environment) {
             Ok(new) => *text = new,
-            Err(what) => problems.push(Problem { path: path.to_owned(), what }),
+            Err(what) => problems.push(Problem {
+                path: path.to_owned(),
+                what,
+            }),
         },
         Value::Array(items) => {
             for (at, item) in items.iter_mut().enumerate() {
@@ -80,8 +95,9 @@ fn substituted(text: &str, environment: &Environment) -> Result<String, String> 
             continue;
         }
         out.push_str(&rest[..at]);
-        let (name, after) =
-            rest[at + 2..].split_once('}').ok_or_else(|| "`${` without `}`".to_owned())?;
+        let (name, after) = rest[at + 2..]
+            .split_once('}')
+            .ok_or_else(|| "`${` without `}`".to_owned())?;
         let (name, default) = match name.split_once(":-") {
             Some((name, default)) => (name, Some(default)),
             None => (name, None),
@@ -101,16 +117,26 @@ mod tests {
     use super::*;
 
     fn environment(pairs: &[(&str, &str)]) -> Environment {
-        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
     }
 
     #[test]
     fn variables_replace_their_place_and_only_that() {
         let env = environment(&[("HOST", "db"), ("PORT", "5432")]);
-        assert_eq!(substituted("x${HOST}:${PORT}y", &env).as_deref(), Ok("xdb:5432y"));
+        assert_eq!(
+            substituted("x${HOST}:${PORT}y", &env).as_deref(),
+            Ok("xdb:5432y")
+        );
         assert_eq!(substituted("${MISSING:-none}", &env).as_deref(), Ok("none"));
         assert_eq!(substituted("$${HOST}", &env).as_deref(), Ok("${HOST}"));
-        assert!(substituted("${MISSING}", &env).unwrap_err().contains("MISSING"));
+        assert!(
+            substituted("${MISSING}", &env)
+                .unwrap_err()
+                .contains("MISSING")
+        );
         assert!(substituted("${HOST", &env).is_err());
     }
 

@@ -33,15 +33,25 @@ pub(super) struct Section {
 
 impl Section {
     pub(super) fn root(table: Table) -> Self {
-        Self { path: String::new(), table }
+        Self {
+            path: String::new(),
+            table,
+        }
     }
 
     pub(super) fn path_of(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
     }
 
     pub(super) fn problem(&self, problems: &mut Vec<Problem>, key: &str, what: impl Into<String>) {
-        problems.push(Problem { path: self.path_of(key), what: what.into() });
+        problems.push(Problem {
+            path: self.path_of(key),
+            what: what.into(),
+        });
     }
 
     pub(super) fn has(&self, key: &str) -> bool {
@@ -119,7 +129,11 @@ impl Section {
             match value {
                 Value::String(text) => texts.push((key, text)),
                 other => {
-                    problems.push(wrong_type(&format!("{}.{key}", self.path), "a text", &other));
+                    problems.push(wrong_type(
+                        &format!("{}.{key}", self.path),
+                        "a text",
+                        &other,
+                    ));
                 }
             }
         }
@@ -237,7 +251,11 @@ impl Section {
                 self.problem(
                     problems,
                     key,
-                    format!("{value} is out of bounds ({} to {})", bounds.start(), bounds.end()),
+                    format!(
+                        "{value} is out of bounds ({} to {})",
+                        bounds.start(),
+                        bounds.end()
+                    ),
                 );
                 default
             }
@@ -272,12 +290,21 @@ impl Section {
         default: Duration,
         bounds: RangeInclusive<Duration>,
     ) -> Duration {
-        let Some(text) = self.text(problems, key) else { return default };
+        let Some(text) = self.text(problems, key) else {
+            return default;
+        };
         match parse_duration(&text) {
             Ok(value) if bounds.contains(&value) => value,
             Ok(_) => {
-                let (low, high) = (format_duration(*bounds.start()), format_duration(*bounds.end()));
-                self.problem(problems, key, format!("`{text}` is out of bounds ({low} to {high})"));
+                let (low, high) = (
+                    format_duration(*bounds.start()),
+                    format_duration(*bounds.end()),
+                );
+                self.problem(
+                    problems,
+                    key,
+                    format!("`{text}` is out of bounds ({low} to {high})"),
+                );
                 default
             }
             Err(error) => {
@@ -316,12 +343,18 @@ impl Section {
         if let Some(Value::Integer(_)) = self.table.get(key) {
             return self.number(problems, key, default, bounds);
         }
-        let Some(text) = self.text(problems, key) else { return default };
+        let Some(text) = self.text(problems, key) else {
+            return default;
+        };
         match parse_bytes(&text) {
             Ok(value) if bounds.contains(&value) => value,
             Ok(_) => {
                 let (low, high) = (format_bytes(*bounds.start()), format_bytes(*bounds.end()));
-                self.problem(problems, key, format!("`{text}` is out of bounds ({low} to {high})"));
+                self.problem(
+                    problems,
+                    key,
+                    format!("`{text}` is out of bounds ({low} to {high})"),
+                );
                 default
             }
             Err(error) => {
@@ -342,7 +375,11 @@ impl Section {
 fn wrong_type(path: &str, wanted: &str, found: &Value) -> Problem {
     Problem {
         path: path.to_owned(),
-        what: format!("expected {wanted}, found {} ({})", found.type_str(), shortened(found)),
+        what: format!(
+            "expected {wanted}, found {} ({})",
+            found.type_str(),
+            shortened(found)
+        ),
     }
 }
 

@@ -26,7 +26,11 @@ pub(super) fn read(
 ) -> (RouteTable, Vec<RouteSettings>) {
     let mut routes = Vec::new();
     let mut settings = Vec::new();
-    for (at, mut section) in root.list(problems, "routes", "service").into_iter().enumerate() {
+    for (at, mut section) in root
+        .list(problems, "routes", "service")
+        .into_iter()
+        .enumerate()
+    {
         let timeouts = section
             .has("timeouts")
             .then(|| Timeouts::read(&mut section, problems, Timeouts::default()));
@@ -56,7 +60,9 @@ fn read_route(
     services: &BTreeSet<ServiceName>,
     at: usize,
 ) -> Option<Route> {
-    let name = s.text(problems, "name").unwrap_or_else(|| format!("route-{at}"));
+    let name = s
+        .text(problems, "name")
+        .unwrap_or_else(|| format!("route-{at}"));
     let target = read_target(s, problems, services);
     let hosts = read_hosts(s, problems);
     let (path, prefix) = read_path(s, problems);
@@ -82,10 +88,14 @@ fn read_target(
     problems: &mut Vec<Problem>,
     services: &BTreeSet<ServiceName>,
 ) -> Option<Target> {
-    let mut known = |s: &Section, problems: &mut Vec<Problem>, name: &str| {
+    let known = |s: &Section, problems: &mut Vec<Problem>, name: &str| {
         let found = services.contains(name);
         if !found {
-            s.problem(problems, "service", format!("`{name}` is no configured service"));
+            s.problem(
+                problems,
+                "service",
+                format!("`{name}` is no configured service"),
+            );
         }
         found.then(|| ServiceName::from(name))
     };
@@ -136,10 +146,16 @@ fn read_path(s: &mut Section, problems: &mut Vec<Problem>) -> (PathMatch, Option
         ("path_exact", s.text(problems, "path_exact")),
         ("path_regex", s.text(problems, "path_regex")),
     ];
-    let mut given = forms.into_iter().filter_map(|(key, text)| text.map(|text| (key, text)));
+    let mut given = forms
+        .into_iter()
+        .filter_map(|(key, text)| text.map(|text| (key, text)));
     let first = given.next();
     if let Some((key, _)) = given.next() {
-        s.problem(problems, key, "a route has one of path, path_exact, path_regex");
+        s.problem(
+            problems,
+            key,
+            "a route has one of path, path_exact, path_regex",
+        );
     }
     match first {
         None => (PathMatch::any(), Some("/".to_owned())),
@@ -161,9 +177,15 @@ fn read_header_matches(s: &mut Section, problems: &mut Vec<Problem>) -> Vec<Head
         };
         let found = match text.strip_prefix('~') {
             Some(pattern) => HeaderMatch::regex(name, pattern).map_err(|error| error.to_string()),
-            None if text == "*" => Ok(HeaderMatch { name, test: HeaderTest::Present }),
+            None if text == "*" => Ok(HeaderMatch {
+                name,
+                test: HeaderTest::Present,
+            }),
             None => HeaderValue::from_str(&text)
-                .map(|value| HeaderMatch { name, test: HeaderTest::Exact(value) })
+                .map(|value| HeaderMatch {
+                    name,
+                    test: HeaderTest::Exact(value),
+                })
                 .map_err(|error| error.to_string()),
         };
         match found {
@@ -191,10 +213,15 @@ fn read_rewrite(s: &mut Section, problems: &mut Vec<Problem>, prefix: Option<&st
         paths.push(("regex", PathRewrite::regex(&pattern, &to)));
     }
     if paths.len() > 1 {
-        r.problem(problems, paths[1].0, "a rewrite has one of prefix, path, regex");
+        r.problem(
+            problems,
+            paths[1].0,
+            "a rewrite has one of prefix, path, regex",
+        );
     }
     let path = paths.into_iter().next().and_then(|(key, path)| {
-        path.map_err(|error| r.problem(problems, key, error.to_string())).ok()
+        path.map_err(|error| r.problem(problems, key, error.to_string()))
+            .ok()
     });
     let host = r.text(problems, "host");
     let rewrite = Rewrite::new(path, host.as_deref()).unwrap_or_else(|error| {

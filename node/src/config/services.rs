@@ -151,7 +151,10 @@ impl PoolSettings {
             s.problem(
                 problems,
                 "idle_min",
-                format!("{} is more than idle_max ({})", read.idle_min, read.idle_max),
+                format!(
+                    "{} is more than idle_max ({})",
+                    read.idle_min, read.idle_max
+                ),
             );
         }
         s.finish(problems);
@@ -169,13 +172,20 @@ pub(super) fn read(root: &mut Section, problems: &mut Vec<Problem>) -> Vec<Servi
 
 fn read_service(name: &str, mut s: Section, problems: &mut Vec<Problem>) -> ServiceSettings {
     if !valid_name(name) {
-        problems.push(Problem { path: s.path_of("name"), what: NAME_RULE.to_owned() });
+        problems.push(Problem {
+            path: s.path_of("name"),
+            what: NAME_RULE.to_owned(),
+        });
     }
     let protocol = match s.text(problems, "protocol").as_deref() {
         None | Some("http1") => Protocol::Http1,
         Some("http2" | "grpc") => Protocol::Http2,
         Some(other) => {
-            s.problem(problems, "protocol", format!("`{other}` is none of http1, http2, grpc"));
+            s.problem(
+                problems,
+                "protocol",
+                format!("`{other}` is none of http1, http2, grpc"),
+            );
             Protocol::Http1
         }
     };
@@ -200,7 +210,10 @@ fn read_balance(s: &mut Section, problems: &mut Vec<Problem>) -> (Policy, HashOn
     let mut balance = s.section(problems, "balance");
     let mut policy = balance.parsed(problems, "policy").unwrap_or_default();
     let bound = balance.number(problems, "bounded_load_percent", 125, 101..=1_000) as u32;
-    if let Policy::ConsistentHash { bounded_load_percent } = &mut policy {
+    if let Policy::ConsistentHash {
+        bounded_load_percent,
+    } = &mut policy
+    {
         *bounded_load_percent = bound;
     }
     let hash_on = match balance.text(problems, "hash_on").as_deref() {
@@ -216,9 +229,8 @@ fn read_balance(s: &mut Section, problems: &mut Vec<Problem>) -> (Policy, HashOn
             },
             Some(("cookie", name)) if is_token(name) => HashOn::Cookie(name.to_owned()),
             _ => {
-                let what = format!(
-                    "`{other}` is none of client_address, path, header:NAME, cookie:NAME"
-                );
+                let what =
+                    format!("`{other}` is none of client_address, path, header:NAME, cookie:NAME");
                 balance.problem(problems, "hash_on", what);
                 HashOn::ClientAddress
             }
@@ -233,9 +245,15 @@ fn read_sticky(s: &mut Section, problems: &mut Vec<Problem>) -> Option<StickySet
         return None;
     }
     let mut s = s.section(problems, "sticky");
-    let cookie = s.text(problems, "cookie").unwrap_or_else(|| "weir_backend".to_owned());
+    let cookie = s
+        .text(problems, "cookie")
+        .unwrap_or_else(|| "weir_backend".to_owned());
     if !is_token(&cookie) {
-        s.problem(problems, "cookie", format!("`{cookie}` is no cookie name (RFC 6265)"));
+        s.problem(
+            problems,
+            "cookie",
+            format!("`{cookie}` is no cookie name (RFC 6265)"),
+        );
     }
     let ttl = s.duration(problems, "ttl", HOUR, SECOND..=30 * DAY);
     s.finish(problems);
@@ -246,8 +264,12 @@ fn read_health(s: &mut Section, problems: &mut Vec<Problem>) -> HealthConfig {
     let default = HealthConfig::default();
     let ejection = read_ejection(s, problems);
     let slow_start = read_slow_start(s, problems);
-    let drain_timeout =
-        s.duration(problems, "drain_timeout", default.drain_timeout, Duration::ZERO..=DAY);
+    let drain_timeout = s.duration(
+        problems,
+        "drain_timeout",
+        default.drain_timeout,
+        Duration::ZERO..=DAY,
+    );
     let panic_percent = u64::from(default.panic_percent);
     let panic_percent = s.number(problems, "panic_percent", panic_percent, 0..=100) as u32;
     let checked = s.has("health");
@@ -277,19 +299,30 @@ fn read_check(s: &mut Section, problems: &mut Vec<Problem>) -> Check {
                 s.problem(problems, "path", format!("`{path}` is no path"));
             }
             let host = s.text(problems, "host");
-            Check::Http { path, host, expect_status: read_statuses(s, problems) }
+            Check::Http {
+                path,
+                host,
+                expect_status: read_statuses(s, problems),
+            }
         }
-        Some("grpc") => {
-            Check::Grpc { service: s.text(problems, "grpc_service").unwrap_or_default() }
-        }
+        Some("grpc") => Check::Grpc {
+            service: s.text(problems, "grpc_service").unwrap_or_default(),
+        },
         Some(other) => {
-            s.problem(problems, "check", format!("`{other}` is none of tcp, http, grpc"));
+            s.problem(
+                problems,
+                "check",
+                format!("`{other}` is none of tcp, http, grpc"),
+            );
             Check::Tcp
         }
     }
 }
 
-fn read_statuses(s: &mut Section, problems: &mut Vec<Problem>) -> Vec<std::ops::RangeInclusive<u16>> {
+fn read_statuses(
+    s: &mut Section,
+    problems: &mut Vec<Problem>,
+) -> Vec<std::ops::RangeInclusive<u16>> {
     let mut ranges = Vec::new();
     for text in s.texts(problems, "expect_status") {
         let (low, high) = text.split_once('-').unwrap_or((&text, &text));
@@ -363,8 +396,12 @@ fn read_slow_start(s: &mut Section, problems: &mut Vec<Problem>) -> SlowStartCon
     let mut s = s.section(problems, "slow_start");
     let read = SlowStartConfig {
         window: s.duration(problems, "window", default.window, Duration::ZERO..=HOUR),
-        min_percent: s.number(problems, "min_percent", u64::from(default.min_percent), 1..=100)
-            as u32,
+        min_percent: s.number(
+            problems,
+            "min_percent",
+            u64::from(default.min_percent),
+            1..=100,
+        ) as u32,
         ..default
     };
     s.finish(problems);
@@ -390,9 +427,19 @@ fn read_backends(s: &mut Section, problems: &mut Vec<Problem>) -> Vec<BackendSet
             if id.as_str().is_empty() || id.as_str().len() > 255 {
                 b.problem(problems, "id", "must have 1 to 255 characters");
             } else if backends.iter().any(|other| other.id == id) {
-                b.problem(problems, "id", format!("`{id}` is used twice in this service"));
+                b.problem(
+                    problems,
+                    "id",
+                    format!("`{id}` is used twice in this service"),
+                );
             }
-            backends.push(BackendSettings { id, endpoint, weight, zone, priority });
+            backends.push(BackendSettings {
+                id,
+                endpoint,
+                weight,
+                zone,
+                priority,
+            });
         }
         b.finish(problems);
     }
@@ -401,5 +448,7 @@ fn read_backends(s: &mut Section, problems: &mut Vec<Problem>) -> Vec<BackendSet
 
 fn is_token(text: &str) -> bool {
     !text.is_empty()
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }

@@ -21,9 +21,14 @@ pub enum UnitError {
     TooLarge,
 }
 
-const DURATION: UnitError =
-    UnitError::Shape { units: "ms, s, m, h, d", example: "\"250ms\" or \"1m 30s\"" };
-const BYTES: UnitError = UnitError::Shape { units: "B, KiB, MiB, GiB", example: "\"64KiB\"" };
+const DURATION: UnitError = UnitError::Shape {
+    units: "ms, s, m, h, d",
+    example: "\"250ms\" or \"1m 30s\"",
+};
+const BYTES: UnitError = UnitError::Shape {
+    units: "B, KiB, MiB, GiB",
+    example: "\"64KiB\"",
+};
 
 /// Parses `"250ms"`, `"1.5s"`, `"1m 30s"`, `"2h"`, `"1d"`.
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
@@ -43,11 +48,14 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
             _ => return Err(DURATION),
         };
         let number: f64 = number.parse().map_err(|_| DURATION)?;
-        let part = Duration::try_from_secs_f64(number * seconds).map_err(|_| UnitError::TooLarge)?;
+        let part =
+            Duration::try_from_secs_f64(number * seconds).map_err(|_| UnitError::TooLarge)?;
         total = total.checked_add(part).ok_or(UnitError::TooLarge)?;
         rest = after.trim_start();
     }
-    Ok(Duration::from_millis(u64::try_from(total.as_millis()).map_err(|_| UnitError::TooLarge)?))
+    Ok(Duration::from_millis(
+        u64::try_from(total.as_millis()).map_err(|_| UnitError::TooLarge)?,
+    ))
 }
 
 /// Parses `"512B"`, `"64KiB"`, `"5MB"` (decimal), `"2GiB"`.
@@ -77,7 +85,12 @@ pub fn parse_bytes(text: &str) -> Result<u64, UnitError> {
 /// The shortest form that [`parse_duration`] reads back.
 pub fn format_duration(duration: Duration) -> String {
     let ms = duration.as_millis();
-    for (unit, length) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
+    for (unit, length) in [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1_000),
+    ] {
         if ms >= length && ms.is_multiple_of(length) {
             return format!("{}{unit}", ms / length);
         }
@@ -99,7 +112,9 @@ fn split_quantity(text: &str) -> Option<(&str, &str, &str)> {
     let unit_at = text.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
     let (number, rest) = text.split_at(unit_at);
     let rest = rest.trim_start();
-    let unit_end = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+    let unit_end = rest
+        .find(|c: char| !c.is_ascii_alphabetic())
+        .unwrap_or(rest.len());
     let (unit, after) = rest.split_at(unit_end);
     (!number.is_empty() && !unit.is_empty()).then_some((number, unit, after))
 }
@@ -110,13 +125,25 @@ mod tests {
 
     #[test]
     fn durations_read_as_people_write_them() {
-        for (text, ms) in [("250ms", 250), ("1.5s", 1_500), ("1m 30s", 90_000), ("2h", 7_200_000)] {
-            assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
+        for (text, ms) in [
+            ("250ms", 250),
+            ("1.5s", 1_500),
+            ("1m 30s", 90_000),
+            ("2h", 7_200_000),
+        ] {
+            assert_eq!(
+                parse_duration(text),
+                Ok(Duration::from_millis(ms)),
+                "{text}"
+            );
         }
         for text in ["", "5", "s", "5 parsecs", "-1s", "1..2s"] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
-        assert_eq!(parse_duration("99999999999999999999999d"), Err(UnitError::TooLarge));
+        assert_eq!(
+            parse_duration("99999999999999999999999d"),
+            Err(UnitError::TooLarge)
+        );
     }
 
     #[test]

@@ -24,8 +24,12 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// What the kernel says: most often that the address is taken.
-pub fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+pub(super) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
@@ -39,7 +43,11 @@ pub fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 /// # Errors
 /// What the kernel says.
 pub fn claim(address: SocketAddr) -> io::Result<()> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(1)
@@ -68,7 +76,9 @@ pub(super) async fn run(core: Rc<Core>, listener: TcpListener, places: Arc<Semap
         }
     }
     while let Ok((stream, peer)) = accept_waiting(&listener).await {
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { break };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            break;
+        };
         serve(&core, stream, peer, place, &stop);
     }
 }
@@ -78,7 +88,10 @@ async fn free_place(core: &Core, places: &Arc<Semaphore>) -> OwnedSemaphorePermi
         return place;
     }
     core.metrics().accept_paused.increment();
-    Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed")
+    Arc::clone(places)
+        .acquire_owned()
+        .await
+        .expect("the semaphore is never closed")
 }
 
 async fn accept_waiting(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
@@ -87,11 +100,19 @@ async fn accept_waiting(listener: &TcpListener) -> io::Result<(TcpStream, Socket
 
 fn is_the_clients(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    )
 }
 
-fn serve(core: &Rc<Core>, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit, stop: &Stop) {
-    let local = stream.local_addr().ok();
+fn serve(
+    core: &Rc<Core>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    place: OwnedSemaphorePermit,
+    stop: &Stop,
+) {
     if stream.set_nodelay(true).is_err() {
         return; // The client is gone already.
     }
@@ -100,7 +121,7 @@ fn serve(core: &Rc<Core>, stream: TcpStream, peer: SocketAddr, place: OwnedSemap
         core.metrics().connections_accepted.increment();
         core.metrics().connections_open.increment();
         let stream: BoxedStream = Box::new(stream);
-        connection::serve(&core, stream, peer, local, stop).await;
+        connection::serve(&core, stream, peer, stop).await;
         core.metrics().connections_open.decrement();
         drop(place);
     });

@@ -74,7 +74,8 @@ impl Activity {
     }
 
     pub(super) fn request_ended(&self, now: Instant) {
-        self.idle_since_ms.store(self.now_ms(now), Ordering::Relaxed);
+        self.idle_since_ms
+            .store(self.now_ms(now), Ordering::Relaxed);
         self.running.fetch_sub(1, Ordering::Relaxed);
     }
 
@@ -85,8 +86,7 @@ impl Activity {
     /// The next moment at which something is overdue, as things stand.
     pub(super) fn next_due(&self, limits: &Ingress) -> Option<(Instant, Overdue)> {
         let due = |since_ms: u64, limit: Duration, what: Overdue| {
-            (since_ms != NOT)
-                .then(|| (self.origin + Duration::from_millis(since_ms) + limit, what))
+            (since_ms != NOT).then(|| (self.origin + Duration::from_millis(since_ms) + limit, what))
         };
         let idle_since = if self.running() == 0 {
             self.idle_since_ms.load(Ordering::Relaxed)
@@ -127,7 +127,9 @@ mod tests {
     use super::*;
 
     fn limits() -> Ingress {
-        crate::config::Config::parse("", &Default::default()).unwrap().ingress
+        crate::config::Config::parse("", &Default::default())
+            .unwrap()
+            .ingress
     }
 
     #[tokio::test(start_paused = true)]

@@ -108,12 +108,20 @@ impl Reason {
 
     /// The whole answer: plain HTTP, or gRPC trailers-only when the client speaks gRPC.
     pub fn answer(self, grpc: bool) -> Response<ResponseBody> {
-        if grpc { self.grpc_answer() } else { self.http_answer() }
+        if grpc {
+            self.grpc_answer()
+        } else {
+            self.http_answer()
+        }
     }
 
     fn http_answer(self) -> Response<ResponseBody> {
         let status = self.status();
-        let text = format!("{{\"status\":{},\"reason\":\"{}\"}}\n", status.as_u16(), self.as_str());
+        let text = format!(
+            "{{\"status\":{},\"reason\":\"{}\"}}\n",
+            status.as_u16(),
+            self.as_str()
+        );
         let mut response = Response::new(ResponseBody::full(Bytes::from(text)));
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -127,7 +135,10 @@ impl Reason {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        headers.insert("grpc-status", HeaderValue::from(u16::from(self.grpc_code())));
+        headers.insert(
+            "grpc-status",
+            HeaderValue::from(u16::from(self.grpc_code())),
+        );
         headers.insert("grpc-message", self.header_value());
         self.mark(headers);
         response

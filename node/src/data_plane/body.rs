@@ -147,7 +147,7 @@ impl BackendBody {
                 if grpc_unavailable(trailers)
                     && let Some(attempt) = &mut exchange.attempt
                 {
-                    attempt.failed();
+                    attempt.failed(None);
                 }
             }
         }
@@ -205,5 +205,7 @@ impl Drop for BackendBody {
 
 /// `grpc-status: 14` is gRPC's 503.
 pub(super) fn grpc_unavailable(headers: &HeaderMap) -> bool {
-    headers.get("grpc-status").is_some_and(|status| status.as_bytes() == b"14")
+    headers
+        .get("grpc-status")
+        .is_some_and(|status| status.as_bytes() == b"14")
 }

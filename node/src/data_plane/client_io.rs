@@ -39,7 +39,14 @@ impl ClientIo {
         activity: Arc<Activity>,
     ) -> Self {
         let sound = already_read.len();
-        Self { stream, guard: None, held: already_read, sound, refusal: None, activity }
+        Self {
+            stream,
+            guard: None,
+            held: already_read,
+            sound,
+            refusal: None,
+            activity,
+        }
     }
 
     /// HTTP/1: every head passes the guard.
@@ -104,7 +111,9 @@ impl ClientIo {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        let Some(guard) = &mut self.guard else { return Poll::Ready(Ok(())) };
+        let Some(guard) = &mut self.guard else {
+            return Poll::Ready(Ok(()));
+        };
         let fresh = &buf.filled()[before..];
         if fresh.is_empty() {
             return Poll::Ready(Ok(()));

@@ -48,19 +48,12 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 /// What a request needs to know of its connection.
 pub(super) struct Client {
     pub(super) peer: SocketAddr,
-    pub(super) local: Option<SocketAddr>,
     pub(super) activity: Arc<Activity>,
     pub(super) limits: Arc<Ingress>,
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(
-    core: &Rc<Core>,
-    mut stream: BoxedStream,
-    peer: SocketAddr,
-    local: Option<SocketAddr>,
-    stop: Stop,
-) {
+pub(super) async fn serve(core: &Rc<Core>, mut stream: BoxedStream, peer: SocketAddr, stop: Stop) {
     let limits = core.ingress();
     let mut first = BytesMut::with_capacity(FIRST_READ_BYTES);
     let sniffed = timeout(limits.header_timeout, sniff(&mut stream, &mut first));
@@ -78,7 +71,11 @@ pub(super) async fn serve(
         _ = stopping.requested() => return,
     };
     let activity = Arc::new(Activity::new());
-    let client = Rc::new(Client { peer, local, activity: Arc::clone(&activity), limits });
+    let client = Rc::new(Client {
+        peer,
+        activity: Arc::clone(&activity),
+        limits,
+    });
     match protocol {
         Sniffed::Nothing => {}
         Sniffed::Http1 => serve_http1(core, client, stream, first, stop).await,
@@ -98,7 +95,11 @@ enum Sniffed {
 async fn sniff(stream: &mut BoxedStream, first: &mut BytesMut) -> io::Result<Sniffed> {
     loop {
         if stream.read_buf(first).await? == 0 {
-            return Ok(if first.is_empty() { Sniffed::Nothing } else { Sniffed::Http1 });
+            return Ok(if first.is_empty() {
+                Sniffed::Nothing
+            } else {
+                Sniffed::Http1
+            });
         }
         if first.starts_with(HTTP2_PREFACE) {
             return Ok(Sniffed::Http2);
@@ -124,14 +125,20 @@ async fn serve_http1(
     let io = ClientIo::guarded(stream, first, limits, Arc::clone(&client.activity));
     let (service_core, service_client) = (Rc::clone(core), Rc::clone(&client));
     let service = service_fn(move |request| {
-        request::serve(Rc::clone(&service_core), Rc::clone(&service_client), request)
+        request::serve(
+            Rc::clone(&service_core),
+            Rc::clone(&service_client),
+            request,
+        )
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
     // Heads reach the parser whole, so their time is measured before it.
     builder.header_read_timeout(None);
     // The guard counts the bytes of a head; the parser must not refuse below that.
     builder.max_buf_size(client.limits.head_bytes_max.max(FIRST_READ_BYTES) * 2);
-    let mut connection = builder.serve_connection(TokioIo::new(io), service).with_upgrades();
+    let mut connection = builder
+        .serve_connection(TokioIo::new(io), service)
+        .with_upgrades();
     let ended = supervise(core, &client, stop, |event, cx| {
         let mut connection = Pin::new(&mut connection);
         match event {
@@ -143,7 +150,9 @@ async fn serve_http1(
         }
     })
     .await;
-    let Some(parts) = connection.into_parts() else { return };
+    let Some(parts) = connection.into_parts() else {
+        return;
+    };
     let io = parts.io.into_inner();
     match (io.refusal(), ended) {
         (Some(refusal), _) => refuse(core, io.into_stream(), refusal).await,
@@ -158,7 +167,11 @@ async fn serve_http1(
 async fn serve_http2(core: &Rc<Core>, client: Rc<Client>, io: ClientIo, stop: Stop) {
     let (service_core, service_client) = (Rc::clone(core), Rc::clone(&client));
     let service = service_fn(move |request| {
-        request::serve(Rc::clone(&service_core), Rc::clone(&service_client), request)
+        request::serve(
+            Rc::clone(&service_core),
+            Rc::clone(&service_client),
+            request,
+        )
     });
     let limits = &client.limits;
     let mut connection = pin!(
@@ -203,7 +216,9 @@ async fn supervise(
     mut drive: impl FnMut(Event, &mut Context<'_>) -> Poll<()>,
 ) -> Ended {
     let mut stop = pin!(stop.requested());
-    let mut timer = pin!(sleep_until(Instant::now() + client.limits.keep_alive_timeout));
+    let mut timer = pin!(sleep_until(
+        Instant::now() + client.limits.keep_alive_timeout
+    ));
     let mut goodbye_until = None;
     let mut stopping = false;
     poll_fn(|cx| {

@@ -119,17 +119,19 @@ impl Core {
                 }
             }
         }
-        self.pools.borrow_mut().retain(|serial, pool| match known.get(serial) {
-            Some(true) => true,
-            Some(false) => {
-                pool.cut();
-                true
-            }
-            None => {
-                pool.cut();
-                false
-            }
-        });
+        self.pools
+            .borrow_mut()
+            .retain(|serial, pool| match known.get(serial) {
+                Some(true) => true,
+                Some(false) => {
+                    pool.cut();
+                    true
+                }
+                None => {
+                    pool.cut();
+                    false
+                }
+            });
     }
 
     fn tend_backend(self: &Rc<Self>, service: &Service, backend: &Backend) {
@@ -138,6 +140,7 @@ impl Core {
         if !has_pool && settings.idle_min == 0 {
             return;
         }
-        self.pool(service, backend).tend(settings, service.settings.timeouts.connect);
+        self.pool(service, backend)
+            .tend(settings, service.settings.timeouts.connect);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{StatusCode, Uri};
 use tokio::time::Instant;
-use weir_core::balance::Outcome;
+use weir_core::balance::{Outcome, failure_penalty};
 
 use super::activity::{Activity, Running};
 use super::answer::Reason;
@@ -15,10 +15,6 @@ use super::pool::Lease;
 use super::routing::{Backend, Service};
 use super::upload::{UploadProgress, UploadState};
 use crate::telemetry::spans::RequestTrace;
-
-/// What a failed request counts as in the latency average, unless the backend names a longer wait.
-const FAILURE_PENALTY: Duration = Duration::from_secs(5);
-const PENALTY_MAX: Duration = Duration::from_secs(300);
 
 /// One try on one backend, counted on it until dropped.
 pub(super) struct Attempt {
@@ -30,7 +26,11 @@ pub(super) struct Attempt {
 impl Attempt {
     pub(super) fn begin(core: &Rc<Core>, backend: &Arc<Backend>) -> Self {
         backend.load.started(core.index);
-        Self { core: Rc::clone(core), backend: Arc::clone(backend), outcome: Outcome::Abandoned }
+        Self {
+            core: Rc::clone(core),
+            backend: Arc::clone(backend),
+            outcome: Outcome::Abandoned,
+        }
     }
 
     pub(super) fn succeeded(&mut self, latency: Duration) {
@@ -39,15 +39,18 @@ impl Attempt {
 
     /// The backend failed; `retry_after` is how long it asked to be left alone.
     pub(super) fn failed(&mut self, retry_after: Option<Duration>) {
-        let penalty = retry_after.unwrap_or(FAILURE_PENALTY).clamp(FAILURE_PENALTY, PENALTY_MAX);
-        self.outcome = Outcome::Failure { penalty };
+        self.outcome = Outcome::Failure {
+            penalty: failure_penalty(retry_after),
+        };
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
         let now = Instant::now().into_std();
-        self.backend.load.finished(self.core.index, now, self.outcome);
+        self.backend
+            .load
+            .finished(self.core.index, now, self.outcome);
     }
 }
 
@@ -100,7 +103,10 @@ impl Exchange {
 
     /// Has the request logged if it takes longer than `threshold`.
     pub(super) fn watch_slowness(&mut self, threshold: Option<Duration>, target: &Uri) {
-        self.slow = threshold.map(|threshold| SlowRequest { threshold, target: target.clone() });
+        self.slow = threshold.map(|threshold| SlowRequest {
+            threshold,
+            target: target.clone(),
+        });
     }
 
     pub(super) fn routed_to(&mut self, service: &Arc<Service>) {
@@ -134,8 +140,10 @@ impl Exchange {
     /// The response's last byte was handed on: its connection may serve again.
     pub(super) fn completed(&mut self) {
         self.complete = true;
-        let uploaded =
-            self.upload.as_ref().is_none_or(|upload| upload.state() == UploadState::Done);
+        let uploaded = self
+            .upload
+            .as_ref()
+            .is_none_or(|upload| upload.state() == UploadState::Done);
         if let Some(lease) = self.lease.take()
             && uploaded
         {

@@ -23,8 +23,8 @@ use super::picking::Affinity;
 use super::pool::{Lease, SendError};
 use super::request::{Refused, Routed, Upgrade, add_cookie};
 use super::routing::{Backend, Service};
-use super::upload::{UploadBody, UploadProgress, UploadState};
 use super::tunnel;
+use super::upload::{UploadBody, UploadProgress, UploadState};
 use crate::config::{Protocol, Timeouts};
 use crate::telemetry::spans::{Attribute, TRACEPARENT};
 
@@ -56,10 +56,16 @@ pub(super) async fn forward(
 ) -> Result<Response<ResponseBody>, Refused> {
     let service = &routed.service;
     if upgrade.is_some() && service.settings.protocol == Protocol::Http2 {
-        return Err(Refused { reason: Reason::UpgradeRefused, exchange });
+        return Err(Refused {
+            reason: Reason::UpgradeRefused,
+            exchange,
+        });
     }
     let affinity = Affinity::of(core, routed, &request);
-    let timeouts = routed.settings().timeouts.unwrap_or(service.settings.timeouts);
+    let timeouts = routed
+        .settings()
+        .timeouts
+        .unwrap_or(service.settings.timeouts);
     let deadline = deadline(&timeouts, request.headers(), exchange.started, routed.grpc);
     let request = prepare(service, request, upgrade.as_ref(), &mut exchange);
     let mut forwarding = Forwarding {
@@ -73,9 +79,9 @@ pub(super) async fn forward(
         sticky_cookie: None,
     };
     let answered = match deadline {
-        Some((at, reason)) => {
-            timeout_at(at, forwarding.send(request)).await.unwrap_or(Err(reason))
-        }
+        Some((at, reason)) => timeout_at(at, forwarding.send(request))
+            .await
+            .unwrap_or(Err(reason)),
         None => forwarding.send(request).await,
     };
     match answered {
@@ -86,14 +92,21 @@ pub(super) async fn forward(
 
 impl Forwarding<'_> {
     /// Tries backends until one answers or the request must not be sent again.
-    async fn send(&mut self, mut request: Request<UploadBody>) -> Result<Response<Incoming>, Reason> {
+    async fn send(
+        &mut self,
+        mut request: Request<UploadBody>,
+    ) -> Result<Response<Incoming>, Reason> {
         let service = Arc::clone(&self.routed.service);
         let mut tried = Tried::default();
         let mut last_reason = unavailable(&service);
         loop {
             let begun = Instant::now();
-            let picked = self.affinity.pick(self.core, &service, tried.as_slice(), begun);
-            let Some(picked) = picked else { return Err(last_reason) };
+            let picked = self
+                .affinity
+                .pick(self.core, &service, tried.as_slice(), begun);
+            let Some(picked) = picked else {
+                return Err(last_reason);
+            };
             self.note_pick(picked.backend, picked.why, begun);
             self.sticky_cookie = picked.cookie;
             match self.attempt(&service, picked.backend, request, begun).await {
@@ -183,9 +196,11 @@ impl Forwarding<'_> {
     fn first_wait(&self, upload: Option<&UploadProgress>) -> Duration {
         match upload {
             None => self.timeouts.read,
-            Some(_) => {
-                self.timeouts.read.min(self.timeouts.send).min(self.client.limits.body_idle_timeout)
-            }
+            Some(_) => self
+                .timeouts
+                .read
+                .min(self.timeouts.send)
+                .min(self.client.limits.body_idle_timeout),
         }
     }
 
@@ -197,9 +212,7 @@ impl Forwarding<'_> {
     ) -> Result<Reason, Instant> {
         let (since, limit, reason) = match upload.map(|upload| (upload.state(), upload.since())) {
             None => (started, self.timeouts.read, Reason::ReadTimeout),
-            Some((UploadState::Done, since)) => {
-                (since, self.timeouts.read, Reason::ReadTimeout)
-            }
+            Some((UploadState::Done, since)) => (since, self.timeouts.read, Reason::ReadTimeout),
             Some((UploadState::WaitingForBackend, since)) => {
                 (since, self.timeouts.send, Reason::SendTimeout)
             }
@@ -207,13 +220,19 @@ impl Forwarding<'_> {
             Some((UploadState::WaitingForClient, since)) if self.routed.grpc => {
                 (since, self.timeouts.read, Reason::ReadTimeout)
             }
-            Some((UploadState::WaitingForClient, since)) => {
-                (since, self.client.limits.body_idle_timeout, Reason::ClientBodyTimeout)
-            }
+            Some((UploadState::WaitingForClient, since)) => (
+                since,
+                self.client.limits.body_idle_timeout,
+                Reason::ClientBodyTimeout,
+            ),
             Some((UploadState::ClientFailed, _)) => return Ok(Reason::ClientBodyCut),
         };
         let due = since + limit;
-        if Instant::now() >= due { Ok(reason) } else { Err(due) }
+        if Instant::now() >= due {
+            Ok(reason)
+        } else {
+            Err(due)
+        }
     }
 
     /// Tells balancer and passive health what the response head means.
@@ -228,7 +247,10 @@ impl Forwarding<'_> {
                 attempt.succeeded(begun.elapsed());
             }
         }
-        let attribute = ("http.response.status_code", i64::from(status.as_u16()).into());
+        let attribute = (
+            "http.response.status_code",
+            i64::from(status.as_u16()).into(),
+        );
         let error = failed.then_some("failure status");
         self.end_upstream_span(Some(attribute), error);
     }
@@ -249,7 +271,10 @@ impl Forwarding<'_> {
             attempt.succeeded(self.exchange.started.elapsed());
         }
         self.end_upstream_span(None, Some(reason.as_str()));
-        Refused { reason, exchange: self.exchange }
+        Refused {
+            reason,
+            exchange: self.exchange,
+        }
     }
 
     fn pass_on(
@@ -284,7 +309,11 @@ impl Forwarding<'_> {
         let (Some(asked), Some(lease)) = (upgrade, self.exchange.lease.take()) else {
             return Err(self.refuse(Reason::BackendInvalid));
         };
-        let protocol = response.headers().get(UPGRADE).cloned().unwrap_or(asked.protocol);
+        let protocol = response
+            .headers()
+            .get(UPGRADE)
+            .cloned()
+            .unwrap_or(asked.protocol);
         let backend = hyper::upgrade::on(&mut response);
         let headers = response.headers_mut();
         if proxy::strip_hop_by_hop(headers).is_err() {
@@ -297,23 +326,35 @@ impl Forwarding<'_> {
         }
         self.exchange.answered(response.status());
         let pool = Rc::clone(lease.pool());
-        pool.drive_tunnel(tunnel::run(asked.client, backend, self.timeouts.idle, self.exchange));
+        pool.drive_tunnel(tunnel::run(
+            asked.client,
+            backend,
+            self.timeouts.idle,
+            self.exchange,
+        ));
         Ok(response.map(|_| ResponseBody::empty()))
     }
 
     fn note_pick(&mut self, backend: &Backend, why: &'static str, begun: Instant) {
-        let Some(trace) = &mut self.exchange.trace else { return };
+        let Some(trace) = &mut self.exchange.trace else {
+            return;
+        };
         let attributes = vec![
             ("weir.backend", backend.id.to_string().into()),
             ("weir.pick.reason", why.into()),
         ];
-        self.core.with_rng(|rng| trace.step("pick", begun, attributes, rng));
+        self.core
+            .with_rng(|rng| trace.step("pick", begun, attributes, rng));
     }
 
     fn begin_upstream_span(&mut self, backend: &Backend, headers: &mut HeaderMap) {
-        let Some(trace) = &mut self.exchange.trace else { return };
+        let Some(trace) = &mut self.exchange.trace else {
+            return;
+        };
         let attributes = vec![("server.address", backend.endpoint.to_string().into())];
-        let context = self.core.with_rng(|rng| trace.begin_upstream(attributes, rng));
+        let context = self
+            .core
+            .with_rng(|rng| trace.begin_upstream(attributes, rng));
         headers.insert(TRACEPARENT, context.header_value());
     }
 
@@ -352,12 +393,20 @@ impl Tried {
             self.indices[self.len] = index;
             self.len += 1;
         }
-        if self.count < BACKENDS_TRIED_MAX { Ok(()) } else { Err(()) }
+        if self.count < BACKENDS_TRIED_MAX {
+            Ok(())
+        } else {
+            Err(())
+        }
     }
 }
 
 fn unavailable(service: &Service) -> Reason {
-    if service.backends.is_empty() { Reason::NoBackend } else { Reason::AllBackendsOut }
+    if service.backends.is_empty() {
+        Reason::NoBackend
+    } else {
+        Reason::AllBackendsOut
+    }
 }
 
 fn deadline(
@@ -366,13 +415,18 @@ fn deadline(
     started: Instant,
     grpc: bool,
 ) -> Option<(Instant, Reason)> {
-    let total = timeouts.total.map(|total| (started + total, Reason::TotalTimeout));
+    let total = timeouts
+        .total
+        .map(|total| (started + total, Reason::TotalTimeout));
     let client = grpc
         .then(|| headers.get("grpc-timeout").and_then(proxy::parse_timeout))
         .flatten()
         .and_then(|within| started.checked_add(within))
         .map(|at| (at, Reason::DeadlineExceeded));
-    [total, client].into_iter().flatten().min_by_key(|(at, _)| *at)
+    [total, client]
+        .into_iter()
+        .flatten()
+        .min_by_key(|(at, _)| *at)
 }
 
 /// Gives the request the form that the service's protocol wants.
@@ -408,7 +462,9 @@ fn prepare(
     }
     parts.uri = Uri::from_parts(uri).unwrap_or_default();
     if let Some(upgrade) = upgrade {
-        parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        parts
+            .headers
+            .insert(CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(UPGRADE, upgrade.protocol.clone());
     }
     Request::from_parts(parts, body)
@@ -420,7 +476,11 @@ fn join_cookies(headers: &mut HeaderMap) {
     if lines.next().is_none() || lines.next().is_none() {
         return;
     }
-    let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let lines: Vec<&[u8]> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
     if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
         headers.insert(COOKIE, joined);
     }

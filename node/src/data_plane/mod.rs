@@ -43,8 +43,8 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep_until};
 
 pub use self::accept::claim;
-pub use self::core::CoreParts;
 use self::core::Core;
+pub use self::core::CoreParts;
 use self::stop::Stop;
 
 /// How often a stopping core looks whether everything has ended.
@@ -93,11 +93,13 @@ pub fn start(
         let (parts, stop, places) = (parts.clone(), stop.clone(), Arc::clone(&places));
         let runtime = Builder::new_current_thread().enable_all().build()?;
         #[expect(clippy::disallowed_methods, reason = "the data plane's own threads")]
-        let thread = std::thread::Builder::new().name(format!("core-{index}")).spawn(move || {
-            let local = LocalSet::new();
-            let core = Core::new(index, parts, seed.wrapping_add(index as u64));
-            runtime.block_on(local.run_until(run_core(core, listeners, places, stop)));
-        })?;
+        let thread = std::thread::Builder::new()
+            .name(format!("core-{index}"))
+            .spawn(move || {
+                let local = LocalSet::new();
+                let core = Core::new(index, parts, seed.wrapping_add(index as u64));
+                runtime.block_on(local.run_until(run_core(core, listeners, places, stop)));
+            })?;
         threads.push(thread);
     }
     Ok(Cores { threads })

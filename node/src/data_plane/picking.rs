@@ -57,10 +57,23 @@ impl Affinity {
     ) -> Option<Picked<'a>> {
         if let (Some(at), Some(stickiness)) = (self.stuck_to.take(), &service.stickiness) {
             let backend = &stickiness.backends[at];
-            let index = service.candidates.iter().position(|other| other.serial == backend.serial);
-            return Some(Picked { backend, index, why: "sticky", cookie: None });
+            let index = service
+                .candidates
+                .iter()
+                .position(|other| other.serial == backend.serial);
+            return Some(Picked {
+                backend,
+                index,
+                why: "sticky",
+                cookie: None,
+            });
         }
-        let at = Pick { core: core.index, now: now.into_std(), hash: self.hash, tried };
+        let at = Pick {
+            core: core.index,
+            now: now.into_std(),
+            hash: self.hash,
+            tried,
+        };
         let index = core.with_rng(|rng| service.selector.pick(at, rng))?;
         let backend = &service.candidates[index];
         let cookie = service.stickiness.as_ref().map(|stickiness| {
@@ -68,7 +81,12 @@ impl Affinity {
             let sticky = &stickiness.sticky;
             sticky.set_cookie(&sticky.issue(sticky.tag(&backend.id), now_unix))
         });
-        Some(Picked { backend, index: Some(index), why: service.selector.policy().name(), cookie })
+        Some(Picked {
+            backend,
+            index: Some(index),
+            why: service.selector.policy().name(),
+            cookie,
+        })
     }
 }
 

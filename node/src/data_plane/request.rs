@@ -40,14 +40,19 @@ pub(super) async fn serve(
     let upgrade = proxy::expects_upgrade(request.version(), request.headers());
     let mut response = match handle(&core, &client, request, grpc, exchange).await {
         Ok(response) => response,
-        Err(Refused { reason, mut exchange }) => {
+        Err(Refused {
+            reason,
+            mut exchange,
+        }) => {
             exchange.failed(reason);
             reason.answer(grpc)
         }
     };
     if upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // The guard let everything after this head pass unseen: no further request may follow.
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
 }
@@ -69,7 +74,10 @@ pub(super) struct Routed {
 
 impl Routed {
     pub(super) fn route(&self) -> &Route {
-        self.routing.table.get(self.route).expect("the index came from this table")
+        self.routing
+            .table
+            .get(self.route)
+            .expect("the index came from this table")
     }
 
     pub(super) fn settings(&self) -> &RouteSettings {
@@ -113,7 +121,10 @@ fn take_upgrade(request: &mut Request<Incoming>) -> Option<Upgrade> {
     let protocol = request.headers().get(UPGRADE)?.clone();
     // HTTP/2 is spoken with prior knowledge only (RFC 9113 section 3.1).
     let offered = !protocol.as_bytes().to_ascii_lowercase().starts_with(b"h2c");
-    offered.then(|| Upgrade { protocol, client: hyper::upgrade::on(request) })
+    offered.then(|| Upgrade {
+        protocol,
+        client: hyper::upgrade::on(request),
+    })
 }
 
 /// Checks the request, finds its route and makes it fit to be forwarded.
@@ -124,12 +135,20 @@ fn admit(
     grpc: bool,
 ) -> Result<Routed, Reason> {
     proxy::check_method(request.method()).map_err(|_| Reason::MethodRefused)?;
-    core.via.check(request.headers()).map_err(|_| Reason::LoopDetected)?;
+    core.via
+        .check(request.headers())
+        .map_err(|_| Reason::LoopDetected)?;
     normalise(request)?;
     let routing = core.routing();
     let (route, service) = find_route(core, &routing, request)?;
     let client_address = rewrite_headers(core, client, request)?;
-    let routed = Routed { routing, route, service, client_address, grpc };
+    let routed = Routed {
+        routing,
+        route,
+        service,
+        client_address,
+        grpc,
+    };
     let route = routed.route();
     if !route.rewrite.is_empty() {
         rewrite_target(route, request)?;
@@ -202,7 +221,11 @@ fn rewrite_headers(
     proxy::strip_hop_by_hop(headers).map_err(|_| Reason::BadRequest)?;
     // The node itself says 100 as soon as a backend's connection asks for the body.
     headers.remove(EXPECT);
-    let hop = Hop { peer: client.peer.ip(), scheme: Scheme::Http, host: &host };
+    let hop = Hop {
+        peer: client.peer.ip(),
+        scheme: Scheme::Http,
+        host: &host,
+    };
     let address = client.limits.forwarding.apply(&hop, headers);
     core.via.append(headers, version);
     Ok(address)
@@ -210,7 +233,10 @@ fn rewrite_headers(
 
 fn rewrite_target(route: &Route, request: &mut Request<Incoming>) -> Result<(), Reason> {
     let uri = request.uri();
-    let new = route.rewrite.path_and_query(uri.path(), uri.query()).map_err(|_| Reason::BadPath)?;
+    let new = route
+        .rewrite
+        .path_and_query(uri.path(), uri.query())
+        .map_err(|_| Reason::BadPath)?;
     if let Some(target) = new {
         set_path(request, target)?;
     }
@@ -256,7 +282,10 @@ fn begin_trace(
 fn note_admission(core: &Core, trace: &mut RequestTrace, routed: &Routed, started: Instant) {
     let attributes = vec![
         ("weir.route", routed.route().name.clone().into()),
-        ("weir.service", routed.service.settings.name.to_string().into()),
+        (
+            "weir.service",
+            routed.service.settings.name.to_string().into(),
+        ),
     ];
     core.with_rng(|rng| trace.step("admission", started, attributes, rng));
 }

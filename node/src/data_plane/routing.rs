@@ -42,7 +42,10 @@ impl Routing {
 
     /// The service of that name.
     pub fn service(&self, name: &ServiceName) -> Option<&Arc<Service>> {
-        let at = self.services.binary_search_by(|service| service.settings.name.cmp(name)).ok()?;
+        let at = self
+            .services
+            .binary_search_by(|service| service.settings.name.cmp(name))
+            .ok()?;
         Some(&self.services[at])
     }
 }

@@ -29,7 +29,9 @@ pub(super) async fn run(
 ) {
     let core = std::rc::Rc::clone(exchange.core());
     let both = async { tokio::try_join!(client, backend) };
-    let Ok(Ok((client, backend))) = timeout(HANDOVER_TIMEOUT, both).await else { return };
+    let Ok(Ok((client, backend))) = timeout(HANDOVER_TIMEOUT, both).await else {
+        return;
+    };
     core.metrics().tunnels_open.increment();
     let _open = OpenTunnel(&core);
     let heard = Arc::new(Heard::now());
@@ -67,7 +69,10 @@ struct Heard {
 
 impl Heard {
     fn now() -> Self {
-        Self { origin: Instant::now(), last_ms: AtomicU64::new(0) }
+        Self {
+            origin: Instant::now(),
+            last_ms: AtomicU64::new(0),
+        }
     }
 
     fn touch(&self) {
@@ -94,7 +99,10 @@ struct Watched {
 
 impl Watched {
     fn new(stream: Upgraded, heard: &Arc<Heard>) -> Self {
-        Self { stream: TokioIo::new(stream), heard: Arc::clone(heard) }
+        Self {
+            stream: TokioIo::new(stream),
+            heard: Arc::clone(heard),
+        }
     }
 }
 

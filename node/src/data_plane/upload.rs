@@ -52,7 +52,7 @@ impl UploadProgress {
 
 /// The body that a backend's connection reads.
 #[derive(Debug)]
-pub struct UploadBody(Option<Streamed>);
+pub(super) struct UploadBody(Option<Streamed>);
 
 #[derive(Debug)]
 struct Streamed {
@@ -76,7 +76,10 @@ impl UploadBody {
             since: Cell::new(now),
             bytes: Cell::new(0),
         });
-        let body = Self(Some(Streamed { from_client, progress: Rc::clone(&progress) }));
+        let body = Self(Some(Streamed {
+            from_client,
+            progress: Rc::clone(&progress),
+        }));
         (body, Some(progress))
     }
 }
@@ -89,7 +92,11 @@ impl Body for UploadBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some(Streamed { from_client, progress }) = &mut self.0 else {
+        let Some(Streamed {
+            from_client,
+            progress,
+        }) = &mut self.0
+        else {
             return Poll::Ready(None);
         };
         let polled = Pin::new(from_client).poll_frame(cx);
@@ -111,20 +118,25 @@ impl Body for UploadBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|streamed| streamed.from_client.is_end_stream())
+        self.0
+            .as_ref()
+            .is_none_or(|streamed| streamed.from_client.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0
-            .as_ref()
-            .map_or(SizeHint::with_exact(0), |streamed| streamed.from_client.size_hint())
+        self.0.as_ref().map_or(SizeHint::with_exact(0), |streamed| {
+            streamed.from_client.size_hint()
+        })
     }
 }
 
 impl Drop for UploadBody {
     fn drop(&mut self) {
         // A body of known length is dropped after its last byte without being asked for its end.
-        if let Some(Streamed { from_client, progress }) = &self.0
+        if let Some(Streamed {
+            from_client,
+            progress,
+        }) = &self.0
             && from_client.is_end_stream()
             && progress.state() != UploadState::ClientFailed
         {

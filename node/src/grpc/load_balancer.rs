@@ -29,7 +29,10 @@ pub struct LoadBalancerService {
 impl LoadBalancerService {
     /// Serves what `load_balancer` publishes and passes commands on to it.
     pub fn new(load_balancer: LoadBalancerHandle, tracer: Tracer) -> Self {
-        Self { load_balancer, tracer }
+        Self {
+            load_balancer,
+            tracer,
+        }
     }
 
     fn list(&self, only: &str) -> pb::ListServicesResponse {
@@ -40,7 +43,10 @@ impl LoadBalancerService {
             .filter(|service| only.is_empty() || service.settings.name.as_str() == only)
             .map(|service| describe::service(service))
             .collect();
-        pb::ListServicesResponse { services, revision: routing.revision }
+        pb::ListServicesResponse {
+            services,
+            revision: routing.revision,
+        }
     }
 
     fn service(&self, name: &str) -> Result<pb::Service, Status> {
@@ -71,7 +77,9 @@ impl LoadBalancerService {
         if let Some(span) = span {
             self.end_span(span, method, started);
         }
-        result.map_err(status::of_refused)?.map_err(|error| status::of_command(&error))?;
+        result
+            .map_err(status::of_refused)?
+            .map_err(|error| status::of_command(&error))?;
         Ok(Response::new(self.service(service)?))
     }
 
@@ -125,7 +133,9 @@ impl LoadBalancer for LoadBalancerService {
         let service = self.clone();
         // A slow reader finds only the newest revision here: nothing queues up.
         let changes = WatchStream::new(self.load_balancer.revisions());
-        Ok(Response::new(Box::pin(changes.map(move |_| Ok(service.list(&only))))))
+        Ok(Response::new(Box::pin(
+            changes.map(move |_| Ok(service.list(&only))),
+        )))
     }
 
     async fn set_weight(
@@ -140,7 +150,13 @@ impl LoadBalancer for LoadBalancerService {
             )));
         }
         let change = Change::Weight(asked.weight);
-        self.command(&request, "SetWeight", (&asked.service, &asked.backend), change).await
+        self.command(
+            &request,
+            "SetWeight",
+            (&asked.service, &asked.backend),
+            change,
+        )
+        .await
     }
 
     async fn drain(
@@ -149,7 +165,8 @@ impl LoadBalancer for LoadBalancerService {
     ) -> Result<Response<pb::Service>, Status> {
         let asked = request.get_ref();
         let change = Change::Drain(duration("deadline_ms", asked.deadline_ms)?);
-        self.command(&request, "Drain", (&asked.service, &asked.backend), change).await
+        self.command(&request, "Drain", (&asked.service, &asked.backend), change)
+            .await
     }
 
     async fn undrain(
@@ -157,7 +174,13 @@ impl LoadBalancer for LoadBalancerService {
         request: Request<pb::BackendRequest>,
     ) -> Result<Response<pb::Service>, Status> {
         let asked = request.get_ref();
-        self.command(&request, "Undrain", (&asked.service, &asked.backend), Change::Undrain).await
+        self.command(
+            &request,
+            "Undrain",
+            (&asked.service, &asked.backend),
+            Change::Undrain,
+        )
+        .await
     }
 
     async fn eject(
@@ -166,7 +189,8 @@ impl LoadBalancer for LoadBalancerService {
     ) -> Result<Response<pb::Service>, Status> {
         let asked = request.get_ref();
         let change = Change::Eject(duration("duration_ms", asked.duration_ms)?);
-        self.command(&request, "Eject", (&asked.service, &asked.backend), change).await
+        self.command(&request, "Eject", (&asked.service, &asked.backend), change)
+            .await
     }
 
     async fn restore(
@@ -174,7 +198,13 @@ impl LoadBalancer for LoadBalancerService {
         request: Request<pb::BackendRequest>,
     ) -> Result<Response<pb::Service>, Status> {
         let asked = request.get_ref();
-        self.command(&request, "Restore", (&asked.service, &asked.backend), Change::Restore).await
+        self.command(
+            &request,
+            "Restore",
+            (&asked.service, &asked.backend),
+            Change::Restore,
+        )
+        .await
     }
 }
 

@@ -7,8 +7,8 @@ mod status;
 use std::io;
 
 use futures::Stream;
-use tonic::transport::server::Router;
 use tonic::transport::Server;
+use tonic::transport::server::Router;
 use tonic_health::server::HealthReporter;
 use weir_proto::node::v1::load_balancer_server::LoadBalancerServer;
 use weir_proto::node::v1::node_server::NodeServer;
@@ -30,13 +30,19 @@ pub struct Readiness(HealthReporter);
 impl Readiness {
     /// Takes work.
     pub async fn ready(&self) {
-        self.0.set_serving::<LoadBalancerServer<LoadBalancerService>>().await;
+        self.0
+            .set_serving::<LoadBalancerServer<LoadBalancerService>>()
+            .await;
     }
 
     /// Stops: no new work.
     pub async fn stopping(&self) {
-        self.0.set_service_status("", tonic_health::ServingStatus::NotServing).await;
-        self.0.set_not_serving::<LoadBalancerServer<LoadBalancerService>>().await;
+        self.0
+            .set_service_status("", tonic_health::ServingStatus::NotServing)
+            .await;
+        self.0
+            .set_not_serving::<LoadBalancerServer<LoadBalancerService>>()
+            .await;
     }
 }
 

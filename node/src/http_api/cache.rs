@@ -41,7 +41,10 @@ pub(super) struct Document {
 impl StatusCache {
     /// A cache of what `source` tells.
     pub fn new(source: StatusSource) -> Self {
-        Self { source: Arc::new(source), last: Snapshot::new(None) }
+        Self {
+            source: Arc::new(source),
+            last: Snapshot::new(None),
+        }
     }
 
     /// A snapshot no older than two seconds.
@@ -77,10 +80,9 @@ impl Cached {
     fn new(status: pb::Status, taken: Instant) -> Self {
         let serving =
             status.state == "ready" && status.services.iter().all(|service| service.healthy > 0);
-        let (healthy, total) = status
-            .services
-            .iter()
-            .fold((0, 0), |sum, service| (sum.0 + service.healthy, sum.1 + service.total));
+        let (healthy, total) = status.services.iter().fold((0, 0), |sum, service| {
+            (sum.0 + service.healthy, sum.1 + service.total)
+        });
         let health = Health {
             status: match serving {
                 true if healthy == total => "healthy",
@@ -101,7 +103,13 @@ impl Cached {
         };
         let health_document = Document::of(&health);
         let status_document = Document::of(&status);
-        Self { taken, status, serving, status_document, health_document }
+        Self {
+            taken,
+            status,
+            serving,
+            status_document,
+            health_document,
+        }
     }
 }
 

@@ -12,10 +12,18 @@ type Pick = fn(&CoreMetrics) -> &Counter;
 
 /// Name, kind, help and place of what a node counts once.
 const NODE_METRICS: &[(&str, &str, &str, Pick)] = &[
-    ("weir_connections_open", "gauge", "Client connections open now.", |m| &m.connections_open),
-    ("weir_connections_accepted_total", "counter", "Client connections accepted.", |m| {
-        &m.connections_accepted
-    }),
+    (
+        "weir_connections_open",
+        "gauge",
+        "Client connections open now.",
+        |m| &m.connections_open,
+    ),
+    (
+        "weir_connections_accepted_total",
+        "counter",
+        "Client connections accepted.",
+        |m| &m.connections_accepted,
+    ),
     (
         "weir_accept_pauses_total",
         "counter",
@@ -40,19 +48,30 @@ const NODE_METRICS: &[(&str, &str, &str, Pick)] = &[
         "Connections closed because their client took nothing.",
         |m| &m.write_timeouts,
     ),
-    ("weir_requests_in_flight", "gauge", "Requests running now.", |m| &m.requests_in_flight),
+    (
+        "weir_requests_in_flight",
+        "gauge",
+        "Requests running now.",
+        |m| &m.requests_in_flight,
+    ),
     (
         "weir_requests_abandoned_total",
         "counter",
         "Requests ended because their client left.",
         |m| &m.requests_abandoned,
     ),
-    ("weir_requests_cut_total", "counter", "Requests that a stopping node cut.", |m| {
-        &m.requests_cut
-    }),
-    ("weir_backend_connects_total", "counter", "Backend connections opened.", |m| {
-        &m.backend_connects
-    }),
+    (
+        "weir_requests_cut_total",
+        "counter",
+        "Requests that a stopping node cut.",
+        |m| &m.requests_cut,
+    ),
+    (
+        "weir_backend_connects_total",
+        "counter",
+        "Backend connections opened.",
+        |m| &m.backend_connects,
+    ),
     (
         "weir_backend_connect_failures_total",
         "counter",
@@ -71,7 +90,12 @@ const NODE_METRICS: &[(&str, &str, &str, Pick)] = &[
         "Requests sent again because no byte of them had been sent.",
         |m| &m.replays,
     ),
-    ("weir_tunnels_open", "gauge", "Upgraded connections open now.", |m| &m.tunnels_open),
+    (
+        "weir_tunnels_open",
+        "gauge",
+        "Upgraded connections open now.",
+        |m| &m.tunnels_open,
+    ),
 ];
 
 pub(super) fn render(shown: &Shown) -> String {
@@ -90,30 +114,59 @@ pub(super) fn render(shown: &Shown) -> String {
 
 fn render_reasons(shown: &Shown, text: &mut Exposition) {
     let name = "weir_own_answers_total";
-    text.family(name, "counter", "Answers that the node made or cut itself, by reason.");
+    text.family(
+        name,
+        "counter",
+        "Answers that the node made or cut itself, by reason.",
+    );
     for reason in Reason::ALL {
-        text.sample(name, &[("reason", reason.as_str())], shown.metrics.reason(*reason));
+        text.sample(
+            name,
+            &[("reason", reason.as_str())],
+            shown.metrics.reason(*reason),
+        );
     }
 }
 
 fn render_services(shown: &Shown, text: &mut Exposition) {
     let routing = shown.routing.load();
-    text.family("weir_responses_total", "counter", "Answers by service and status class.");
+    text.family(
+        "weir_responses_total",
+        "counter",
+        "Answers by service and status class.",
+    );
     for service in &routing.services {
         for (class, label) in ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().enumerate() {
-            let labels = [("service", service.settings.name.as_str()), ("class", label)];
-            text.sample("weir_responses_total", &labels, service.metrics.responses(class + 1));
+            let labels = [
+                ("service", service.settings.name.as_str()),
+                ("class", label),
+            ];
+            text.sample(
+                "weir_responses_total",
+                &labels,
+                service.metrics.responses(class + 1),
+            );
         }
     }
     let name = "weir_request_duration_seconds";
-    text.family(name, "histogram", "From a request's head to the end of its answer.");
+    text.family(
+        name,
+        "histogram",
+        "From a request's head to the end of its answer.",
+    );
     for service in &routing.services {
         let labels = [("service", service.settings.name.as_str())];
         text.histogram(name, &labels, &service.metrics.latency());
     }
     let bytes = [
-        ("weir_response_body_bytes_total", "Body bytes from backends to clients."),
-        ("weir_request_body_bytes_total", "Body bytes from clients to backends."),
+        (
+            "weir_response_body_bytes_total",
+            "Body bytes from backends to clients.",
+        ),
+        (
+            "weir_request_body_bytes_total",
+            "Body bytes from clients to backends.",
+        ),
     ];
     for (at, (name, help)) in bytes.into_iter().enumerate() {
         text.family(name, "counter", help);
@@ -130,12 +183,32 @@ fn render_services(shown: &Shown, text: &mut Exposition) {
 
 fn render_backends(shown: &Shown, text: &mut Exposition) {
     let routing = shown.routing.load();
-    let services: Vec<_> = routing.services.iter().map(|s| describe::service(s)).collect();
+    let services: Vec<_> = routing
+        .services
+        .iter()
+        .map(|s| describe::service(s))
+        .collect();
     let families: [(&str, &str, &str); 4] = [
-        ("weir_backend_requests_total", "counter", "Requests given to a backend."),
-        ("weir_backend_failures_total", "counter", "Requests that a backend failed."),
-        ("weir_backend_in_flight", "gauge", "Requests running on a backend."),
-        ("weir_backend_takes_work", "gauge", "1 while a backend gets new work."),
+        (
+            "weir_backend_requests_total",
+            "counter",
+            "Requests given to a backend.",
+        ),
+        (
+            "weir_backend_failures_total",
+            "counter",
+            "Requests that a backend failed.",
+        ),
+        (
+            "weir_backend_in_flight",
+            "gauge",
+            "Requests running on a backend.",
+        ),
+        (
+            "weir_backend_takes_work",
+            "gauge",
+            "1 while a backend gets new work.",
+        ),
     ];
     for (at, (name, kind, help)) in families.into_iter().enumerate() {
         text.family(name, kind, help);
@@ -157,9 +230,21 @@ fn render_backends(shown: &Shown, text: &mut Exposition) {
 fn render_spans(shown: &Shown, text: &mut Exposition) {
     let counts = shown.tracer.counts();
     for (name, help, count) in [
-        ("weir_spans_made_total", "Spans of sampled requests.", &counts.made),
-        ("weir_spans_sent_total", "Spans that the OTLP receiver took.", &counts.sent),
-        ("weir_spans_dropped_total", "Spans lost on the way to the receiver.", &counts.dropped),
+        (
+            "weir_spans_made_total",
+            "Spans of sampled requests.",
+            &counts.made,
+        ),
+        (
+            "weir_spans_sent_total",
+            "Spans that the OTLP receiver took.",
+            &counts.sent,
+        ),
+        (
+            "weir_spans_dropped_total",
+            "Spans lost on the way to the receiver.",
+            &counts.dropped,
+        ),
     ] {
         text.family(name, "counter", help);
         text.sample(name, &[], count.load(Ordering::Relaxed));
@@ -169,9 +254,17 @@ fn render_spans(shown: &Shown, text: &mut Exposition) {
 fn render_config(shown: &Shown, text: &mut Exposition) {
     let cached = shown.status.now();
     let revision = "weir_config_revision";
-    text.family(revision, "gauge", "Configurations that came into force since the start.");
+    text.family(
+        revision,
+        "gauge",
+        "Configurations that came into force since the start.",
+    );
     text.sample(revision, &[], cached.status.config_revision);
     let refusals = "weir_config_refusals_total";
-    text.family(refusals, "counter", "Configurations refused since the start.");
+    text.family(
+        refusals,
+        "counter",
+        "Configurations refused since the start.",
+    );
     text.sample(refusals, &[], cached.status.config_refusals);
 }

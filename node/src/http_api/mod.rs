@@ -50,7 +50,11 @@ async fn status(State(shown): State<Shown>, headers: HeaderMap) -> Response {
 /// 200 while every service has a backend that takes work, else 503.
 async fn health(State(shown): State<Shown>, headers: HeaderMap) -> Response {
     let cached: std::sync::Arc<Cached> = shown.status.now();
-    let code = if cached.serving { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let code = if cached.serving {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     document(&headers, code, &cached.health_document)
 }
 
@@ -59,16 +63,29 @@ fn document(headers: &HeaderMap, code: StatusCode, document: &Document) -> Respo
         .get(IF_NONE_MATCH)
         .and_then(|tags| tags.to_str().ok())
         .is_some_and(|tags| tags.split(',').any(|tag| tag.trim() == document.etag));
-    let common = [(ETAG, document.etag.clone()), (CACHE_CONTROL, "no-cache".to_owned())];
+    let common = [
+        (ETAG, document.etag.clone()),
+        (CACHE_CONTROL, "no-cache".to_owned()),
+    ];
     if known && code == StatusCode::OK {
         return (StatusCode::NOT_MODIFIED, common).into_response();
     }
-    (code, common, [(CONTENT_TYPE, "application/json")], document.json.clone()).into_response()
+    (
+        code,
+        common,
+        [(CONTENT_TYPE, "application/json")],
+        document.json.clone(),
+    )
+        .into_response()
 }
 
 async fn services(State(shown): State<Shown>) -> Response {
     let routing = shown.routing.load();
-    let services: Vec<_> = routing.services.iter().map(|s| describe::service(s)).collect();
+    let services: Vec<_> = routing
+        .services
+        .iter()
+        .map(|s| describe::service(s))
+        .collect();
     axum::Json(services).into_response()
 }
 

@@ -15,14 +15,23 @@ pub struct WallClock {
 impl WallClock {
     /// The system's time.
     pub fn system() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place that reads the system clock"
+        )]
         let now = std::time::SystemTime::now();
-        Self::starting_at(now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default())
+        Self::starting_at(
+            now.duration_since(std::time::UNIX_EPOCH)
+                .unwrap_or_default(),
+        )
     }
 
     /// A clock that shows `unix` now.
     pub fn starting_at(unix: Duration) -> Self {
-        Self { unix_at_start: unix, start: Instant::now() }
+        Self {
+            unix_at_start: unix,
+            start: Instant::now(),
+        }
     }
 
     /// Time since 1970 at `instant`.

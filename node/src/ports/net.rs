@@ -29,15 +29,23 @@ impl FromStr for Endpoint {
             return if literal.port() == 0 {
                 Err(InvalidEndpoint)
             } else {
-                Ok(Self { text: text.into(), literal: Some(literal) })
+                Ok(Self {
+                    text: text.into(),
+                    literal: Some(literal),
+                })
             };
         }
         let (host, port) = text.rsplit_once(':').ok_or(InvalidEndpoint)?;
         let named = !host.is_empty()
             && host.len() <= 253
-            && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+            && host
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
         match port.parse::<u16>() {
-            Ok(1..) if named => Ok(Self { text: text.into(), literal: None }),
+            Ok(1..) if named => Ok(Self {
+                text: text.into(),
+                literal: None,
+            }),
             _ => Err(InvalidEndpoint),
         }
     }
@@ -45,7 +53,10 @@ impl FromStr for Endpoint {
 
 impl From<SocketAddr> for Endpoint {
     fn from(literal: SocketAddr) -> Self {
-        Self { text: literal.to_string().into(), literal: Some(literal) }
+        Self {
+            text: literal.to_string().into(),
+            literal: Some(literal),
+        }
     }
 }
 
@@ -114,10 +125,24 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_an_address_or_a_name_with_a_port() {
-        for good in ["127.0.0.1:80", "[::1]:80", "engine-1:6878", "a.b_c.internal:1"] {
+        for good in [
+            "127.0.0.1:80",
+            "[::1]:80",
+            "engine-1:6878",
+            "a.b_c.internal:1",
+        ] {
             assert!(good.parse::<Endpoint>().is_ok(), "{good}");
         }
-        for bad in ["", "host", ":80", "host:0", "host:99999", "ho st:80", "http://x:80", "1.2.3.4:0"] {
+        for bad in [
+            "",
+            "host",
+            ":80",
+            "host:0",
+            "host:99999",
+            "ho st:80",
+            "http://x:80",
+            "1.2.3.4:0",
+        ] {
             assert!(bad.parse::<Endpoint>().is_err(), "{bad}");
         }
     }

@@ -109,7 +109,9 @@ pub struct NodeMetrics {
 impl NodeMetrics {
     /// For a node with `cores` cores.
     pub fn new(cores: usize) -> Self {
-        Self { cores: (0..cores).map(|_| CoreMetrics::default()).collect() }
+        Self {
+            cores: (0..cores).map(|_| CoreMetrics::default()).collect(),
+        }
     }
 
     /// What `core` writes.

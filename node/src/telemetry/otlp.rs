@@ -56,7 +56,13 @@ impl Exporter {
             ],
             ..Resource::default()
         };
-        Ok(Self { spans, counts, client: TraceServiceClient::new(channel), resource, clock })
+        Ok(Self {
+            spans,
+            counts,
+            client: TraceServiceClient::new(channel),
+            resource,
+            clock,
+        })
     }
 
     /// Runs until the last tracer is gone and everything is sent or dropped.

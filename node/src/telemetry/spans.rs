@@ -117,7 +117,11 @@ impl Tracer {
     /// A tracer that samples nothing.
     pub fn off() -> Self {
         let never = Sampler::new(0.0).expect("zero is a ratio");
-        Self { queue: None, sampler: Snapshot::new(never), counts: Arc::default() }
+        Self {
+            queue: None,
+            sampler: Snapshot::new(never),
+            counts: Arc::default(),
+        }
     }
 
     /// Changes the sampling of traces that start from now on.
@@ -139,13 +143,16 @@ impl Tracer {
     pub fn sample(&self, headers: &HeaderMap, rng: &mut fastrand::Rng) -> Option<Started> {
         self.queue.as_ref()?;
         let parent = headers.get(TRACEPARENT).and_then(TraceContext::parse);
-        self.sampler.load().decide(parent.as_ref(), rng).then(|| Started {
-            context: match &parent {
-                Some(parent) => parent.child(rng),
-                None => TraceContext::root(rng, true),
-            },
-            parent: parent.map(|parent| parent.parent_id),
-        })
+        self.sampler
+            .load()
+            .decide(parent.as_ref(), rng)
+            .then(|| Started {
+                context: match &parent {
+                    Some(parent) => parent.child(rng),
+                    None => TraceContext::root(rng, true),
+                },
+                parent: parent.map(|parent| parent.parent_id),
+            })
     }
 
     /// Hands finished spans over; drops and counts them when too many wait.
@@ -159,8 +166,16 @@ impl Tracer {
     }
 
     /// The span of a message from its mailbox to its handler's end, under the span that sent it.
-    pub fn record_hop(&self, name: &'static str, sender: Option<TraceContext>, sent_at: Instant, taken_at: Instant) {
-        let Some(sender) = sender.filter(|sender| sender.sampled) else { return };
+    pub fn record_hop(
+        &self,
+        name: &'static str,
+        sender: Option<TraceContext>,
+        sent_at: Instant,
+        taken_at: Instant,
+    ) {
+        let Some(sender) = sender.filter(|sender| sender.sampled) else {
+            return;
+        };
         let wait_us = (taken_at - sent_at).as_micros();
         self.record(vec![Span {
             context: sender.child(&mut fastrand::Rng::with_seed(span_seed(&sender, sent_at))),
@@ -169,7 +184,10 @@ impl Tracer {
             kind: SpanKind::Internal,
             start: sent_at,
             end: Instant::now(),
-            attributes: vec![("mailbox.wait_us", i64::try_from(wait_us).unwrap_or(i64::MAX).into())],
+            attributes: vec![(
+                "mailbox.wait_us",
+                i64::try_from(wait_us).unwrap_or(i64::MAX).into(),
+            )],
             error: None,
         }]);
     }
@@ -213,7 +231,10 @@ impl RequestTrace {
             attributes,
             error: None,
         };
-        Box::new(Self { whole, steps: Vec::with_capacity(4) })
+        Box::new(Self {
+            whole,
+            steps: Vec::with_capacity(4),
+        })
     }
 
     /// Adds to what is known of the whole request.
@@ -240,7 +261,13 @@ impl RequestTrace {
         rng: &mut fastrand::Rng,
     ) -> TraceContext {
         let context = self.whole.context.child(rng);
-        self.push("upstream", SpanKind::Client, context, Instant::now(), attributes);
+        self.push(
+            "upstream",
+            SpanKind::Client,
+            context,
+            Instant::now(),
+            attributes,
+        );
         context
     }
 
@@ -274,10 +301,18 @@ impl RequestTrace {
     }
 
     /// Ends the whole request and hands all spans over.
-    pub fn finish(mut self: Box<Self>, tracer: &Tracer, status: Option<StatusCode>, reason: Option<Reason>) {
+    pub fn finish(
+        mut self: Box<Self>,
+        tracer: &Tracer,
+        status: Option<StatusCode>,
+        reason: Option<Reason>,
+    ) {
         self.whole.end = Instant::now();
         if let Some(status) = status {
-            self.note(("http.response.status_code", i64::from(status.as_u16()).into()));
+            self.note((
+                "http.response.status_code",
+                i64::from(status.as_u16()).into(),
+            ));
         }
         if let Some(reason) = reason {
             self.note(("weir.reason", reason.as_str().into()));

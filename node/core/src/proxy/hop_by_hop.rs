@@ -48,6 +48,15 @@ const PROTECTED: [&str; 15] = [
     "x-real-ip",
 ];
 
+/// Removes from a trailer section what may not stand there: hop-by-hop fields and those that frame or
+/// route a message (RFC 9110 section 6.5.1).
+pub fn strip_trailers(trailers: &mut HeaderMap) {
+    const NEVER: [HeaderName; 3] = [header::CONTENT_LENGTH, header::HOST, header::TRAILER];
+    for name in HOP_BY_HOP.iter().chain(&NEVER) {
+        trailers.remove(name);
+    }
+}
+
 /// Whether the field is for one connection only and never forwarded.
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     bit_of(name) != 0

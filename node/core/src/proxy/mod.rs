@@ -14,7 +14,7 @@ pub use chain::HOPS_MAX;
 pub use forwarding::{Forwarding, ForwardingHeaders, Hop, Scheme};
 pub use grpc::{GrpcStatus, grpc_status_of, is_grpc, parse_timeout, percent_encode_message};
 pub use hop_by_hop::{
-    NOMINEES_MAX, TooManyNominees, expects_upgrade, is_hop_by_hop, strip_hop_by_hop,
+    NOMINEES_MAX, TooManyNominees, expects_upgrade, is_hop_by_hop, strip_hop_by_hop, strip_trailers,
 };
 pub use method::{MethodRefused, check_method, is_idempotent};
 pub use via::{BadPseudonym, LoopDetected, Via};

@@ -58,7 +58,7 @@ impl Route {
 /// make them unreachable otherwise. Then a route that names methods before one that does not, then
 /// the one with more header conditions, then the earlier one. As in the Kubernetes Gateway API,
 /// which leaves the place of expressions open.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RouteTable {
     routes: Vec<Route>,
     /// Sorted by host.
@@ -75,12 +75,7 @@ impl RouteTable {
     /// Every problem of every route.
     pub fn new(routes: Vec<Route>) -> Result<Self, Vec<RouteProblem>> {
         let mut problems = Vec::new();
-        let mut table = Self {
-            routes: Vec::new(),
-            exact_hosts: Vec::new(),
-            suffixes: Vec::new(),
-            any_host: Candidates::default(),
-        };
+        let mut table = Self::default();
         for (index, route) in routes.iter().enumerate() {
             match Condition::compile(&route.path, &route.methods, &route.headers, index) {
                 Ok(condition) => table.add(&route.hosts, &condition),

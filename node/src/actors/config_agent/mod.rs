@@ -11,7 +11,9 @@ pub mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, ActorFutureExt as _, AtomicResponse, Context, Handler, Message, WrapFuture as _};
+use actix::{
+    Actor, ActorFutureExt as _, AtomicResponse, Context, Handler, Message, WrapFuture as _,
+};
 use weir_core::trace::Sampler;
 
 use super::load_balancer::{Configure, LoadBalancerHandle};
@@ -69,7 +71,12 @@ pub struct InForce {
 impl InForce {
     /// The configuration that the node starts with.
     pub fn first(config: Config) -> Self {
-        Self { config: Arc::new(config), revision: 1, refusals: 0, last_problems: Vec::new() }
+        Self {
+            config: Arc::new(config),
+            revision: 1,
+            refusals: 0,
+            last_problems: Vec::new(),
+        }
     }
 }
 
@@ -93,7 +100,10 @@ impl ConfigAgentHandle {
     /// A handle to an agent that publishes to `in_force`.
     pub fn new(in_force: &Snapshot<InForce>) -> Self {
         let permits = Permits::new(OFFERS_WAITING_MAX);
-        Self { offer: Link::new(&permits), in_force: in_force.clone() }
+        Self {
+            offer: Link::new(&permits),
+            in_force: in_force.clone(),
+        }
     }
 
     /// Asks for `text` to come into force.
@@ -119,13 +129,23 @@ impl ConfigAgent {
         load_balancer: LoadBalancerHandle,
         tracer: Tracer,
     ) -> Self {
-        Self { in_force, ingress, environment, load_balancer, tracer }
+        Self {
+            in_force,
+            ingress,
+            environment,
+            load_balancer,
+            tracer,
+        }
     }
 
     fn checked(&self, text: &str) -> Result<Config, Rejected> {
         let config = Config::parse(text, &self.environment).map_err(Rejected::Invalid)?;
         let problems = config.needs_restart(&self.in_force.load().config);
-        if problems.is_empty() { Ok(config) } else { Err(Rejected::Invalid(Invalid { problems })) }
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(Rejected::Invalid(Invalid { problems }))
+        }
     }
 
     fn accept(&self, config: Config) -> Applied {
@@ -173,12 +193,17 @@ impl Handler<Carried<Offer>> for ConfigAgent {
         let applied = async move {
             let config = checked?;
             let part = Configure::of(&config);
-            load_balancer.configure(part, APPLY_TIMEOUT).await.map_err(Rejected::NotTaken)?;
+            load_balancer
+                .configure(part, APPLY_TIMEOUT)
+                .await
+                .map_err(Rejected::NotTaken)?;
             Ok(config)
         };
-        AtomicResponse::new(Box::pin(applied.into_actor(self).map(|outcome, agent, _| {
-            let outcome = outcome.map(|config| agent.accept(config));
-            outcome.map_err(|rejected| agent.refuse(rejected))
-        })))
+        AtomicResponse::new(Box::pin(applied.into_actor(self).map(
+            |outcome, agent, _| {
+                let outcome = outcome.map(|config| agent.accept(config));
+                outcome.map_err(|rejected| agent.refuse(rejected))
+            },
+        )))
     }
 }

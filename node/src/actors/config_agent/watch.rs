@@ -14,7 +14,12 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// Offers the file's text whenever it differs from the text offered last, and at once on `look_now`.
-pub async fn run(path: PathBuf, mut offered: String, agent: ConfigAgentHandle, look_now: Arc<Notify>) {
+pub async fn run(
+    path: PathBuf,
+    mut offered: String,
+    agent: ConfigAgentHandle,
+    look_now: Arc<Notify>,
+) {
     let mut unreadable = false;
     loop {
         let forced = tokio::select! {
@@ -54,7 +59,9 @@ pub async fn run(path: PathBuf, mut offered: String, agent: ConfigAgentHandle, l
 async fn read(path: &Path) -> std::io::Result<String> {
     let length = tokio::fs::metadata(path).await?.len();
     if length > FILE_BYTES_MAX {
-        return Err(std::io::Error::other(format!("{length} bytes is more than {FILE_BYTES_MAX}")));
+        return Err(std::io::Error::other(format!(
+            "{length} bytes is more than {FILE_BYTES_MAX}"
+        )));
     }
     tokio::fs::read_to_string(path).await
 }

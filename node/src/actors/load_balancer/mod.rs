@@ -247,7 +247,10 @@ impl LoadBalancer {
 
     fn publish(&self) {
         let revision = self.parts.outlet.routing.load().revision + 1;
-        self.parts.outlet.routing.publish(publish::routing(&self.services, revision));
+        self.parts
+            .outlet
+            .routing
+            .publish(publish::routing(&self.services, revision));
         self.parts.outlet.revision.send_replace(revision);
     }
 }
@@ -264,7 +267,8 @@ impl Handler<Carried<Configure>> for LoadBalancer {
     type Result = ();
 
     fn handle(&mut self, configure: Carried<Configure>, _: &mut Context<Self>) {
-        self.services.configure(configure.message, Instant::now().into_std(), &self.parts);
+        self.services
+            .configure(configure.message, Instant::now().into_std(), &self.parts);
         self.publish();
     }
 }
@@ -276,12 +280,18 @@ impl Handler<Carried<Command>> for LoadBalancer {
         let taken_at = Instant::now();
         let result = self.services.command(&command.message, taken_at.into_std());
         if result.is_ok() {
-            let Command { service, backend, change } = &command.message;
+            let Command {
+                service,
+                backend,
+                change,
+            } = &command.message;
             tracing::info!(%service, %backend, ?change, "operator changed a backend");
             self.publish();
         }
         let name = command.message.change.span_name();
-        self.parts.tracer.record_hop(name, command.context, command.sent_at, taken_at);
+        self.parts
+            .tracer
+            .record_hop(name, command.context, command.sent_at, taken_at);
         result
     }
 }
@@ -291,7 +301,10 @@ impl Handler<Carried<Probed>> for LoadBalancer {
 
     fn handle(&mut self, probed: Carried<Probed>, _: &mut Context<Self>) {
         let Probed { serial, result } = probed.message;
-        if self.services.probed(serial, &result, Instant::now().into_std()) {
+        if self
+            .services
+            .probed(serial, &result, Instant::now().into_std())
+        {
             self.publish();
         }
     }

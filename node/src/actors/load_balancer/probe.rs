@@ -60,7 +60,10 @@ pub(super) fn start(
                 Err(_) => Err("no answer in time".to_owned()),
             };
             // A full or restarting actor misses one result; the next check tells it again.
-            let _ = results.offer(Probed { serial: target.serial, result });
+            let _ = results.offer(Probed {
+                serial: target.serial,
+                result,
+            });
             let jitter = 1.0 - JITTER + 2.0 * JITTER * rng.f64();
             tokio::time::sleep(target.interval.mul_f64(jitter)).await;
         }
@@ -69,8 +72,10 @@ pub(super) fn start(
 }
 
 async fn run(net: &dyn Net, target: &Target) -> Result<(), String> {
-    let stream =
-        net.connect(&target.endpoint).await.map_err(|error| format!("no connection: {error}"))?;
+    let stream = net
+        .connect(&target.endpoint)
+        .await
+        .map_err(|error| format!("no connection: {error}"))?;
     match &target.check {
         Check::Tcp => Ok(()),
         Check::Http { path, host, .. } => {
@@ -100,8 +105,9 @@ async fn get(
                 .header(HOST, host)
                 .body(Empty::<Bytes>::new())
                 .map_err(|error| error.to_string())?;
-            let (mut sender, connection) =
-                hyper::client::conn::http1::handshake(io).await.map_err(broken)?;
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(io)
+                .await
+                .map_err(broken)?;
             exchange(connection, sender.send_request(request)).await?
         }
         Protocol::Http2 => {
@@ -116,8 +122,9 @@ async fn get(
                 .body(Empty::<Bytes>::new())
                 .map_err(|error| error.to_string())?;
             let executor = hyper_util::rt::TokioExecutor::new();
-            let (mut sender, connection) =
-                hyper::client::conn::http2::handshake(executor, io).await.map_err(broken)?;
+            let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io)
+                .await
+                .map_err(broken)?;
             exchange(connection, sender.send_request(request)).await?
         }
     };
@@ -153,7 +160,9 @@ async fn check_grpc(stream: BoxedStream, service: &str) -> Result<(), String> {
         .connect_with_connector(connector)
         .await
         .map_err(|error| format!("no connection: {error}"))?;
-    let request = HealthCheckRequest { service: service.to_owned() };
+    let request = HealthCheckRequest {
+        service: service.to_owned(),
+    };
     let response = HealthClient::new(channel)
         .check(request)
         .await

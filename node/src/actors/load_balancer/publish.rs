@@ -27,19 +27,32 @@ pub(super) fn routing(services: &Services, revision: u64) -> Routing {
 }
 
 fn service(state: &ServiceState, zone: &str, now: Instant) -> Service {
-    let members: Vec<Member<'_>> =
-        state.backends.iter().map(|backend| member(backend, now)).collect();
+    let members: Vec<Member<'_>> = state
+        .backends
+        .iter()
+        .map(|backend| member(backend, now))
+        .collect();
     let config = TierConfig {
         panic_percent: state.settings.health.panic_percent,
         ..TierConfig::default()
     };
-    let tier = choose_tier(&config, Some(zone).filter(|zone| !zone.is_empty()), &members);
+    let tier = choose_tier(
+        &config,
+        Some(zone).filter(|zone| !zone.is_empty()),
+        &members,
+    );
     let chosen: Vec<&BackendState> = tier.members.iter().map(|at| &state.backends[*at]).collect();
-    let candidates = chosen.iter().map(|backend| candidate(backend, now)).collect();
+    let candidates = chosen
+        .iter()
+        .map(|backend| candidate(backend, now))
+        .collect();
     Service {
         settings: Arc::clone(&state.settings),
         selector: Selector::new(state.settings.policy, candidates),
-        candidates: chosen.iter().map(|backend| Arc::clone(&backend.backend)).collect(),
+        candidates: chosen
+            .iter()
+            .map(|backend| Arc::clone(&backend.backend))
+            .collect(),
         backends: views(state, now),
         stickiness: stickiness(state, now),
         panic: tier.panic,
@@ -78,12 +91,22 @@ fn stickiness(state: &ServiceState, now: Instant) -> Option<Stickiness> {
         .filter(|backend| backend.health.standing(now).takes_work())
         .map(|backend| Arc::clone(&backend.backend))
         .collect();
-    let tags = backends.iter().map(|backend| sticky.tag(&backend.id)).collect();
-    Some(Stickiness { sticky, tags, backends })
+    let tags = backends
+        .iter()
+        .map(|backend| sticky.tag(&backend.id))
+        .collect();
+    Some(Stickiness {
+        sticky,
+        tags,
+        backends,
+    })
 }
 
 fn views(state: &ServiceState, now: Instant) -> Vec<BackendView> {
-    let staying = state.backends.iter().map(|backend| view(backend, false, now));
+    let staying = state
+        .backends
+        .iter()
+        .map(|backend| view(backend, false, now));
     let leaving = state.leaving.iter().map(|backend| view(backend, true, now));
     staying.chain(leaving).collect()
 }

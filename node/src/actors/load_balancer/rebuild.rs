@@ -35,8 +35,14 @@ fn state_of(service: &Service, parts: &Parts) -> ServiceState {
         service.backends.iter().partition(|view| view.leaving);
     let mut state = ServiceState {
         settings: Arc::clone(&service.settings),
-        backends: staying.into_iter().map(|view| backend_of(view, service)).collect(),
-        leaving: leaving.into_iter().map(|view| backend_of(view, service)).collect(),
+        backends: staying
+            .into_iter()
+            .map(|view| backend_of(view, service))
+            .collect(),
+        leaving: leaving
+            .into_iter()
+            .map(|view| backend_of(view, service))
+            .collect(),
         removed: service.removed,
         metrics: Arc::clone(&service.metrics),
     };
@@ -48,15 +54,20 @@ fn state_of(service: &Service, parts: &Parts) -> ServiceState {
 }
 
 fn backend_of(view: &BackendView, service: &Service) -> BackendState {
-    let configured =
-        service.settings.backends.iter().find(|settings| settings.id == view.backend.id);
-    let settings = configured.cloned().unwrap_or_else(|| crate::config::BackendSettings {
-        id: view.backend.id.clone(),
-        endpoint: view.backend.endpoint.clone(),
-        weight: view.weight,
-        zone: view.zone.clone(),
-        priority: view.priority,
-    });
+    let configured = service
+        .settings
+        .backends
+        .iter()
+        .find(|settings| settings.id == view.backend.id);
+    let settings = configured
+        .cloned()
+        .unwrap_or_else(|| crate::config::BackendSettings {
+            id: view.backend.id.clone(),
+            endpoint: view.backend.endpoint.clone(),
+            weight: view.weight,
+            zone: view.zone.clone(),
+            priority: view.priority,
+        });
     BackendState {
         backend: Arc::clone(&view.backend),
         weight_override: (settings.weight != view.weight).then_some(view.weight),

@@ -65,8 +65,10 @@ impl Services {
             service.removed = true;
         }
         for settings in configure.services {
-            let service =
-                self.by_name.entry(settings.name.clone()).or_insert_with(|| ServiceState {
+            let service = self
+                .by_name
+                .entry(settings.name.clone())
+                .or_insert_with(|| ServiceState {
                     settings: Arc::clone(&settings),
                     backends: Vec::new(),
                     leaving: Vec::new(),
@@ -117,9 +119,20 @@ impl Services {
     }
 
     /// Takes note of a check; true when the backend's standing changed.
-    pub(super) fn probed(&mut self, serial: u64, result: &Result<(), String>, now: Instant) -> bool {
-        let all = self.by_name.values_mut().flat_map(|service| &mut service.backends);
-        let Some(backend) = all.into_iter().find(|backend| backend.backend.serial == serial) else {
+    pub(super) fn probed(
+        &mut self,
+        serial: u64,
+        result: &Result<(), String>,
+        now: Instant,
+    ) -> bool {
+        let all = self
+            .by_name
+            .values_mut()
+            .flat_map(|service| &mut service.backends);
+        let Some(backend) = all
+            .into_iter()
+            .find(|backend| backend.backend.serial == serial)
+        else {
             return false; // It left while the check ran.
         };
         let detail = result.as_ref().err().map_or("", String::as_str);
@@ -184,7 +197,9 @@ impl ServiceState {
                 Some(at) => before.swap_remove(at),
                 None => self.new_backend(&wanted, now, at_start, parts, next_serial),
             };
-            backend.health.configure(now, Arc::clone(&self.settings.health));
+            backend
+                .health
+                .configure(now, Arc::clone(&self.settings.health));
             if backend.settings.weight != wanted.weight {
                 backend.weight_override = None;
             }
@@ -235,7 +250,12 @@ impl ServiceState {
             timeout: self.settings.health.timeout,
         };
         let rng = fastrand::Rng::with_seed(parts.seed ^ backend.serial);
-        Some(probe::start(target, Arc::clone(&parts.net), parts.probed.clone(), rng))
+        Some(probe::start(
+            target,
+            Arc::clone(&parts.net),
+            parts.probed.clone(),
+            rng,
+        ))
     }
 
     /// Lets backends finish what runs on them, up to the drain timeout.
@@ -253,13 +273,22 @@ impl ServiceState {
     fn eject_failing(&mut self, now: Instant) -> bool {
         let pool_size = self.backends.len();
         let is_ejected = |backend: &BackendState| {
-            matches!(backend.health.standing(now), Standing::Ejected { by_hand: false, .. })
+            matches!(
+                backend.health.standing(now),
+                Standing::Ejected { by_hand: false, .. }
+            )
         };
-        let mut ejected = self.backends.iter().filter(|backend| is_ejected(backend)).count();
+        let mut ejected = self
+            .backends
+            .iter()
+            .filter(|backend| is_ejected(backend))
+            .count();
         let config = self.settings.health.ejection;
         let mut changed = false;
         for backend in &mut self.backends {
-            let wants = backend.health.failure_run(now, backend.backend.load.failure_run());
+            let wants = backend
+                .health
+                .failure_run(now, backend.backend.load.failure_run());
             if wants && may_eject(&config, pool_size, ejected) && backend.health.eject(now) {
                 log_standing(&backend.backend, &backend.health, now);
                 ejected += 1;

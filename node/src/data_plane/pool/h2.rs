@@ -4,6 +4,8 @@
 //! busy backend gets more than one connection.
 
 use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -29,6 +31,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 pub(in crate::data_plane) struct SharedConnection {
     sender: http2::SendRequest<UploadBody>,
     streams: Cell<usize>,
+    /// What the backend's SETTINGS allow.
+    peer_streams_max: Rc<Cell<usize>>,
     idle_since: Cell<Instant>,
 }
 
@@ -49,7 +53,7 @@ impl SharedConnection {
     }
 
     fn slots(&self, settings: &PoolSettings) -> usize {
-        settings.h2_streams_max.min(self.sender.current_max_send_streams())
+        settings.h2_streams_max.min(self.peer_streams_max.get())
     }
 }
 
@@ -63,19 +67,28 @@ impl SharedConnections {
         let at_most = settings.h2_connections_max;
         let connection = self.least_loaded()?;
         let slots = connection.slots(settings);
-        let bar =
-            if self.0.len() < at_most { (slots * FULL_PERCENT / 100).max(1) } else { slots };
+        let bar = if self.0.len() < at_most {
+            (slots * FULL_PERCENT / 100).max(1)
+        } else {
+            slots
+        };
         (connection.streams.get() < bar).then_some(connection)
     }
 
     /// The connection with the fewest streams; h2 queues what its peer does not take yet.
     pub(super) fn least_loaded(&mut self) -> Option<Rc<SharedConnection>> {
         self.0.retain(|connection| !connection.sender.is_closed());
-        self.0.iter().min_by_key(|connection| connection.streams.get()).map(Rc::clone)
+        self.0
+            .iter()
+            .min_by_key(|connection| connection.streams.get())
+            .map(Rc::clone)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.iter().filter(|connection| !connection.sender.is_closed()).count()
+        self.0
+            .iter()
+            .filter(|connection| !connection.sender.is_closed())
+            .count()
     }
 
     pub(super) fn expire(&mut self, now: Instant, settings: &PoolSettings) {
@@ -100,16 +113,22 @@ impl BackendPool {
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
             .handshake(TokioIo::new(stream));
-        let (sender, connection) = tokio::time::timeout(connect_timeout, handshake)
+        let (sender, mut connection) = tokio::time::timeout(connect_timeout, handshake)
             .await
             .map_err(|_| Reason::ConnectTimeout)?
             .map_err(|_| Reason::ConnectFailed)?;
-        self.drive(async move {
-            let _ = connection.await;
-        });
+        let peer_streams_max = Rc::new(Cell::new(connection.current_max_send_streams()));
+        let noted = Rc::clone(&peer_streams_max);
+        self.drive(poll_fn(move |cx| {
+            let polled = Pin::new(&mut connection).poll(cx);
+            noted.set(connection.current_max_send_streams());
+            // What went wrong reaches the requests through their senders.
+            polled.map(|_| ())
+        }));
         let shared = Rc::new(SharedConnection {
             sender,
             streams: Cell::new(0),
+            peer_streams_max,
             idle_since: Cell::new(Instant::now()),
         });
         self.shared.borrow_mut().0.push(Rc::clone(&shared));

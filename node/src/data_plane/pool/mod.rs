@@ -109,7 +109,9 @@ impl BackendPool {
         fresh: bool,
     ) -> Result<Lease, Reason> {
         while !fresh {
-            let Some(mut sender) = self.idle.borrow_mut().newest() else { break };
+            let Some(mut sender) = self.idle.borrow_mut().newest() else {
+                break;
+            };
             // Its last response may have ended a moment ago: it is ready as soon as its driver ran.
             if sender.is_ready() || sender.ready().await.is_ok() {
                 self.metrics().backend_reuses.increment();
@@ -124,7 +126,11 @@ impl BackendPool {
     }
 
     fn exclusive(self: &Rc<Self>, sender: h1::Sender, reused: bool) -> Lease {
-        Lease { pool: Rc::clone(self), way: Way::Exclusive(Some(sender)), reused }
+        Lease {
+            pool: Rc::clone(self),
+            way: Way::Exclusive(Some(sender)),
+            reused,
+        }
     }
 
     async fn lease_stream(self: &Rc<Self>, connect_timeout: Duration) -> Result<Lease, Reason> {
@@ -134,7 +140,11 @@ impl BackendPool {
             return Ok(self.stream(connection, true));
         }
         // One connects for all that wait.
-        let _turn = self.connecting.acquire().await.map_err(|_| Reason::ConnectFailed)?;
+        let _turn = self
+            .connecting
+            .acquire()
+            .await
+            .map_err(|_| Reason::ConnectFailed)?;
         if let Some(connection) = self.shared.borrow_mut().free(&settings) {
             self.metrics().backend_reuses.increment();
             return Ok(self.stream(connection, true));
@@ -148,7 +158,11 @@ impl BackendPool {
 
     fn stream(self: &Rc<Self>, connection: Rc<h2::SharedConnection>, reused: bool) -> Lease {
         connection.stream_opened();
-        Lease { pool: Rc::clone(self), way: Way::Stream(connection), reused }
+        Lease {
+            pool: Rc::clone(self),
+            way: Way::Stream(connection),
+            reused,
+        }
     }
 
     async fn connect(&self, connect_timeout: Duration) -> Result<BoxedStream, Reason> {
@@ -209,7 +223,9 @@ impl BackendPool {
                 while self.idle.borrow().len() < settings.idle_min
                     && self.open.get() < settings.connections_max
                 {
-                    let Ok(sender) = self.open_h1(connect_timeout).await else { return };
+                    let Ok(sender) = self.open_h1(connect_timeout).await else {
+                        return;
+                    };
                     self.idle.borrow_mut().push(sender, settings.idle_max);
                 }
             }
@@ -262,7 +278,9 @@ impl Lease {
     ) -> Result<Response<Incoming>, SendError> {
         match &mut self.way {
             Way::Exclusive(sender) => {
-                let sender = sender.as_mut().expect("a lease holds its connection until it ends");
+                let sender = sender
+                    .as_mut()
+                    .expect("a lease holds its connection until it ends");
                 sender.try_send_request(request).await.map_err(send_error)
             }
             Way::Stream(connection) => {
@@ -302,4 +320,3 @@ fn send_error(mut error: hyper::client::conn::TrySendError<Request<UploadBody>>)
         None => SendError::Sent(error.into_error()),
     }
 }
-
