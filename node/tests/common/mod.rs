@@ -1,0 +1,241 @@
+//! What tests of the whole binary share: a node in a process of its own, and raw connections to it.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests may panic")]
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
+
+/// How long a test waits for something that must happen.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// A running node.
+pub struct Weir {
+    pub ingress: SocketAddr,
+    pub grpc: SocketAddr,
+    pub api: SocketAddr,
+    pub child: Child,
+    folder: tempfile::TempDir,
+    listeners: String,
+}
+
+impl Weir {
+    /// Starts a node whose file is the listeners followed by `config`, and waits until it is ready.
+    pub async fn start(config: &str) -> Self {
+        Self::start_with("", config).await
+    }
+
+    /// The same with further keys of `[ingress]`.
+    pub async fn start_with(ingress_keys: &str, config: &str) -> Self {
+        Self::start_in(ingress_keys, config, &[]).await
+    }
+
+    /// The same with variables in the node's environment.
+    pub async fn start_in(ingress_keys: &str, config: &str, environment: &[(&str, &str)]) -> Self {
+        let [ingress, grpc, api] = free_ports();
+        let listeners = format!(
+            "[ingress]\nlisten = \"{ingress}\"\n{ingress_keys}\n[grpc]\nlisten = \"{grpc}\"\n\
+             [http_api]\nlisten = \"{api}\"\n"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("node.toml"), format!("{listeners}{config}")).unwrap();
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_weir"))
+            .args(["node", "--config"])
+            .arg(folder.path().join("node.toml"))
+            .env("WEIR_NODE__CORES", "2")
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut weir = Self { ingress, grpc, api, child, folder, listeners };
+        let deadline = Instant::now() + PATIENCE;
+        while weir.get_api("/api/health").await.is_none() {
+            let ended = weir.child.try_wait().unwrap();
+            assert!(ended.is_none(), "the node ended: {}", weir.log());
+            assert!(Instant::now() < deadline, "the node did not start: {}", weir.log());
+            sleep(LOOK_INTERVAL).await;
+        }
+        weir
+    }
+
+    /// Replaces the configuration behind the listeners, as an editor would.
+    pub fn edit(&self, config: &str) {
+        let next = self.folder.path().join("next.toml");
+        std::fs::write(&next, format!("{}{config}", self.listeners)).unwrap();
+        std::fs::rename(next, self.config_path()).unwrap();
+    }
+
+    pub fn config_path(&self) -> PathBuf {
+        self.folder.path().join("node.toml")
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(self.pid(), signal).unwrap();
+    }
+
+    pub fn pid(&self) -> rustix::process::Pid {
+        let id = self.child.id().expect("the node runs");
+        rustix::process::Pid::from_raw(id.try_into().unwrap()).unwrap()
+    }
+
+    /// Status and body of a path of the HTTP API; `None` when nobody answers.
+    pub async fn get_api(&self, path: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect(self.api).await.ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: api\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        let status = answer.split(' ').nth(1)?.parse().ok()?;
+        let body = answer.split_once("\r\n\r\n")?.1.to_owned();
+        Some((status, body))
+    }
+
+    /// The sum of all samples of a metric whose line starts with `name`.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let (_, text) = self.get_api("/metrics").await.unwrap();
+        text.lines()
+            .filter(|line| line.starts_with(name))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+
+    /// Waits until a metric has a value that `wanted` accepts.
+    pub async fn wait_for_metric(&self, name: &str, wanted: impl Fn(f64) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let value = self.metric(name).await;
+            if wanted(value) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{name} stays at {value}: {}", self.log());
+            sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    /// Opens a connection to the ingress.
+    pub async fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.ingress).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
+    }
+
+    /// Sends bytes over a new connection and reads until the node closes it.
+    pub async fn exchange(&self, bytes: &[u8]) -> String {
+        let mut stream = self.connect().await;
+        stream.write_all(bytes).await.unwrap();
+        read_to_end(&mut stream).await
+    }
+
+    /// A GET over a connection of its own: the whole answer.
+    pub async fn get(&self, path: &str) -> String {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+        self.exchange(request.as_bytes()).await
+    }
+}
+
+/// Reads until the other side closes; what a reset cut off is returned as far as it came.
+pub async fn read_to_end(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    let read = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+    assert!(read.is_ok(), "the connection stays open after {:?}", String::from_utf8_lossy(&answer));
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Reads until `end` has come.
+pub async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut answer = Vec::new();
+    let read = timeout(PATIENCE, async {
+        while !String::from_utf8_lossy(&answer).contains(end) {
+            let mut part = [0; 4096];
+            let count = stream.read(&mut part).await.unwrap();
+            assert!(count > 0, "closed after {:?}", String::from_utf8_lossy(&answer));
+            answer.extend_from_slice(&part[..count]);
+        }
+    })
+    .await;
+    assert!(read.is_ok(), "{end:?} does not come after {:?}", String::from_utf8_lossy(&answer));
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Ports that nobody listens on, away from those that the kernel gives to clients.
+pub fn free_ports<const N: usize>() -> [SocketAddr; N] {
+    let mut port = 10_000 + (std::process::id() % 2_200) * 10;
+    std::array::from_fn(|_| loop {
+        port = if port >= 32_000 { 10_000 } else { port + 1 };
+        let address = SocketAddr::from(([127, 0, 0, 1], port.try_into().unwrap()));
+        if std::net::TcpListener::bind(address).is_ok() {
+            break address;
+        }
+    })
+}
+
+/// A demo backend in a process of its own.
+pub struct Backend {
+    pub address: SocketAddr,
+    pub child: Child,
+}
+
+impl Backend {
+    pub async fn start(name: &str) -> Self {
+        Self::start_at(name, "127.0.0.1:0").await
+    }
+
+    pub async fn start_at(name: &str, listen: &str) -> Self {
+        use tokio::io::AsyncBufReadExt as _;
+        let mut child = Command::new(env!("CARGO_BIN_EXE_weir"))
+            .args(["demo-backend", "--listen", listen, "--name", name])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let stdout = tokio::io::BufReader::new(child.stdout.take().unwrap());
+        let line = stdout.lines().next_line().await.unwrap().unwrap();
+        Self { address: line.parse().unwrap(), child }
+    }
+}
+
+/// A backend that answers each connection by `script`, in this process.
+pub async fn scripted_backend<F, R>(script: F) -> SocketAddr
+where
+    F: Fn(TcpStream) -> R + Send + 'static,
+    R: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(script(stream));
+        }
+    });
+    address
+}
+
+/// One HTTP/1.1 service `web` with these backends, and a route for everything.
+pub fn web(backends: &[SocketAddr], service_keys: &str) -> String {
+    let backends: Vec<String> = backends.iter().map(|address| format!("\"{address}\"")).collect();
+    format!(
+        "[services.web]\nbackends = [{}]\n{service_keys}\n[[routes]]\nservice = \"web\"\n",
+        backends.join(", ")
+    )
+}
