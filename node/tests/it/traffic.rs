@@ -1,8 +1,6 @@
 //! A node carries a request.
 
-mod common;
-
-use common::{Backend, Weir, web};
+use crate::common::{Backend, Weir, web};
 
 #[tokio::test]
 async fn a_request_reaches_a_backend_and_its_answer_comes_back() {

@@ -1,8 +1,5 @@
 //! What tests of the whole binary share: a node in a process of its own, and raw connections to it.
 
-#![allow(dead_code, reason = "each test file uses its part")]
-#![allow(clippy::unwrap_used, missing_docs, reason = "tests may panic")]
-
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -46,7 +43,11 @@ impl Weir {
              [http_api]\nlisten = \"{api}\"\n"
         );
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("node.toml"), format!("{listeners}{config}")).unwrap();
+        std::fs::write(
+            folder.path().join("node.toml"),
+            format!("{listeners}{config}"),
+        )
+        .unwrap();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_weir"))
             .args(["node", "--config"])
@@ -59,12 +60,23 @@ impl Weir {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        let mut weir = Self { ingress, grpc, api, child, folder, listeners };
+        let mut weir = Self {
+            ingress,
+            grpc,
+            api,
+            child,
+            folder,
+            listeners,
+        };
         let deadline = Instant::now() + PATIENCE;
         while weir.get_api("/api/health").await.is_none() {
             let ended = weir.child.try_wait().unwrap();
             assert!(ended.is_none(), "the node ended: {}", weir.log());
-            assert!(Instant::now() < deadline, "the node did not start: {}", weir.log());
+            assert!(
+                Instant::now() < deadline,
+                "the node did not start: {}",
+                weir.log()
+            );
             sleep(LOOK_INTERVAL).await;
         }
         weir
@@ -127,7 +139,11 @@ impl Weir {
             if wanted(value) {
                 return;
             }
-            assert!(Instant::now() < deadline, "{name} stays at {value}: {}", self.log());
+            assert!(
+                Instant::now() < deadline,
+                "{name} stays at {value}: {}",
+                self.log()
+            );
             sleep(LOOK_INTERVAL).await;
         }
     }
@@ -157,7 +173,11 @@ impl Weir {
 pub async fn read_to_end(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     let read = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
-    assert!(read.is_ok(), "the connection stays open after {:?}", String::from_utf8_lossy(&answer));
+    assert!(
+        read.is_ok(),
+        "the connection stays open after {:?}",
+        String::from_utf8_lossy(&answer)
+    );
     String::from_utf8_lossy(&answer).into_owned()
 }
 
@@ -168,23 +188,33 @@ pub async fn read_until(stream: &mut TcpStream, end: &str) -> String {
         while !String::from_utf8_lossy(&answer).contains(end) {
             let mut part = [0; 4096];
             let count = stream.read(&mut part).await.unwrap();
-            assert!(count > 0, "closed after {:?}", String::from_utf8_lossy(&answer));
+            assert!(
+                count > 0,
+                "closed after {:?}",
+                String::from_utf8_lossy(&answer)
+            );
             answer.extend_from_slice(&part[..count]);
         }
     })
     .await;
-    assert!(read.is_ok(), "{end:?} does not come after {:?}", String::from_utf8_lossy(&answer));
+    assert!(
+        read.is_ok(),
+        "{end:?} does not come after {:?}",
+        String::from_utf8_lossy(&answer)
+    );
     String::from_utf8_lossy(&answer).into_owned()
 }
 
 /// Ports that nobody listens on, away from those that the kernel gives to clients.
 pub fn free_ports<const N: usize>() -> [SocketAddr; N] {
     let mut port = 10_000 + (std::process::id() % 2_200) * 10;
-    std::array::from_fn(|_| loop {
-        port = if port >= 32_000 { 10_000 } else { port + 1 };
-        let address = SocketAddr::from(([127, 0, 0, 1], port.try_into().unwrap()));
-        if std::net::TcpListener::bind(address).is_ok() {
-            break address;
+    std::array::from_fn(|_| {
+        loop {
+            port = if port >= 32_000 { 10_000 } else { port + 1 };
+            let address = SocketAddr::from(([127, 0, 0, 1], port.try_into().unwrap()));
+            if std::net::TcpListener::bind(address).is_ok() {
+                break address;
+            }
         }
     })
 }
@@ -211,7 +241,10 @@ impl Backend {
             .unwrap();
         let stdout = tokio::io::BufReader::new(child.stdout.take().unwrap());
         let line = stdout.lines().next_line().await.unwrap().unwrap();
-        Self { address: line.parse().unwrap(), child }
+        Self {
+            address: line.parse().unwrap(),
+            child,
+        }
     }
 }
 
@@ -233,7 +266,10 @@ where
 
 /// One HTTP/1.1 service `web` with these backends, and a route for everything.
 pub fn web(backends: &[SocketAddr], service_keys: &str) -> String {
-    let backends: Vec<String> = backends.iter().map(|address| format!("\"{address}\"")).collect();
+    let backends: Vec<String> = backends
+        .iter()
+        .map(|address| format!("\"{address}\""))
+        .collect();
     format!(
         "[services.web]\nbackends = [{}]\n{service_keys}\n[[routes]]\nservice = \"web\"\n",
         backends.join(", ")

@@ -1,0 +1,10 @@
+//! What Weir promises its users, tested on the whole binary: one module for each promise.
+
+#![allow(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "tests may panic; modules of one test share"
+)]
+
+mod common;
+mod traffic;
