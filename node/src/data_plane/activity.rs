@@ -107,18 +107,30 @@ impl Activity {
 }
 
 /// Counts a request on its connection for as long as it lives.
-pub(super) struct Running(Arc<Activity>);
+pub(super) struct Running {
+    activity: Arc<Activity>,
+    ended: Option<Instant>,
+}
 
 impl Running {
     pub(super) fn begin(activity: &Arc<Activity>) -> Self {
         activity.request_began();
-        Self(Arc::clone(activity))
+        Self {
+            activity: Arc::clone(activity),
+            ended: None,
+        }
+    }
+
+    /// The request ended at `now`.
+    pub(super) fn end(&mut self, now: Instant) {
+        self.ended = Some(now);
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.request_ended(Instant::now());
+        self.activity
+            .request_ended(self.ended.unwrap_or_else(Instant::now));
     }
 }
 

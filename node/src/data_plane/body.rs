@@ -86,7 +86,7 @@ impl Body for ResponseBody {
 /// The backend's stream, passed on frame by frame as the client takes it.
 pub(super) struct BackendBody {
     from_backend: Incoming,
-    exchange: Option<Exchange>,
+    exchange: Option<Box<Exchange>>,
     read_timeout: Duration,
     /// When the whole exchange must have ended, and the reason if it has not.
     deadline: Option<(Instant, Reason)>,
@@ -102,7 +102,7 @@ struct Waiting {
 impl BackendBody {
     pub(super) fn new(
         from_backend: Incoming,
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         read_timeout: Duration,
         deadline: Option<(Instant, Reason)>,
     ) -> Self {

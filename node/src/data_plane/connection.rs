@@ -10,11 +10,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use http::HeaderValue;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use weir_core::http1::{Limits, Refusal};
+use weir_core::proxy::address_value;
 
 use super::activity::{Activity, Overdue};
 use super::client_io::ClientIo;
@@ -48,6 +50,8 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 /// What a request needs to know of its connection.
 pub(super) struct Client {
     pub(super) peer: SocketAddr,
+    /// Its address as the value of a header.
+    pub(super) peer_value: HeaderValue,
     pub(super) activity: Arc<Activity>,
     pub(super) limits: Arc<Ingress>,
 }
@@ -73,6 +77,7 @@ pub(super) async fn serve(core: &Rc<Core>, mut stream: BoxedStream, peer: Socket
     let activity = Arc::new(Activity::new());
     let client = Rc::new(Client {
         peer,
+        peer_value: address_value(peer.ip()),
         activity: Arc::clone(&activity),
         limits,
     });
@@ -212,10 +217,12 @@ enum Ended {
 async fn supervise(
     core: &Core,
     client: &Client,
-    mut stop: Stop,
+    stop: Stop,
     mut drive: impl FnMut(Event, &mut Context<'_>) -> Poll<()>,
 ) -> Ended {
-    let mut stop = pin!(stop.requested());
+    let mut waker = stop.clone();
+    let mut woken_to_stop = pin!(waker.requested());
+    let mut listening = false;
     let mut timer = pin!(sleep_until(
         Instant::now() + client.limits.keep_alive_timeout
     ));
@@ -223,7 +230,11 @@ async fn supervise(
     let mut stopping = false;
     poll_fn(|cx| {
         let mut event = Event::Poll;
-        if !stopping && stop.as_mut().poll(cx).is_ready() {
+        if !listening {
+            // Once is enough: the waker of this task stays the same.
+            listening = woken_to_stop.as_mut().poll(cx).is_pending();
+        }
+        if !stopping && stop.is_requested() {
             stopping = true;
             event = Event::Goodbye;
         }

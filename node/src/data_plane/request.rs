@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use http::header::{CONNECTION, EXPECT, HOST, SET_COOKIE, UPGRADE};
 use http::uri::PathAndQuery;
@@ -12,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
-use weir_core::proxy::{self, Hop, Scheme};
+use weir_core::proxy::{self, Hop, Presence, Scheme};
 use weir_core::route::{Route, RouteRequest, normalise_path};
 
 use super::answer::Reason;
@@ -21,7 +20,7 @@ use super::connection::Client;
 use super::core::Core;
 use super::exchange::Exchange;
 use super::forward;
-use super::routing::{Routing, Service};
+use super::routing::{LocalRouting, Routing, Service};
 use crate::config::RouteSettings;
 use crate::telemetry::spans::RequestTrace;
 
@@ -36,9 +35,16 @@ pub(super) async fn serve(
     if core.parts.tracer.is_on() {
         exchange.trace = begin_trace(&core, &client, &request, started);
     }
-    let grpc = proxy::is_grpc(request.headers());
-    let upgrade = proxy::expects_upgrade(request.version(), request.headers());
-    let mut response = match handle(&core, &client, request, grpc, exchange).await {
+    let presence = Presence::of(request.headers());
+    let grpc = presence.has_content_type() && proxy::is_grpc(request.headers());
+    let upgrade =
+        presence.has_upgrade() && proxy::expects_upgrade(request.version(), request.headers());
+    let asked = Asked {
+        presence,
+        grpc,
+        upgrade,
+    };
+    let mut response = match handle(&core, &client, request, asked, exchange).await {
         Ok(response) => response,
         Err(Refused {
             reason,
@@ -57,19 +63,28 @@ pub(super) async fn serve(
     Ok(response)
 }
 
+/// What a look at the request's head told.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) presence: Presence,
+    pub(super) grpc: bool,
+    pub(super) upgrade: bool,
+}
+
 /// A request that the node answers itself.
 pub(super) struct Refused {
     pub(super) reason: Reason,
-    pub(super) exchange: Exchange,
+    pub(super) exchange: Box<Exchange>,
 }
 
 /// A routed request, with what its way back needs.
 pub(super) struct Routed {
-    pub(super) routing: Arc<Routing>,
+    pub(super) routing: LocalRouting,
     pub(super) route: usize,
-    pub(super) service: Arc<Service>,
+    /// Into the services of `routing`.
+    pub(super) service: usize,
     pub(super) client_address: IpAddr,
-    pub(super) grpc: bool,
+    pub(super) asked: Asked,
 }
 
 impl Routed {
@@ -78,6 +93,10 @@ impl Routed {
             .table
             .get(self.route)
             .expect("the index came from this table")
+    }
+
+    pub(super) fn service(&self) -> &Service {
+        &self.routing.services[self.service]
     }
 
     pub(super) fn settings(&self) -> &RouteSettings {
@@ -95,16 +114,20 @@ async fn handle(
     core: &Rc<Core>,
     client: &Client,
     mut request: Request<Incoming>,
-    grpc: bool,
-    mut exchange: Exchange,
+    asked: Asked,
+    mut exchange: Box<Exchange>,
 ) -> Result<Response<ResponseBody>, Refused> {
     let version = request.version();
-    let upgrade = take_upgrade(&mut request);
-    let routed = match admit(core, client, &mut request, grpc) {
+    let upgrade = if asked.upgrade {
+        take_upgrade(&mut request)
+    } else {
+        None
+    };
+    let routed = match admit(core, client, &mut request, asked) {
         Ok(routed) => routed,
         Err(reason) => return Err(Refused { reason, exchange }),
     };
-    exchange.routed_to(&routed.service);
+    exchange.routed_to(&routed.routing, routed.service);
     exchange.watch_slowness(client.limits.slow_request, request.uri());
     if let Some(trace) = &mut exchange.trace {
         note_admission(core, trace, &routed, exchange.started);
@@ -115,9 +138,6 @@ async fn handle(
 }
 
 fn take_upgrade(request: &mut Request<Incoming>) -> Option<Upgrade> {
-    if !proxy::expects_upgrade(request.version(), request.headers()) {
-        return None;
-    }
     let protocol = request.headers().get(UPGRADE)?.clone();
     // HTTP/2 is spoken with prior knowledge only (RFC 9113 section 3.1).
     let offered = !protocol.as_bytes().to_ascii_lowercase().starts_with(b"h2c");
@@ -132,22 +152,24 @@ fn admit(
     core: &Core,
     client: &Client,
     request: &mut Request<Incoming>,
-    grpc: bool,
+    asked: Asked,
 ) -> Result<Routed, Reason> {
     proxy::check_method(request.method()).map_err(|_| Reason::MethodRefused)?;
-    core.via
-        .check(request.headers())
-        .map_err(|_| Reason::LoopDetected)?;
+    if asked.presence.has_via() {
+        core.via
+            .check(request.headers())
+            .map_err(|_| Reason::LoopDetected)?;
+    }
     normalise(request)?;
     let routing = core.routing();
     let (route, service) = find_route(core, &routing, request)?;
-    let client_address = rewrite_headers(core, client, request)?;
+    let client_address = rewrite_headers(core, client, request, asked.presence)?;
     let routed = Routed {
         routing,
         route,
         service,
         client_address,
-        grpc,
+        asked,
     };
     let route = routed.route();
     if !route.rewrite.is_empty() {
@@ -186,7 +208,7 @@ fn find_route(
     core: &Core,
     routing: &Routing,
     request: &Request<Incoming>,
-) -> Result<(usize, Arc<Service>), Reason> {
+) -> Result<(usize, usize), Reason> {
     let authority = proxy::effective_host(request.uri(), request.headers(), request.version())
         .map_err(|_| Reason::BadAuthority)?;
     let route = routing
@@ -200,7 +222,7 @@ fn find_route(
         .ok_or(Reason::NoRoute)?;
     let target = &routing.table.get(route).ok_or(Reason::NoRoute)?.target;
     let service = core
-        .with_rng(|rng| routing.service(target.choose(rng)).map(Arc::clone))
+        .with_rng(|rng| routing.service_index(target.choose(rng)))
         .ok_or(Reason::NoBackend)?;
     Ok((route, service))
 }
@@ -210,6 +232,7 @@ fn rewrite_headers(
     core: &Core,
     client: &Client,
     request: &mut Request<Incoming>,
+    presence: Presence,
 ) -> Result<IpAddr, Reason> {
     let version = request.version();
     let host = match request.uri().authority() {
@@ -218,15 +241,25 @@ fn rewrite_headers(
     }
     .unwrap_or(const { HeaderValue::from_static("") });
     let headers = request.headers_mut();
-    proxy::strip_hop_by_hop(headers).map_err(|_| Reason::BadRequest)?;
-    // The node itself says 100 as soon as a backend's connection asks for the body.
-    headers.remove(EXPECT);
+    if presence.has_hop_by_hop() {
+        proxy::strip_hop_by_hop(headers).map_err(|_| Reason::BadRequest)?;
+    }
+    if presence.has_expect() {
+        // The node itself says 100 as soon as a backend's connection asks for the body.
+        headers.remove(EXPECT);
+    }
     let hop = Hop {
         peer: client.peer.ip(),
+        peer_value: &client.peer_value,
         scheme: Scheme::Http,
         host: &host,
     };
-    let address = client.limits.forwarding.apply(&hop, headers);
+    let forwarding = &client.limits.forwarding;
+    let address = if presence.tells_of_client() {
+        forwarding.apply(&hop, headers)
+    } else {
+        forwarding.introduce(&hop, headers)
+    };
     core.via.append(headers, version);
     Ok(address)
 }
@@ -284,7 +317,7 @@ fn note_admission(core: &Core, trace: &mut RequestTrace, routed: &Routed, starte
         ("weir.route", routed.route().name.clone().into()),
         (
             "weir.service",
-            routed.service.settings.name.to_string().into(),
+            routed.service().settings.name.to_string().into(),
         ),
     ];
     core.with_rng(|rng| trace.step("admission", started, attributes, rng));

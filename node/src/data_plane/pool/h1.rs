@@ -34,12 +34,9 @@ impl IdleStack {
     }
 
     /// Keeps a connection for reuse, unless as many as may be are idle.
-    pub(super) fn push(&mut self, sender: Sender, idle_max: usize) {
+    pub(super) fn push(&mut self, sender: Sender, idle_max: usize, since: Instant) {
         if self.0.len() < idle_max {
-            self.0.push(Idle {
-                sender,
-                since: Instant::now(),
-            });
+            self.0.push(Idle { sender, since });
         }
     }
 
