@@ -7,4 +7,5 @@
 )]
 
 mod common;
+mod tracing;
 mod traffic;
