@@ -28,11 +28,10 @@ lint: setup-lint
 sim: setup
 	@cargo run --quiet --release --locked -p weir-sim -- run $(SCENARIO) --seed $(SEED)
 
-## nginx, HAProxy and Weir side by side; ARGS="--scenario S1 --rounds 5" narrows it.
+## nginx, HAProxy, Envoy and Weir side by side; ARGS="--scenario S1 --rounds 5" narrows it.
 bench: setup
-	@sim/bench/setup.sh
 	@cargo build --release --locked --quiet --bin weir
-	@python3 sim/bench/bench.py $(ARGS)
+	@python3 sim/bench/bench.py --install $(ARGS)
 
 # The build needs Rust and a C compiler. Nothing else: the schema is compiled in Rust.
 setup:
