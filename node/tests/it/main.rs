@@ -7,5 +7,6 @@
 )]
 
 mod common;
+mod docs;
 mod tracing;
 mod traffic;
