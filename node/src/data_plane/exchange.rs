@@ -8,7 +8,7 @@ use http::{StatusCode, Uri};
 use tokio::time::Instant;
 use weir_core::balance::{Outcome, failure_penalty};
 
-use super::activity::{Activity, Running};
+use super::activity::Running;
 use super::answer::Reason;
 use super::core::Core;
 use super::pool::Lease;
@@ -78,11 +78,11 @@ struct SlowRequest {
 }
 
 impl Exchange {
-    pub(super) fn begin(core: &Rc<Core>, activity: &Arc<Activity>, started: Instant) -> Self {
+    pub(super) fn begin(core: &Rc<Core>, running: Running, started: Instant) -> Self {
         core.metrics().requests_in_flight.increment();
         Self {
             core: Rc::clone(core),
-            _running: Running::begin(activity),
+            _running: running,
             started,
             service: None,
             status: None,
@@ -137,15 +137,18 @@ impl Exchange {
         }
     }
 
+    /// Whether some of the request's body has not been taken from the client.
+    pub(super) fn has_unread_upload(&self) -> bool {
+        self.upload
+            .as_ref()
+            .is_some_and(|upload| upload.state() != UploadState::Done)
+    }
+
     /// The response's last byte was handed on: its connection may serve again.
     pub(super) fn completed(&mut self) {
         self.complete = true;
-        let uploaded = self
-            .upload
-            .as_ref()
-            .is_none_or(|upload| upload.state() == UploadState::Done);
         if let Some(lease) = self.lease.take()
-            && uploaded
+            && !self.has_unread_upload()
         {
             lease.release();
         }

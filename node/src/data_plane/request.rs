@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use weir_core::proxy::{self, Hop, Scheme};
 use weir_core::route::{Route, RouteRequest, normalise_path};
 
+use super::activity::Running;
 use super::answer::Reason;
 use super::body::ResponseBody;
 use super::connection::Client;
@@ -26,18 +27,33 @@ use crate::config::RouteSettings;
 use crate::telemetry::spans::RequestTrace;
 
 /// Answers one request. Never fails: what goes wrong becomes an answer with its reason.
-pub(super) async fn serve(
+///
+/// The request counts on its connection from the call on, before the answer is first polled: the
+/// connection must not take itself for idle in between.
+pub(super) fn serve(
     core: Rc<Core>,
     client: Rc<Client>,
     request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> {
+    let running = Running::begin(&client.activity);
+    answer(core, client, request, running)
+}
+
+async fn answer(
+    core: Rc<Core>,
+    client: Rc<Client>,
+    request: Request<Incoming>,
+    running: Running,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let started = Instant::now();
-    let mut exchange = Exchange::begin(&core, &client.activity, started);
+    let mut exchange = Exchange::begin(&core, running, started);
     if core.parts.tracer.is_on() {
         exchange.trace = begin_trace(&core, &client, &request, started);
     }
     let grpc = proxy::is_grpc(request.headers());
     let upgrade = proxy::expects_upgrade(request.version(), request.headers());
+    let http1 = request.version() <= Version::HTTP_11;
+    let mut last = false;
     let mut response = match handle(&core, &client, request, grpc, exchange).await {
         Ok(response) => response,
         Err(Refused {
@@ -45,11 +61,14 @@ pub(super) async fn serve(
             mut exchange,
         }) => {
             exchange.failed(reason);
+            // The rest of the body will not be read, so there is no way to the next request.
+            last = http1 && exchange.has_unread_upload();
             reason.answer(grpc)
         }
     };
-    if upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        // The guard let everything after this head pass unseen: no further request may follow.
+    // The guard let everything after an upgrade's head pass unseen: no further request may follow.
+    last |= upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+    if last {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
