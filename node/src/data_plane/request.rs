@@ -117,7 +117,6 @@ async fn handle(
     grpc: bool,
     mut exchange: Exchange,
 ) -> Result<Response<ResponseBody>, Refused> {
-    let version = request.version();
     let upgrade = take_upgrade(&mut request);
     let routed = match admit(core, client, &mut request, grpc) {
         Ok(routed) => routed,
@@ -129,7 +128,7 @@ async fn handle(
         note_admission(core, trace, &routed, exchange.started);
     }
     let mut response = forward::forward(core, client, &routed, request, exchange, upgrade).await?;
-    finish_response(core, &routed, version, response.headers_mut());
+    finish_response(core, &routed, &mut response);
     Ok(response)
 }
 
@@ -268,8 +267,12 @@ fn rewrite_target(route: &Route, request: &mut Request<Incoming>) -> Result<(), 
     Ok(())
 }
 
-fn finish_response(core: &Core, routed: &Routed, version: Version, headers: &mut HeaderMap) {
-    core.via.append(headers, version);
+fn finish_response(core: &Core, routed: &Routed, response: &mut Response<ResponseBody>) {
+    let from_backend = response.version();
+    core.via.append(response.headers_mut(), from_backend);
+    // The version is this node's own (RFC 9110 section 2.5), whatever the backend speaks.
+    *response.version_mut() = Version::HTTP_11;
+    let headers = response.headers_mut();
     let route = routed.route();
     if !route.response_edits.is_empty() {
         route.response_edits.apply(headers);
