@@ -7,4 +7,11 @@
 )]
 
 mod common;
+mod framing;
+mod framing_connection;
+mod framing_h2;
+mod http2;
+mod protocols;
+mod recorder;
 mod traffic;
+mod trailers;
