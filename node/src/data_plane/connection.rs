@@ -160,7 +160,7 @@ async fn serve_http1(
     };
     let io = parts.io.into_inner();
     match (io.refusal(), ended) {
-        (Some(refusal), _) => refuse(core, io.into_stream(), refusal).await,
+        (Some(refusal), _) => refuse(core, io, refusal).await,
         (None, Ended::Overdue(Overdue::Head)) => {
             core.metrics().head_timeouts.increment();
             answer_and_close(io.into_stream(), 408, "header-timeout").await;
@@ -286,14 +286,19 @@ fn poll_due(
     }
 }
 
-async fn refuse(core: &Core, stream: BoxedStream, refusal: Refusal) {
+async fn refuse(core: &Core, io: ClientIo, refusal: Refusal) {
     core.metrics().heads_refused.increment();
     tracing::debug!(reason = refusal.reason(), "request refused");
-    answer_and_close(stream, refusal.status(), refusal.reason()).await;
+    if io.is_between_requests() {
+        answer_and_close(io.into_stream(), refusal.status(), refusal.reason()).await;
+    } else {
+        // The rule was broken within a body, whose request has its own answer.
+        close(io.into_stream(), b"").await;
+    }
 }
 
 /// A last answer outside the parser, which cannot go on.
-async fn answer_and_close(mut stream: BoxedStream, status: u16, reason: &str) {
+async fn answer_and_close(stream: BoxedStream, status: u16, reason: &str) {
     let phrase = http::StatusCode::from_u16(status)
         .ok()
         .and_then(|status| status.canonical_reason())
@@ -304,8 +309,13 @@ async fn answer_and_close(mut stream: BoxedStream, status: u16, reason: &str) {
          content-length: {}\r\nx-weir-reason: {reason}\r\n\r\n{body}",
         body.len(),
     );
+    close(stream, answer.as_bytes()).await;
+}
+
+/// Sends the last bytes and closes so that the client reads them before a reset.
+async fn close(mut stream: BoxedStream, last: &[u8]) {
     let _ = timeout(LINGER_TIMEOUT, async {
-        stream.write_all(answer.as_bytes()).await?;
+        stream.write_all(last).await?;
         stream.shutdown().await?;
         tokio::io::copy(&mut stream.take(LINGER_BYTES_MAX), &mut tokio::io::sink()).await
     })

@@ -1,7 +1,6 @@
 //! One request's accounts: whatever way it ends, each is settled once, when its [`Exchange`] is dropped.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
@@ -9,7 +8,7 @@ use http::{StatusCode, Uri};
 use tokio::time::Instant;
 use weir_core::balance::{Outcome, failure_penalty};
 
-use super::activity::{Activity, Running};
+use super::activity::Running;
 use super::answer::Reason;
 use super::core::Core;
 use super::pool::Lease;
@@ -97,11 +96,11 @@ struct SlowRequest {
 
 impl Exchange {
     /// Boxed, because it travels through every step of the request.
-    pub(super) fn begin(core: &Rc<Core>, activity: &Arc<Activity>, started: Instant) -> Box<Self> {
+    pub(super) fn begin(core: &Rc<Core>, running: Running, started: Instant) -> Box<Self> {
         core.metrics().requests_in_flight.increment();
         Box::new(Self {
             core: Rc::clone(core),
-            running: Running::begin(activity),
+            running,
             started,
             service: None,
             status: None,
@@ -156,17 +155,20 @@ impl Exchange {
         }
     }
 
+    /// Whether some of the request's body has not been taken from the client.
+    pub(super) fn has_unread_upload(&self) -> bool {
+        self.upload
+            .as_ref()
+            .is_some_and(|upload| upload.state() != UploadState::Done)
+    }
+
     /// The response's last byte was handed on: its connection may serve again.
     pub(super) fn completed(&mut self) {
         self.complete = true;
         let now = Instant::now();
         self.ended = Some(now);
-        let uploaded = self
-            .upload
-            .as_ref()
-            .is_none_or(|upload| upload.state() == UploadState::Done);
         if let Some(lease) = self.lease.take()
-            && uploaded
+            && !self.has_unread_upload()
         {
             lease.release(now);
         }

@@ -23,8 +23,11 @@ pub(super) fn prepare(
     let (mut parts, body) = request.into_parts();
     let (body, upload) = UploadBody::new(body, exchange.started);
     exchange.upload = upload;
-    // The body's own framing is what counts, not what the client's head said of it.
-    if presence.has_content_length() {
+    // The body's own framing is what counts, not what the client's head said of it; but some servers
+    // want to be told that there is none.
+    if presence.has_content_length()
+        && (exchange.upload.is_some() || !is_zero(parts.headers.get(CONTENT_LENGTH)))
+    {
         parts.headers.remove(CONTENT_LENGTH);
     }
     proxy::pin_host(&parts.uri, &mut parts.headers);
@@ -56,6 +59,10 @@ pub(super) fn prepare(
         parts.headers.insert(UPGRADE, upgrade.protocol.clone());
     }
     Box::new(Request::from_parts(parts, body))
+}
+
+fn is_zero(length: Option<&HeaderValue>) -> bool {
+    length.is_some_and(|length| length == "0")
 }
 
 /// HTTP/2 clients may split `Cookie`; HTTP/1.1 has one line (RFC 9113 section 8.2.3).

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use weir_core::proxy::{self, Hop, Presence, Scheme};
 use weir_core::route::{Route, RouteRequest, normalise_path};
 
+use super::activity::Running;
 use super::answer::Reason;
 use super::body::ResponseBody;
 use super::connection::Client;
@@ -25,13 +26,26 @@ use crate::config::RouteSettings;
 use crate::telemetry::spans::RequestTrace;
 
 /// Answers one request. Never fails: what goes wrong becomes an answer with its reason.
-pub(super) async fn serve(
+///
+/// The request counts on its connection from the call on, before the answer is first polled: the
+/// connection must not take itself for idle in between.
+pub(super) fn serve(
     core: Rc<Core>,
     client: Rc<Client>,
     request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> {
+    let running = Running::begin(&client.activity);
+    answer(core, client, request, running)
+}
+
+async fn answer(
+    core: Rc<Core>,
+    client: Rc<Client>,
+    request: Request<Incoming>,
+    running: Running,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let started = Instant::now();
-    let mut exchange = Exchange::begin(&core, &client.activity, started);
+    let mut exchange = Exchange::begin(&core, running, started);
     if core.parts.tracer.is_on() {
         exchange.trace = begin_trace(&core, &client, &request, started);
     }
@@ -44,6 +58,8 @@ pub(super) async fn serve(
         grpc,
         upgrade,
     };
+    let http1 = request.version() <= Version::HTTP_11;
+    let mut last = false;
     let mut response = match handle(&core, &client, request, asked, exchange).await {
         Ok(response) => response,
         Err(Refused {
@@ -51,11 +67,14 @@ pub(super) async fn serve(
             mut exchange,
         }) => {
             exchange.failed(reason);
+            // The rest of the body will not be read, so there is no way to the next request.
+            last = http1 && exchange.has_unread_upload();
             reason.answer(grpc)
         }
     };
-    if upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        // The guard let everything after this head pass unseen: no further request may follow.
+    // The guard let everything after an upgrade's head pass unseen: no further request may follow.
+    last |= upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+    if last {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
@@ -117,7 +136,6 @@ async fn handle(
     asked: Asked,
     mut exchange: Box<Exchange>,
 ) -> Result<Response<ResponseBody>, Refused> {
-    let version = request.version();
     let upgrade = if asked.upgrade {
         take_upgrade(&mut request)
     } else {
@@ -133,7 +151,7 @@ async fn handle(
         note_admission(core, trace, &routed, exchange.started);
     }
     let mut response = forward::forward(core, client, &routed, request, exchange, upgrade).await?;
-    finish_response(core, &routed, version, response.headers_mut());
+    finish_response(core, &routed, &mut response);
     Ok(response)
 }
 
@@ -282,8 +300,12 @@ fn rewrite_target(route: &Route, request: &mut Request<Incoming>) -> Result<(), 
     Ok(())
 }
 
-fn finish_response(core: &Core, routed: &Routed, version: Version, headers: &mut HeaderMap) {
-    core.via.append(headers, version);
+fn finish_response(core: &Core, routed: &Routed, response: &mut Response<ResponseBody>) {
+    let from_backend = response.version();
+    core.via.append(response.headers_mut(), from_backend);
+    // The version is this node's own (RFC 9110 section 2.5), whatever the backend speaks.
+    *response.version_mut() = Version::HTTP_11;
+    let headers = response.headers_mut();
     let route = routed.route();
     if !route.response_edits.is_empty() {
         route.response_edits.apply(headers);

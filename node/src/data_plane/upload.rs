@@ -99,14 +99,17 @@ impl Body for UploadBody {
         else {
             return Poll::Ready(None);
         };
-        let polled = Pin::new(from_client).poll_frame(cx);
-        match &polled {
+        let mut polled = Pin::new(from_client).poll_frame(cx);
+        match &mut polled {
             Poll::Pending => {
                 if progress.state() != UploadState::WaitingForClient {
                     progress.enter(UploadState::WaitingForClient);
                 }
             }
             Poll::Ready(Some(Ok(frame))) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    weir_core::proxy::strip_trailers(trailers);
+                }
                 let len = frame.data_ref().map_or(0, Bytes::len) as u64;
                 progress.bytes.set(progress.bytes.get() + len);
                 progress.enter(UploadState::WaitingForBackend);

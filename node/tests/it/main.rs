@@ -8,5 +8,12 @@
 
 mod common;
 mod docs;
+mod framing;
+mod framing_connection;
+mod framing_h2;
+mod http2;
+mod protocols;
+mod recorder;
 mod tracing;
 mod traffic;
+mod trailers;
