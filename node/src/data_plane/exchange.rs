@@ -144,10 +144,12 @@ impl Exchange {
             .upload
             .as_ref()
             .is_none_or(|upload| upload.state() == UploadState::Done);
-        if let Some(lease) = self.lease.take()
-            && uploaded
-        {
-            lease.release();
+        if let Some(lease) = self.lease.take() {
+            if uploaded {
+                lease.release();
+            } else {
+                lease.finish_upload();
+            }
         }
     }
 
