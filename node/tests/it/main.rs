@@ -6,5 +6,8 @@
     reason = "tests may panic; modules of one test share"
 )]
 
+mod client;
 mod common;
+mod faults;
+mod faulty;
 mod traffic;
