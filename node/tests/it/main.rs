@@ -10,4 +10,6 @@ mod client;
 mod common;
 mod faults;
 mod faulty;
+mod leaks;
+mod replays;
 mod traffic;
