@@ -10,6 +10,7 @@ mod client;
 mod common;
 mod faults;
 mod faulty;
+mod h2_faults;
 mod leaks;
 mod replays;
 mod traffic;
