@@ -8,9 +8,12 @@
 
 mod client;
 mod common;
+mod drains;
 mod faults;
 mod faulty;
 mod h2_faults;
+mod health;
 mod leaks;
 mod replays;
+mod steered;
 mod traffic;
