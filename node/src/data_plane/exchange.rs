@@ -167,10 +167,12 @@ impl Exchange {
         self.complete = true;
         let now = Instant::now();
         self.ended = Some(now);
-        if let Some(lease) = self.lease.take()
-            && !self.has_unread_upload()
-        {
-            lease.release(now);
+        if let Some(lease) = self.lease.take() {
+            if self.has_unread_upload() {
+                lease.finish_upload();
+            } else {
+                lease.release(now);
+            }
         }
     }
 

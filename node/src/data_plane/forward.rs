@@ -336,8 +336,7 @@ impl Forwarding<'_> {
             add_cookie(headers, cookie);
         }
         self.exchange.answered(response.status());
-        let pool = Rc::clone(lease.pool());
-        pool.drive_tunnel(tunnel::run(
+        lease.leave_to_tunnel().drive_tunnel(tunnel::run(
             asked.client,
             backend,
             self.timeouts.idle,

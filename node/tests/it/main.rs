@@ -6,14 +6,23 @@
     reason = "tests may panic; modules of one test share"
 )]
 
+mod client;
 mod common;
 mod docs;
+mod drains;
+mod faults;
+mod faulty;
 mod framing;
 mod framing_connection;
 mod framing_h2;
+mod h2_faults;
+mod health;
 mod http2;
+mod leaks;
 mod protocols;
 mod recorder;
+mod replays;
+mod steered;
 mod tracing;
 mod traffic;
 mod trailers;

@@ -58,7 +58,7 @@ pub(super) struct Lease {
 }
 
 enum Way {
-    Exclusive(Option<h1::Sender>),
+    Exclusive(Option<h1::Connection>),
     Stream(Rc<h2::SharedConnection>),
 }
 
@@ -109,26 +109,27 @@ impl BackendPool {
         fresh: bool,
     ) -> Result<Lease, Reason> {
         while !fresh {
-            let Some(mut sender) = self.idle.borrow_mut().newest() else {
+            let Some(mut connection) = self.idle.borrow_mut().newest() else {
                 break;
             };
+            let sender = &mut connection.sender;
             // Its last response may have ended a moment ago: it is ready as soon as its driver ran.
             if sender.is_ready() || sender.ready().await.is_ok() {
                 self.metrics().backend_reuses.increment();
-                return Ok(self.exclusive(sender, true));
+                return Ok(self.exclusive(connection, true));
             }
         }
         if self.open.get() >= self.settings.get().connections_max {
             return Err(Reason::PoolFull);
         }
-        let sender = self.open_h1(connect_timeout).await?;
-        Ok(self.exclusive(sender, false))
+        let connection = self.open_h1(connect_timeout).await?;
+        Ok(self.exclusive(connection, false))
     }
 
-    fn exclusive(self: &Rc<Self>, sender: h1::Sender, reused: bool) -> Lease {
+    fn exclusive(self: &Rc<Self>, connection: h1::Connection, reused: bool) -> Lease {
         Lease {
             pool: Rc::clone(self),
-            way: Way::Exclusive(Some(sender)),
+            way: Way::Exclusive(Some(connection)),
             reused,
         }
     }
@@ -223,12 +224,12 @@ impl BackendPool {
                 while self.idle.borrow().len() < settings.idle_min
                     && self.open.get() < settings.connections_max
                 {
-                    let Ok(sender) = self.open_h1(connect_timeout).await else {
+                    let Ok(connection) = self.open_h1(connect_timeout).await else {
                         return;
                     };
                     self.idle
                         .borrow_mut()
-                        .push(sender, settings.idle_max, Instant::now());
+                        .push(connection, settings.idle_max, Instant::now());
                 }
             }
             Protocol::Http2 if settings.idle_min > 0 && self.shared.borrow().len() == 0 => {
@@ -279,11 +280,15 @@ impl Lease {
         request: Box<Request<UploadBody>>,
     ) -> Result<Response<Incoming>, SendError> {
         match &mut self.way {
-            Way::Exclusive(sender) => {
-                let sender = sender
+            Way::Exclusive(connection) => {
+                let connection = connection
                     .as_mut()
                     .expect("a lease holds its connection until it ends");
-                sender.try_send_request(*request).await.map_err(send_error)
+                connection
+                    .sender
+                    .try_send_request(*request)
+                    .await
+                    .map_err(send_error)
             }
             Way::Stream(connection) => {
                 let mut sender = connection.sender();
@@ -294,17 +299,34 @@ impl Lease {
 
     /// Gives the connection back for reuse. A lease that is dropped instead closes its connection.
     pub(super) fn release(mut self, now: Instant) {
-        if let Way::Exclusive(sender) = &mut self.way
-            && let Some(sender) = sender.take()
-            && !sender.is_closed()
+        if let Some(connection) = self.take_exclusive()
+            && !connection.sender.is_closed()
         {
             let idle_max = self.pool.settings.get().idle_max;
-            self.pool.idle.borrow_mut().push(sender, idle_max, now);
+            self.pool.idle.borrow_mut().push(connection, idle_max, now);
         }
     }
 
-    pub(super) fn pool(&self) -> &Rc<BackendPool> {
-        &self.pool
+    /// Lets the rest of an upload through, for a while, although the answer is complete.
+    pub(super) fn finish_upload(mut self) {
+        if let Some(connection) = self.take_exclusive() {
+            connection.finish_upload();
+        }
+    }
+
+    /// Keeps the connection for a tunnel, which the pool that is returned drives.
+    pub(super) fn leave_to_tunnel(mut self) -> Rc<BackendPool> {
+        if let Some(connection) = self.take_exclusive() {
+            connection.leave_to_tunnel();
+        }
+        Rc::clone(&self.pool)
+    }
+
+    fn take_exclusive(&mut self) -> Option<h1::Connection> {
+        match &mut self.way {
+            Way::Exclusive(connection) => connection.take(),
+            Way::Stream(_) => None,
+        }
     }
 }
 
