@@ -89,6 +89,8 @@ pub(super) struct Routed {
     pub(super) service: Arc<Service>,
     pub(super) client_address: IpAddr,
     pub(super) grpc: bool,
+    /// What cuts the answer short can be told in trailers.
+    pub(super) grpc_trailers: bool,
 }
 
 impl Routed {
@@ -166,6 +168,7 @@ fn admit(
         service,
         client_address,
         grpc,
+        grpc_trailers: grpc && request.version() == Version::HTTP_2,
     };
     let route = routed.route();
     if !route.rewrite.is_empty() {
