@@ -87,11 +87,21 @@ impl Body for ResponseBody {
 pub(super) struct BackendBody {
     from_backend: Incoming,
     exchange: Option<Box<Exchange>>,
-    read_timeout: Duration,
-    /// When the whole exchange must have ended, and the reason if it has not.
-    deadline: Option<(Instant, Reason)>,
+    limits: BodyLimits,
+    /// The node has ended it.
+    cut: bool,
     /// Armed only while the backend keeps the client waiting.
     waiting: Option<Waiting>,
+}
+
+/// How long the backend may take, and how the client learns that it took longer.
+#[derive(Clone, Copy)]
+pub(super) struct BodyLimits {
+    pub(super) read_timeout: Duration,
+    /// When the whole exchange must have ended, and the reason if it has not.
+    pub(super) deadline: Option<(Instant, Reason)>,
+    /// By a status in trailers; else by an end that is none.
+    pub(super) grpc_trailers: bool,
 }
 
 struct Waiting {
@@ -100,17 +110,12 @@ struct Waiting {
 }
 
 impl BackendBody {
-    pub(super) fn new(
-        from_backend: Incoming,
-        exchange: Box<Exchange>,
-        read_timeout: Duration,
-        deadline: Option<(Instant, Reason)>,
-    ) -> Self {
+    pub(super) fn new(from_backend: Incoming, exchange: Box<Exchange>, limits: BodyLimits) -> Self {
         Self {
             from_backend,
             exchange: Some(exchange),
-            read_timeout,
-            deadline,
+            limits,
+            cut: false,
             waiting: None,
         }
     }
@@ -119,6 +124,9 @@ impl BackendBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.cut {
+            return Poll::Ready(None);
+        }
         match Pin::new(&mut self.from_backend).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(waiting) = &mut self.waiting {
@@ -164,15 +172,17 @@ impl BackendBody {
                 since: now,
                 timer: Box::pin(tokio::time::sleep_until(now)),
             });
-            let mut due = (waiting.since + self.read_timeout, Reason::ReadTimeout);
-            if let Some(deadline) = self.deadline
+            let mut due = (
+                waiting.since + self.limits.read_timeout,
+                Reason::ReadTimeout,
+            );
+            if let Some(deadline) = self.limits.deadline
                 && deadline.0 < due.0
             {
                 due = deadline;
             }
             if now >= due.0 {
-                self.fail(due.1);
-                return Poll::Ready(Some(Err(BodyError::Cut(due.1))));
+                return Poll::Ready(Some(self.cut_for(due.1)));
             }
             if waiting.timer.deadline() > due.0 || waiting.timer.deadline() <= now {
                 waiting.timer.as_mut().reset(due.0);
@@ -181,9 +191,23 @@ impl BackendBody {
         }
     }
 
+    /// The last frame of a body that took too long.
+    fn cut_for(&mut self, reason: Reason) -> Result<Frame<Bytes>, BodyError> {
+        self.fail(reason);
+        self.cut = true;
+        if self.limits.grpc_trailers {
+            Ok(Frame::trailers(reason.grpc_trailers()))
+        } else {
+            Err(BodyError::Cut(reason))
+        }
+    }
+
     fn fail(&mut self, reason: Reason) {
         if let Some(mut exchange) = self.exchange.take() {
             exchange.failed(reason);
+            if let Some(upload) = &exchange.upload {
+                upload.cut();
+            }
         }
     }
 

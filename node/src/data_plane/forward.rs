@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use weir_core::proxy;
 
 use super::answer::Reason;
-use super::body::{BackendBody, ResponseBody, grpc_unavailable};
+use super::body::{BackendBody, BodyLimits, ResponseBody, grpc_unavailable};
 use super::connection::Client;
 use super::core::Core;
 use super::exchange::{Attempt, Exchange};
@@ -304,10 +304,13 @@ impl Forwarding<'_> {
         }
         let mut exchange = self.exchange;
         exchange.answered(response.status());
-        let (read_timeout, deadline) = (self.timeouts.read, self.deadline);
+        let limits = BodyLimits {
+            read_timeout: self.timeouts.read,
+            deadline: self.deadline,
+            grpc_trailers: self.routed.grpc_trailers,
+        };
         Ok(response.map(|from_backend| {
-            let body = BackendBody::new(from_backend, exchange, read_timeout, deadline);
-            ResponseBody::backend(body)
+            ResponseBody::backend(BackendBody::new(from_backend, exchange, limits))
         }))
     }
 

@@ -104,6 +104,8 @@ pub(super) struct Routed {
     pub(super) service: usize,
     pub(super) client_address: IpAddr,
     pub(super) asked: Asked,
+    /// What cuts the answer short can be told in trailers.
+    pub(super) grpc_trailers: bool,
 }
 
 impl Routed {
@@ -188,6 +190,7 @@ fn admit(
         service,
         client_address,
         asked,
+        grpc_trailers: asked.grpc && request.version() == Version::HTTP_2,
     };
     let route = routed.route();
     if !route.rewrite.is_empty() {
