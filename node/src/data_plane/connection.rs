@@ -13,7 +13,7 @@ use bytes::BytesMut;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use weir_core::http1::{Limits, Refusal};
 
 use super::activity::{Activity, Overdue};
@@ -39,6 +39,9 @@ const LOCAL_RESETS_MAX: usize = 1_024;
 /// Bytes of responses that wait in one HTTP/2 stream for the client's window.
 const STREAM_SEND_BUFFER_BYTES: usize = 256 << 10;
 
+/// When the node stops, a quiet HTTP/1.1 client may still begin one request for this long, so that none
+/// is lost that was on its way; HTTP/2 says by itself which requests it still takes.
+const LAST_REQUEST_WAIT: Duration = Duration::from_millis(500);
 /// A client that was told to leave gets this long to do so.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
 /// After a refusal the client may still send this much, so that it reads the answer before a reset.
@@ -68,7 +71,7 @@ pub(super) async fn serve(core: &Rc<Core>, mut stream: BoxedStream, peer: Socket
                 return;
             }
         },
-        _ = stopping.requested() => return,
+        () = last_request_wait(&mut stopping) => return,
     };
     let activity = Arc::new(Activity::new());
     let client = Rc::new(Client {
@@ -84,6 +87,11 @@ pub(super) async fn serve(core: &Rc<Core>, mut stream: BoxedStream, peer: Socket
             serve_http2(core, client, io, stop).await;
         }
     }
+}
+
+async fn last_request_wait(stop: &mut Stop) {
+    stop.requested().await;
+    sleep(LAST_REQUEST_WAIT).await;
 }
 
 enum Sniffed {
@@ -139,7 +147,7 @@ async fn serve_http1(
     let mut connection = builder
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
-    let ended = supervise(core, &client, stop, |event, cx| {
+    let ended = supervise(core, &client, stop, LAST_REQUEST_WAIT, |event, cx| {
         let mut connection = Pin::new(&mut connection);
         match event {
             Event::Poll => connection.poll(cx).map(|_| ()),
@@ -188,7 +196,7 @@ async fn serve_http2(core: &Rc<Core>, client: Rc<Client>, io: ClientIo, stop: St
             .keep_alive_timeout(PING_TIMEOUT)
             .serve_connection(TokioIo::new(io), service)
     );
-    supervise(core, &client, stop, |event, cx| {
+    supervise(core, &client, stop, Duration::ZERO, |event, cx| {
         if let Event::Goodbye = event {
             connection.as_mut().graceful_shutdown();
         }
@@ -209,10 +217,13 @@ enum Ended {
 }
 
 /// Polls a connection, tells it when the node stops, and ends it when it keeps the node waiting.
+///
+/// A connection without a request is told to leave `last_request_wait` after the node began to stop.
 async fn supervise(
     core: &Core,
     client: &Client,
     mut stop: Stop,
+    last_request_wait: Duration,
     mut drive: impl FnMut(Event, &mut Context<'_>) -> Poll<()>,
 ) -> Ended {
     let mut stop = pin!(stop.requested());
@@ -220,15 +231,23 @@ async fn supervise(
         Instant::now() + client.limits.keep_alive_timeout
     ));
     let mut goodbye_until = None;
-    let mut stopping = false;
+    let mut last_request: Option<Pin<Box<Sleep>>> = None;
+    let mut leaving = false;
     poll_fn(|cx| {
-        let mut event = Event::Poll;
-        if !stopping && stop.as_mut().poll(cx).is_ready() {
-            stopping = true;
-            event = Event::Goodbye;
-        }
-        if drive(event, cx).is_ready() {
+        if drive(Event::Poll, cx).is_ready() {
             return Poll::Ready(Ended::ByItself);
+        }
+        if last_request.is_none() && stop.as_mut().poll(cx).is_ready() {
+            last_request = Some(Box::pin(sleep(last_request_wait)));
+        }
+        if let Some(wait) = &mut last_request
+            && !leaving
+            && (client.activity.running() > 0 || wait.as_mut().poll(cx).is_ready())
+        {
+            leaving = true;
+            if drive(Event::Goodbye, cx).is_ready() {
+                return Poll::Ready(Ended::ByItself);
+            }
         }
         while let Some(overdue) = poll_due(&mut timer, goodbye_until, client, cx) {
             if overdue == Overdue::Write {
