@@ -17,4 +17,5 @@ mod leaks;
 mod reload;
 mod replays;
 mod steered;
+mod stopping;
 mod traffic;
