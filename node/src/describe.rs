@@ -92,13 +92,12 @@ impl StatusSource {
         let in_force = self.config.in_force();
         let services: Vec<_> = routing.services.iter().map(|s| service_status(s)).collect();
         let totals = Totals::of(routing.services.iter().map(|service| &*service.metrics));
-        let stopping = self.stopping.load(std::sync::atomic::Ordering::Relaxed);
         pb::Status {
             node: in_force.config.node.name.clone(),
             zone: in_force.config.node.zone.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: self.started.elapsed().as_secs(),
-            state: if stopping { "stopping" } else { "ready" }.to_owned(),
+            state: self.state().to_owned(),
             requests: totals.requests,
             success_rate: totals.success_rate(),
             mean_response_us: totals.mean_us(),
@@ -114,6 +113,21 @@ impl StatusSource {
                 .collect(),
             services,
         }
+    }
+
+    fn state(&self) -> &'static str {
+        match self.stopping.load(std::sync::atomic::Ordering::Relaxed) {
+            true => "stopping",
+            false => "ready",
+        }
+    }
+
+    /// True while `status` knows of the last order to stop and of the last offered configuration.
+    pub fn was_told_nothing_since(&self, status: &pb::Status) -> bool {
+        let in_force = self.config.in_force();
+        status.state == self.state()
+            && status.config_revision == in_force.revision
+            && status.config_refusals == in_force.refusals
     }
 }
 

@@ -75,10 +75,15 @@ pub(super) async fn run(core: Rc<Core>, listener: TcpListener, places: Arc<Semap
             },
         }
     }
-    while let Ok((stream, peer)) = accept_waiting(&listener).await {
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            break;
-        };
+    // The kernel itself is asked: what it holds, the runtime may not have heard of.
+    let Ok(listener) = listener.into_std() else {
+        return;
+    };
+    while let Ok(place) = Arc::clone(&places).try_acquire_owned()
+        && let Ok((stream, peer)) = listener.accept()
+        && stream.set_nonblocking(true).is_ok()
+        && let Ok(stream) = TcpStream::from_std(stream)
+    {
         serve(&core, stream, peer, place, &stop);
     }
 }
@@ -92,10 +97,6 @@ async fn free_place(core: &Core, places: &Arc<Semaphore>) -> OwnedSemaphorePermi
         .acquire_owned()
         .await
         .expect("the semaphore is never closed")
-}
-
-async fn accept_waiting(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-    tokio::time::timeout(Duration::ZERO, listener.accept()).await?
 }
 
 fn is_the_clients(error: &io::Error) -> bool {

@@ -14,7 +14,7 @@ use http::HeaderValue;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use weir_core::http1::{Limits, Refusal};
 use weir_core::proxy::address_value;
 
@@ -41,6 +41,9 @@ const LOCAL_RESETS_MAX: usize = 1_024;
 /// Bytes of responses that wait in one HTTP/2 stream for the client's window.
 const STREAM_SEND_BUFFER_BYTES: usize = 256 << 10;
 
+/// When the node stops, a quiet HTTP/1.1 client may still begin one request for this long, so that none
+/// is lost that was on its way; HTTP/2 says by itself which requests it still takes.
+const LAST_REQUEST_WAIT: Duration = Duration::from_millis(500);
 /// A client that was told to leave gets this long to do so.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
 /// After a refusal the client may still send this much, so that it reads the answer before a reset.
@@ -72,7 +75,7 @@ pub(super) async fn serve(core: &Rc<Core>, mut stream: BoxedStream, peer: Socket
                 return;
             }
         },
-        _ = stopping.requested() => return,
+        () = last_request_wait(&mut stopping) => return,
     };
     let activity = Arc::new(Activity::new());
     let client = Rc::new(Client {
@@ -89,6 +92,11 @@ pub(super) async fn serve(core: &Rc<Core>, mut stream: BoxedStream, peer: Socket
             serve_http2(core, client, io, stop).await;
         }
     }
+}
+
+async fn last_request_wait(stop: &mut Stop) {
+    stop.requested().await;
+    sleep(LAST_REQUEST_WAIT).await;
 }
 
 enum Sniffed {
@@ -144,7 +152,7 @@ async fn serve_http1(
     let mut connection = builder
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
-    let ended = supervise(core, &client, stop, |event, cx| {
+    let ended = supervise(core, &client, stop, LAST_REQUEST_WAIT, |event, cx| {
         let mut connection = Pin::new(&mut connection);
         match event {
             Event::Poll => connection.poll(cx).map(|_| ()),
@@ -193,7 +201,7 @@ async fn serve_http2(core: &Rc<Core>, client: Rc<Client>, io: ClientIo, stop: St
             .keep_alive_timeout(PING_TIMEOUT)
             .serve_connection(TokioIo::new(io), service)
     );
-    supervise(core, &client, stop, |event, cx| {
+    supervise(core, &client, stop, Duration::ZERO, |event, cx| {
         if let Event::Goodbye = event {
             connection.as_mut().graceful_shutdown();
         }
@@ -214,10 +222,13 @@ enum Ended {
 }
 
 /// Polls a connection, tells it when the node stops, and ends it when it keeps the node waiting.
+///
+/// A connection without a request is told to leave `last_request_wait` after the node began to stop.
 async fn supervise(
     core: &Core,
     client: &Client,
     stop: Stop,
+    last_request_wait: Duration,
     mut drive: impl FnMut(Event, &mut Context<'_>) -> Poll<()>,
 ) -> Ended {
     let mut waker = stop.clone();
@@ -227,19 +238,27 @@ async fn supervise(
         Instant::now() + client.limits.keep_alive_timeout
     ));
     let mut goodbye_until = None;
-    let mut stopping = false;
+    let mut last_request: Option<Pin<Box<Sleep>>> = None;
+    let mut leaving = false;
     poll_fn(|cx| {
-        let mut event = Event::Poll;
+        if drive(Event::Poll, cx).is_ready() {
+            return Poll::Ready(Ended::ByItself);
+        }
         if !listening {
             // Once is enough: the waker of this task stays the same.
             listening = woken_to_stop.as_mut().poll(cx).is_pending();
         }
-        if !stopping && stop.is_requested() {
-            stopping = true;
-            event = Event::Goodbye;
+        if last_request.is_none() && stop.is_requested() {
+            last_request = Some(Box::pin(sleep(last_request_wait)));
         }
-        if drive(event, cx).is_ready() {
-            return Poll::Ready(Ended::ByItself);
+        if let Some(wait) = &mut last_request
+            && !leaving
+            && (client.activity.running() > 0 || wait.as_mut().poll(cx).is_ready())
+        {
+            leaving = true;
+            if drive(Event::Goodbye, cx).is_ready() {
+                return Poll::Ready(Ended::ByItself);
+            }
         }
         while let Some(overdue) = poll_due(&mut timer, goodbye_until, client, cx) {
             if overdue == Overdue::Write {

@@ -11,7 +11,7 @@ use weir_proto::node::v1 as pb;
 use crate::describe::StatusSource;
 use crate::snapshot::Snapshot;
 
-/// How old a snapshot may be.
+/// How old a snapshot may be, unless the node has been told something new since.
 const AGE_MAX: Duration = Duration::from_secs(2);
 
 /// Takes a snapshot when the last one is too old, however many ask.
@@ -47,11 +47,12 @@ impl StatusCache {
         }
     }
 
-    /// A snapshot no older than two seconds.
+    /// A snapshot no older than two seconds, nor than the last order to stop or offered configuration.
     pub fn now(&self) -> Arc<Cached> {
         let now = Instant::now();
         if let Some(cached) = &*self.last.load()
             && now.duration_since(cached.taken) < AGE_MAX
+            && self.source.was_told_nothing_since(&cached.status)
         {
             return Arc::clone(cached);
         }

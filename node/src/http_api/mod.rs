@@ -22,7 +22,7 @@ use crate::telemetry::spans::Tracer;
 /// What the API shows.
 #[derive(Clone)]
 pub struct Shown {
-    /// Status and health, taken at most every two seconds.
+    /// Status and health, cached for a moment.
     pub status: StatusCache,
     /// Services and backends.
     pub routing: Snapshot<Routing>,
