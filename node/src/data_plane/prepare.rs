@@ -47,8 +47,7 @@ pub(super) fn prepare(
             parts.version = Version::HTTP_2;
             let host = parts.headers.remove(HOST);
             uri.scheme = Some(Scheme::HTTP);
-            uri.authority =
-                host.and_then(|host| Authority::from_maybe_shared(host.as_bytes().to_vec()).ok());
+            uri.authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
         }
     }
     parts.uri = Uri::from_parts(uri).unwrap_or_default();

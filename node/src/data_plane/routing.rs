@@ -17,6 +17,10 @@ use crate::telemetry::metrics::ServiceMetrics;
 
 /// The picture in the hands of one core. Cloning it touches nothing that another core touches.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::redundant_allocation,
+    reason = "the count of the outer pointer stays on this core"
+)]
 pub(super) struct LocalRouting(Rc<Arc<Routing>>);
 
 impl LocalRouting {

@@ -108,10 +108,8 @@ impl BackendPool {
         connect_timeout: Duration,
         fresh: bool,
     ) -> Result<Lease, Reason> {
-        while !fresh {
-            let Some(mut connection) = self.idle.borrow_mut().newest() else {
-                break;
-            };
+        let newest = || self.idle.borrow_mut().newest().filter(|_| !fresh);
+        while let Some(mut connection) = newest() {
             let sender = &mut connection.sender;
             // Its last response may have ended a moment ago: it is ready as soon as its driver ran.
             if sender.is_ready() || sender.ready().await.is_ok() {
