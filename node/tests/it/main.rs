@@ -19,3 +19,4 @@ mod replays;
 mod steered;
 mod stopping;
 mod traffic;
+mod up;
