@@ -19,7 +19,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use weir_core::trace::Sampler;
 
 use crate::actors::config_agent::watch;
-use crate::config::{Config, Environment, Invalid};
+use crate::config::{self, Config, Environment, Invalid};
 use crate::data_plane::stop::Stopper;
 use crate::data_plane::{self, Cores};
 use crate::describe::StatusSource;
@@ -41,6 +41,14 @@ const OPEN_FILES_WANTED: u64 = 1_048_576;
 /// Why a node did not start or did not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
+    /// The configuration cannot be read.
+    #[error("{}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The configuration has problems, all named.
     #[error("{}:\n{problems}", path.display())]
     Config {
@@ -83,17 +91,31 @@ pub enum NodeError {
 /// What kept it from starting, or an actor that failed too often.
 pub fn run(path: &Path, environment: Environment, stop_with_stdin: bool) -> Result<(), NodeError> {
     raise_open_files();
-    let text = std::fs::read_to_string(path)?;
-    let config = Config::parse(&text, &environment).map_err(|problems| NodeError::Config {
-        path: path.to_owned(),
-        problems,
-    })?;
+    let (config, text) = load(path, &environment)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let local = LocalSet::new();
     let node = start_and_wait(config, text, path.to_owned(), environment, stop_with_stdin);
     runtime.block_on(local.run_until(node))
+}
+
+/// The configuration at `path` and its text.
+///
+/// # Errors
+/// What keeps the file from being read, or every problem of it.
+pub fn load(path: &Path, environment: &Environment) -> Result<(Config, String), NodeError> {
+    let text = config::read_file(path).map_err(|source| NodeError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    match Config::parse(&text, environment) {
+        Ok(config) => Ok((config, text)),
+        Err(problems) => Err(NodeError::Config {
+            path: path.to_owned(),
+            problems,
+        }),
+    }
 }
 
 /// Everything that runs on the control thread.

@@ -33,4 +33,5 @@ mod stopping;
 mod tracing;
 mod traffic;
 mod trailers;
+mod up;
 mod upgrades;
