@@ -22,8 +22,8 @@ pub(super) struct Attempt {
     routing: LocalRouting,
     service: usize,
     place: Place,
-    outcome: Outcome,
-    ended: Option<Instant>,
+    failed: bool,
+    completed: bool,
 }
 
 impl Attempt {
@@ -38,8 +38,8 @@ impl Attempt {
             routing: routing.clone(),
             service,
             place,
-            outcome: Outcome::Abandoned,
-            ended: None,
+            failed: false,
+            completed: false,
         };
         attempt.backend().load.started(core.index);
         attempt
@@ -49,24 +49,29 @@ impl Attempt {
         self.routing.services[self.service].backend_at(self.place)
     }
 
-    pub(super) fn succeeded(&mut self, latency: Duration) {
-        self.outcome = Outcome::Success { latency };
+    fn learned(&self, now: Instant, outcome: Outcome) {
+        let load = &self.backend().load;
+        load.learned(self.core.index, now.into_std(), outcome);
     }
 
-    /// The backend failed; `retry_after` is how long it asked to be left alone.
+    /// The backend answered at `now`, this long after it was picked.
+    pub(super) fn succeeded(&self, now: Instant, latency: Duration) {
+        self.learned(now, Outcome::Success { latency });
+    }
+
+    /// The backend failed; `retry_after` is how long it asked to be left alone. Counts once.
     pub(super) fn failed(&mut self, retry_after: Option<Duration>) {
-        self.outcome = Outcome::Failure {
-            penalty: failure_penalty(retry_after),
-        };
+        if !std::mem::replace(&mut self.failed, true) {
+            let penalty = failure_penalty(retry_after);
+            self.learned(Instant::now(), Outcome::Failure { penalty });
+        }
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        let now = self.ended.unwrap_or_else(Instant::now).into_std();
-        self.backend()
-            .load
-            .finished(self.core.index, now, self.outcome);
+        let well = self.completed && !self.failed;
+        self.backend().load.finished(self.core.index, well);
     }
 }
 
@@ -167,6 +172,9 @@ impl Exchange {
         self.complete = true;
         let now = Instant::now();
         self.ended = Some(now);
+        if let Some(attempt) = &mut self.attempt {
+            attempt.completed = true;
+        }
         if let Some(lease) = self.lease.take() {
             if self.has_unread_upload() {
                 lease.finish_upload();
@@ -198,9 +206,6 @@ impl Drop for Exchange {
         let now = self.ended.unwrap_or_else(Instant::now);
         let took = now.saturating_duration_since(self.started);
         self.running.end(now);
-        if let Some(attempt) = &mut self.attempt {
-            attempt.ended = Some(now);
-        }
         let metrics = self.core.metrics();
         metrics.requests_in_flight.decrement();
         if !self.complete && self.reason.is_none() {

@@ -255,7 +255,8 @@ impl Forwarding<'_> {
             if failed {
                 attempt.failed(retry_after(response.headers()));
             } else {
-                attempt.succeeded(begun.elapsed());
+                let now = Instant::now();
+                attempt.succeeded(now, now - begun);
             }
         }
         let attribute = (
@@ -279,7 +280,8 @@ impl Forwarding<'_> {
             && let Some(attempt) = &mut self.exchange.attempt
         {
             // Not the backend's fault for sure, but it was that slow.
-            attempt.succeeded(self.exchange.started.elapsed());
+            let now = Instant::now();
+            attempt.succeeded(now, now - self.exchange.started);
         }
         self.end_upstream_span(None, Some(reason.as_str()));
         Refused {
