@@ -18,6 +18,7 @@ mod operations;
 mod protocols;
 mod recorder;
 mod routing;
+mod streaming;
 mod traffic;
 mod trailers;
 mod upgrades;
