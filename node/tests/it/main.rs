@@ -30,6 +30,7 @@ mod replays;
 mod routing;
 mod steered;
 mod stopping;
+mod streaming;
 mod tracing;
 mod traffic;
 mod trailers;
