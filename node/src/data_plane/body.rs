@@ -12,6 +12,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::answer::Reason;
 use super::exchange::Exchange;
+use super::upload::UploadState;
 
 /// What a client gets: nothing, a text of the node's own, or the backend's stream.
 pub struct ResponseBody(Content);
@@ -87,15 +88,25 @@ impl Body for ResponseBody {
 pub(super) struct BackendBody {
     from_backend: Incoming,
     exchange: Option<Exchange>,
-    read_timeout: Duration,
+    waits: BodyWaits,
     /// When the whole exchange must have ended, and the reason if it has not.
     deadline: Option<(Instant, Reason)>,
     /// Armed only while the backend keeps the client waiting.
     waiting: Option<Waiting>,
 }
 
+/// How long a response's body may rest.
+#[derive(Clone, Copy)]
+pub(super) struct BodyWaits {
+    /// Because the backend says nothing.
+    pub(super) read: Duration,
+    /// Because the client does not go on with its upload; absent where it need not.
+    pub(super) client: Option<Duration>,
+}
+
 struct Waiting {
-    since: Instant,
+    /// Absent while the backend is ahead of the client.
+    since: Option<Instant>,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -103,13 +114,13 @@ impl BackendBody {
     pub(super) fn new(
         from_backend: Incoming,
         exchange: Exchange,
-        read_timeout: Duration,
+        waits: BodyWaits,
         deadline: Option<(Instant, Reason)>,
     ) -> Self {
         Self {
             from_backend,
             exchange: Some(exchange),
-            read_timeout,
+            waits,
             deadline,
             waiting: None,
         }
@@ -122,7 +133,7 @@ impl BackendBody {
         match Pin::new(&mut self.from_backend).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(waiting) = &mut self.waiting {
-                    waiting.since = Instant::now();
+                    waiting.since = None;
                 }
                 Poll::Ready(Some(Ok(self.passed_on(frame))))
             }
@@ -160,11 +171,9 @@ impl BackendBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
             let now = Instant::now();
-            let waiting = self.waiting.get_or_insert_with(|| Waiting {
-                since: now,
-                timer: Box::pin(tokio::time::sleep_until(now)),
-            });
-            let mut due = (waiting.since + self.read_timeout, Reason::ReadTimeout);
+            let since = self.waiting.as_ref().and_then(|waiting| waiting.since);
+            let since = since.unwrap_or(now);
+            let mut due = self.rest_due(since);
             if let Some(deadline) = self.deadline
                 && deadline.0 < due.0
             {
@@ -174,10 +183,29 @@ impl BackendBody {
                 self.fail(due.1);
                 return Poll::Ready(Some(Err(BodyError::Cut(due.1))));
             }
+            let waiting = self.waiting.get_or_insert_with(|| Waiting {
+                since: None,
+                timer: Box::pin(tokio::time::sleep_until(now)),
+            });
+            waiting.since = Some(since);
             if waiting.timer.deadline() > due.0 || waiting.timer.deadline() <= now {
                 waiting.timer.as_mut().reset(due.0);
             }
             ready!(waiting.timer.as_mut().poll(cx));
+        }
+    }
+
+    /// Until when the rest that began at `since` may last, and whose fault it is if it lasts longer.
+    fn rest_due(&self, since: Instant) -> (Instant, Reason) {
+        let upload = self.exchange.as_ref().and_then(|e| e.upload.as_deref());
+        match (upload, self.waits.client) {
+            (Some(upload), Some(client_wait))
+                if upload.state() == UploadState::WaitingForClient =>
+            {
+                let both_since = since.max(upload.since());
+                (both_since + client_wait, Reason::ClientBodyTimeout)
+            }
+            _ => (since + self.waits.read, Reason::ReadTimeout),
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use weir_core::proxy;
 
 use super::answer::Reason;
-use super::body::{BackendBody, ResponseBody, grpc_unavailable};
+use super::body::{BackendBody, BodyWaits, ResponseBody, grpc_unavailable};
 use super::connection::Client;
 use super::core::Core;
 use super::exchange::{Attempt, Exchange};
@@ -293,9 +293,14 @@ impl Forwarding<'_> {
         }
         let mut exchange = self.exchange;
         exchange.answered(response.status());
-        let (read_timeout, deadline) = (self.timeouts.read, self.deadline);
+        let waits = BodyWaits {
+            read: self.timeouts.read,
+            // A gRPC stream may rest as long as its deadline allows.
+            client: (!self.routed.grpc).then_some(self.client.limits.body_idle_timeout),
+        };
+        let deadline = self.deadline;
         Ok(response.map(|from_backend| {
-            let body = BackendBody::new(from_backend, exchange, read_timeout, deadline);
+            let body = BackendBody::new(from_backend, exchange, waits, deadline);
             ResponseBody::backend(body)
         }))
     }
