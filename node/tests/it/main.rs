@@ -14,6 +14,7 @@ mod faulty;
 mod h2_faults;
 mod health;
 mod leaks;
+mod limits;
 mod reload;
 mod replays;
 mod steered;
