@@ -15,6 +15,7 @@ mod h2_faults;
 mod health;
 mod leaks;
 mod limits;
+mod operator;
 mod reload;
 mod replays;
 mod steered;

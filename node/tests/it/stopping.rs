@@ -10,7 +10,8 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::client::{Client, Load};
-use crate::common::{Backend, PATIENCE, Weir, wait_until, web};
+use crate::common::{Backend, PATIENCE, Weir, web};
+use crate::operator::wait_until;
 use crate::steered::Steered;
 
 /// Waits until the process has ended by itself, with its exit code.
