@@ -9,6 +9,8 @@ mod overlay;
 mod reader;
 mod routes;
 mod services;
+#[cfg(test)]
+mod tests;
 pub mod units;
 
 use std::collections::BTreeSet;

@@ -9,8 +9,9 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::client::{Client, Load};
-use crate::common::{Backend, PATIENCE, Weir, read_to_end, scripted_backend, wait_until, web};
+use crate::common::{Backend, PATIENCE, Weir, read_to_end, scripted_backend, web};
 use crate::faulty::read_head;
+use crate::operator::wait_until;
 use crate::steered::Steered;
 
 const IN_FLIGHT: &str = "weir_requests_in_flight";

@@ -23,9 +23,13 @@ mod health;
 mod http2;
 mod leaks;
 mod limits;
+<<<<<<< HEAD
 mod operations;
 mod protocols;
 mod recorder;
+=======
+mod operator;
+>>>>>>> fault-tests
 mod reload;
 mod replays;
 mod routing;

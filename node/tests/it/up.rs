@@ -10,7 +10,8 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::common::{PATIENCE, free_ports, weir};
+use crate::common::{PATIENCE, free_ports};
+use crate::operator::weir;
 
 /// A mesh of two nodes and three demo backends.
 struct Mesh {

@@ -108,6 +108,7 @@ impl BackendPool {
         connect_timeout: Duration,
         fresh: bool,
     ) -> Result<Lease, Reason> {
+<<<<<<< HEAD
         let newest = || self.idle.borrow_mut().newest().filter(|_| !fresh);
         while let Some(mut connection) = newest() {
             let sender = &mut connection.sender;
@@ -116,12 +117,29 @@ impl BackendPool {
                 self.metrics().backend_reuses.increment();
                 return Ok(self.exclusive(connection, true));
             }
+=======
+        if !fresh && let Some(connection) = self.idle_connection().await {
+            self.metrics().backend_reuses.increment();
+            return Ok(self.exclusive(connection, true));
+>>>>>>> fault-tests
         }
         if self.open.get() >= self.settings.get().connections_max {
             return Err(Reason::PoolFull);
         }
         let connection = self.open_h1(connect_timeout).await?;
         Ok(self.exclusive(connection, false))
+    }
+
+    /// The newest idle connection that still works.
+    async fn idle_connection(&self) -> Option<h1::Connection> {
+        loop {
+            let mut connection = self.idle.borrow_mut().newest()?;
+            let sender = &mut connection.sender;
+            // Its last response may have ended a moment ago: it is ready as soon as its driver ran.
+            if sender.is_ready() || sender.ready().await.is_ok() {
+                return Some(connection);
+            }
+        }
     }
 
     fn exclusive(self: &Rc<Self>, connection: h1::Connection, reused: bool) -> Lease {

@@ -1,4 +1,6 @@
-//! What the actor does with its messages, and that its state outlives a panic.
+//! What the actor does with its messages.
+
+mod panics;
 
 use std::io;
 use std::sync::Arc;
@@ -147,6 +149,7 @@ async fn in_a_local_set(test: impl Future<Output = ()>) {
 }
 
 #[tokio::test(start_paused = true)]
+<<<<<<< HEAD:node/src/actors/load_balancer/tests.rs
 async fn a_panic_keeps_services_weights_drains_ejections_and_pools() {
     in_a_local_set(async {
         let rig = Rig::start().await;
@@ -266,6 +269,8 @@ async fn a_full_link_refuses_and_a_dropped_message_frees_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
+=======
+>>>>>>> fault-tests:node/src/actors/load_balancer/tests/mod.rs
 async fn a_command_for_what_is_not_there_changes_nothing() {
     in_a_local_set(async {
         let rig = Rig::start().await;
