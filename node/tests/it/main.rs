@@ -23,13 +23,10 @@ mod health;
 mod http2;
 mod leaks;
 mod limits;
-<<<<<<< HEAD
 mod operations;
+mod operator;
 mod protocols;
 mod recorder;
-=======
-mod operator;
->>>>>>> fault-tests
 mod reload;
 mod replays;
 mod routing;

@@ -108,20 +108,9 @@ impl BackendPool {
         connect_timeout: Duration,
         fresh: bool,
     ) -> Result<Lease, Reason> {
-<<<<<<< HEAD
-        let newest = || self.idle.borrow_mut().newest().filter(|_| !fresh);
-        while let Some(mut connection) = newest() {
-            let sender = &mut connection.sender;
-            // Its last response may have ended a moment ago: it is ready as soon as its driver ran.
-            if sender.is_ready() || sender.ready().await.is_ok() {
-                self.metrics().backend_reuses.increment();
-                return Ok(self.exclusive(connection, true));
-            }
-=======
         if !fresh && let Some(connection) = self.idle_connection().await {
             self.metrics().backend_reuses.increment();
             return Ok(self.exclusive(connection, true));
->>>>>>> fault-tests
         }
         if self.open.get() >= self.settings.get().connections_max {
             return Err(Reason::PoolFull);
