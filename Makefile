@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .PHONY: up test lint sim bench setup setup-test setup-lint
 
-SCENARIO ?= partitioned_backend
+SCENARIO ?= partition
 SEED ?= 1
 
 ## Build in release mode and start a mesh of three nodes with demo backends, until Ctrl-C.
@@ -26,7 +26,7 @@ lint: setup-lint
 
 ## One simulated run: make sim SCENARIO=name SEED=7
 sim: setup
-	@cargo run --quiet --release --locked -p weir-sim -- run $(SCENARIO) --seed $(SEED)
+	@cargo run --quiet --locked -p weir-sim -- run $(SCENARIO) --seed $(SEED)
 
 ## nginx, HAProxy, Envoy and Weir side by side; ARGS="--scenario S1 --rounds 5" narrows it.
 bench: setup

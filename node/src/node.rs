@@ -8,14 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use futures::Stream;
 use tokio::net::unix::pipe;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{Instant, timeout};
-use tokio_stream::StreamExt as _;
-use tokio_stream::wrappers::TcpListenerStream;
 use weir_core::trace::Sampler;
 
 use crate::actors::config_agent::watch;
@@ -35,6 +34,8 @@ use crate::wiring::{Env, Wired, wire};
 
 /// How long the last spans may take to reach their receiver when the node ends.
 const LAST_SPANS_TIMEOUT: Duration = Duration::from_secs(2);
+/// The wait after the process ran out of file descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// File descriptors that a node would like to have; it takes what the hard limit allows.
 const OPEN_FILES_WANTED: u64 = 1_048_576;
 
@@ -221,8 +222,7 @@ fn serve_grpc(
     let tracer = wired.core_parts.tracer.clone();
     let service = LoadBalancerService::new(wired.load_balancer.clone(), tracer);
     let (router, readiness) = grpc::router(service, status)?;
-    let incoming = TcpListenerStream::new(listener)
-        .map(|stream| stream.inspect(|stream| drop(stream.set_nodelay(true))));
+    let incoming = accepted(listener);
     let stop = Arc::clone(stop);
     tokio::task::spawn_local(async move {
         let served = grpc::serve(router, incoming, async move { stop.notified().await });
@@ -270,6 +270,25 @@ async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, No
             address,
             source,
         })
+}
+
+/// The connections of a listener. Without file descriptors it rests; the caller would ask at once again.
+fn accepted(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> {
+    futures::stream::unfold(listener, async |listener| {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    // One that the client closed already shows so when it is read.
+                    let _ = stream.set_nodelay(true);
+                    return Some((Ok(stream), listener));
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "accept failed");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            }
+        }
+    })
 }
 
 impl Running {

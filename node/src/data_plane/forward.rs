@@ -308,6 +308,9 @@ impl Forwarding<'_> {
         exchange.answered(response.status());
         let limits = BodyLimits {
             read_timeout: self.timeouts.read,
+            // A gRPC stream may rest as long as its deadline allows.
+            upload_idle_timeout: (!self.routed.asked.grpc)
+                .then_some(self.client.limits.body_idle_timeout),
             deadline: self.deadline,
             grpc_trailers: self.routed.grpc_trailers,
         };

@@ -22,6 +22,7 @@ mod headers;
 mod health;
 mod http2;
 mod leaks;
+mod limits;
 mod operations;
 mod protocols;
 mod recorder;

@@ -11,6 +11,8 @@ mod probe;
 mod publish;
 mod rebuild;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
