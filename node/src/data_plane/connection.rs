@@ -245,8 +245,10 @@ async fn supervise(
             return Poll::Ready(Ended::ByItself);
         }
         if !listening {
-            // Once is enough: the waker of this task stays the same.
-            listening = woken_to_stop.as_mut().poll(cx).is_pending();
+            // Once is enough: the waker of this task stays the same. It may be ready at once, when the
+            // connection came after the node began to stop, and must not be polled after that.
+            listening = true;
+            let _ = woken_to_stop.as_mut().poll(cx);
         }
         if last_request.is_none() && stop.is_requested() {
             last_request = Some(Box::pin(sleep(last_request_wait)));
