@@ -151,13 +151,33 @@ fn serve(core: &Rc<Core>, stream: TcpStream, peer: SocketAddr, place: Place, sto
     if stream.set_nodelay(true).is_err() {
         return; // The client is gone already.
     }
-    let (core, stop) = (Rc::clone(core), stop.clone());
+    let open = OpenConnection::count(core, place);
+    let stop = stop.clone();
     tokio::task::spawn_local(async move {
+        let stream: BoxedStream = Box::new(stream);
+        connection::serve(&open.core, stream, peer, stop).await;
+    });
+}
+
+/// Counts a client connection until it is dropped, whatever ends it.
+struct OpenConnection {
+    core: Rc<Core>,
+    _place: Place,
+}
+
+impl OpenConnection {
+    fn count(core: &Rc<Core>, place: Place) -> Self {
         core.metrics().connections_accepted.increment();
         core.metrics().connections_open.increment();
-        let stream: BoxedStream = Box::new(stream);
-        connection::serve(&core, stream, peer, stop).await;
-        core.metrics().connections_open.decrement();
-        drop(place);
-    });
+        Self {
+            core: Rc::clone(core),
+            _place: place,
+        }
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.core.metrics().connections_open.decrement();
+    }
 }
