@@ -113,7 +113,7 @@ fn time_outs_and_pools() {
         "services.web.pool",
         &[
             ("connections_max = 0", "0 is out of bounds (1 to 1000000)"),
-            ("idle_min = 1001", "101 is more than idle_max (100)"),
+            ("idle_min = 1001", "1001 is more than idle_max (1000)"),
             ("idle_max = 100001", "100001 is out of bounds (0 to 100000)"),
             (
                 "idle_timeout = \"1ms\"",
