@@ -168,7 +168,7 @@ async fn start(config: Config, environment: Environment) -> Result<Running, Node
     let env = Env {
         net: Arc::new(Tcp),
         clock,
-        tracer: tracer.clone(),
+        tracer,
         seed,
         environment,
     };
@@ -194,27 +194,8 @@ async fn start(config: Config, environment: Environment) -> Result<Running, Node
         stopping: Arc::clone(&stopping),
     });
     let servers_stop = Arc::new(Notify::new());
-    let service = LoadBalancerService::new(wired.load_balancer.clone(), tracer.clone());
-    let (router, readiness) = grpc::router(service, status.clone())?;
-    let incoming = accepted(grpc_listener);
-    let grpc_stop = Arc::clone(&servers_stop);
-    tokio::task::spawn_local(async move {
-        let served = grpc::serve(router, incoming, async move { grpc_stop.notified().await });
-        if let Err(error) = served.await {
-            tracing::error!(%error, "gRPC server ended");
-        }
-    });
-    let shown = Shown {
-        status,
-        routing: wired.core_parts.routing.clone(),
-        metrics: wired.core_parts.metrics.clone(),
-        tracer,
-    };
-    tokio::task::spawn_local(async move {
-        if let Err(error) = axum::serve(api_listener, http_api::router(shown)).await {
-            tracing::error!(%error, "HTTP API ended");
-        }
-    });
+    let readiness = serve_grpc(grpc_listener, &wired, status.clone(), &servers_stop)?;
+    serve_api(api_listener, &wired, status);
     readiness.ready().await;
     tracing::info!(
         node = name,
@@ -230,6 +211,40 @@ async fn start(config: Config, environment: Environment) -> Result<Running, Node
         exporter,
         servers_stop,
     })
+}
+
+fn serve_grpc(
+    listener: TcpListener,
+    wired: &Wired,
+    status: StatusCache,
+    stop: &Arc<Notify>,
+) -> Result<Readiness, NodeError> {
+    let tracer = wired.core_parts.tracer.clone();
+    let service = LoadBalancerService::new(wired.load_balancer.clone(), tracer);
+    let (router, readiness) = grpc::router(service, status)?;
+    let incoming = accepted(listener);
+    let stop = Arc::clone(stop);
+    tokio::task::spawn_local(async move {
+        let served = grpc::serve(router, incoming, async move { stop.notified().await });
+        if let Err(error) = served.await {
+            tracing::error!(%error, "gRPC server ended");
+        }
+    });
+    Ok(readiness)
+}
+
+fn serve_api(listener: TcpListener, wired: &Wired, status: StatusCache) {
+    let shown = Shown {
+        status,
+        routing: wired.core_parts.routing.clone(),
+        metrics: wired.core_parts.metrics.clone(),
+        tracer: wired.core_parts.tracer.clone(),
+    };
+    tokio::task::spawn_local(async move {
+        if let Err(error) = axum::serve(listener, http_api::router(shown)).await {
+            tracing::error!(%error, "HTTP API ended");
+        }
+    });
 }
 
 fn start_tracing(
@@ -345,11 +360,7 @@ impl Parent {
         Ok(Self(Some(pipe::Receiver::from_owned_fd(stdin)?)))
     }
 
-    pub(crate) async fn is_gone(mut self) {
-        self.gone().await;
-    }
-
-    async fn gone(&mut self) {
+    pub(crate) async fn gone(&mut self) {
         match &mut self.0 {
             Some(stdin) => drop(tokio::io::copy(stdin, &mut tokio::io::sink()).await),
             None => std::future::pending().await,

@@ -1,5 +1,9 @@
 //! What must hold for every choice of a backend.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests need some instant to start from"
+)]
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

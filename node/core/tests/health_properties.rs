@@ -1,5 +1,9 @@
 //! What must hold for the health of backends whatever happens and whenever.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests need some instant to start from"
+)]
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 use weir_core::proxy::{
-    Authority, Forwarding, ForwardingHeaders, Hop, NOMINEES_MAX, Scheme, is_hop_by_hop,
-    percent_encode_message, strip_hop_by_hop,
+    Authority, Forwarding, ForwardingHeaders, Hop, NOMINEES_MAX, Presence, Scheme, address_value,
+    is_hop_by_hop, percent_encode_message, strip_hop_by_hop,
 };
 
 fn forwarding(forwarded: bool) -> Forwarding {
@@ -37,9 +37,17 @@ fn forward(peer: &str, headers: &mut HeaderMap, forwarded: bool) -> IpAddr {
     let host = HeaderValue::from_static("a.example:8080");
     let hop = Hop {
         peer: ip(peer),
+        peer_value: &address_value(ip(peer)),
         scheme: Scheme::Https,
         host: &host,
     };
+    if !Presence::of(headers).tells_of_client() {
+        let mut introduced = headers.clone();
+        let client = forwarding(forwarded).introduce(&hop, &mut introduced);
+        let applied = forwarding(forwarded).apply(&hop, headers);
+        assert_eq!((client, introduced), (applied, headers.clone()));
+        return applied;
+    }
     forwarding(forwarded).apply(&hop, headers)
 }
 
@@ -160,6 +168,7 @@ fn a_header_that_is_off_is_not_set_but_lies_are_removed() {
     let mut seen = headers(&[("x-forwarded-for", "1.1.1.1"), ("x-real-ip", "1.1.1.1")]);
     let hop = Hop {
         peer: ip("192.0.2.9"),
+        peer_value: &address_value(ip("192.0.2.9")),
         scheme: Scheme::Http,
         host: &HeaderValue::from_static("a"),
     };

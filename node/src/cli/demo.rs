@@ -41,9 +41,9 @@ impl DemoBackend {
         block_on(async move {
             let listener = tokio::net::TcpListener::bind(self.listen).await?;
             print(&listener.local_addr()?.to_string())?;
-            let parent = crate::node::Parent::new(true)?;
+            let mut parent = crate::node::Parent::new(true)?;
             axum::serve(listener, router(self.name))
-                .with_graceful_shutdown(parent.is_gone())
+                .with_graceful_shutdown(async move { parent.gone().await })
                 .await?;
             Ok(())
         })

@@ -137,7 +137,7 @@ impl PoolSettings {
         let read = Self {
             connections_max: s.number(problems, "connections_max", 10_000, 1..=1_000_000) as usize,
             idle_min: s.number(problems, "idle_min", 0, 0..=10_000) as usize,
-            idle_max: s.number(problems, "idle_max", 100, 0..=100_000) as usize,
+            idle_max: s.number(problems, "idle_max", 1_000, 0..=100_000) as usize,
             idle_timeout: s.duration(
                 problems,
                 "idle_timeout",

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::task::AtomicWaker;
 use tokio::time::Instant;
 
 use crate::config::Ingress;
@@ -19,6 +21,7 @@ pub(super) struct Activity {
     idle_since_ms: AtomicU64,
     head_since_ms: AtomicU64,
     write_blocked_since_ms: AtomicU64,
+    waits_for_quiet: AtomicWaker,
 }
 
 /// A wait that took too long.
@@ -40,6 +43,7 @@ impl Activity {
             idle_since_ms: AtomicU64::new(0),
             head_since_ms: AtomicU64::new(NOT),
             write_blocked_since_ms: AtomicU64::new(NOT),
+            waits_for_quiet: AtomicWaker::new(),
         }
     }
 
@@ -76,7 +80,18 @@ impl Activity {
     pub(super) fn request_ended(&self, now: Instant) {
         self.idle_since_ms
             .store(self.now_ms(now), Ordering::Relaxed);
-        self.running.fetch_sub(1, Ordering::Relaxed);
+        if self.running.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.waits_for_quiet.wake();
+        }
+    }
+
+    /// Ready once no request runs.
+    pub(super) fn poll_quiet(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.running() == 0 {
+            return Poll::Ready(());
+        }
+        self.waits_for_quiet.register(cx.waker());
+        Poll::Pending
     }
 
     pub(super) fn running(&self) -> u32 {
@@ -93,8 +108,15 @@ impl Activity {
         } else {
             NOT
         };
-        let head_since = self.head_since_ms.load(Ordering::Relaxed);
         let blocked_since = self.write_blocked_since_ms.load(Ordering::Relaxed);
+        // The start of the next head may have come with the request before it. It has its time once
+        // that one is answered, and nobody may talk into that answer.
+        let head_since = match self.head_since_ms.load(Ordering::Relaxed) {
+            began if began != NOT && idle_since != NOT && blocked_since == NOT => {
+                began.max(idle_since)
+            }
+            _ => NOT,
+        };
         [
             due(blocked_since, limits.write_timeout, Overdue::Write),
             due(head_since, limits.header_timeout, Overdue::Head),
@@ -107,18 +129,30 @@ impl Activity {
 }
 
 /// Counts a request on its connection for as long as it lives.
-pub(super) struct Running(Arc<Activity>);
+pub(super) struct Running {
+    activity: Arc<Activity>,
+    ended: Option<Instant>,
+}
 
 impl Running {
     pub(super) fn begin(activity: &Arc<Activity>) -> Self {
         activity.request_began();
-        Self(Arc::clone(activity))
+        Self {
+            activity: Arc::clone(activity),
+            ended: None,
+        }
+    }
+
+    /// The request ended at `now`.
+    pub(super) fn end(&mut self, now: Instant) {
+        self.ended = Some(now);
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.request_ended(Instant::now());
+        self.activity
+            .request_ended(self.ended.unwrap_or_else(Instant::now));
     }
 }
 
@@ -155,6 +189,23 @@ mod tests {
         assert_eq!(activity.next_due(&limits()), Some(due));
         activity.head_ended();
         assert_eq!(activity.next_due(&limits()).unwrap().1, Overdue::Idle);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_behind_a_request_has_its_time_after_the_answer() {
+        let activity = Activity::new();
+        activity.request_began();
+        activity.head_began();
+        assert_eq!(activity.next_due(&limits()), None);
+        tokio::time::advance(Duration::from_secs(30)).await;
+        activity.write_blocked(true);
+        activity.request_ended(Instant::now());
+        assert_eq!(activity.next_due(&limits()).unwrap().1, Overdue::Write);
+        activity.write_blocked(false);
+        assert_eq!(
+            activity.next_due(&limits()),
+            Some((Instant::now() + limits().header_timeout, Overdue::Head))
+        );
     }
 
     #[tokio::test(start_paused = true)]

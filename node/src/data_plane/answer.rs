@@ -135,13 +135,18 @@ impl Reason {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        headers.insert(
-            "grpc-status",
-            HeaderValue::from(u16::from(self.grpc_code())),
-        );
-        headers.insert("grpc-message", self.header_value());
+        headers.extend(self.grpc_trailers());
         self.mark(headers);
         response
+    }
+
+    /// The end of a gRPC answer that had begun.
+    pub(super) fn grpc_trailers(self) -> HeaderMap {
+        let code = HeaderValue::from(u16::from(self.grpc_code()));
+        HeaderMap::from_iter([
+            (HeaderName::from_static("grpc-status"), code),
+            (HeaderName::from_static("grpc-message"), self.header_value()),
+        ])
     }
 
     fn mark(self, headers: &mut HeaderMap) {

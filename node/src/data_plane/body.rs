@@ -87,21 +87,25 @@ impl Body for ResponseBody {
 /// The backend's stream, passed on frame by frame as the client takes it.
 pub(super) struct BackendBody {
     from_backend: Incoming,
-    exchange: Option<Exchange>,
-    waits: BodyWaits,
-    /// When the whole exchange must have ended, and the reason if it has not.
-    deadline: Option<(Instant, Reason)>,
+    exchange: Option<Box<Exchange>>,
+    limits: BodyLimits,
+    /// The node has ended it.
+    cut: bool,
     /// Armed only while the backend keeps the client waiting.
     waiting: Option<Waiting>,
 }
 
-/// How long a response's body may rest.
+/// How long an answer may rest, and how the client learns that it rested longer.
 #[derive(Clone, Copy)]
-pub(super) struct BodyWaits {
+pub(super) struct BodyLimits {
     /// Because the backend says nothing.
-    pub(super) read: Duration,
+    pub(super) read_timeout: Duration,
     /// Because the client does not go on with its upload; absent where it need not.
-    pub(super) client: Option<Duration>,
+    pub(super) upload_idle_timeout: Option<Duration>,
+    /// When the whole exchange must have ended, and the reason if it has not.
+    pub(super) deadline: Option<(Instant, Reason)>,
+    /// By a status in trailers; else by an end that is none.
+    pub(super) grpc_trailers: bool,
 }
 
 struct Waiting {
@@ -111,17 +115,12 @@ struct Waiting {
 }
 
 impl BackendBody {
-    pub(super) fn new(
-        from_backend: Incoming,
-        exchange: Exchange,
-        waits: BodyWaits,
-        deadline: Option<(Instant, Reason)>,
-    ) -> Self {
+    pub(super) fn new(from_backend: Incoming, exchange: Box<Exchange>, limits: BodyLimits) -> Self {
         Self {
             from_backend,
             exchange: Some(exchange),
-            waits,
-            deadline,
+            limits,
+            cut: false,
             waiting: None,
         }
     }
@@ -130,6 +129,9 @@ impl BackendBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.cut {
+            return Poll::Ready(None);
+        }
         match Pin::new(&mut self.from_backend).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(waiting) = &mut self.waiting {
@@ -174,14 +176,13 @@ impl BackendBody {
             let since = self.waiting.as_ref().and_then(|waiting| waiting.since);
             let since = since.unwrap_or(now);
             let mut due = self.rest_due(since);
-            if let Some(deadline) = self.deadline
+            if let Some(deadline) = self.limits.deadline
                 && deadline.0 < due.0
             {
                 due = deadline;
             }
             if now >= due.0 {
-                self.fail(due.1);
-                return Poll::Ready(Some(Err(BodyError::Cut(due.1))));
+                return Poll::Ready(Some(self.cut_for(due.1)));
             }
             let waiting = self.waiting.get_or_insert_with(|| Waiting {
                 since: None,
@@ -195,23 +196,37 @@ impl BackendBody {
         }
     }
 
+    /// The last frame of a body that took too long.
+    fn cut_for(&mut self, reason: Reason) -> Result<Frame<Bytes>, BodyError> {
+        self.fail(reason);
+        self.cut = true;
+        if self.limits.grpc_trailers {
+            Ok(Frame::trailers(reason.grpc_trailers()))
+        } else {
+            Err(BodyError::Cut(reason))
+        }
+    }
+
     /// Until when the rest that began at `since` may last, and whose fault it is if it lasts longer.
     fn rest_due(&self, since: Instant) -> (Instant, Reason) {
         let upload = self.exchange.as_ref().and_then(|e| e.upload.as_deref());
-        match (upload, self.waits.client) {
+        match (upload, self.limits.upload_idle_timeout) {
             (Some(upload), Some(client_wait))
                 if upload.state() == UploadState::WaitingForClient =>
             {
                 let both_since = since.max(upload.since());
                 (both_since + client_wait, Reason::ClientBodyTimeout)
             }
-            _ => (since + self.waits.read, Reason::ReadTimeout),
+            _ => (since + self.limits.read_timeout, Reason::ReadTimeout),
         }
     }
 
     fn fail(&mut self, reason: Reason) {
         if let Some(mut exchange) = self.exchange.take() {
             exchange.failed(reason);
+            if let Some(upload) = &exchange.upload {
+                upload.cut();
+            }
         }
     }
 

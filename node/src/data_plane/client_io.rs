@@ -1,8 +1,8 @@
 //! A client connection's bytes, with a guard before the HTTP/1 parser.
 //!
 //! The parser gets only heads that [`RequestGuard`] found sound, whole and at once; the rest is held
-//! here. After a refusal the parser reads the end of the stream, and the connection's owner takes the
-//! stream back to answer.
+//! here. After a refusal the parser reads the end of the stream once it has answered what came before,
+//! and the connection's owner takes the stream back to answer.
 
 use std::io;
 use std::pin::Pin;
@@ -68,9 +68,16 @@ impl ClientIo {
         io
     }
 
-    /// Why the guard refused, when the client has had no answer for it yet.
+    /// Why the guard refused.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         self.refusal
+    }
+
+    /// Whether no request is under way: then a refusal has had no answer.
+    pub(super) fn is_between_requests(&self) -> bool {
+        self.guard
+            .as_ref()
+            .is_some_and(RequestGuard::is_between_requests)
     }
 
     /// The stream itself, for the answer to a refusal.
@@ -161,6 +168,10 @@ impl AsyncRead for ClientIo {
                 break;
             }
             if self.refusal.is_some() {
+                if self.is_between_requests() {
+                    // Told of the end now, the parser would drop the request before.
+                    ready!(self.activity.poll_quiet(cx));
+                }
                 break;
             }
             if self.held.is_empty() {
@@ -208,7 +219,7 @@ impl AsyncWrite for ClientIo {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.refusal.is_some() {
-            // The owner still has to answer.
+            // The owner still has to answer or to let the client read the answer.
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_shutdown(cx)

@@ -10,11 +10,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use http::HeaderValue;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use weir_core::http1::{Limits, Refusal};
+use weir_core::proxy::address_value;
 
 use super::activity::{Activity, Overdue};
 use super::client_io::ClientIo;
@@ -51,6 +53,8 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 /// What a request needs to know of its connection.
 pub(super) struct Client {
     pub(super) peer: SocketAddr,
+    /// Its address as the value of a header.
+    pub(super) peer_value: HeaderValue,
     pub(super) activity: Arc<Activity>,
     pub(super) limits: Arc<Ingress>,
 }
@@ -76,6 +80,7 @@ pub(super) async fn serve(core: &Rc<Core>, mut stream: BoxedStream, peer: Socket
     let activity = Arc::new(Activity::new());
     let client = Rc::new(Client {
         peer,
+        peer_value: address_value(peer.ip()),
         activity: Arc::clone(&activity),
         limits,
     });
@@ -163,7 +168,7 @@ async fn serve_http1(
     };
     let io = parts.io.into_inner();
     match (io.refusal(), ended) {
-        (Some(refusal), _) => refuse(core, io.into_stream(), refusal).await,
+        (Some(refusal), _) => refuse(core, io, refusal).await,
         (None, Ended::Overdue(Overdue::Head)) => {
             core.metrics().head_timeouts.increment();
             answer_and_close(io.into_stream(), 408, "header-timeout").await;
@@ -222,11 +227,13 @@ enum Ended {
 async fn supervise(
     core: &Core,
     client: &Client,
-    mut stop: Stop,
+    stop: Stop,
     last_request_wait: Duration,
     mut drive: impl FnMut(Event, &mut Context<'_>) -> Poll<()>,
 ) -> Ended {
-    let mut stop = pin!(stop.requested());
+    let mut waker = stop.clone();
+    let mut woken_to_stop = pin!(waker.requested());
+    let mut listening = false;
     let mut timer = pin!(sleep_until(
         Instant::now() + client.limits.keep_alive_timeout
     ));
@@ -237,7 +244,11 @@ async fn supervise(
         if drive(Event::Poll, cx).is_ready() {
             return Poll::Ready(Ended::ByItself);
         }
-        if last_request.is_none() && stop.as_mut().poll(cx).is_ready() {
+        if !listening {
+            // Once is enough: the waker of this task stays the same.
+            listening = woken_to_stop.as_mut().poll(cx).is_pending();
+        }
+        if last_request.is_none() && stop.is_requested() {
             last_request = Some(Box::pin(sleep(last_request_wait)));
         }
         if let Some(wait) = &mut last_request
@@ -294,14 +305,19 @@ fn poll_due(
     }
 }
 
-async fn refuse(core: &Core, stream: BoxedStream, refusal: Refusal) {
+async fn refuse(core: &Core, io: ClientIo, refusal: Refusal) {
     core.metrics().heads_refused.increment();
     tracing::debug!(reason = refusal.reason(), "request refused");
-    answer_and_close(stream, refusal.status(), refusal.reason()).await;
+    if io.is_between_requests() {
+        answer_and_close(io.into_stream(), refusal.status(), refusal.reason()).await;
+    } else {
+        // The rule was broken within a body, whose request has its own answer.
+        close(io.into_stream(), b"").await;
+    }
 }
 
 /// A last answer outside the parser, which cannot go on.
-async fn answer_and_close(mut stream: BoxedStream, status: u16, reason: &str) {
+async fn answer_and_close(stream: BoxedStream, status: u16, reason: &str) {
     let phrase = http::StatusCode::from_u16(status)
         .ok()
         .and_then(|status| status.canonical_reason())
@@ -312,8 +328,13 @@ async fn answer_and_close(mut stream: BoxedStream, status: u16, reason: &str) {
          content-length: {}\r\nx-weir-reason: {reason}\r\n\r\n{body}",
         body.len(),
     );
+    close(stream, answer.as_bytes()).await;
+}
+
+/// Sends the last bytes and closes so that the client reads them before a reset.
+async fn close(mut stream: BoxedStream, last: &[u8]) {
     let _ = timeout(LINGER_TIMEOUT, async {
-        stream.write_all(answer.as_bytes()).await?;
+        stream.write_all(last).await?;
         stream.shutdown().await?;
         tokio::io::copy(&mut stream.take(LINGER_BYTES_MAX), &mut tokio::io::sink()).await
     })

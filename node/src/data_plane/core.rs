@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use weir_core::proxy::Via;
 
 use super::pool::BackendPool;
-use super::routing::{Backend, Routing, Service};
+use super::routing::{Backend, LocalRouting, Routing, Service};
 use crate::config::Ingress;
 use crate::ports::clock::WallClock;
 use crate::ports::net::Net;
@@ -46,6 +46,7 @@ pub(super) struct Core {
     pub(super) parts: CoreParts,
     pub(super) via: Via,
     routing: RefCell<Reader<Routing>>,
+    newest: RefCell<LocalRouting>,
     ingress: RefCell<Reader<Ingress>>,
     pools: RefCell<BTreeMap<u64, Rc<BackendPool>>>,
     rng: RefCell<fastrand::Rng>,
@@ -57,6 +58,7 @@ impl Core {
             index,
             via: Via::new(&parts.name, Via::PASSES_MAX).expect("node names are tokens"),
             routing: RefCell::new(parts.routing.reader()),
+            newest: RefCell::new(LocalRouting::new(&parts.routing.load())),
             ingress: RefCell::new(parts.ingress.reader()),
             parts,
             pools: RefCell::default(),
@@ -64,8 +66,14 @@ impl Core {
         })
     }
 
-    pub(super) fn routing(&self) -> Arc<Routing> {
-        Arc::clone(self.routing.borrow_mut().load())
+    pub(super) fn routing(&self) -> LocalRouting {
+        let mut reader = self.routing.borrow_mut();
+        let published = reader.load();
+        let mut newest = self.newest.borrow_mut();
+        if !newest.is(published) {
+            *newest = LocalRouting::new(published);
+        }
+        newest.clone()
     }
 
     pub(super) fn ingress(&self) -> Arc<Ingress> {

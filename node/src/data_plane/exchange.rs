@@ -1,68 +1,90 @@
 //! One request's accounts: whatever way it ends, each is settled once, when its [`Exchange`] is dropped.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
 use http::{StatusCode, Uri};
 use tokio::time::Instant;
 use weir_core::balance::{Outcome, failure_penalty};
 
-use super::activity::{Activity, Running};
+use super::activity::Running;
 use super::answer::Reason;
 use super::core::Core;
 use super::pool::Lease;
-use super::routing::{Backend, Service};
+use super::routing::{Backend, LocalRouting, Place};
 use super::upload::{UploadProgress, UploadState};
 use crate::telemetry::spans::RequestTrace;
 
 /// One try on one backend, counted on it until dropped.
 pub(super) struct Attempt {
     core: Rc<Core>,
-    pub(super) backend: Arc<Backend>,
-    outcome: Outcome,
+    routing: LocalRouting,
+    service: usize,
+    place: Place,
+    failed: bool,
+    completed: bool,
 }
 
 impl Attempt {
-    pub(super) fn begin(core: &Rc<Core>, backend: &Arc<Backend>) -> Self {
-        backend.load.started(core.index);
-        Self {
+    pub(super) fn begin(
+        core: &Rc<Core>,
+        routing: &LocalRouting,
+        service: usize,
+        place: Place,
+    ) -> Self {
+        let attempt = Self {
             core: Rc::clone(core),
-            backend: Arc::clone(backend),
-            outcome: Outcome::Abandoned,
-        }
-    }
-
-    pub(super) fn succeeded(&mut self, latency: Duration) {
-        self.outcome = Outcome::Success { latency };
-    }
-
-    /// The backend failed; `retry_after` is how long it asked to be left alone.
-    pub(super) fn failed(&mut self, retry_after: Option<Duration>) {
-        self.outcome = Outcome::Failure {
-            penalty: failure_penalty(retry_after),
+            routing: routing.clone(),
+            service,
+            place,
+            failed: false,
+            completed: false,
         };
+        attempt.backend().load.started(core.index);
+        attempt
+    }
+
+    fn backend(&self) -> &Backend {
+        self.routing.services[self.service].backend_at(self.place)
+    }
+
+    fn learned(&self, now: Instant, outcome: Outcome) {
+        let load = &self.backend().load;
+        load.learned(self.core.index, now.into_std(), outcome);
+    }
+
+    /// The backend answered at `now`, this long after it was picked.
+    pub(super) fn succeeded(&self, now: Instant, latency: Duration) {
+        self.learned(now, Outcome::Success { latency });
+    }
+
+    /// The backend failed; `retry_after` is how long it asked to be left alone. Counts once.
+    pub(super) fn failed(&mut self, retry_after: Option<Duration>) {
+        if !std::mem::replace(&mut self.failed, true) {
+            let penalty = failure_penalty(retry_after);
+            self.learned(Instant::now(), Outcome::Failure { penalty });
+        }
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        let now = Instant::now().into_std();
-        self.backend
-            .load
-            .finished(self.core.index, now, self.outcome);
+        let well = self.completed && !self.failed;
+        self.backend().load.finished(self.core.index, well);
     }
 }
 
 /// A request from its head to the last byte of its response.
 pub(super) struct Exchange {
     core: Rc<Core>,
-    _running: Running,
+    running: Running,
     pub(super) started: Instant,
-    service: Option<Arc<Service>>,
+    service: Option<(LocalRouting, usize)>,
     status: Option<StatusCode>,
     reason: Option<Reason>,
     complete: bool,
+    ended: Option<Instant>,
     pub(super) attempt: Option<Attempt>,
     pub(super) lease: Option<Lease>,
     pub(super) upload: Option<Rc<UploadProgress>>,
@@ -74,27 +96,29 @@ pub(super) struct Exchange {
 /// What the slow-request log tells.
 struct SlowRequest {
     threshold: Duration,
-    target: Uri,
+    target: PathAndQuery,
 }
 
 impl Exchange {
-    pub(super) fn begin(core: &Rc<Core>, activity: &Arc<Activity>, started: Instant) -> Self {
+    /// Boxed, because it travels through every step of the request.
+    pub(super) fn begin(core: &Rc<Core>, running: Running, started: Instant) -> Box<Self> {
         core.metrics().requests_in_flight.increment();
-        Self {
+        Box::new(Self {
             core: Rc::clone(core),
-            _running: Running::begin(activity),
+            running,
             started,
             service: None,
             status: None,
             reason: None,
             complete: false,
+            ended: None,
             attempt: None,
             lease: None,
             upload: None,
             response_bytes: 0,
             trace: None,
             slow: None,
-        }
+        })
     }
 
     pub(super) fn core(&self) -> &Rc<Core> {
@@ -103,14 +127,13 @@ impl Exchange {
 
     /// Has the request logged if it takes longer than `threshold`.
     pub(super) fn watch_slowness(&mut self, threshold: Option<Duration>, target: &Uri) {
-        self.slow = threshold.map(|threshold| SlowRequest {
-            threshold,
-            target: target.clone(),
-        });
+        self.slow = threshold
+            .zip(target.path_and_query().cloned())
+            .map(|(threshold, target)| SlowRequest { threshold, target });
     }
 
-    pub(super) fn routed_to(&mut self, service: &Arc<Service>) {
-        self.service = Some(Arc::clone(service));
+    pub(super) fn routed_to(&mut self, routing: &LocalRouting, service: usize) {
+        self.service = Some((routing.clone(), service));
     }
 
     /// The response head is on its way to the client.
@@ -137,25 +160,35 @@ impl Exchange {
         }
     }
 
+    /// Whether some of the request's body has not been taken from the client.
+    pub(super) fn has_unread_upload(&self) -> bool {
+        self.upload
+            .as_ref()
+            .is_some_and(|upload| upload.state() != UploadState::Done)
+    }
+
     /// The response's last byte was handed on: its connection may serve again.
     pub(super) fn completed(&mut self) {
         self.complete = true;
-        let uploaded = self
-            .upload
-            .as_ref()
-            .is_none_or(|upload| upload.state() == UploadState::Done);
+        let now = Instant::now();
+        self.ended = Some(now);
+        if let Some(attempt) = &mut self.attempt {
+            attempt.completed = true;
+        }
         if let Some(lease) = self.lease.take() {
-            if uploaded {
-                lease.release();
-            } else {
+            if self.has_unread_upload() {
                 lease.finish_upload();
+            } else {
+                lease.release(now);
             }
         }
     }
 
     fn settle_service(&self, took: Duration) {
-        let Some(service) = &self.service else { return };
-        let metrics = service.metrics.core(self.core.index);
+        let Some((routing, service)) = &self.service else {
+            return;
+        };
+        let metrics = routing.services[*service].metrics.core(self.core.index);
         if let Some(status) = self.status {
             metrics.classes[usize::from(status.as_u16() / 100).min(5)].increment();
             metrics.latency.observe(took);
@@ -169,7 +202,10 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let took = self.started.elapsed();
+        // One look at the clock for all accounts.
+        let now = self.ended.unwrap_or_else(Instant::now);
+        let took = now.saturating_duration_since(self.started);
+        self.running.end(now);
         let metrics = self.core.metrics();
         metrics.requests_in_flight.decrement();
         if !self.complete && self.reason.is_none() {

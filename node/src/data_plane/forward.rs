@@ -4,25 +4,24 @@
 //! or the pooled connection had closed before it took the request.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, RETRY_AFTER, UPGRADE};
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::header::{CONNECTION, RETRY_AFTER, UPGRADE};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 use weir_core::proxy;
 
 use super::answer::Reason;
-use super::body::{BackendBody, BodyWaits, ResponseBody, grpc_unavailable};
+use super::body::{BackendBody, BodyLimits, ResponseBody, grpc_unavailable};
 use super::connection::Client;
 use super::core::Core;
 use super::exchange::{Attempt, Exchange};
 use super::picking::Affinity;
 use super::pool::{Lease, SendError};
+use super::prepare::prepare;
 use super::request::{Refused, Routed, Upgrade, add_cookie};
-use super::routing::{Backend, Service};
+use super::routing::{Backend, Place, Service};
 use super::tunnel;
 use super::upload::{UploadBody, UploadProgress, UploadState};
 use crate::config::{Protocol, Timeouts};
@@ -40,7 +39,7 @@ struct Forwarding<'a> {
     routed: &'a Routed,
     timeouts: Timeouts,
     deadline: Option<(Instant, Reason)>,
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     affinity: Affinity,
     sticky_cookie: Option<String>,
 }
@@ -51,10 +50,10 @@ pub(super) async fn forward(
     client: &Client,
     routed: &Routed,
     request: Request<Incoming>,
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     upgrade: Option<Upgrade>,
 ) -> Result<Response<ResponseBody>, Refused> {
-    let service = &routed.service;
+    let service = routed.service();
     if upgrade.is_some() && service.settings.protocol == Protocol::Http2 {
         return Err(Refused {
             reason: Reason::UpgradeRefused,
@@ -66,8 +65,13 @@ pub(super) async fn forward(
         .settings()
         .timeouts
         .unwrap_or(service.settings.timeouts);
-    let deadline = deadline(&timeouts, request.headers(), exchange.started, routed.grpc);
-    let request = prepare(service, request, upgrade.as_ref(), &mut exchange);
+    let deadline = deadline(
+        &timeouts,
+        request.headers(),
+        exchange.started,
+        routed.asked.grpc,
+    );
+    let request = prepare(routed, request, upgrade.as_ref(), &mut exchange);
     let mut forwarding = Forwarding {
         core,
         client,
@@ -94,26 +98,28 @@ impl Forwarding<'_> {
     /// Tries backends until one answers or the request must not be sent again.
     async fn send(
         &mut self,
-        mut request: Request<UploadBody>,
+        mut request: Box<Request<UploadBody>>,
     ) -> Result<Response<Incoming>, Reason> {
-        let service = Arc::clone(&self.routed.service);
+        let routed = self.routed;
+        let service = routed.service();
         let mut tried = Tried::default();
-        let mut last_reason = unavailable(&service);
+        let mut last_reason = unavailable(service);
+        let mut begun = self.exchange.started;
         loop {
-            let begun = Instant::now();
             let picked = self
                 .affinity
-                .pick(self.core, &service, tried.as_slice(), begun);
+                .pick(self.core, service, tried.as_slice(), begun);
             let Some(picked) = picked else {
                 return Err(last_reason);
             };
-            self.note_pick(picked.backend, picked.why, begun);
+            let backend = service.backend_at(picked.place);
+            self.note_pick(backend, picked.why, begun);
             self.sticky_cookie = picked.cookie;
-            match self.attempt(&service, picked.backend, request, begun).await {
+            match self.attempt(picked.place, request, begun).await {
                 Ok(response) => return Ok(response),
                 Err(Failed::Sent(reason)) => return Err(reason),
                 Err(Failed::NotSent(back, reason)) => {
-                    request = *back;
+                    request = back;
                     last_reason = reason;
                 }
             }
@@ -121,18 +127,22 @@ impl Forwarding<'_> {
                 return Err(last_reason);
             }
             self.core.metrics().replays.increment();
+            begun = Instant::now();
         }
     }
 
     /// One backend: over a pooled connection if there is one, else over a new one.
     async fn attempt(
         &mut self,
-        service: &Arc<Service>,
-        backend: &Arc<Backend>,
-        mut request: Request<UploadBody>,
+        place: Place,
+        mut request: Box<Request<UploadBody>>,
         begun: Instant,
     ) -> Result<Response<Incoming>, Failed> {
-        self.exchange.attempt = Some(Attempt::begin(self.core, backend));
+        let routed = self.routed;
+        let service = routed.service();
+        let backend = service.backend_at(place);
+        let attempt = Attempt::begin(self.core, &routed.routing, routed.service, place);
+        self.exchange.attempt = Some(attempt);
         let pool = self.core.pool(service, backend);
         let mut stale = 0;
         loop {
@@ -141,11 +151,12 @@ impl Forwarding<'_> {
                 Ok(lease) => lease,
                 Err(reason) => {
                     self.blame(reason);
-                    return Err(Failed::NotSent(Box::new(request), reason));
+                    return Err(Failed::NotSent(request, reason));
                 }
             };
             self.begin_upstream_span(backend, request.headers_mut());
-            match self.send_over(&mut lease, request).await {
+            let sent = if lease.reused { begun } else { Instant::now() };
+            match self.send_over(&mut lease, request, sent).await {
                 Ok(response) => {
                     self.judge(service, &response, begun);
                     self.exchange.lease = Some(lease);
@@ -159,7 +170,7 @@ impl Forwarding<'_> {
                     }
                     self.core.metrics().replays.increment();
                     stale += 1;
-                    request = *back;
+                    request = back;
                 }
                 Err(sent) => return Err(sent),
             }
@@ -169,9 +180,9 @@ impl Forwarding<'_> {
     async fn send_over(
         &self,
         lease: &mut Lease,
-        request: Request<UploadBody>,
+        request: Box<Request<UploadBody>>,
+        started: Instant,
     ) -> Result<Response<Incoming>, Failed> {
-        let started = Instant::now();
         let upload = self.exchange.upload.as_deref();
         let sent = lease.send(request);
         tokio::pin!(sent);
@@ -217,7 +228,7 @@ impl Forwarding<'_> {
                 (since, self.timeouts.send, Reason::SendTimeout)
             }
             // A gRPC stream may rest as long as its deadline allows.
-            Some((UploadState::WaitingForClient, since)) if self.routed.grpc => {
+            Some((UploadState::WaitingForClient, since)) if self.routed.asked.grpc => {
                 (since, self.timeouts.read, Reason::ReadTimeout)
             }
             Some((UploadState::WaitingForClient, since)) => (
@@ -239,12 +250,13 @@ impl Forwarding<'_> {
     fn judge(&mut self, service: &Service, response: &Response<Incoming>, begun: Instant) {
         let status = response.status();
         let failed = service.settings.failure_statuses.contains(&status.as_u16())
-            || (self.routed.grpc && grpc_unavailable(response.headers()));
+            || (self.routed.asked.grpc && grpc_unavailable(response.headers()));
         if let Some(attempt) = &mut self.exchange.attempt {
             if failed {
                 attempt.failed(retry_after(response.headers()));
             } else {
-                attempt.succeeded(begun.elapsed());
+                let now = Instant::now();
+                attempt.succeeded(now, now - begun);
             }
         }
         let attribute = (
@@ -268,7 +280,8 @@ impl Forwarding<'_> {
             && let Some(attempt) = &mut self.exchange.attempt
         {
             // Not the backend's fault for sure, but it was that slow.
-            attempt.succeeded(self.exchange.started.elapsed());
+            let now = Instant::now();
+            attempt.succeeded(now, now - self.exchange.started);
         }
         self.end_upstream_span(None, Some(reason.as_str()));
         Refused {
@@ -293,15 +306,16 @@ impl Forwarding<'_> {
         }
         let mut exchange = self.exchange;
         exchange.answered(response.status());
-        let waits = BodyWaits {
-            read: self.timeouts.read,
+        let limits = BodyLimits {
+            read_timeout: self.timeouts.read,
             // A gRPC stream may rest as long as its deadline allows.
-            client: (!self.routed.grpc).then_some(self.client.limits.body_idle_timeout),
+            upload_idle_timeout: (!self.routed.asked.grpc)
+                .then_some(self.client.limits.body_idle_timeout),
+            deadline: self.deadline,
+            grpc_trailers: self.routed.grpc_trailers,
         };
-        let deadline = self.deadline;
         Ok(response.map(|from_backend| {
-            let body = BackendBody::new(from_backend, exchange, waits, deadline);
-            ResponseBody::backend(body)
+            ResponseBody::backend(BackendBody::new(from_backend, exchange, limits))
         }))
     }
 
@@ -431,63 +445,6 @@ fn deadline(
         .into_iter()
         .flatten()
         .min_by_key(|(at, _)| *at)
-}
-
-/// Gives the request the form that the service's protocol wants.
-fn prepare(
-    service: &Service,
-    request: Request<Incoming>,
-    upgrade: Option<&Upgrade>,
-    exchange: &mut Exchange,
-) -> Request<UploadBody> {
-    let (mut parts, body) = request.into_parts();
-    let (body, upload) = UploadBody::new(body, exchange.started);
-    exchange.upload = upload;
-    // The body's own framing is what counts, not what the client's head said of it.
-    parts.headers.remove(CONTENT_LENGTH);
-    proxy::pin_host(&parts.uri, &mut parts.headers);
-    join_cookies(&mut parts.headers);
-    let named = parts.headers.get(HOST).is_some_and(|host| !host.is_empty());
-    if !named && let Ok(host) = HeaderValue::from_str(service.settings.name.as_str()) {
-        parts.headers.insert(HOST, host);
-    }
-    let target = parts.uri.into_parts().path_and_query;
-    let mut uri = http::uri::Parts::default();
-    uri.path_and_query = Some(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
-    match service.settings.protocol {
-        Protocol::Http1 => parts.version = Version::HTTP_11,
-        Protocol::Http2 => {
-            parts.version = Version::HTTP_2;
-            let host = parts.headers.remove(HOST);
-            uri.scheme = Some(Scheme::HTTP);
-            uri.authority =
-                host.and_then(|host| Authority::from_maybe_shared(host.as_bytes().to_vec()).ok());
-        }
-    }
-    parts.uri = Uri::from_parts(uri).unwrap_or_default();
-    if let Some(upgrade) = upgrade {
-        parts
-            .headers
-            .insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        parts.headers.insert(UPGRADE, upgrade.protocol.clone());
-    }
-    Request::from_parts(parts, body)
-}
-
-/// HTTP/2 clients may split `Cookie`; HTTP/1.1 has one line (RFC 9113 section 8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
-    let mut lines = headers.get_all(COOKIE).iter();
-    if lines.next().is_none() || lines.next().is_none() {
-        return;
-    }
-    let lines: Vec<&[u8]> = headers
-        .get_all(COOKIE)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .collect();
-    if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
-        headers.insert(COOKIE, joined);
-    }
 }
 
 /// How long the backend asks to be left alone, as far as it is in seconds (RFC 9110 section 10.2.3).

@@ -25,6 +25,7 @@ mod forward;
 mod local;
 mod picking;
 mod pool;
+mod prepare;
 mod request;
 pub mod routing;
 pub mod stop;

@@ -1,7 +1,6 @@
 //! Which backend a request goes to.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use http::header::COOKIE;
 use http::{HeaderMap, Request};
@@ -10,7 +9,7 @@ use weir_core::balance::{HashOn, Pick, Policy, hash_key, sticky};
 
 use super::core::Core;
 use super::request::Routed;
-use super::routing::{Backend, Service};
+use super::routing::{Place, Service};
 
 /// What of a request speaks for a certain backend.
 pub(super) struct Affinity {
@@ -20,9 +19,10 @@ pub(super) struct Affinity {
 }
 
 /// A choice.
-pub(super) struct Picked<'a> {
-    pub(super) backend: &'a Arc<Backend>,
-    /// Its place among the service's candidates; absent when only a cookie leads there.
+pub(super) struct Picked {
+    /// Where the backend is in its service.
+    pub(super) place: Place,
+    /// Where it is among the service's candidates; absent when only a cookie leads there.
     pub(super) index: Option<usize>,
     /// Why, for traces.
     pub(super) why: &'static str,
@@ -32,7 +32,7 @@ pub(super) struct Picked<'a> {
 
 impl Affinity {
     pub(super) fn of<B>(core: &Core, routed: &Routed, request: &Request<B>) -> Self {
-        let service = &routed.service;
+        let service = routed.service();
         let hash = match service.selector.policy() {
             Policy::ConsistentHash { .. } => {
                 hash_of(&service.settings.hash_on, request, routed.client_address)
@@ -48,22 +48,21 @@ impl Affinity {
     }
 
     /// The backend to try next, if one is left.
-    pub(super) fn pick<'a>(
+    pub(super) fn pick(
         &mut self,
         core: &Core,
-        service: &'a Service,
+        service: &Service,
         tried: &[usize],
         now: Instant,
-    ) -> Option<Picked<'a>> {
+    ) -> Option<Picked> {
         if let (Some(at), Some(stickiness)) = (self.stuck_to.take(), &service.stickiness) {
-            let backend = &stickiness.backends[at];
-            let index = service
-                .candidates
-                .iter()
-                .position(|other| other.serial == backend.serial);
+            let serial = stickiness.backends[at].serial;
             return Some(Picked {
-                backend,
-                index,
+                place: Place::Sticky(at),
+                index: service
+                    .candidates
+                    .iter()
+                    .position(|other| other.serial == serial),
                 why: "sticky",
                 cookie: None,
             });
@@ -75,14 +74,14 @@ impl Affinity {
             tried,
         };
         let index = core.with_rng(|rng| service.selector.pick(at, rng))?;
-        let backend = &service.candidates[index];
         let cookie = service.stickiness.as_ref().map(|stickiness| {
             let now_unix = core.parts.clock.unix_at(now).as_secs();
             let sticky = &stickiness.sticky;
-            sticky.set_cookie(&sticky.issue(sticky.tag(&backend.id), now_unix))
+            let tag = sticky.tag(&service.candidates[index].id);
+            sticky.set_cookie(&sticky.issue(tag, now_unix))
         });
         Some(Picked {
-            backend,
+            place: Place::Candidate(index),
             index: Some(index),
             why: service.selector.policy().name(),
             cookie,

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use http::header::{CONNECTION, EXPECT, HOST, SET_COOKIE, UPGRADE};
 use http::uri::PathAndQuery;
@@ -12,44 +11,70 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
-use weir_core::proxy::{self, Hop, Scheme};
+use weir_core::proxy::{self, Hop, Presence, Scheme};
 use weir_core::route::{Route, RouteRequest, normalise_path};
 
+use super::activity::Running;
 use super::answer::Reason;
 use super::body::ResponseBody;
 use super::connection::Client;
 use super::core::Core;
 use super::exchange::Exchange;
 use super::forward;
-use super::routing::{Routing, Service};
+use super::routing::{LocalRouting, Routing, Service};
 use crate::config::RouteSettings;
 use crate::telemetry::spans::RequestTrace;
 
 /// Answers one request. Never fails: what goes wrong becomes an answer with its reason.
-pub(super) async fn serve(
+///
+/// The request counts on its connection from the call on, before the answer is first polled: the
+/// connection must not take itself for idle in between.
+pub(super) fn serve(
     core: Rc<Core>,
     client: Rc<Client>,
     request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> {
+    let running = Running::begin(&client.activity);
+    answer(core, client, request, running)
+}
+
+async fn answer(
+    core: Rc<Core>,
+    client: Rc<Client>,
+    request: Request<Incoming>,
+    running: Running,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let started = Instant::now();
-    let mut exchange = Exchange::begin(&core, &client.activity, started);
+    let mut exchange = Exchange::begin(&core, running, started);
     if core.parts.tracer.is_on() {
         exchange.trace = begin_trace(&core, &client, &request, started);
     }
-    let grpc = proxy::is_grpc(request.headers());
-    let upgrade = proxy::expects_upgrade(request.version(), request.headers());
-    let mut response = match handle(&core, &client, request, grpc, exchange).await {
+    let presence = Presence::of(request.headers());
+    let grpc = presence.has_content_type() && proxy::is_grpc(request.headers());
+    let upgrade =
+        presence.has_upgrade() && proxy::expects_upgrade(request.version(), request.headers());
+    let asked = Asked {
+        presence,
+        grpc,
+        upgrade,
+    };
+    let http1 = request.version() <= Version::HTTP_11;
+    let mut last = false;
+    let mut response = match handle(&core, &client, request, asked, exchange).await {
         Ok(response) => response,
         Err(Refused {
             reason,
             mut exchange,
         }) => {
             exchange.failed(reason);
+            // The rest of the body will not be read, so there is no way to the next request.
+            last = http1 && exchange.has_unread_upload();
             reason.answer(grpc)
         }
     };
-    if upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        // The guard let everything after this head pass unseen: no further request may follow.
+    // The guard let everything after an upgrade's head pass unseen: no further request may follow.
+    last |= upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+    if last {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
@@ -57,19 +82,30 @@ pub(super) async fn serve(
     Ok(response)
 }
 
+/// What a look at the request's head told.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) presence: Presence,
+    pub(super) grpc: bool,
+    pub(super) upgrade: bool,
+}
+
 /// A request that the node answers itself.
 pub(super) struct Refused {
     pub(super) reason: Reason,
-    pub(super) exchange: Exchange,
+    pub(super) exchange: Box<Exchange>,
 }
 
 /// A routed request, with what its way back needs.
 pub(super) struct Routed {
-    pub(super) routing: Arc<Routing>,
+    pub(super) routing: LocalRouting,
     pub(super) route: usize,
-    pub(super) service: Arc<Service>,
+    /// Into the services of `routing`.
+    pub(super) service: usize,
     pub(super) client_address: IpAddr,
-    pub(super) grpc: bool,
+    pub(super) asked: Asked,
+    /// What cuts the answer short can be told in trailers.
+    pub(super) grpc_trailers: bool,
 }
 
 impl Routed {
@@ -78,6 +114,10 @@ impl Routed {
             .table
             .get(self.route)
             .expect("the index came from this table")
+    }
+
+    pub(super) fn service(&self) -> &Service {
+        &self.routing.services[self.service]
     }
 
     pub(super) fn settings(&self) -> &RouteSettings {
@@ -95,29 +135,29 @@ async fn handle(
     core: &Rc<Core>,
     client: &Client,
     mut request: Request<Incoming>,
-    grpc: bool,
-    mut exchange: Exchange,
+    asked: Asked,
+    mut exchange: Box<Exchange>,
 ) -> Result<Response<ResponseBody>, Refused> {
-    let version = request.version();
-    let upgrade = take_upgrade(&mut request);
-    let routed = match admit(core, client, &mut request, grpc) {
+    let upgrade = if asked.upgrade {
+        take_upgrade(&mut request)
+    } else {
+        None
+    };
+    let routed = match admit(core, client, &mut request, asked) {
         Ok(routed) => routed,
         Err(reason) => return Err(Refused { reason, exchange }),
     };
-    exchange.routed_to(&routed.service);
+    exchange.routed_to(&routed.routing, routed.service);
     exchange.watch_slowness(client.limits.slow_request, request.uri());
     if let Some(trace) = &mut exchange.trace {
         note_admission(core, trace, &routed, exchange.started);
     }
     let mut response = forward::forward(core, client, &routed, request, exchange, upgrade).await?;
-    finish_response(core, &routed, version, response.headers_mut());
+    finish_response(core, &routed, &mut response);
     Ok(response)
 }
 
 fn take_upgrade(request: &mut Request<Incoming>) -> Option<Upgrade> {
-    if !proxy::expects_upgrade(request.version(), request.headers()) {
-        return None;
-    }
     let protocol = request.headers().get(UPGRADE)?.clone();
     // HTTP/2 is spoken with prior knowledge only (RFC 9113 section 3.1).
     let offered = !protocol.as_bytes().to_ascii_lowercase().starts_with(b"h2c");
@@ -132,22 +172,25 @@ fn admit(
     core: &Core,
     client: &Client,
     request: &mut Request<Incoming>,
-    grpc: bool,
+    asked: Asked,
 ) -> Result<Routed, Reason> {
     proxy::check_method(request.method()).map_err(|_| Reason::MethodRefused)?;
-    core.via
-        .check(request.headers())
-        .map_err(|_| Reason::LoopDetected)?;
+    if asked.presence.has_via() {
+        core.via
+            .check(request.headers())
+            .map_err(|_| Reason::LoopDetected)?;
+    }
     normalise(request)?;
     let routing = core.routing();
     let (route, service) = find_route(core, &routing, request)?;
-    let client_address = rewrite_headers(core, client, request)?;
+    let client_address = rewrite_headers(core, client, request, asked.presence)?;
     let routed = Routed {
         routing,
         route,
         service,
         client_address,
-        grpc,
+        asked,
+        grpc_trailers: asked.grpc && request.version() == Version::HTTP_2,
     };
     let route = routed.route();
     if !route.rewrite.is_empty() {
@@ -186,7 +229,7 @@ fn find_route(
     core: &Core,
     routing: &Routing,
     request: &Request<Incoming>,
-) -> Result<(usize, Arc<Service>), Reason> {
+) -> Result<(usize, usize), Reason> {
     let authority = proxy::effective_host(request.uri(), request.headers(), request.version())
         .map_err(|_| Reason::BadAuthority)?;
     let route = routing
@@ -200,7 +243,7 @@ fn find_route(
         .ok_or(Reason::NoRoute)?;
     let target = &routing.table.get(route).ok_or(Reason::NoRoute)?.target;
     let service = core
-        .with_rng(|rng| routing.service(target.choose(rng)).map(Arc::clone))
+        .with_rng(|rng| routing.service_index(target.choose(rng)))
         .ok_or(Reason::NoBackend)?;
     Ok((route, service))
 }
@@ -210,6 +253,7 @@ fn rewrite_headers(
     core: &Core,
     client: &Client,
     request: &mut Request<Incoming>,
+    presence: Presence,
 ) -> Result<IpAddr, Reason> {
     let version = request.version();
     let host = match request.uri().authority() {
@@ -218,15 +262,25 @@ fn rewrite_headers(
     }
     .unwrap_or(const { HeaderValue::from_static("") });
     let headers = request.headers_mut();
-    proxy::strip_hop_by_hop(headers).map_err(|_| Reason::BadRequest)?;
-    // The node itself says 100 as soon as a backend's connection asks for the body.
-    headers.remove(EXPECT);
+    if presence.has_hop_by_hop() {
+        proxy::strip_hop_by_hop(headers).map_err(|_| Reason::BadRequest)?;
+    }
+    if presence.has_expect() {
+        // The node itself says 100 as soon as a backend's connection asks for the body.
+        headers.remove(EXPECT);
+    }
     let hop = Hop {
         peer: client.peer.ip(),
+        peer_value: &client.peer_value,
         scheme: Scheme::Http,
         host: &host,
     };
-    let address = client.limits.forwarding.apply(&hop, headers);
+    let forwarding = &client.limits.forwarding;
+    let address = if presence.tells_of_client() {
+        forwarding.apply(&hop, headers)
+    } else {
+        forwarding.introduce(&hop, headers)
+    };
     core.via.append(headers, version);
     Ok(address)
 }
@@ -249,8 +303,12 @@ fn rewrite_target(route: &Route, request: &mut Request<Incoming>) -> Result<(), 
     Ok(())
 }
 
-fn finish_response(core: &Core, routed: &Routed, version: Version, headers: &mut HeaderMap) {
-    core.via.append(headers, version);
+fn finish_response(core: &Core, routed: &Routed, response: &mut Response<ResponseBody>) {
+    let from_backend = response.version();
+    core.via.append(response.headers_mut(), from_backend);
+    // The version is this node's own (RFC 9110 section 2.5), whatever the backend speaks.
+    *response.version_mut() = Version::HTTP_11;
+    let headers = response.headers_mut();
     let route = routed.route();
     if !route.response_edits.is_empty() {
         route.response_edits.apply(headers);
@@ -284,7 +342,7 @@ fn note_admission(core: &Core, trace: &mut RequestTrace, routed: &Routed, starte
         ("weir.route", routed.route().name.clone().into()),
         (
             "weir.service",
-            routed.service.settings.name.to_string().into(),
+            routed.service().settings.name.to_string().into(),
         ),
     ];
     core.with_rng(|rng| trace.step("admission", started, attributes, rng));

@@ -1,5 +1,7 @@
 //! What the request path reads: one immutable picture of routes, services and backends.
 
+use std::ops::Deref;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -12,6 +14,32 @@ use weir_core::route::RouteTable;
 use crate::config::{RouteSettings, ServiceSettings};
 use crate::ports::net::Endpoint;
 use crate::telemetry::metrics::ServiceMetrics;
+
+/// The picture in the hands of one core. Cloning it touches nothing that another core touches.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::redundant_allocation,
+    reason = "the count of the outer pointer stays on this core"
+)]
+pub(super) struct LocalRouting(Rc<Arc<Routing>>);
+
+impl LocalRouting {
+    pub(super) fn new(routing: &Arc<Routing>) -> Self {
+        Self(Rc::new(Arc::clone(routing)))
+    }
+
+    pub(super) fn is(&self, routing: &Arc<Routing>) -> bool {
+        Arc::ptr_eq(&self.0, routing)
+    }
+}
+
+impl Deref for LocalRouting {
+    type Target = Routing;
+
+    fn deref(&self) -> &Routing {
+        &self.0
+    }
+}
 
 /// The whole picture; a new one replaces it whenever anything changes.
 #[derive(Debug)]
@@ -42,11 +70,14 @@ impl Routing {
 
     /// The service of that name.
     pub fn service(&self, name: &ServiceName) -> Option<&Arc<Service>> {
-        let at = self
-            .services
+        Some(&self.services[self.service_index(name)?])
+    }
+
+    /// Where the service of that name is among [`Routing::services`].
+    pub fn service_index(&self, name: &ServiceName) -> Option<usize> {
+        self.services
             .binary_search_by(|service| service.settings.name.cmp(name))
-            .ok()?;
-        Some(&self.services[at])
+            .ok()
     }
 }
 
@@ -69,6 +100,26 @@ pub struct Service {
     pub removed: bool,
     /// Its counters.
     pub metrics: Arc<ServiceMetrics>,
+}
+
+/// Where a backend is in a [`Service`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Among the candidates.
+    Candidate(usize),
+    /// Among those that a sticky cookie may lead to.
+    Sticky(usize),
+}
+
+impl Service {
+    /// The backend at a place that was found in this very service.
+    pub(super) fn backend_at(&self, place: Place) -> &Backend {
+        match (place, &self.stickiness) {
+            (Place::Candidate(at), _) => &self.candidates[at],
+            (Place::Sticky(at), Some(stickiness)) => &stickiness.backends[at],
+            (Place::Sticky(_), None) => unreachable!("sticky places come from stickiness"),
+        }
+    }
 }
 
 /// Who a sticky cookie may lead to: every backend that takes work, whatever its weight.

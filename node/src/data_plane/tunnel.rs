@@ -25,7 +25,7 @@ pub(super) async fn run(
     client: OnUpgrade,
     backend: OnUpgrade,
     idle_timeout: Duration,
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
 ) {
     let core = std::rc::Rc::clone(exchange.core());
     let both = async { tokio::try_join!(client, backend) };

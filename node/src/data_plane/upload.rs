@@ -1,9 +1,9 @@
 //! A request's body on its way to the backend.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -29,9 +29,30 @@ pub(super) struct UploadProgress {
     state: Cell<UploadState>,
     since: Cell<Instant>,
     bytes: Cell<u64>,
+    cut: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// Why an upload ended early.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum UploadError {
+    /// The client's stream failed.
+    #[error("the client broke off")]
+    Client(#[source] hyper::Error),
+    /// Nobody waits for the answer any more.
+    #[error("cut")]
+    Cut(#[source] h2::Error),
 }
 
 impl UploadProgress {
+    /// Ends the upload, which has no end of its own once its answer has ended early.
+    pub(super) fn cut(&self) {
+        self.cut.set(true);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
     pub(super) fn state(&self) -> UploadState {
         self.state.get()
     }
@@ -75,6 +96,8 @@ impl UploadBody {
             state: Cell::new(UploadState::WaitingForBackend),
             since: Cell::new(now),
             bytes: Cell::new(0),
+            cut: Cell::new(false),
+            waker: RefCell::default(),
         });
         let body = Self(Some(Streamed {
             from_client,
@@ -86,12 +109,12 @@ impl UploadBody {
 
 impl Body for UploadBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = UploadError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         let Some(Streamed {
             from_client,
             progress,
@@ -99,14 +122,22 @@ impl Body for UploadBody {
         else {
             return Poll::Ready(None);
         };
-        let polled = Pin::new(from_client).poll_frame(cx);
-        match &polled {
+        if progress.cut.get() {
+            let cancelled = h2::Error::from(h2::Reason::CANCEL);
+            return Poll::Ready(Some(Err(UploadError::Cut(cancelled))));
+        }
+        let mut polled = Pin::new(from_client).poll_frame(cx);
+        match &mut polled {
             Poll::Pending => {
+                progress.waker.replace(Some(cx.waker().clone()));
                 if progress.state() != UploadState::WaitingForClient {
                     progress.enter(UploadState::WaitingForClient);
                 }
             }
             Poll::Ready(Some(Ok(frame))) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    weir_core::proxy::strip_trailers(trailers);
+                }
                 let len = frame.data_ref().map_or(0, Bytes::len) as u64;
                 progress.bytes.set(progress.bytes.get() + len);
                 progress.enter(UploadState::WaitingForBackend);
@@ -114,7 +145,7 @@ impl Body for UploadBody {
             Poll::Ready(Some(Err(_))) => progress.enter(UploadState::ClientFailed),
             Poll::Ready(None) => progress.enter(UploadState::Done),
         }
-        polled
+        polled.map(|frame| frame.map(|frame| frame.map_err(UploadError::Client)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -301,12 +301,7 @@ impl RequestTrace {
     }
 
     /// Ends the whole request and hands all spans over.
-    pub fn finish(
-        mut self: Box<Self>,
-        tracer: &Tracer,
-        status: Option<StatusCode>,
-        reason: Option<Reason>,
-    ) {
+    pub fn finish(mut self, tracer: &Tracer, status: Option<StatusCode>, reason: Option<Reason>) {
         self.whole.end = Instant::now();
         if let Some(status) = status {
             self.note((

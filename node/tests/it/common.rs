@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
@@ -205,12 +206,13 @@ pub async fn read_until(stream: &mut TcpStream, end: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// Ports that nobody listens on, away from those that the kernel gives to clients.
+/// Ports that nobody listens on, away from those that the kernel gives to clients; none twice.
 pub fn free_ports<const N: usize>() -> [SocketAddr; N] {
-    let mut port = 10_000 + (std::process::id() % 2_200) * 10;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = (std::process::id() % 2_200) * 10;
     std::array::from_fn(|_| {
         loop {
-            port = if port >= 32_000 { 10_000 } else { port + 1 };
+            let port = 10_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 22_000;
             let address = SocketAddr::from(([127, 0, 0, 1], port.try_into().unwrap()));
             if std::net::TcpListener::bind(address).is_ok() {
                 break address;

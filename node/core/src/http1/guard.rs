@@ -25,7 +25,7 @@ enum Place {
     Chunks(ChunkReader),
     Trailers(TrailerReader),
     Tunnel,
-    Refused(Refusal),
+    Refused { refusal: Refusal, in_message: bool },
 }
 
 /// Follows the framing of one client connection and holds back what is not known to be sound.
@@ -76,7 +76,7 @@ impl RequestGuard {
     /// # Errors
     /// [`Refused`] once the client broke a rule; every later feed is refused as well.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<usize, Refused> {
-        if let Place::Refused(refusal) = self.place {
+        if let Place::Refused { refusal, .. } = self.place {
             return Err(Refused { pass: 0, refusal });
         }
         let mut pass = 0;
@@ -85,7 +85,10 @@ impl RequestGuard {
                 Ok(0) => break,
                 Ok(taken) => pass += taken,
                 Err(refused) => {
-                    self.place = Place::Refused(refused.refusal);
+                    self.place = Place::Refused {
+                        refusal: refused.refusal,
+                        in_message: !self.is_between_requests(),
+                    };
                     return Err(Refused {
                         pass: pass + refused.pass,
                         ..refused
@@ -113,9 +116,14 @@ impl RequestGuard {
 
     /// Whether no message is under way: the connection may be closed without cutting one off.
     ///
-    /// Bytes of a head that was held back do not count as a message; the caller knows of them.
+    /// Bytes of a head that was held back do not count as a message; the caller knows of them. After
+    /// a refusal it tells where the rule was broken.
     pub fn is_between_requests(&self) -> bool {
-        matches!(self.place, Place::Head(_))
+        match self.place {
+            Place::Head(_) => true,
+            Place::Refused { in_message, .. } => !in_message,
+            _ => false,
+        }
     }
 
     /// Takes what it can of one part of a message; zero when more bytes are needed.
@@ -154,7 +162,7 @@ impl RequestGuard {
                 Ok(complete.unwrap_or(0))
             }
             Place::Tunnel => Ok(bytes.len()),
-            Place::Refused(refusal) => Err(at_start(*refusal)),
+            Place::Refused { refusal, .. } => Err(at_start(*refusal)),
         }
     }
 

@@ -72,6 +72,8 @@ impl Default for ForwardingHeaders {
 pub struct Hop<'a> {
     /// The other end of the connection.
     pub peer: IpAddr,
+    /// The same as [`address_value`] gives it: made once for each connection, then shared.
+    pub peer_value: &'a HeaderValue,
     /// How the request came in.
     pub scheme: Scheme,
     /// The effective host with port; empty if the client named none. Shared, not copied.
@@ -141,9 +143,31 @@ impl Forwarding {
         belief.client
     }
 
-    /// The path of nearly every request: two short allocations for the address.
+    /// Like [`apply`](Self::apply), for a request that has none of the headers about the client
+    /// ([`Presence::tells_of_client`](super::Presence::tells_of_client)): the path of nearly every
+    /// request, without a look-up or an allocation for the address.
+    pub fn introduce(&self, hop: &Hop<'_>, headers: &mut HeaderMap) -> IpAddr {
+        let peer = hop.peer.to_canonical();
+        if self.headers.x_forwarded_for {
+            headers.insert(X_FORWARDED_FOR.clone(), hop.peer_value.clone());
+        }
+        if self.headers.x_real_ip {
+            headers.insert(X_REAL_IP.clone(), hop.peer_value.clone());
+        }
+        if let Some(proto) = self.proto(hop) {
+            headers.insert(X_FORWARDED_PROTO.clone(), proto);
+        }
+        if let Some(host) = self.host(hop) {
+            headers.insert(X_FORWARDED_HOST.clone(), host);
+        }
+        if self.headers.forwarded {
+            set_forwarded(hop, peer, String::new(), headers);
+        }
+        peer
+    }
+
     fn apply_untrusted(&self, hop: &Hop<'_>, peer: IpAddr, headers: &mut HeaderMap) {
-        let address = || address_list(std::iter::once(peer));
+        let address = || hop.peer_value.clone();
         let on = &self.headers;
         set_or_remove(headers, &X_FORWARDED_FOR, on.x_forwarded_for.then(address));
         set_or_remove(headers, &X_REAL_IP, on.x_real_ip.then(address));
@@ -199,6 +223,11 @@ impl Forwarding {
             forwarded: Some(elements[elements.len() - standard.len()..].join(", ")),
         }
     }
+}
+
+/// An address as the value of a header; IPv4-mapped IPv6 as IPv4.
+pub fn address_value(address: IpAddr) -> HeaderValue {
+    address_list(std::iter::once(address.to_canonical()))
 }
 
 fn set_or_remove(headers: &mut HeaderMap, name: &HeaderName, value: Option<HeaderValue>) {

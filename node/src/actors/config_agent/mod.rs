@@ -6,6 +6,8 @@
 //! Bound     8 offers; when full one is refused, and the watcher offers again at its next look.
 //! Restarts  with the configuration that was in force, which it publishes itself.
 
+#[cfg(test)]
+mod tests;
 pub mod watch;
 
 use std::sync::Arc;

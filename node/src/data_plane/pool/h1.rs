@@ -63,12 +63,9 @@ impl IdleStack {
     }
 
     /// Keeps a connection for reuse, unless as many as may be are idle.
-    pub(super) fn push(&mut self, connection: Connection, idle_max: usize) {
+    pub(super) fn push(&mut self, connection: Connection, idle_max: usize, since: Instant) {
         if self.0.len() < idle_max {
-            self.0.push(Idle {
-                connection,
-                since: Instant::now(),
-            });
+            self.0.push(Idle { connection, since });
         }
     }
 

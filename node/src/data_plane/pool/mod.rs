@@ -232,7 +232,9 @@ impl BackendPool {
                     let Ok(connection) = self.open_h1(connect_timeout).await else {
                         return;
                     };
-                    self.idle.borrow_mut().push(connection, settings.idle_max);
+                    self.idle
+                        .borrow_mut()
+                        .push(connection, settings.idle_max, Instant::now());
                 }
             }
             Protocol::Http2 if settings.idle_min > 0 && self.shared.borrow().len() == 0 => {
@@ -280,7 +282,7 @@ impl Drop for OpenConnection {
 impl Lease {
     pub(super) async fn send(
         &mut self,
-        request: Request<UploadBody>,
+        request: Box<Request<UploadBody>>,
     ) -> Result<Response<Incoming>, SendError> {
         match &mut self.way {
             Way::Exclusive(connection) => {
@@ -289,24 +291,24 @@ impl Lease {
                     .expect("a lease holds its connection until it ends");
                 connection
                     .sender
-                    .try_send_request(request)
+                    .try_send_request(*request)
                     .await
                     .map_err(send_error)
             }
             Way::Stream(connection) => {
                 let mut sender = connection.sender();
-                sender.try_send_request(request).await.map_err(send_error)
+                sender.try_send_request(*request).await.map_err(send_error)
             }
         }
     }
 
     /// Gives the connection back for reuse. A lease that is dropped instead closes its connection.
-    pub(super) fn release(mut self) {
+    pub(super) fn release(mut self, now: Instant) {
         if let Some(connection) = self.take_exclusive()
             && !connection.sender.is_closed()
         {
             let idle_max = self.pool.settings.get().idle_max;
-            self.pool.idle.borrow_mut().push(connection, idle_max);
+            self.pool.idle.borrow_mut().push(connection, idle_max, now);
         }
     }
 

@@ -132,7 +132,8 @@ impl Rig {
         for _ in 0..times {
             load.started(0);
             let penalty = Duration::from_secs(1);
-            load.finished(0, Instant::now().into_std(), Outcome::Failure { penalty });
+            load.learned(0, Instant::now().into_std(), Outcome::Failure { penalty });
+            load.finished(0, false);
         }
     }
 
@@ -197,9 +198,7 @@ async fn a_backend_that_leaves_finishes_what_runs_and_returns_as_a_new_one() {
         assert!(leaving.leaving && leaving.cut_at.is_some());
         let service = Arc::clone(&rig.routing().services[0]);
         assert_eq!(service.candidates.len(), 2);
-        old.backend
-            .load
-            .finished(1, Instant::now().into_std(), Outcome::Abandoned);
+        old.backend.load.finished(1, false);
         sleep(2 * TICK).await;
         assert_eq!(rig.routing().services[0].backends.len(), 2);
         rig.configure(THREE).await;

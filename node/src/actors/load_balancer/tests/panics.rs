@@ -39,7 +39,7 @@ async fn a_panic_keeps_services_weights_drains_ejections_and_pools() {
             assert_eq!((new.weight, new.standing), (old.weight, old.standing));
         }
         assert_eq!(rig.backend("10.0.0.1:80").weight, 7);
-        running.finished(0, Instant::now().into_std(), Outcome::Abandoned);
+        running.finished(0, false);
         sleep(2 * TICK).await;
         let drained = rig.backend("10.0.0.2:80").standing;
         assert_eq!(drained, Standing::Drained { cut: false });

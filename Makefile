@@ -1,0 +1,45 @@
+# The commands that people and CI use. `make up` is the first one to try.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.PHONY: up test lint sim bench setup setup-test setup-lint
+
+SCENARIO ?= partitioned_backend
+SEED ?= 1
+
+## Build in release mode and start a mesh of three nodes with demo backends, until Ctrl-C.
+up: setup
+	@cargo build --release --locked --quiet --bin weir
+	@exec target/release/weir up
+
+## Everything that must hold.
+test: setup-test
+	cargo nextest run --workspace --locked --profile $(if $(CI),ci,default)
+	cargo test --workspace --locked --doc --quiet
+
+## What a reviewer should not have to look for.
+lint: setup-lint
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+	cargo deny --log-level error check bans licenses sources
+
+## One simulated run: make sim SCENARIO=name SEED=7
+sim: setup
+	@cargo run --quiet --release --locked -p weir-sim -- run $(SCENARIO) --seed $(SEED)
+
+## nginx, HAProxy, Envoy and Weir side by side; ARGS="--scenario S1 --rounds 5" narrows it.
+bench: setup
+	@cargo build --release --locked --quiet --bin weir
+	@python3 sim/bench/bench.py --install $(ARGS)
+
+# The build needs Rust and a C compiler. Nothing else: the schema is compiled in Rust.
+setup:
+	@command -v cargo >/dev/null || { echo "weir needs Rust 1.90 or newer: https://rustup.rs"; exit 1; }
+	@command -v cc >/dev/null || { echo "weir needs a C compiler: apt-get install gcc"; exit 1; }
+
+setup-test: setup
+	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-nextest
+
+setup-lint: setup
+	@cargo deny --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-deny

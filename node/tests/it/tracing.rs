@@ -1,0 +1,215 @@
+//! One request is one trace, seen by a real OTLP receiver.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status};
+use weir_proto::node::v1::SetWeightRequest;
+use weir_proto::node::v1::load_balancer_client::LoadBalancerClient;
+
+use crate::common::{Backend, PATIENCE, Weir, web};
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const CALLER: &str = "00f067aa0ba902b7";
+
+struct Receiver(mpsc::UnboundedSender<Span>);
+
+#[tonic::async_trait]
+impl TraceService for Receiver {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let resources = request.into_inner().resource_spans;
+        for span in resources
+            .into_iter()
+            .flat_map(|r| r.scope_spans)
+            .flat_map(|s| s.spans)
+        {
+            let _ = self.0.send(span);
+        }
+        Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
+
+async fn receiver() -> (SocketAddr, mpsc::UnboundedReceiver<Span>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, spans) = mpsc::unbounded_channel();
+    let server = tonic::transport::Server::builder()
+        .add_service(TraceServiceServer::new(Receiver(sender)))
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    tokio::spawn(server);
+    (address, spans)
+}
+
+fn config(otlp: SocketAddr, ratio: f64, web: &str) -> String {
+    format!("[telemetry]\notlp = \"http://{otlp}\"\nsample_ratio = {ratio}\n{web}")
+}
+
+async fn next(spans: &mut mpsc::UnboundedReceiver<Span>, count: usize) -> BTreeMap<String, Span> {
+    let mut by_name = BTreeMap::new();
+    for _ in 0..count {
+        let span = timeout(PATIENCE, spans.recv())
+            .await
+            .expect("a span arrives")
+            .unwrap();
+        by_name.insert(span.name.clone(), span);
+    }
+    by_name
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn attribute(span: &Span, key: &str) -> String {
+    let found = span
+        .attributes
+        .iter()
+        .find(|attribute| attribute.key == key);
+    match found.and_then(|attribute| attribute.value.clone()?.value) {
+        Some(Value::StringValue(text)) => text,
+        Some(Value::IntValue(number)) => number.to_string(),
+        other => panic!("{key} of {} is {other:?}", span.name),
+    }
+}
+
+#[tokio::test]
+async fn a_sampled_request_is_one_tree_under_its_caller() {
+    let (otlp, mut spans) = receiver().await;
+    let backend = Backend::start("one").await;
+    let weir = Weir::start(&config(otlp, 0.0, &web(&[backend.address], ""))).await;
+    let answer = weir
+        .exchange(
+            format!(
+                "GET /headers HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\
+                 traceparent: 00-{TRACE}-{CALLER}-01\r\n\r\n"
+            )
+            .as_bytes(),
+        )
+        .await;
+
+    let tree = next(&mut spans, 4).await;
+    let (whole, upstream) = (&tree["ingress"], &tree["upstream"]);
+    assert!(tree.values().all(|span| hex(&span.trace_id) == TRACE));
+    assert_eq!(hex(&whole.parent_span_id), CALLER);
+    for name in ["admission", "pick", "upstream"] {
+        assert_eq!(
+            tree[name].parent_span_id, whole.span_id,
+            "{name} is under the whole"
+        );
+        assert!(tree[name].start_time_unix_nano >= whole.start_time_unix_nano);
+        assert!(tree[name].end_time_unix_nano <= whole.end_time_unix_nano);
+    }
+    assert_eq!(attribute(&tree["admission"], "weir.service"), "web");
+    assert_eq!(
+        attribute(&tree["pick"], "weir.backend"),
+        backend.address.to_string()
+    );
+    assert_eq!(attribute(&tree["pick"], "weir.pick.reason"), "peak_ewma");
+    assert_eq!(attribute(upstream, "http.response.status_code"), "200");
+    assert_eq!(attribute(whole, "http.response.status_code"), "200");
+    let seen = format!("00-{TRACE}-{}-01", hex(&upstream.span_id));
+    assert!(
+        answer.contains(&seen),
+        "the backend sees {seen} in {answer}"
+    );
+}
+
+#[tokio::test]
+async fn a_request_that_nobody_samples_leaves_no_span_and_keeps_its_header() {
+    let (otlp, mut spans) = receiver().await;
+    let backend = Backend::start("one").await;
+    let weir = Weir::start(&config(otlp, 0.0, &web(&[backend.address], ""))).await;
+    let unsampled = format!("00-{TRACE}-{CALLER}-00");
+    let request = |context: &str| {
+        format!(
+            "GET /headers HTTP/1.1\r\nHost: t\r\nConnection: close\r\ntraceparent: {context}\r\n\r\n"
+        )
+    };
+    let answer = weir.exchange(request(&unsampled).as_bytes()).await;
+    assert!(answer.contains(&unsampled), "{answer}");
+    assert_eq!(weir.metric("weir_spans_made_total").await, 0.0);
+
+    // The receiver works: a sampled one arrives, and it is the first.
+    weir.exchange(request(&format!("00-{TRACE}-{CALLER}-01")).as_bytes())
+        .await;
+    assert_eq!(next(&mut spans, 4).await.len(), 4);
+    weir.wait_for_metric("weir_spans_sent_total", |sent| sent == 4.0)
+        .await;
+}
+
+#[tokio::test]
+async fn a_failed_request_says_why_in_its_trace() {
+    let (otlp, mut spans) = receiver().await;
+    let [nobody] = crate::common::free_ports();
+    let weir = Weir::start(&config(otlp, 1.0, &web(&[nobody], ""))).await;
+    let answer = weir.get("/").await;
+    assert!(answer.contains("x-weir-reason: connect_failed"), "{answer}");
+    let tree = next(&mut spans, 3).await;
+    assert_eq!(attribute(&tree["ingress"], "weir.reason"), "connect_failed");
+    assert_eq!(
+        attribute(&tree["ingress"], "http.response.status_code"),
+        "502"
+    );
+    assert!(
+        tree["ingress"]
+            .status
+            .as_ref()
+            .is_some_and(|status| status.code == 2)
+    );
+}
+
+#[tokio::test]
+async fn a_command_is_one_trace_through_the_actors_mailbox() {
+    let (otlp, mut spans) = receiver().await;
+    let backend = Backend::start("one").await;
+    let weir = Weir::start(&config(otlp, 0.0, &web(&[backend.address], ""))).await;
+    let mut client = LoadBalancerClient::connect(format!("http://{}", weir.grpc))
+        .await
+        .unwrap();
+    let mut request = Request::new(SetWeightRequest {
+        service: "web".to_owned(),
+        backend: backend.address.to_string(),
+        weight: 7,
+    });
+    let context = format!("00-{TRACE}-{CALLER}-01");
+    request
+        .metadata_mut()
+        .insert("traceparent", context.parse().unwrap());
+    client.set_weight(request).await.unwrap();
+
+    let tree = next(&mut spans, 2).await;
+    let (call, hop) = (&tree["SetWeight"], &tree["load_balancer.set_weight"]);
+    assert_eq!(hex(&call.parent_span_id), CALLER);
+    assert_eq!(hop.parent_span_id, call.span_id);
+    assert_eq!(hex(&hop.trace_id), TRACE);
+    assert!(attribute(hop, "mailbox.wait_us").parse::<u64>().is_ok());
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_away_costs_spans_but_no_request() {
+    let [nobody] = crate::common::free_ports();
+    let backend = Backend::start("one").await;
+    let weir = Weir::start(&config(nobody, 1.0, &web(&[backend.address], ""))).await;
+    for _ in 0..20 {
+        assert!(weir.get("/").await.starts_with("HTTP/1.1 200"));
+    }
+    weir.wait_for_metric("weir_spans_dropped_total", |dropped| dropped > 0.0)
+        .await;
+    let made = weir.metric("weir_spans_made_total").await;
+    weir.wait_for_metric("weir_spans_dropped_total", |dropped| dropped == made)
+        .await;
+}
