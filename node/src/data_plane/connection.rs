@@ -244,9 +244,9 @@ async fn supervise(
         if drive(Event::Poll, cx).is_ready() {
             return Poll::Ready(Ended::ByItself);
         }
-        if !listening {
+        if !std::mem::replace(&mut listening, true) {
             // Once is enough: the waker of this task stays the same.
-            listening = woken_to_stop.as_mut().poll(cx).is_pending();
+            let _ = woken_to_stop.as_mut().poll(cx);
         }
         if last_request.is_none() && stop.is_requested() {
             last_request = Some(Box::pin(sleep(last_request_wait)));
