@@ -111,6 +111,7 @@ pub(super) async fn run(core: Rc<Core>, listener: TcpListener, places: Arc<Place
             }
         }
     }
+    take_no_more(&listener);
     // The kernel itself is asked: what it holds, the runtime may not have heard of.
     let Ok(listener) = listener.into_std() else {
         return;
@@ -123,6 +124,19 @@ pub(super) async fn run(core: Rc<Core>, listener: TcpListener, places: Arc<Place
         serve(&core, stream, peer, place, &stop);
     }
 }
+
+/// Makes the kernel drop what asks for a connection: whoever comes between the last accept and the close
+/// is refused when it asks again, and not reset after it has sent a request.
+#[cfg(target_os = "linux")]
+fn take_no_more(listener: &TcpListener) {
+    /// `ret #0`: keep no byte of the packet.
+    const DROP: socket2::SockFilter = socket2::SockFilter::new(0x06, 0, 0, 0);
+    // Without it the moment is as short as it was.
+    let _ = socket2::SockRef::from(listener).attach_filter(&[DROP]);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn take_no_more(_: &TcpListener) {}
 
 async fn free_place(core: &Core, places: &Arc<Places>) -> Place {
     let mut paused = false;
@@ -154,10 +168,24 @@ fn serve(core: &Rc<Core>, stream: TcpStream, peer: SocketAddr, place: Place, sto
     let (core, stop) = (Rc::clone(core), stop.clone());
     tokio::task::spawn_local(async move {
         core.metrics().connections_accepted.increment();
-        core.metrics().connections_open.increment();
+        let _open = Open::count(&core, place);
         let stream: BoxedStream = Box::new(stream);
         connection::serve(&core, stream, peer, stop).await;
-        core.metrics().connections_open.decrement();
-        drop(place);
     });
+}
+
+/// An open client connection; also one that ends in a panic is counted off.
+struct Open(Rc<Core>, #[expect(dead_code, reason = "held")] Place);
+
+impl Open {
+    fn count(core: &Rc<Core>, place: Place) -> Self {
+        core.metrics().connections_open.increment();
+        Self(Rc::clone(core), place)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.metrics().connections_open.decrement();
+    }
 }
