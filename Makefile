@@ -2,10 +2,11 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: up test lint sim bench setup setup-test setup-lint
+.PHONY: up test lint sim sim-meta bench setup setup-test setup-lint
 
-SCENARIO ?= partitioned_backend
+SCENARIO ?= partition
 SEED ?= 1
+SEEDS ?= 20
 
 ## Build in release mode and start a mesh of three nodes with demo backends, until Ctrl-C.
 up: setup
@@ -26,7 +27,11 @@ lint: setup-lint
 
 ## One simulated run: make sim SCENARIO=name SEED=7
 sim: setup
-	@cargo run --quiet --release --locked -p weir-sim -- run $(SCENARIO) --seed $(SEED)
+	@cargo run --quiet --locked -p weir-sim -- run $(SCENARIO) --seed $(SEED)
+
+## Each seed in two processes must give one log: make sim-meta SEEDS=20
+sim-meta: setup
+	@cargo run --quiet --locked -p weir-sim -- meta $(SCENARIO) --seeds $(SEEDS)
 
 ## nginx, HAProxy, Envoy and Weir side by side; ARGS="--scenario S1 --rounds 5" narrows it.
 bench: setup

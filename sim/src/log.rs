@@ -16,7 +16,7 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 /// Weir, the simulation, and the name of the host that speaks.
 const EVENTS: &str = "off,weir_node=trace,weir_core=trace,weir_sim=trace,turmoil::sim=info";
-/// The same and every segment on the simulated network.
+/// The same and whatever else is said inside a host: a span with a level opens all targets within it.
 const EVENTS_AND_SEGMENTS: &str =
     "off,weir_node=trace,weir_core=trace,weir_sim=trace,turmoil::sim=info,turmoil[node]=trace";
 
@@ -27,7 +27,7 @@ static PANICS: AtomicUsize = AtomicUsize::new(0);
 pub(crate) enum Depth {
     /// What hosts do.
     Events,
-    /// And every segment that they send, byte for byte.
+    /// And every segment that they send, byte for byte, with what HTTP/2 makes of it.
     Segments,
 }
 

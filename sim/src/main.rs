@@ -44,7 +44,7 @@ enum Action {
         /// Write the event log here, not to standard output.
         #[arg(long)]
         log: Option<PathBuf>,
-        /// Show every segment on the network too.
+        /// Show every segment on the network too, and what HTTP/2 makes of it.
         #[arg(long)]
         segments: bool,
     },

@@ -244,8 +244,10 @@ async fn supervise(
         if drive(Event::Poll, cx).is_ready() {
             return Poll::Ready(Ended::ByItself);
         }
-        if !std::mem::replace(&mut listening, true) {
-            // Once is enough: the waker of this task stays the same.
+        if !listening {
+            // Once is enough: the waker of this task stays the same. It may be ready at once, when the
+            // connection came after the node began to stop, and must not be polled after that.
+            listening = true;
             let _ = woken_to_stop.as_mut().poll(cx);
         }
         if last_request.is_none() && stop.is_requested() {

@@ -1,7 +1,7 @@
 //! What tests of the whole binary share: a node in a process of its own, and raw connections to it.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -92,10 +92,6 @@ impl Weir {
 
     pub fn config_path(&self) -> PathBuf {
         self.folder.path().join("node.toml")
-    }
-
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     pub fn log(&self) -> String {
