@@ -25,6 +25,9 @@ impl fmt::Display for Problem {
     }
 }
 
+/// How a quantity is read and written.
+type Unit<T> = (fn(&str) -> Result<T, UnitError>, fn(T) -> String);
+
 /// One table of the tree. Keys that nobody asked for are problems at [`Section::finish`].
 pub(super) struct Section {
     path: String,
@@ -300,7 +303,7 @@ impl Section {
         problems: &mut Vec<Problem>,
         key: &str,
         bounds: RangeInclusive<T>,
-        (parse, format): (fn(&str) -> Result<T, UnitError>, fn(T) -> String),
+        (parse, format): Unit<T>,
     ) -> Option<T> {
         let text = self.text(problems, key)?;
         let what = match parse(&text) {
