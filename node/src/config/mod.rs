@@ -170,6 +170,11 @@ impl Config {
     pub fn needs_restart(&self, running: &Self) -> Vec<Problem> {
         let pairs = [
             (
+                "mesh.nodes",
+                self.node.mesh_nodes.to_string(),
+                running.node.mesh_nodes.to_string(),
+            ),
+            (
                 "node.name",
                 self.node.name.clone(),
                 running.node.name.clone(),

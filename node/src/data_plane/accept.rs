@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -21,12 +22,17 @@ const BACKLOG: i32 = 65_535;
 /// The wait after the process ran out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
+/// File descriptors kept from clients, for the node's own listeners, gRPC, HTTP API and logs.
+const DESCRIPTORS_RESERVED: u64 = 64;
+
 /// How often a full node looks whether its limit was raised.
 const LIMIT_LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The client connections of all cores, counted against a limit that may change.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Places {
+    /// What the process's file descriptors allow, whatever is configured.
+    ceiling: usize,
     taken: AtomicUsize,
     freed: Notify,
 }
@@ -36,8 +42,20 @@ pub(super) struct Places {
 struct Place(Arc<Places>);
 
 impl Places {
+    /// As many as there are file descriptors for: each client may need one for a backend too, and
+    /// some stay free for everything else.
+    pub(super) fn within_descriptors() -> Self {
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let ceiling = limit.saturating_sub(DESCRIPTORS_RESERVED) / 2;
+        Self {
+            ceiling: usize::try_from(ceiling).unwrap_or(usize::MAX).max(1),
+            taken: AtomicUsize::new(0),
+            freed: Notify::new(),
+        }
+    }
+
     fn take(self: &Arc<Self>, at_most: usize) -> Option<Place> {
-        let one_more = |taken: usize| (taken < at_most).then_some(taken + 1);
+        let one_more = |taken: usize| (taken < at_most.min(self.ceiling)).then_some(taken + 1);
         let taken = self
             .taken
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
@@ -111,6 +129,7 @@ pub(super) async fn run(core: Rc<Core>, listener: TcpListener, places: Arc<Place
             }
         }
     }
+    take_no_more(&listener);
     // The kernel itself is asked: what it holds, the runtime may not have heard of.
     let Ok(listener) = listener.into_std() else {
         return;
@@ -123,6 +142,19 @@ pub(super) async fn run(core: Rc<Core>, listener: TcpListener, places: Arc<Place
         serve(&core, stream, peer, place, &stop);
     }
 }
+
+/// Makes the kernel drop what asks for a connection: whoever comes between the last accept and the close
+/// is refused when it asks again, and not reset after it has sent a request.
+#[cfg(target_os = "linux")]
+fn take_no_more(listener: &TcpListener) {
+    /// `ret #0`: keep no byte of the packet.
+    const DROP: socket2::SockFilter = socket2::SockFilter::new(0x06, 0, 0, 0);
+    // Without it the moment is as short as it was.
+    let _ = socket2::SockRef::from(listener).attach_filter(&[DROP]);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn take_no_more(_: &TcpListener) {}
 
 async fn free_place(core: &Core, places: &Arc<Places>) -> Place {
     let mut paused = false;

@@ -65,6 +65,8 @@ reasons! {
     AllBackendsOut = "all_backends_out", 503, 14;
     /// As many connections to the backends are open as may be.
     PoolFull = "pool_full", 503, 14;
+    /// This node has no file descriptor left for a connection.
+    OutOfDescriptors = "out_of_descriptors", 503, 8;
     /// No connection to any backend that was tried.
     ConnectFailed = "connect_failed", 502, 14;
     /// No connection within the connect timeout.

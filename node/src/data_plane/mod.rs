@@ -88,7 +88,7 @@ pub fn start(
     stop: &Stop,
     seed: u64,
 ) -> io::Result<Cores> {
-    let places = Arc::new(Places::default());
+    let places = Arc::new(Places::within_descriptors());
     let mut threads = Vec::new();
     for (index, listeners) in listeners.into_iter().enumerate() {
         let (parts, stop, places) = (parts.clone(), stop.clone(), Arc::clone(&places));

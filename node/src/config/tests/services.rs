@@ -114,6 +114,7 @@ fn time_outs_and_pools() {
         &[
             ("connections_max = 0", "0 is out of bounds (1 to 1000000)"),
             ("idle_min = 1001", "1001 is more than idle_max (1000)"),
+            ("idle_min = 10001", "10001 is out of bounds (0 to 10000)"),
             ("idle_max = 100001", "100001 is out of bounds (0 to 100000)"),
             (
                 "idle_timeout = \"1ms\"",
@@ -123,6 +124,13 @@ fn time_outs_and_pools() {
             ("h2_streams_max = 0", "0 is out of bounds (1 to 65536)"),
         ],
     );
+}
+
+#[test]
+fn bounds_that_contradict_each_other_are_told() {
+    let found = problems("[services.web.pool]\nidle_min = 6\nidle_max = 5\n");
+    let wanted = "services.web.pool.idle_min: 6 is more than idle_max (5)";
+    assert_eq!(found, [wanted]);
 }
 
 #[test]

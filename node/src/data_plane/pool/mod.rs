@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use rustix::io::Errno;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -254,6 +255,10 @@ impl BackendPool {
 }
 
 fn connect_reason(error: &io::Error) -> Reason {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    if matches!(errno, Some(Errno::MFILE | Errno::NFILE)) {
+        return Reason::OutOfDescriptors;
+    }
     if error.kind() == io::ErrorKind::TimedOut {
         Reason::ConnectTimeout
     } else {

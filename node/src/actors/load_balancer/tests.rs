@@ -1,7 +1,5 @@
 //! What the actor does with its messages.
 
-mod panics;
-
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,14 +17,14 @@ use super::{Outlet, Parts, Probed, TICK};
 use crate::config::Config;
 use crate::data_plane::routing::{BackendView, Routing};
 use crate::guardian::{Budget, BudgetSpent, guard};
-use crate::link::{Carried, Link, Permits, Refused};
+use crate::link::{Carried, Link, Permits};
 use crate::ports::net::{BoxedStream, Endpoint, Net};
 use crate::telemetry::spans::Tracer;
 
 /// Makes the actor panic.
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
-struct Crash;
+pub(super) struct Crash;
 
 impl Handler<Carried<Crash>> for LoadBalancer {
     type Result = ();
@@ -38,8 +36,8 @@ impl Handler<Carried<Crash>> for LoadBalancer {
 
 /// A network where every connect succeeds or every one fails.
 #[derive(Debug, Default)]
-struct Wires {
-    cut: AtomicBool,
+pub(super) struct Wires {
+    pub(super) cut: AtomicBool,
 }
 
 impl Net for Wires {
@@ -53,20 +51,20 @@ impl Net for Wires {
 }
 
 /// The actor under its guardian, in paused time.
-struct Rig {
-    handle: LoadBalancerHandle,
-    crash: Link<Crash>,
-    guardian: JoinHandle<Result<(), BudgetSpent>>,
-    wires: Arc<Wires>,
+pub(super) struct Rig {
+    pub(super) handle: LoadBalancerHandle,
+    pub(super) crash: Link<Crash>,
+    pub(super) guardian: JoinHandle<Result<(), BudgetSpent>>,
+    pub(super) wires: Arc<Wires>,
 }
 
-const WAITING_MAX: usize = 4;
-const WITHIN: Duration = Duration::from_secs(1);
-const THREE: &str =
+pub(super) const WAITING_MAX: usize = 4;
+pub(super) const WITHIN: Duration = Duration::from_secs(1);
+pub(super) const THREE: &str =
     "[services.web]\nbackends = [\"10.0.0.1:80\", \"10.0.0.2:80\", \"10.0.0.3:80\"]\n";
 
 impl Rig {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let outlet = Outlet::new();
         let handle = LoadBalancerHandle::new(&outlet);
         let wires = Arc::new(Wires::default());
@@ -101,13 +99,13 @@ impl Rig {
         }
     }
 
-    async fn configure(&self, text: &str) {
+    pub(super) async fn configure(&self, text: &str) {
         let config = Config::parse(text, &Default::default()).unwrap();
         let configured = self.handle.configure(Configure::of(&config), WITHIN).await;
         configured.unwrap();
     }
 
-    async fn command(&self, backend: &str, change: Change) -> Result<(), CommandError> {
+    pub(super) async fn command(&self, backend: &str, change: Change) -> Result<(), CommandError> {
         let command = Command {
             service: "web".into(),
             backend: backend.into(),
@@ -116,18 +114,18 @@ impl Rig {
         self.handle.command(command, None).await.unwrap()
     }
 
-    fn routing(&self) -> Arc<Routing> {
+    pub(super) fn routing(&self) -> Arc<Routing> {
         self.handle.routing().load()
     }
 
-    fn backend(&self, id: &str) -> BackendView {
+    pub(super) fn backend(&self, id: &str) -> BackendView {
         let routing = self.routing();
         let all = routing.services.iter().flat_map(|s| &s.backends);
         let found = all.into_iter().find(|view| view.backend.id.as_str() == id);
         found.unwrap().clone()
     }
 
-    fn fails(&self, id: &str, times: u32) {
+    pub(super) fn fails(&self, id: &str, times: u32) {
         let load = Arc::clone(&self.backend(id).backend.load);
         for _ in 0..times {
             load.started(0);
@@ -138,13 +136,13 @@ impl Rig {
     }
 
     /// Panics the actor and waits until its next life has begun.
-    async fn crash(&self) {
+    pub(super) async fn crash(&self) {
         self.crash.offer(Crash).unwrap();
         sleep(Duration::from_secs(2)).await;
     }
 }
 
-async fn in_a_local_set(test: impl Future<Output = ()>) {
+pub(super) async fn in_a_local_set(test: impl Future<Output = ()>) {
     LocalSet::new().run_until(test).await;
 }
 

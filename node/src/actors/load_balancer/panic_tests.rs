@@ -1,6 +1,16 @@
 //! What the actor knows outlives a panic, within a budget, and its links keep their bound.
 
-use super::*;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use weir_core::health::Standing;
+
+use super::tests::{Crash, Rig, THREE, WAITING_MAX, WITHIN, in_a_local_set};
+use super::{Change, Command, TICK};
+use crate::guardian::Budget;
+use crate::link::{Link, Permits, Refused};
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_keeps_services_weights_drains_ejections_and_pools() {
