@@ -187,17 +187,21 @@ fn serve(core: &Rc<Core>, stream: TcpStream, peer: SocketAddr, place: Place, sto
     let stop = stop.clone();
     tokio::task::spawn_local(async move {
         let stream: BoxedStream = Box::new(stream);
-        connection::serve(&open.core, stream, peer, stop).await;
+        connection::serve(Rc::new(open), stream, peer, stop).await;
     });
 }
 
 /// Counts a client connection until it is dropped, whatever ends it.
-struct OpenConnection {
+pub(super) struct OpenConnection {
     core: Rc<Core>,
     _place: Place,
 }
 
 impl OpenConnection {
+    pub(super) fn core(&self) -> &Rc<Core> {
+        &self.core
+    }
+
     fn count(core: &Rc<Core>, place: Place) -> Self {
         core.metrics().connections_accepted.increment();
         core.metrics().connections_open.increment();

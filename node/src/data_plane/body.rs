@@ -12,6 +12,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::answer::Reason;
 use super::exchange::Exchange;
+use super::stream_watch::StreamWatch;
 use super::upload::UploadState;
 
 /// What a client gets: nothing, a text of the node's own, or the backend's stream.
@@ -116,6 +117,9 @@ struct Waiting {
 
 impl BackendBody {
     pub(super) fn new(from_backend: Incoming, exchange: Box<Exchange>, limits: BodyLimits) -> Self {
+        if let Some(watch) = &exchange.watch {
+            watch.begin(limits.deadline);
+        }
         Self {
             from_backend,
             exchange: Some(exchange),
@@ -137,7 +141,15 @@ impl BackendBody {
                 if let Some(waiting) = &mut self.waiting {
                     waiting.since = None;
                 }
-                Poll::Ready(Some(Ok(self.passed_on(frame))))
+                if let Some(watch) = self.watch() {
+                    watch.clients_turn();
+                }
+                let frame = self.passed_on(frame);
+                if frame.is_trailers() {
+                    // The last frame: whoever reads them asks no further.
+                    self.complete();
+                }
+                Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
                 self.fail(Reason::BackendBodyCut);
@@ -147,8 +159,17 @@ impl BackendBody {
                 self.complete();
                 Poll::Ready(None)
             }
-            Poll::Pending => self.poll_overdue(cx),
+            Poll::Pending => {
+                if let Some(watch) = self.watch() {
+                    watch.backends_turn();
+                }
+                self.poll_overdue(cx)
+            }
         }
+    }
+
+    fn watch(&self) -> Option<&StreamWatch> {
+        self.exchange.as_ref()?.watch.as_deref()
     }
 
     fn passed_on(&mut self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
@@ -217,7 +238,9 @@ impl BackendBody {
                 let both_since = since.max(upload.since());
                 (both_since + client_wait, Reason::ClientBodyTimeout)
             }
-            _ => (since + self.limits.read_timeout, Reason::ReadTimeout),
+            (_, Some(_)) => (since + self.limits.read_timeout, Reason::ReadTimeout),
+            // A quiet gRPC stream is no failure of its backend.
+            (_, None) => (since + self.limits.read_timeout, Reason::StreamIdle),
         }
     }
 

@@ -13,6 +13,7 @@ use super::answer::Reason;
 use super::core::Core;
 use super::pool::Lease;
 use super::routing::{Backend, LocalRouting, Place};
+use super::stream_watch::StreamWatch;
 use super::upload::{UploadProgress, UploadState};
 use crate::telemetry::spans::RequestTrace;
 
@@ -84,10 +85,14 @@ pub(super) struct Exchange {
     status: Option<StatusCode>,
     reason: Option<Reason>,
     complete: bool,
+    /// The answer began before the upload had ended.
+    answered_early: bool,
     ended: Option<Instant>,
     pub(super) attempt: Option<Attempt>,
     pub(super) lease: Option<Lease>,
     pub(super) upload: Option<Rc<UploadProgress>>,
+    /// Watches an HTTP/2 client; HTTP/1 clients are watched by their connection.
+    pub(super) watch: Option<Rc<StreamWatch>>,
     response_bytes: u64,
     pub(super) trace: Option<Box<RequestTrace>>,
     slow: Option<SlowRequest>,
@@ -111,10 +116,12 @@ impl Exchange {
             status: None,
             reason: None,
             complete: false,
+            answered_early: false,
             ended: None,
             attempt: None,
             lease: None,
             upload: None,
+            watch: None,
             response_bytes: 0,
             trace: None,
             slow: None,
@@ -139,6 +146,7 @@ impl Exchange {
     /// The response head is on its way to the client.
     pub(super) fn answered(&mut self, status: StatusCode) {
         self.status = Some(status);
+        self.answered_early = self.has_unread_upload();
     }
 
     pub(super) fn received(&mut self, response_bytes: usize) {
@@ -176,10 +184,12 @@ impl Exchange {
             attempt.completed = true;
         }
         if let Some(lease) = self.lease.take() {
-            if self.has_unread_upload() {
-                lease.finish_upload();
-            } else {
-                lease.release(now);
+            match &self.upload {
+                // What was handed over before the answer began may still wait to be sent.
+                Some(upload) if self.answered_early || upload.state() != UploadState::Done => {
+                    lease.finish_upload(upload);
+                }
+                _ => lease.release(now),
             }
         }
     }
@@ -202,6 +212,10 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        let cut = self.watch.as_ref().and_then(|watch| watch.cut());
+        if let Some(reason) = cut.filter(|_| !self.complete) {
+            self.failed(reason);
+        }
         // One look at the clock for all accounts.
         let now = self.ended.unwrap_or_else(Instant::now);
         let took = now.saturating_duration_since(self.started);

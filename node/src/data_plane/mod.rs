@@ -22,13 +22,13 @@ mod connection;
 mod core;
 mod exchange;
 mod forward;
-mod local;
 mod picking;
 mod pool;
 mod prepare;
 mod request;
 pub mod routing;
 pub mod stop;
+mod stream_watch;
 mod tunnel;
 mod upload;
 

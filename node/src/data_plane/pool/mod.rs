@@ -18,13 +18,16 @@ use rustix::io::Errno;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::upload::UploadBody;
+use super::upload::{UploadBody, UploadProgress};
 use crate::config::{PoolSettings, Protocol};
 use crate::data_plane::answer::Reason;
 use crate::ports::net::{BoxedStream, Endpoint, Net};
 use crate::telemetry::metrics::{CoreMetrics, NodeMetrics};
 pub(super) use h1::IdleStack;
 pub(super) use h2::SharedConnections;
+
+/// How long a pooled connection may take to be ready; it needs one turn of its driver.
+const READY_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// What sending came to.
 pub(super) enum SendError {
@@ -125,8 +128,12 @@ impl BackendPool {
         loop {
             let mut connection = self.idle.borrow_mut().newest()?;
             let sender = &mut connection.sender;
+            if sender.is_ready() {
+                return Some(connection);
+            }
             // Its last response may have ended a moment ago: it is ready as soon as its driver ran.
-            if sender.is_ready() || sender.ready().await.is_ok() {
+            // One that is not has something left to send that its backend does not take.
+            if let Ok(Ok(())) = timeout(READY_TIMEOUT, sender.ready()).await {
                 return Some(connection);
             }
         }
@@ -146,13 +153,26 @@ impl BackendPool {
             self.metrics().backend_reuses.increment();
             return Ok(self.stream(connection, true));
         }
-        // One connects for all that wait.
+        // One connects for all that wait, and none waits longer than if it had connected itself.
+        timeout(
+            connect_timeout,
+            self.join_or_open(connect_timeout, &settings),
+        )
+        .await
+        .unwrap_or(Err(Reason::ConnectTimeout))
+    }
+
+    async fn join_or_open(
+        self: &Rc<Self>,
+        connect_timeout: Duration,
+        settings: &PoolSettings,
+    ) -> Result<Lease, Reason> {
         let _turn = self
             .connecting
             .acquire()
             .await
             .map_err(|_| Reason::ConnectFailed)?;
-        if let Some(connection) = self.shared.borrow_mut().free(&settings) {
+        if let Some(connection) = self.shared.borrow_mut().free(settings) {
             self.metrics().backend_reuses.increment();
             return Ok(self.stream(connection, true));
         }
@@ -193,19 +213,22 @@ impl BackendPool {
     }
 
     /// Runs a connection until it closes or the pool is dropped or cut.
-    fn drive(self: &Rc<Self>, connection: impl Future<Output = ()> + 'static) {
-        let open = OpenConnection::count(self);
-        let mut drivers = self.drivers.borrow_mut();
-        while drivers.try_join_next().is_some() {}
-        drivers.spawn_local(async move {
+    fn drive(&self, open: OpenConnection, connection: impl Future<Output = ()> + 'static) {
+        self.spawn(async move {
             connection.await;
             drop(open);
         });
     }
 
     /// Keeps a tunnel within what [`BackendPool::cut`] ends.
-    pub(super) fn drive_tunnel(&self, tunnel: impl Future<Output = ()> + 'static) {
-        self.drivers.borrow_mut().spawn_local(tunnel);
+    pub(super) fn drive_tunnel(self: &Rc<Self>, tunnel: impl Future<Output = ()> + 'static) {
+        self.drive(OpenConnection::count(self), tunnel);
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        let mut drivers = self.drivers.borrow_mut();
+        while drivers.try_join_next().is_some() {}
+        drivers.spawn_local(task);
     }
 
     /// Closes idle connections that are too old or too many and begins to open those that are missing.
@@ -266,6 +289,23 @@ fn connect_reason(error: &io::Error) -> Reason {
     }
 }
 
+/// Runs what hyper runs beside an HTTP/2 connection, within what [`BackendPool::cut`] ends.
+#[derive(Clone)]
+struct PoolExecutor(std::rc::Weak<BackendPool>);
+
+impl<F> hyper::rt::Executor<F> for PoolExecutor
+where
+    F: Future + 'static,
+{
+    fn execute(&self, task: F) {
+        if let Some(pool) = self.0.upgrade() {
+            pool.spawn(async move {
+                task.await;
+            });
+        }
+    }
+}
+
 /// Counts a connection as open until it is dropped, aborted drivers included.
 struct OpenConnection(std::rc::Weak<BackendPool>);
 
@@ -317,10 +357,12 @@ impl Lease {
         }
     }
 
-    /// Lets the rest of an upload through, for a while, although the answer is complete.
-    pub(super) fn finish_upload(mut self) {
-        if let Some(connection) = self.take_exclusive() {
-            connection.finish_upload();
+    /// Lets the rest of an upload through, for a while, although the answer is complete. A stream has
+    /// no need of that: it is reset, and the connection goes on.
+    pub(super) fn finish_upload(mut self, upload: &UploadProgress) {
+        match self.take_exclusive() {
+            Some(connection) => connection.finish_upload(),
+            None => upload.cut(),
         }
     }
 
