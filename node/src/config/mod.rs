@@ -4,6 +4,7 @@
 //! [`Config`] without options that mean "default", or every [`Problem`] at once. Nothing else reads the
 //! file. What may change while the node runs is everything that [`Config::needs_restart`] does not name.
 
+mod health;
 mod listeners;
 mod overlay;
 mod reader;

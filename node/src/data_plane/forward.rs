@@ -164,7 +164,7 @@ impl Forwarding<'_> {
                 }
                 Err(Failed::NotSent(back, reason)) => {
                     self.end_upstream_span(None, Some(reason.as_str()));
-                    if !lease.reused {
+                    if !lease.reused || fresh {
                         self.blame(reason);
                         return Err(Failed::NotSent(back, reason));
                     }
