@@ -215,9 +215,11 @@ impl Mesh {
                 format!("curl http://{}/api/status", first.http_api),
             )
         };
+        // As it was called, so that the line works where it is read.
+        let weir = std::env::args().next().unwrap_or_else(|| "weir".to_owned());
         let three = match first.grpc.port() {
-            7400 => "weir services".to_owned(),
-            _ => format!("weir services --node {}", first.grpc),
+            7400 => format!("{weir} services"),
+            _ => format!("{weir} services --node {}", first.grpc),
         };
         let logs = folder.log_of("node-*");
         let _ = write!(
