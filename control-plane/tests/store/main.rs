@@ -61,7 +61,10 @@ conformance! {
         compaction_loses_nothing_of_the_present;
     follower:
         a_follower_holds_what_the_store_holds,
-        an_audit_tells_nothing_if_nothing_was_lost;
+        an_audit_tells_nothing_if_nothing_was_lost,
+        a_follower_overtaken_by_compaction_tells_the_difference,
+        repeated_events_are_told_once,
+        an_audit_finds_lost_events;
     model:
         random_transactions_do_what_the_model_does;
 }

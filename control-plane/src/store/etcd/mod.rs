@@ -93,7 +93,7 @@ impl EtcdStore {
             let lasting = Client::connect(&options.endpoints, Some(to_last)).await;
             Ok((calls.map_err(error::of)?, lasting.map_err(error::of)?))
         };
-        let (calls, lasting) = within("connect", options.call_limit, connect).await?;
+        let (calls, lasting) = Box::pin(within("connect", options.call_limit, connect)).await?;
         Ok(Self {
             kv: calls
                 .kv_client()
