@@ -1,10 +1,7 @@
 //! What the embedded store survives, and what it refuses to open.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,17 +15,11 @@ use crate::support::{
     watch,
 };
 
-/// In the environment of the process that is killed: where it writes.
-const WRITE_TO: &str = "WEIR_TEST_WRITE_TO";
-const THIS: &str = "embedded_faults::killed_process_loses_nothing_it_acknowledged";
-const ROUNDS: usize = 4;
-const WRITERS: usize = 6;
-
-async fn open(folder: &Path) -> Shared {
+pub(crate) async fn open(folder: &Path) -> Shared {
     Arc::new(EmbeddedStore::open(options(folder)).await.unwrap())
 }
 
-async fn try_open(folder: &Path) -> Result<EmbeddedStore, OpenError> {
+pub(crate) async fn try_open(folder: &Path) -> Result<EmbeddedStore, OpenError> {
     EmbeddedStore::open(options(folder)).await
 }
 
@@ -44,119 +35,14 @@ async fn open_once_free(folder: &Path) -> EmbeddedStore {
     panic!("it stays locked");
 }
 
-async fn open_again(folder: &Path) -> Shared {
+pub(crate) async fn open_again(folder: &Path) -> Shared {
     Arc::new(open_once_free(folder).await)
 }
 
 /// Drops the handle and returns once the file is free.
-async fn close(store: Shared, folder: &Path) {
+pub(crate) async fn close(store: Shared, folder: &Path) {
     drop(store);
     open_once_free(folder).await.close().await;
-}
-
-/// Runs in the process that is killed: writes pairs for ever and says what was acknowledged.
-async fn write_for_ever(folder: &Path) {
-    let store = open(folder).await;
-    println!("open");
-    let writers = (0..WRITERS).map(|writer| {
-        let store = Arc::clone(&store);
-        async move {
-            for count in 0.. {
-                let id = format!("{}-{writer}-{count}", std::process::id());
-                let (left, right) = (format!("left/{id}"), format!("right/{id}"));
-                run(&store, vec![put_op(&left, "v"), put_op(&right, "v")]).await;
-                println!("did {id}");
-            }
-        }
-    });
-    futures::future::join_all(writers).await;
-}
-
-/// Starts the process, kills it in the middle of its writes and returns what it said.
-async fn kill_in_the_middle(folder: &Path, lines_before: usize) -> Vec<String> {
-    let mut process = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", THIS, "--nocapture"])
-        .env(WRITE_TO, folder)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut output = BufReader::new(process.stdout.take().unwrap());
-    let mut said = Vec::new();
-    let mut is_open = false;
-    while said.len() < lines_before {
-        let line = whole_line(&mut output).expect("it writes on");
-        if line.ends_with("open") && !is_open {
-            is_open = true;
-            let locked = try_open(folder).await.unwrap_err();
-            assert!(matches!(locked, OpenError::Locked { .. }), "{locked}");
-        }
-        said.extend(line.strip_prefix("did ").map(str::to_owned));
-    }
-    assert!(is_open);
-    process.kill().unwrap();
-    process.wait().unwrap();
-    // What it managed to say before it died was acknowledged as well.
-    while let Some(line) = whole_line(&mut output) {
-        said.extend(line.strip_prefix("did ").map(str::to_owned));
-    }
-    said
-}
-
-/// A line with its end: a torn one acknowledges nothing.
-fn whole_line(output: &mut impl BufRead) -> Option<String> {
-    let mut line = String::new();
-    output.read_line(&mut line).unwrap();
-    line.strip_suffix('\n').map(str::to_owned)
-}
-
-async fn all_below(store: &Shared, prefix: &str) -> BTreeSet<String> {
-    let mut list = weir_control_plane::store::List {
-        prefix: b(prefix),
-        entries_max: 200,
-        ..Default::default()
-    };
-    let mut found = BTreeSet::new();
-    loop {
-        let page = store.list(list.clone()).await.unwrap();
-        list.after = page.entries.last().map(|entry| entry.key.clone());
-        let ids = page
-            .entries
-            .iter()
-            .map(|entry| crate::support::text(&entry.key));
-        found.extend(ids.map(|key| key[prefix.len()..].to_owned()));
-        if !page.more {
-            return found;
-        }
-    }
-}
-
-#[tokio::test]
-async fn killed_process_loses_nothing_it_acknowledged() {
-    if let Some(folder) = std::env::var_os(WRITE_TO) {
-        return write_for_ever(Path::new(&folder)).await;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let mut acknowledged = BTreeSet::new();
-    for round in 0..ROUNDS {
-        acknowledged.extend(kill_in_the_middle(folder.path(), 60 + 37 * round).await);
-        let store = open(folder.path()).await;
-        let (left, right) = (
-            all_below(&store, "left/").await,
-            all_below(&store, "right/").await,
-        );
-        assert_eq!(left, right, "a transaction is whole");
-        let lost: Vec<_> = acknowledged.difference(&left).collect();
-        assert!(lost.is_empty(), "lost {lost:?}");
-        let revision = store.status().await.unwrap().revision;
-        assert_eq!(revision.0, 1 + left.len() as u64, "one revision for each");
-        let mut watch = watch(&store, "left/", Revision(2)).await;
-        for _ in 0..left.len() {
-            next_change(&mut watch).await.unwrap();
-        }
-        drop(watch);
-        close(store, folder.path()).await;
-    }
-    assert!(acknowledged.len() > 300);
 }
 
 async fn assert_is_sound(folder: &Path) {

@@ -72,7 +72,14 @@ async fn killed_etcd_fails_calls_in_time_and_is_found_again() {
     assert!(raw.next().await.is_none(), "a watch ends after its error");
     assert!(matches!(next(&mut follower).await, Followed::Lost(_)));
 
+    let mut late_follower = follow_all(&store);
+    assert!(matches!(next(&mut late_follower).await, Followed::Lost(_)));
+
     etcd.start_again().await;
+    assert!(matches!(
+        next(&mut late_follower).await,
+        Followed::Snapshot { .. }
+    ));
     let while_away = put_at_last(&store, "while away", "v").await;
     let (_, reason) = resynced(&mut follower, &mut copy).await;
     assert_eq!(reason, Reason::Lost);

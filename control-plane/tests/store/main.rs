@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
 mod embedded_faults;
+mod embedded_killed;
 mod etcd;
 mod etcd_faults;
 mod suite;
@@ -42,7 +43,8 @@ conformance! {
         the_past_can_be_read;
     limits:
         what_just_fits_is_taken,
-        what_does_not_fit_is_refused_by_field;
+        transactions_that_do_not_fit_are_refused_by_field,
+        calls_that_do_not_fit_are_refused_by_field;
     leases:
         an_expired_lease_takes_its_keys_in_one_revision,
         a_kept_lease_lives_on,

@@ -3,7 +3,7 @@
 //! Owns      the file; nobody else opens it.
 //! Writes    go through one owner task, one after the other. It takes what waits as one batch, commits it with
 //!           one fsync, and answers only then: what was answered survives a crash.
-//! Reads     are snapshots of redb beside the writes.
+//! Reads     are snapshots of redb beside the writes, [`READS_AT_ONCE_MAX`] at once; more wait for their deadline.
 //! Watches   read the history in the file, so a slow one holds nothing up and loses nothing until compaction.
 //! Bound     [`Options::writes_waiting_max`]; when full, a write is refused as [`Error::Busy`].
 //! Leases    run on the monotonic clock of this process, so each lives its whole time again after a restart.
@@ -24,7 +24,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use redb::Database;
-use tokio::sync::{mpsc, oneshot, watch as published};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch as published};
 use tokio::task::JoinHandle;
 
 use super::limits::{check_at, check_key, check_list, check_ttl, check_txn, check_watch};
@@ -38,6 +38,9 @@ pub use open::OpenError;
 
 /// The name of the file below the data directory.
 pub const FILE_NAME: &str = "store.redb";
+
+/// How many reads may block a thread each.
+pub const READS_AT_ONCE_MAX: usize = 16;
 
 /// How an embedded store is kept.
 #[derive(Clone, Debug)]
@@ -89,6 +92,7 @@ pub struct EmbeddedStore {
     database: Arc<Database>,
     commands: mpsc::Sender<Command>,
     standing: published::Receiver<Standing>,
+    reads: Arc<Semaphore>,
     owner: JoinHandle<()>,
     id: StoreId,
     options: Options,
@@ -109,6 +113,7 @@ impl EmbeddedStore {
             database,
             commands,
             standing,
+            reads: Arc::new(Semaphore::new(READS_AT_ONCE_MAX)),
             owner: tokio::spawn(owner.run(waiting)),
             id: opened.id,
             options,
@@ -148,7 +153,13 @@ impl EmbeddedStore {
         read: impl FnOnce(&Database) -> read::Outcome<T> + Send + 'static,
     ) -> Result<T, Error> {
         let database = Arc::clone(&self.database);
-        blocking(move || read(&database)).await
+        // Goes with the read, which goes on though its caller stopped waiting.
+        let permit = Arc::clone(&self.reads).acquire_owned().await;
+        blocking(move || {
+            let _permit = permit;
+            read(&database)
+        })
+        .await
     }
 }
 

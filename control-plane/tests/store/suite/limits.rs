@@ -68,7 +68,8 @@ pub(crate) async fn what_just_fits_is_taken(store: Shared) {
     assert_eq!(count, TXN_OPS_MAX + 1 + 40);
 }
 
-pub(crate) async fn what_does_not_fit_is_refused_by_field(store: Shared) {
+/// What does not fit, and what is said of it.
+fn wrong_transactions() -> Vec<(Txn, &'static str)> {
     let too_many: Vec<_> = (0..=TXN_OPS_MAX).map(|i| Op::Get(key(i, 9))).collect();
     let too_many_compares = (0..=TXN_OPS_MAX)
         .map(|i| Compare::Exists(key(i, 9)))
@@ -82,7 +83,7 @@ pub(crate) async fn what_does_not_fit_is_refused_by_field(store: Shared) {
         lease: None,
     };
     let large = Bytes::from(vec![0; VALUE_BYTES_MAX + 1]);
-    let cases = [
+    vec![
         (
             always(too_many.clone()),
             "then is 129 long; allowed: at most 128",
@@ -131,11 +132,22 @@ pub(crate) async fn what_does_not_fit_is_refused_by_field(store: Shared) {
             always(too_large),
             "txn is 1572929 bytes; allowed: at most 1572864 bytes",
         ),
-    ];
-    for (txn, message) in cases {
+    ]
+}
+
+pub(crate) async fn transactions_that_do_not_fit_are_refused_by_field(store: Shared) {
+    for (txn, message) in wrong_transactions() {
         let refused = store.txn(txn).await.unwrap_err();
         assert_eq!(refused.to_string(), message);
     }
+    assert_eq!(
+        page(&store, "", 1).await.revision,
+        Revision(1),
+        "nothing was written"
+    );
+}
+
+pub(crate) async fn calls_that_do_not_fit_are_refused_by_field(store: Shared) {
     let list = |entries_max| {
         store.list(List {
             entries_max,
