@@ -2,10 +2,11 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: up test lint sim bench setup setup-test setup-lint
+.PHONY: up test lint sim sim-meta bench setup setup-test setup-lint
 
-SCENARIO ?= partitioned_backend
+SCENARIO ?= partition
 SEED ?= 1
+SEEDS ?= 20
 APT := $(if $(filter 0,$(shell id -u)),,sudo) env DEBIAN_FRONTEND=noninteractive apt-get
 
 ## Build in release mode and start a mesh of three nodes with demo backends, until Ctrl-C.
@@ -27,7 +28,11 @@ lint: setup-lint
 
 ## One simulated run: make sim SCENARIO=name SEED=7
 sim: setup
-	@cargo run --quiet --release --locked -p weir-sim -- run $(SCENARIO) --seed $(SEED)
+	@cargo run --quiet --locked -p weir-sim -- run $(SCENARIO) --seed $(SEED)
+
+## Each seed in two processes must give one log: make sim-meta SEEDS=20
+sim-meta: setup
+	@cargo run --quiet --locked -p weir-sim -- meta $(SCENARIO) --seeds $(SEEDS)
 
 ## nginx, HAProxy, Envoy and Weir side by side; ARGS="--scenario S1 --rounds 5" narrows it.
 bench: setup
@@ -38,7 +43,7 @@ bench: setup
 setup:
 	@command -v cargo >/dev/null || { echo "weir needs Rust 1.90 or newer: https://rustup.rs"; exit 1; }
 	@command -v cc >/dev/null || { echo "weir needs a C compiler: apt-get install gcc"; exit 1; }
-	@{ command -v protoc && test -e /usr/include/google/protobuf/descriptor.proto; } >/dev/null \
+	@protoc --descriptor_set_out=/dev/null google/protobuf/descriptor.proto 2>/dev/null \
 		|| { $(APT) update -qq && $(APT) install -y -qq protobuf-compiler libprotobuf-dev; } >/dev/null
 
 setup-test: setup

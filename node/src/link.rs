@@ -81,7 +81,7 @@ where
     M: Message + Send + 'static,
     M::Result: Send,
 {
-    /// A link that leads nowhere until [`Link::point_at`].
+    /// A link that leads nowhere until the guardian points it at a life of its target.
     pub fn new(permits: &Permits) -> Self {
         Self {
             to: Arc::new(ArcSwapOption::empty()),

@@ -8,18 +8,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use futures::Stream;
 use tokio::net::unix::pipe;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{Instant, timeout};
-use tokio_stream::StreamExt as _;
-use tokio_stream::wrappers::TcpListenerStream;
 use weir_core::trace::Sampler;
 
 use crate::actors::config_agent::watch;
-use crate::config::{Config, Environment, Invalid};
+use crate::config::{self, Config, Environment, Invalid};
 use crate::data_plane::stop::Stopper;
 use crate::data_plane::{self, Cores};
 use crate::describe::StatusSource;
@@ -35,12 +34,22 @@ use crate::wiring::{Env, Wired, wire};
 
 /// How long the last spans may take to reach their receiver when the node ends.
 const LAST_SPANS_TIMEOUT: Duration = Duration::from_secs(2);
+/// The wait after the process ran out of file descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// File descriptors that a node would like to have; it takes what the hard limit allows.
 const OPEN_FILES_WANTED: u64 = 1_048_576;
 
 /// Why a node did not start or did not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
+    /// The configuration cannot be read.
+    #[error("{}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The configuration has problems, all named.
     #[error("{}:\n{problems}", path.display())]
     Config {
@@ -83,17 +92,31 @@ pub enum NodeError {
 /// What kept it from starting, or an actor that failed too often.
 pub fn run(path: &Path, environment: Environment, stop_with_stdin: bool) -> Result<(), NodeError> {
     raise_open_files();
-    let text = std::fs::read_to_string(path)?;
-    let config = Config::parse(&text, &environment).map_err(|problems| NodeError::Config {
-        path: path.to_owned(),
-        problems,
-    })?;
+    let (config, text) = load(path, &environment)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let local = LocalSet::new();
     let node = start_and_wait(config, text, path.to_owned(), environment, stop_with_stdin);
     runtime.block_on(local.run_until(node))
+}
+
+/// The configuration at `path` and its text.
+///
+/// # Errors
+/// What keeps the file from being read, or every problem of it.
+pub fn load(path: &Path, environment: &Environment) -> Result<(Config, String), NodeError> {
+    let text = config::read_file(path).map_err(|source| NodeError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    match Config::parse(&text, environment) {
+        Ok(config) => Ok((config, text)),
+        Err(problems) => Err(NodeError::Config {
+            path: path.to_owned(),
+            problems,
+        }),
+    }
 }
 
 /// Everything that runs on the control thread.
@@ -199,8 +222,7 @@ fn serve_grpc(
     let tracer = wired.core_parts.tracer.clone();
     let service = LoadBalancerService::new(wired.load_balancer.clone(), tracer);
     let (router, readiness) = grpc::router(service, status)?;
-    let incoming = TcpListenerStream::new(listener)
-        .map(|stream| stream.inspect(|stream| drop(stream.set_nodelay(true))));
+    let incoming = accepted(listener);
     let stop = Arc::clone(stop);
     tokio::task::spawn_local(async move {
         let served = grpc::serve(router, incoming, async move { stop.notified().await });
@@ -248,6 +270,25 @@ async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, No
             address,
             source,
         })
+}
+
+/// The connections of a listener. Without file descriptors it rests; the caller would ask at once again.
+fn accepted(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> {
+    futures::stream::unfold(listener, async |listener| {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    // One that the client closed already shows so when it is read.
+                    let _ = stream.set_nodelay(true);
+                    return Some((Ok(stream), listener));
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "accept failed");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            }
+        }
+    })
 }
 
 impl Running {

@@ -128,7 +128,7 @@ fn every_actor_has_tests_and_says_what_it_is() {
             continue;
         }
         assert!(
-            folder.join("tests.rs").exists(),
+            folder.join("tests.rs").exists() || folder.join("tests/mod.rs").exists(),
             "{} has tests",
             folder.display()
         );

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::output::{Failure, print};
-use crate::config::Config;
-use crate::node::{self, NodeError};
+use crate::node;
 use crate::telemetry::logs;
 
 /// Run one node from a configuration file
@@ -39,10 +38,7 @@ impl Node {
     pub(super) fn run(self) -> Result<(), Failure> {
         let environment = std::env::vars().collect();
         if self.check {
-            Config::load(&self.config, &environment).map_err(|problems| NodeError::Config {
-                path: self.config.clone(),
-                problems,
-            })?;
+            node::load(&self.config, &environment)?;
             return print(&format!("{}: no problems", self.config.display()));
         }
         logs::start(&self.log, self.log_json);

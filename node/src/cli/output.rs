@@ -62,7 +62,8 @@ impl Failure {
             Self::Refused(status) if status.code() == tonic::Code::InvalidArgument => 2,
             Self::NoNode(_) => 3,
             Self::Usage(_) => 2,
-            Self::Config(_) | Self::Node(NodeError::Config { .. }) => 64,
+            Self::Config(_)
+            | Self::Node(NodeError::Config { .. } | NodeError::Unreadable { .. }) => 64,
             Self::Refused(_) | Self::Node(_) | Self::System(_) | Self::Other(_) => 1,
         }
     }

@@ -18,6 +18,7 @@ use super::output::{Failure, print};
 use super::status::percent;
 use crate::config::Config;
 use crate::config::units::format_duration;
+use crate::node;
 
 const DEMO_BACKENDS: usize = 3;
 /// How long a node may take until it answers.
@@ -111,8 +112,7 @@ impl Mesh {
             }
         };
         let environment = std::env::vars().collect();
-        let config = Config::load(&config_path, &environment)
-            .map_err(|invalid| Failure::Config(format!("{}:\n{invalid}", config_path.display())))?;
+        let (config, _) = node::load(&config_path, &environment)?;
         let count = up.nodes.map_or(config.node_count(), usize::from);
         let places = places(&config, count)?;
         claim_all(&places)?;

@@ -2,17 +2,20 @@
 //!
 //! [`Config::parse`] reads the text (TOML), adds the environment ([`Environment`]), and yields either a
 //! [`Config`] without options that mean "default", or every [`Problem`] at once. Nothing else reads the
-//! file. What may change while the node runs is everything but [`Config::fixed`].
+//! file. What may change while the node runs is everything that [`Config::needs_restart`] does not name.
 
 mod listeners;
 mod overlay;
 mod reader;
 mod routes;
 mod services;
+#[cfg(test)]
+mod tests;
 pub mod units;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,14 +109,6 @@ impl Invalid {
 }
 
 impl Config {
-    /// Reads and checks the file at `path`.
-    ///
-    /// # Errors
-    /// Every problem of the file, or the one that kept it from being read.
-    pub fn load(path: &Path, environment: &Environment) -> Result<Self, Invalid> {
-        Self::parse(&read_bounded(path)?, environment)
-    }
-
     /// Checks a configuration text.
     ///
     /// # Errors
@@ -174,6 +169,11 @@ impl Config {
     /// What a reload may not change, compared with the configuration that runs.
     pub fn needs_restart(&self, running: &Self) -> Vec<Problem> {
         let pairs = [
+            (
+                "mesh.nodes",
+                self.node.mesh_nodes.to_string(),
+                running.node.mesh_nodes.to_string(),
+            ),
             (
                 "node.name",
                 self.node.name.clone(),
@@ -258,17 +258,19 @@ fn valid_name(name: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
-fn read_bounded(path: &Path) -> Result<String, Invalid> {
+/// The text of a configuration file.
+///
+/// # Errors
+/// What keeps it from being read.
+pub fn read_file(path: &Path) -> io::Result<String> {
     use std::io::Read as _;
-    let shown = path.display().to_string();
-    let file = std::fs::File::open(path).map_err(|e| Invalid::one(&shown, e.to_string()))?;
     let mut text = String::new();
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_string(&mut text)
-        .map_err(|e| Invalid::one(&shown, e.to_string()))?;
+    std::fs::File::open(path)?
+        .take(FILE_BYTES_MAX + 1)
+        .read_to_string(&mut text)?;
     if text.len() as u64 > FILE_BYTES_MAX {
         let bound = units::format_bytes(FILE_BYTES_MAX);
-        return Err(Invalid::one(shown, format!("is larger than {bound}")));
+        return Err(io::Error::other(format!("is larger than {bound}")));
     }
     Ok(text)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use toml::{Table, Value};
 
-use super::units::{format_bytes, format_duration, parse_bytes, parse_duration};
+use super::units::{UnitError, format_bytes, format_duration, parse_bytes, parse_duration};
 
 /// One thing that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,9 @@ impl fmt::Display for Problem {
         write!(f, "{}: {}", self.path, self.what)
     }
 }
+
+/// How a quantity is read and written.
+type Unit<T> = (fn(&str) -> Result<T, UnitError>, fn(T) -> String);
 
 /// One table of the tree. Keys that nobody asked for are problems at [`Section::finish`].
 pub(super) struct Section {
@@ -290,28 +293,29 @@ impl Section {
         default: Duration,
         bounds: RangeInclusive<Duration>,
     ) -> Duration {
-        let Some(text) = self.text(problems, key) else {
-            return default;
-        };
-        match parse_duration(&text) {
-            Ok(value) if bounds.contains(&value) => value,
+        self.quantity(problems, key, bounds, (parse_duration, format_duration))
+            .unwrap_or(default)
+    }
+
+    /// A number with a unit, when it is there, sound and within bounds.
+    fn quantity<T: PartialOrd + Copy>(
+        &mut self,
+        problems: &mut Vec<Problem>,
+        key: &str,
+        bounds: RangeInclusive<T>,
+        (parse, format): Unit<T>,
+    ) -> Option<T> {
+        let text = self.text(problems, key)?;
+        let what = match parse(&text) {
+            Ok(value) if bounds.contains(&value) => return Some(value),
             Ok(_) => {
-                let (low, high) = (
-                    format_duration(*bounds.start()),
-                    format_duration(*bounds.end()),
-                );
-                self.problem(
-                    problems,
-                    key,
-                    format!("`{text}` is out of bounds ({low} to {high})"),
-                );
-                default
+                let (low, high) = (format(*bounds.start()), format(*bounds.end()));
+                format!("`{text}` is out of bounds ({low} to {high})")
             }
-            Err(error) => {
-                self.problem(problems, key, format!("`{text}`: {error}"));
-                default
-            }
-        }
+            Err(error) => format!("`{text}`: {error}"),
+        };
+        self.problem(problems, key, what);
+        None
     }
 
     /// A duration that may be absent or `"off"`.
@@ -343,25 +347,8 @@ impl Section {
         if let Some(Value::Integer(_)) = self.table.get(key) {
             return self.number(problems, key, default, bounds);
         }
-        let Some(text) = self.text(problems, key) else {
-            return default;
-        };
-        match parse_bytes(&text) {
-            Ok(value) if bounds.contains(&value) => value,
-            Ok(_) => {
-                let (low, high) = (format_bytes(*bounds.start()), format_bytes(*bounds.end()));
-                self.problem(
-                    problems,
-                    key,
-                    format!("`{text}` is out of bounds ({low} to {high})"),
-                );
-                default
-            }
-            Err(error) => {
-                self.problem(problems, key, format!("`{text}`: {error}"));
-                default
-            }
-        }
+        self.quantity(problems, key, bounds, (parse_bytes, format_bytes))
+            .unwrap_or(default)
     }
 
     /// Names every key that was not asked for.

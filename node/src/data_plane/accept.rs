@@ -4,11 +4,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 
 use super::connection;
 use super::core::Core;
@@ -19,6 +21,54 @@ use crate::ports::net::BoxedStream;
 const BACKLOG: i32 = 65_535;
 /// The wait after the process ran out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// File descriptors kept from clients, for the node's own listeners, gRPC, HTTP API and logs.
+const DESCRIPTORS_RESERVED: u64 = 64;
+
+/// How often a full node looks whether its limit was raised.
+const LIMIT_LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The client connections of all cores, counted against a limit that may change.
+#[derive(Debug)]
+pub(super) struct Places {
+    /// What the process's file descriptors allow, whatever is configured.
+    ceiling: usize,
+    taken: AtomicUsize,
+    freed: Notify,
+}
+
+/// One client connection's place, given back when dropped.
+#[derive(Debug)]
+struct Place(Arc<Places>);
+
+impl Places {
+    /// As many as there are file descriptors for: each client may need one for a backend too, and
+    /// some stay free for everything else.
+    pub(super) fn within_descriptors() -> Self {
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let ceiling = limit.saturating_sub(DESCRIPTORS_RESERVED) / 2;
+        Self {
+            ceiling: usize::try_from(ceiling).unwrap_or(usize::MAX).max(1),
+            taken: AtomicUsize::new(0),
+            freed: Notify::new(),
+        }
+    }
+
+    fn take(self: &Arc<Self>, at_most: usize) -> Option<Place> {
+        let one_more = |taken: usize| (taken < at_most.min(self.ceiling)).then_some(taken + 1);
+        let taken = self
+            .taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        taken.is_ok().then(|| Place(Arc::clone(self)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+        self.0.freed.notify_one();
+    }
+}
 
 /// A listener that shares its address with those of the other cores.
 ///
@@ -54,32 +104,37 @@ pub fn claim(address: SocketAddr) -> io::Result<()> {
 }
 
 /// Accepts on one listener until the node stops, then takes what the kernel still holds and closes it.
-pub(super) async fn run(core: Rc<Core>, listener: TcpListener, places: Arc<Semaphore>, stop: Stop) {
+pub(super) async fn run(core: Rc<Core>, listener: TcpListener, places: Arc<Places>, stop: Stop) {
     let mut stopping = stop.clone();
     loop {
-        let place = tokio::select! {
+        let accepted = tokio::select! {
             biased;
             _ = stopping.requested() => break,
-            place = free_place(&core, &places) => place,
+            accepted = listener.accept() => accepted,
         };
-        tokio::select! {
-            biased;
-            _ = stopping.requested() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => serve(&core, stream, peer, place, &stop),
-                Err(error) if is_the_clients(&error) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "accept failed");
-                    tokio::time::sleep(ACCEPT_RETRY).await;
-                }
-            },
+        match accepted {
+            // The place is taken last: a listener that waits for clients keeps none from the others.
+            Ok((stream, peer)) => {
+                let place = tokio::select! {
+                    biased;
+                    place = free_place(&core, &places) => place,
+                    _ = stopping.requested() => break,
+                };
+                serve(&core, stream, peer, place, &stop);
+            }
+            Err(error) if is_the_clients(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "accept failed");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
         }
     }
+    take_no_more(&listener);
     // The kernel itself is asked: what it holds, the runtime may not have heard of.
     let Ok(listener) = listener.into_std() else {
         return;
     };
-    while let Ok(place) = Arc::clone(&places).try_acquire_owned()
+    while let Some(place) = places.take(core.ingress().connections_max)
         && let Ok((stream, peer)) = listener.accept()
         && stream.set_nonblocking(true).is_ok()
         && let Ok(stream) = TcpStream::from_std(stream)
@@ -88,15 +143,32 @@ pub(super) async fn run(core: Rc<Core>, listener: TcpListener, places: Arc<Semap
     }
 }
 
-async fn free_place(core: &Core, places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
-    if let Ok(place) = Arc::clone(places).try_acquire_owned() {
-        return place;
+/// Makes the kernel drop what asks for a connection: whoever comes between the last accept and the close
+/// is refused when it asks again, and not reset after it has sent a request.
+#[cfg(target_os = "linux")]
+fn take_no_more(listener: &TcpListener) {
+    /// `ret #0`: keep no byte of the packet.
+    const DROP: socket2::SockFilter = socket2::SockFilter::new(0x06, 0, 0, 0);
+    // Without it the moment is as short as it was.
+    let _ = socket2::SockRef::from(listener).attach_filter(&[DROP]);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn take_no_more(_: &TcpListener) {}
+
+async fn free_place(core: &Core, places: &Arc<Places>) -> Place {
+    let mut paused = false;
+    loop {
+        let freed = places.freed.notified();
+        if let Some(place) = places.take(core.ingress().connections_max) {
+            return place;
+        }
+        if !std::mem::replace(&mut paused, true) {
+            core.metrics().accept_paused.increment();
+        }
+        // A place that is freed on another core in this very moment is found at the next look.
+        let _ = tokio::time::timeout(LIMIT_LOOK_INTERVAL, freed).await;
     }
-    core.metrics().accept_paused.increment();
-    Arc::clone(places)
-        .acquire_owned()
-        .await
-        .expect("the semaphore is never closed")
 }
 
 fn is_the_clients(error: &io::Error) -> bool {
@@ -107,23 +179,41 @@ fn is_the_clients(error: &io::Error) -> bool {
     )
 }
 
-fn serve(
-    core: &Rc<Core>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    place: OwnedSemaphorePermit,
-    stop: &Stop,
-) {
+fn serve(core: &Rc<Core>, stream: TcpStream, peer: SocketAddr, place: Place, stop: &Stop) {
     if stream.set_nodelay(true).is_err() {
         return; // The client is gone already.
     }
-    let (core, stop) = (Rc::clone(core), stop.clone());
+    let open = OpenConnection::count(core, place);
+    let stop = stop.clone();
     tokio::task::spawn_local(async move {
+        let stream: BoxedStream = Box::new(stream);
+        connection::serve(Rc::new(open), stream, peer, stop).await;
+    });
+}
+
+/// Counts a client connection until it is dropped, whatever ends it.
+pub(super) struct OpenConnection {
+    core: Rc<Core>,
+    _place: Place,
+}
+
+impl OpenConnection {
+    pub(super) fn core(&self) -> &Rc<Core> {
+        &self.core
+    }
+
+    fn count(core: &Rc<Core>, place: Place) -> Self {
         core.metrics().connections_accepted.increment();
         core.metrics().connections_open.increment();
-        let stream: BoxedStream = Box::new(stream);
-        connection::serve(&core, stream, peer, stop).await;
-        core.metrics().connections_open.decrement();
-        drop(place);
-    });
+        Self {
+            core: Rc::clone(core),
+            _place: place,
+        }
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.core.metrics().connections_open.decrement();
+    }
 }

@@ -49,6 +49,8 @@ macro_rules! reasons {
 reasons! {
     /// The request breaks a rule of HTTP.
     BadRequest = "bad_request", 400, 13;
+    /// More header lines than allowed.
+    TooManyHeaders = "too_many_headers", 431, 8;
     /// The authority is malformed, missing or contradicts `Host`.
     BadAuthority = "bad_authority", 400, 13;
     /// The path cannot be normalised.
@@ -65,6 +67,8 @@ reasons! {
     AllBackendsOut = "all_backends_out", 503, 14;
     /// As many connections to the backends are open as may be.
     PoolFull = "pool_full", 503, 14;
+    /// This node has no file descriptor left for a connection.
+    OutOfDescriptors = "out_of_descriptors", 503, 8;
     /// No connection to any backend that was tried.
     ConnectFailed = "connect_failed", 502, 14;
     /// No connection within the connect timeout.
@@ -77,6 +81,10 @@ reasons! {
     SendTimeout = "send_timeout", 504, 4;
     /// The backend did not answer in time.
     ReadTimeout = "read_timeout", 504, 4;
+    /// The client let its gRPC stream rest for too long.
+    StreamIdle = "stream_idle", 504, 4;
+    /// The client took nothing of the answer for too long.
+    ClientStalled = "client_stalled", 408, 1;
     /// The exchange took longer than allowed.
     TotalTimeout = "total_timeout", 504, 4;
     /// The client's gRPC deadline passed.

@@ -12,6 +12,8 @@ use tokio::time::{Instant, Sleep};
 
 use super::answer::Reason;
 use super::exchange::Exchange;
+use super::stream_watch::StreamWatch;
+use super::upload::UploadState;
 
 /// What a client gets: nothing, a text of the node's own, or the backend's stream.
 pub struct ResponseBody(Content);
@@ -94,10 +96,13 @@ pub(super) struct BackendBody {
     waiting: Option<Waiting>,
 }
 
-/// How long the backend may take, and how the client learns that it took longer.
+/// How long an answer may rest, and how the client learns that it rested longer.
 #[derive(Clone, Copy)]
 pub(super) struct BodyLimits {
+    /// Because the backend says nothing.
     pub(super) read_timeout: Duration,
+    /// Because the client does not go on with its upload; absent where it need not.
+    pub(super) upload_idle_timeout: Option<Duration>,
     /// When the whole exchange must have ended, and the reason if it has not.
     pub(super) deadline: Option<(Instant, Reason)>,
     /// By a status in trailers; else by an end that is none.
@@ -105,12 +110,16 @@ pub(super) struct BodyLimits {
 }
 
 struct Waiting {
-    since: Instant,
+    /// Absent while the backend is ahead of the client.
+    since: Option<Instant>,
     timer: Pin<Box<Sleep>>,
 }
 
 impl BackendBody {
     pub(super) fn new(from_backend: Incoming, exchange: Box<Exchange>, limits: BodyLimits) -> Self {
+        if let Some(watch) = &exchange.watch {
+            watch.begin(limits.deadline);
+        }
         Self {
             from_backend,
             exchange: Some(exchange),
@@ -130,9 +139,17 @@ impl BackendBody {
         match Pin::new(&mut self.from_backend).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(waiting) = &mut self.waiting {
-                    waiting.since = Instant::now();
+                    waiting.since = None;
                 }
-                Poll::Ready(Some(Ok(self.passed_on(frame))))
+                if let Some(watch) = self.watch() {
+                    watch.clients_turn();
+                }
+                let frame = self.passed_on(frame);
+                if frame.is_trailers() {
+                    // The last frame: whoever reads them asks no further.
+                    self.complete();
+                }
+                Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
                 self.fail(Reason::BackendBodyCut);
@@ -142,8 +159,17 @@ impl BackendBody {
                 self.complete();
                 Poll::Ready(None)
             }
-            Poll::Pending => self.poll_overdue(cx),
+            Poll::Pending => {
+                if let Some(watch) = self.watch() {
+                    watch.backends_turn();
+                }
+                self.poll_overdue(cx)
+            }
         }
+    }
+
+    fn watch(&self) -> Option<&StreamWatch> {
+        self.exchange.as_ref()?.watch.as_deref()
     }
 
     fn passed_on(&mut self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
@@ -168,14 +194,9 @@ impl BackendBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
             let now = Instant::now();
-            let waiting = self.waiting.get_or_insert_with(|| Waiting {
-                since: now,
-                timer: Box::pin(tokio::time::sleep_until(now)),
-            });
-            let mut due = (
-                waiting.since + self.limits.read_timeout,
-                Reason::ReadTimeout,
-            );
+            let since = self.waiting.as_ref().and_then(|waiting| waiting.since);
+            let since = since.unwrap_or(now);
+            let mut due = self.rest_due(since);
             if let Some(deadline) = self.limits.deadline
                 && deadline.0 < due.0
             {
@@ -184,6 +205,11 @@ impl BackendBody {
             if now >= due.0 {
                 return Poll::Ready(Some(self.cut_for(due.1)));
             }
+            let waiting = self.waiting.get_or_insert_with(|| Waiting {
+                since: None,
+                timer: Box::pin(tokio::time::sleep_until(now)),
+            });
+            waiting.since = Some(since);
             if waiting.timer.deadline() > due.0 || waiting.timer.deadline() <= now {
                 waiting.timer.as_mut().reset(due.0);
             }
@@ -199,6 +225,22 @@ impl BackendBody {
             Ok(Frame::trailers(reason.grpc_trailers()))
         } else {
             Err(BodyError::Cut(reason))
+        }
+    }
+
+    /// Until when the rest that began at `since` may last, and whose fault it is if it lasts longer.
+    fn rest_due(&self, since: Instant) -> (Instant, Reason) {
+        let upload = self.exchange.as_ref().and_then(|e| e.upload.as_deref());
+        match (upload, self.limits.upload_idle_timeout) {
+            (Some(upload), Some(client_wait))
+                if upload.state() == UploadState::WaitingForClient =>
+            {
+                let both_since = since.max(upload.since());
+                (both_since + client_wait, Reason::ClientBodyTimeout)
+            }
+            (_, Some(_)) => (since + self.limits.read_timeout, Reason::ReadTimeout),
+            // A quiet gRPC stream is no failure of its backend.
+            (_, None) => (since + self.limits.read_timeout, Reason::StreamIdle),
         }
     }
 

@@ -1,5 +1,6 @@
 //! One client connection: which protocol it speaks, how long it may wait, how it ends.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -18,12 +19,13 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use weir_core::http1::{Limits, Refusal};
 use weir_core::proxy::address_value;
 
+use super::accept::OpenConnection;
 use super::activity::{Activity, Overdue};
 use super::client_io::ClientIo;
 use super::core::Core;
-use super::local::LocalExecutor;
 use super::request;
 use super::stop::Stop;
+use super::stream_watch::{StreamExecutor, StreamWatch};
 use crate::config::Ingress;
 use crate::ports::net::BoxedStream;
 
@@ -39,7 +41,7 @@ const PENDING_RESETS_MAX: usize = 20;
 /// Streams that this node may reset because of a client's errors before it hangs up.
 const LOCAL_RESETS_MAX: usize = 1_024;
 /// Bytes of responses that wait in one HTTP/2 stream for the client's window.
-const STREAM_SEND_BUFFER_BYTES: usize = 256 << 10;
+const STREAM_SEND_BUFFER_BYTES: usize = 64 << 10;
 
 /// When the node stops, a quiet HTTP/1.1 client may still begin one request for this long, so that none
 /// is lost that was on its way; HTTP/2 says by itself which requests it still takes.
@@ -57,10 +59,20 @@ pub(super) struct Client {
     pub(super) peer_value: HeaderValue,
     pub(super) activity: Arc<Activity>,
     pub(super) limits: Arc<Ingress>,
+    /// Counts the connection, its tunnel included.
+    pub(super) open: Rc<OpenConnection>,
+    /// The watch of the HTTP/2 stream that hyper is about to hand over.
+    pub(super) next_stream: Cell<Option<Rc<StreamWatch>>>,
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(core: &Rc<Core>, mut stream: BoxedStream, peer: SocketAddr, stop: Stop) {
+pub(super) async fn serve(
+    open: Rc<OpenConnection>,
+    mut stream: BoxedStream,
+    peer: SocketAddr,
+    stop: Stop,
+) {
+    let core = open.core();
     let limits = core.ingress();
     let mut first = BytesMut::with_capacity(FIRST_READ_BYTES);
     let sniffed = timeout(limits.header_timeout, sniff(&mut stream, &mut first));
@@ -83,6 +95,8 @@ pub(super) async fn serve(core: &Rc<Core>, mut stream: BoxedStream, peer: Socket
         peer_value: address_value(peer.ip()),
         activity: Arc::clone(&activity),
         limits,
+        open: Rc::clone(&open),
+        next_stream: Cell::default(),
     });
     match protocol {
         Sniffed::Nothing => {}
@@ -188,7 +202,7 @@ async fn serve_http2(core: &Rc<Core>, client: Rc<Client>, io: ClientIo, stop: St
     });
     let limits = &client.limits;
     let mut connection = pin!(
-        hyper::server::conn::http2::Builder::new(LocalExecutor)
+        hyper::server::conn::http2::Builder::new(StreamExecutor(Rc::clone(&client)))
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.h2_streams_max)
             .initial_stream_window_size(limits.h2_stream_window_bytes)
@@ -245,8 +259,10 @@ async fn supervise(
             return Poll::Ready(Ended::ByItself);
         }
         if !listening {
-            // Once is enough: the waker of this task stays the same.
-            listening = woken_to_stop.as_mut().poll(cx).is_pending();
+            // Once is enough: the waker of this task stays the same. It may be ready at once, when the
+            // connection came after the node began to stop, and must not be polled after that.
+            listening = true;
+            let _ = woken_to_stop.as_mut().poll(cx);
         }
         if last_request.is_none() && stop.is_requested() {
             last_request = Some(Box::pin(sleep(last_request_wait)));

@@ -13,6 +13,7 @@ use super::answer::Reason;
 use super::core::Core;
 use super::pool::Lease;
 use super::routing::{Backend, LocalRouting, Place};
+use super::stream_watch::StreamWatch;
 use super::upload::{UploadProgress, UploadState};
 use crate::telemetry::spans::RequestTrace;
 
@@ -22,8 +23,8 @@ pub(super) struct Attempt {
     routing: LocalRouting,
     service: usize,
     place: Place,
-    outcome: Outcome,
-    ended: Option<Instant>,
+    failed: bool,
+    completed: bool,
 }
 
 impl Attempt {
@@ -38,8 +39,8 @@ impl Attempt {
             routing: routing.clone(),
             service,
             place,
-            outcome: Outcome::Abandoned,
-            ended: None,
+            failed: false,
+            completed: false,
         };
         attempt.backend().load.started(core.index);
         attempt
@@ -49,24 +50,29 @@ impl Attempt {
         self.routing.services[self.service].backend_at(self.place)
     }
 
-    pub(super) fn succeeded(&mut self, latency: Duration) {
-        self.outcome = Outcome::Success { latency };
+    fn learned(&self, now: Instant, outcome: Outcome) {
+        let load = &self.backend().load;
+        load.learned(self.core.index, now.into_std(), outcome);
     }
 
-    /// The backend failed; `retry_after` is how long it asked to be left alone.
+    /// The backend answered at `now`, this long after it was picked.
+    pub(super) fn succeeded(&self, now: Instant, latency: Duration) {
+        self.learned(now, Outcome::Success { latency });
+    }
+
+    /// The backend failed; `retry_after` is how long it asked to be left alone. Counts once.
     pub(super) fn failed(&mut self, retry_after: Option<Duration>) {
-        self.outcome = Outcome::Failure {
-            penalty: failure_penalty(retry_after),
-        };
+        if !std::mem::replace(&mut self.failed, true) {
+            let penalty = failure_penalty(retry_after);
+            self.learned(Instant::now(), Outcome::Failure { penalty });
+        }
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        let now = self.ended.unwrap_or_else(Instant::now).into_std();
-        self.backend()
-            .load
-            .finished(self.core.index, now, self.outcome);
+        let well = self.completed && !self.failed;
+        self.backend().load.finished(self.core.index, well);
     }
 }
 
@@ -79,10 +85,14 @@ pub(super) struct Exchange {
     status: Option<StatusCode>,
     reason: Option<Reason>,
     complete: bool,
+    /// The answer began before the upload had ended.
+    answered_early: bool,
     ended: Option<Instant>,
     pub(super) attempt: Option<Attempt>,
     pub(super) lease: Option<Lease>,
     pub(super) upload: Option<Rc<UploadProgress>>,
+    /// Watches an HTTP/2 client; HTTP/1 clients are watched by their connection.
+    pub(super) watch: Option<Rc<StreamWatch>>,
     response_bytes: u64,
     pub(super) trace: Option<Box<RequestTrace>>,
     slow: Option<SlowRequest>,
@@ -106,10 +116,12 @@ impl Exchange {
             status: None,
             reason: None,
             complete: false,
+            answered_early: false,
             ended: None,
             attempt: None,
             lease: None,
             upload: None,
+            watch: None,
             response_bytes: 0,
             trace: None,
             slow: None,
@@ -134,6 +146,7 @@ impl Exchange {
     /// The response head is on its way to the client.
     pub(super) fn answered(&mut self, status: StatusCode) {
         self.status = Some(status);
+        self.answered_early = self.has_unread_upload();
     }
 
     pub(super) fn received(&mut self, response_bytes: usize) {
@@ -167,11 +180,16 @@ impl Exchange {
         self.complete = true;
         let now = Instant::now();
         self.ended = Some(now);
+        if let Some(attempt) = &mut self.attempt {
+            attempt.completed = true;
+        }
         if let Some(lease) = self.lease.take() {
-            if self.has_unread_upload() {
-                lease.finish_upload();
-            } else {
-                lease.release(now);
+            match &self.upload {
+                // What was handed over before the answer began may still wait to be sent.
+                Some(upload) if self.answered_early || upload.state() != UploadState::Done => {
+                    lease.finish_upload(upload);
+                }
+                _ => lease.release(now),
             }
         }
     }
@@ -194,13 +212,14 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        let cut = self.watch.as_ref().and_then(|watch| watch.cut());
+        if let Some(reason) = cut.filter(|_| !self.complete) {
+            self.failed(reason);
+        }
         // One look at the clock for all accounts.
         let now = self.ended.unwrap_or_else(Instant::now);
         let took = now.saturating_duration_since(self.started);
         self.running.end(now);
-        if let Some(attempt) = &mut self.attempt {
-            attempt.ended = Some(now);
-        }
         let metrics = self.core.metrics();
         metrics.requests_in_flight.decrement();
         if !self.complete && self.reason.is_none() {

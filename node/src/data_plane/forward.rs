@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, RETRY_AFTER, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
@@ -229,7 +229,7 @@ impl Forwarding<'_> {
             }
             // A gRPC stream may rest as long as its deadline allows.
             Some((UploadState::WaitingForClient, since)) if self.routed.asked.grpc => {
-                (since, self.timeouts.read, Reason::ReadTimeout)
+                (since, self.timeouts.read, Reason::StreamIdle)
             }
             Some((UploadState::WaitingForClient, since)) => (
                 since,
@@ -255,7 +255,8 @@ impl Forwarding<'_> {
             if failed {
                 attempt.failed(retry_after(response.headers()));
             } else {
-                attempt.succeeded(begun.elapsed());
+                let now = Instant::now();
+                attempt.succeeded(now, now - begun);
             }
         }
         let attribute = (
@@ -275,11 +276,14 @@ impl Forwarding<'_> {
     }
 
     fn refuse(mut self, reason: Reason) -> Refused {
-        if matches!(reason, Reason::TotalTimeout | Reason::DeadlineExceeded)
-            && let Some(attempt) = &mut self.exchange.attempt
-        {
-            // Not the backend's fault for sure, but it was that slow.
-            attempt.succeeded(self.exchange.started.elapsed());
+        match (&mut self.exchange.attempt, reason) {
+            (Some(attempt), Reason::TotalTimeout) => attempt.failed(None),
+            (Some(attempt), Reason::DeadlineExceeded) => {
+                // The client's impatience is not the backend's fault for sure, but it was that slow.
+                let now = Instant::now();
+                attempt.succeeded(now, now - self.exchange.started);
+            }
+            _ => {}
         }
         self.end_upstream_span(None, Some(reason.as_str()));
         Refused {
@@ -296,7 +300,9 @@ impl Forwarding<'_> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch_protocols(response, upgrade);
         }
-        if proxy::strip_hop_by_hop(response.headers_mut()).is_err() {
+        if !has_one_framing(response.headers_mut())
+            || proxy::strip_hop_by_hop(response.headers_mut()).is_err()
+        {
             return Err(self.refuse(Reason::BackendInvalid));
         }
         if let Some(cookie) = &self.sticky_cookie {
@@ -306,6 +312,9 @@ impl Forwarding<'_> {
         exchange.answered(response.status());
         let limits = BodyLimits {
             read_timeout: self.timeouts.read,
+            // A gRPC stream may rest as long as its deadline allows.
+            upload_idle_timeout: (!self.routed.asked.grpc)
+                .then_some(self.client.limits.body_idle_timeout),
             deadline: self.deadline,
             grpc_trailers: self.routed.grpc_trailers,
         };
@@ -344,6 +353,7 @@ impl Forwarding<'_> {
             backend,
             self.timeouts.idle,
             self.exchange,
+            Rc::clone(&self.client.open),
         ));
         Ok(response.map(|_| ResponseBody::empty()))
     }
@@ -440,6 +450,18 @@ fn deadline(
         .into_iter()
         .flatten()
         .min_by_key(|(at, _)| *at)
+}
+
+/// The transfer coding wins over a length (RFC 9112 section 6.3); only `chunked` was decoded.
+fn has_one_framing(headers: &mut HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else {
+        return true;
+    };
+    let only_chunked =
+        codings.next().is_none() && coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    headers.remove(CONTENT_LENGTH);
+    only_chunked
 }
 
 /// How long the backend asks to be left alone, as far as it is in seconds (RFC 9110 section 10.2.3).

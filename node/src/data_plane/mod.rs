@@ -22,13 +22,13 @@ mod connection;
 mod core;
 mod exchange;
 mod forward;
-mod local;
 mod picking;
 mod pool;
 mod prepare;
 mod request;
 pub mod routing;
 pub mod stop;
+mod stream_watch;
 mod tunnel;
 mod upload;
 
@@ -39,10 +39,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
-use tokio::sync::Semaphore;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep_until};
 
+use self::accept::Places;
 pub use self::accept::claim;
 use self::core::Core;
 pub use self::core::CoreParts;
@@ -88,7 +88,7 @@ pub fn start(
     stop: &Stop,
     seed: u64,
 ) -> io::Result<Cores> {
-    let places = Arc::new(Semaphore::new(parts.ingress.load().connections_max));
+    let places = Arc::new(Places::within_descriptors());
     let mut threads = Vec::new();
     for (index, listeners) in listeners.into_iter().enumerate() {
         let (parts, stop, places) = (parts.clone(), stop.clone(), Arc::clone(&places));
@@ -119,7 +119,7 @@ impl Cores {
 async fn run_core(
     core: Rc<Core>,
     listeners: Vec<TcpListener>,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     mut stop: Stop,
 ) {
     tokio::task::spawn_local(Rc::clone(&core).tend_pools());

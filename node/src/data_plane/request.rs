@@ -22,6 +22,7 @@ use super::core::Core;
 use super::exchange::Exchange;
 use super::forward;
 use super::routing::{LocalRouting, Routing, Service};
+use super::stream_watch::StreamWatch;
 use crate::config::RouteSettings;
 use crate::telemetry::spans::RequestTrace;
 
@@ -35,7 +36,9 @@ pub(super) fn serve(
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> {
     let running = Running::begin(&client.activity);
-    answer(core, client, request, running)
+    let watch = (request.version() == Version::HTTP_2).then(Rc::<StreamWatch>::default);
+    client.next_stream.set(watch.clone());
+    answer(core, client, request, running, watch)
 }
 
 async fn answer(
@@ -43,9 +46,11 @@ async fn answer(
     client: Rc<Client>,
     request: Request<Incoming>,
     running: Running,
+    watch: Option<Rc<StreamWatch>>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let started = Instant::now();
     let mut exchange = Exchange::begin(&core, running, started);
+    exchange.watch = watch;
     if core.parts.tracer.is_on() {
         exchange.trace = begin_trace(&core, &client, &request, started);
     }
@@ -180,6 +185,9 @@ fn admit(
             .check(request.headers())
             .map_err(|_| Reason::LoopDetected)?;
     }
+    if request.version() == Version::HTTP_2 {
+        check_http2(client, request)?;
+    }
     normalise(request)?;
     let routing = core.routing();
     let (route, service) = find_route(core, &routing, request)?;
@@ -200,6 +208,22 @@ fn admit(
         route.request_edits.apply(request.headers_mut());
     }
     Ok(routed)
+}
+
+/// What the guard checks of HTTP/1 heads and the parser of HTTP/2 does not.
+fn check_http2(client: &Client, request: &Request<Incoming>) -> Result<(), Reason> {
+    if request.headers().len() > client.limits.headers_max {
+        return Err(Reason::TooManyHeaders);
+    }
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or("", PathAndQuery::as_str);
+    if target.is_ascii() {
+        Ok(())
+    } else {
+        Err(Reason::BadPath)
+    }
 }
 
 /// Routes and backends see the path that the client means, without dot segments.

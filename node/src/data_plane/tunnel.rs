@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
@@ -12,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout};
 
+use super::accept::OpenConnection;
 use super::exchange::Exchange;
 
 /// Bytes buffered for each direction.
@@ -20,12 +22,14 @@ const BUFFER_BYTES: usize = 16 << 10;
 /// How long both ends may take to hand over their streams after the backend's 101.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Carries bytes between client and backend. `exchange` stays open as long as the tunnel.
+/// Carries bytes between client and backend. `exchange` and the client's connection count as open as
+/// long as the tunnel.
 pub(super) async fn run(
     client: OnUpgrade,
     backend: OnUpgrade,
     idle_timeout: Duration,
     mut exchange: Box<Exchange>,
+    open: Rc<OpenConnection>,
 ) {
     let core = std::rc::Rc::clone(exchange.core());
     let both = async { tokio::try_join!(client, backend) };
@@ -51,6 +55,7 @@ pub(super) async fn run(
         () = heard.silent_for(idle_timeout) => tracing::debug!("tunnel idle for too long"),
     }
     exchange.completed();
+    drop(open);
 }
 
 struct OpenTunnel<'a>(&'a super::core::Core);

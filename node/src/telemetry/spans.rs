@@ -273,7 +273,11 @@ impl RequestTrace {
 
     /// The try that began last ended, with `error` if it failed.
     pub fn end_upstream(&mut self, attribute: Option<Attribute>, error: Option<&'static str>) {
-        if let Some(span) = self.steps.last_mut() {
+        if let Some(span) = self
+            .steps
+            .last_mut()
+            .filter(|span| span.kind == SpanKind::Client)
+        {
             span.end = Instant::now();
             span.attributes.extend(attribute);
             span.error = error.map(Cow::Borrowed);

@@ -1,7 +1,7 @@
 //! What tests of the whole binary share: a node in a process of its own, and raw connections to it.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -94,10 +94,6 @@ impl Weir {
         self.folder.path().join("node.toml")
     }
 
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
@@ -149,21 +145,6 @@ impl Weir {
         }
     }
 
-    /// What `/api/services` says of a backend, by its id.
-    pub async fn backend(&self, id: &str) -> serde_json::Value {
-        let (_, text) = self.get_api("/api/services").await.unwrap();
-        let services: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
-        let all = services.iter().filter_map(|s| s["backends"].as_array());
-        let found = all.flatten().find(|backend| backend["id"] == id);
-        found.cloned().unwrap_or_default()
-    }
-
-    /// Runs a `weir` command against this node: exit code and everything it printed.
-    pub async fn command(&self, arguments: &[&str]) -> (i32, String) {
-        let node = self.grpc.to_string();
-        weir(&[arguments, &["--node", &node]].concat()).await
-    }
-
     /// Opens a connection to the ingress.
     pub async fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.ingress).await.unwrap();
@@ -182,25 +163,6 @@ impl Weir {
     pub async fn get(&self, path: &str) -> String {
         let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
         self.exchange(request.as_bytes()).await
-    }
-}
-
-/// Runs `weir` with these arguments: exit code and everything it printed.
-pub async fn weir(arguments: &[&str]) -> (i32, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-    let ran = command.args(arguments).kill_on_drop(true).output();
-    let output = timeout(PATIENCE, ran).await.expect("it ends").unwrap();
-    let mut text = String::from_utf8(output.stdout).unwrap();
-    text.push_str(&String::from_utf8(output.stderr).unwrap());
-    (output.status.code().unwrap_or(-1), text)
-}
-
-/// Waits until `is_so`.
-pub async fn wait_until(weir: &Weir, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so().await {
-        assert!(Instant::now() < deadline, "not so: {what}: {}", weir.log());
-        sleep(LOOK_INTERVAL).await;
     }
 }
 

@@ -10,8 +10,9 @@ use weir_proto::node::v1::DrainRequest;
 use weir_proto::node::v1::load_balancer_client::LoadBalancerClient;
 
 use crate::client::{Broken, Client, Load};
-use crate::common::{Backend, Weir, scripted_backend, wait_until, web};
+use crate::common::{Backend, Weir, scripted_backend, web};
 use crate::faulty::read_head;
+use crate::operator::wait_until;
 use crate::steered::Steered;
 
 const IN_TURN: &str = "balance = { policy = \"round_robin\" }";

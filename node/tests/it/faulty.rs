@@ -60,7 +60,8 @@ impl Fault {
 
     async fn act(self, mut stream: TcpStream) {
         if self == Self::Reset {
-            let _ = stream.readable().await;
+            // Bytes of the request are here, and stay where they are.
+            let _ = stream.peek(&mut [0]).await;
             return reset(stream);
         }
         if self == Self::NeverRead {

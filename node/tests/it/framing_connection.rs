@@ -29,7 +29,8 @@ async fn bytes_behind_a_body_are_a_new_request_however_they_are_split() {
     let mut backend = Recorder::start().await;
     let weir = Weir::start(&web(&[backend.address], "")).await;
     let script = "POST /a HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\n\r\nabcPOST /b HTTP/1.1\r\nHost: test\r\n\
-        Transfer-Encoding: chunked\r\n\r\n3\r\ndef\r\n0\r\n\r\nGET /c HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+        Transfer-Encoding: chunked\r\n\r\n3\r\ndef\r\n0\r\n\r\n\
+        GET /c HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
     for size in [1, 7, script.len()] {
         let mut client = weir.connect().await;
         for part in script.as_bytes().chunks(size) {

@@ -144,9 +144,11 @@ async fn a_body_that_an_http2_backend_resets_does_not_look_whole() {
         let over_h1 = Client::connect(weir.ingress).await.get("/").await;
         assert!(over_h1.is_err(), "{reason:?}: {over_h1:?}");
         let mut client = h2_client(&weir).await;
-        let answer = client.send_request(get(&weir, "/")).await.unwrap();
-        let body = answer.into_body().collect().await;
-        assert!(body.is_err(), "{reason:?}: {body:?}");
+        // The reset may overtake the head.
+        if let Ok(answer) = client.send_request(get(&weir, "/")).await {
+            let body = answer.into_body().collect().await;
+            assert!(body.is_err(), "{reason:?}: {body:?}");
+        }
         let reason = "weir_own_answers_total{reason=\"backend_body_cut\"}";
         assert_eq!(weir.metric(reason).await, 2.0);
     }
@@ -177,7 +179,10 @@ async fn a_cut_answer_resets_its_stream_and_no_other() {
     let slow = client.send_request(get(&weir, "/slow?ms=300"));
     let cut = client.send_request(get(&weir, "/cut"));
     let (slow, cut) = tokio::join!(slow, cut);
-    assert!(cut.unwrap().into_body().collect().await.is_err());
+    // The reset may overtake the head.
+    if let Ok(cut) = cut {
+        assert!(cut.into_body().collect().await.is_err());
+    }
     let whole = slow.unwrap().into_body().collect().await.unwrap();
     assert_eq!(whole.to_bytes(), "good answers after 300 ms\n");
 }

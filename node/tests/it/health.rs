@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::client::{Client, Load};
-use crate::common::{Backend, Weir, wait_until, web};
+use crate::common::{Backend, Weir, web};
+use crate::operator::wait_until;
 use crate::steered::Steered;
 
 const CHECKED: &str = "balance = { policy = \"round_robin\" }\n\

@@ -9,6 +9,9 @@ use tokio::time::timeout;
 
 use crate::common::{PATIENCE, Weir};
 
+/// So much that a stream that is not read does not use it up.
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
 /// A connection to the ingress.
 pub struct Http2 {
     sender: SendRequest<Bytes>,
@@ -17,7 +20,11 @@ pub struct Http2 {
 impl Http2 {
     pub async fn connect(weir: &Weir) -> Self {
         let stream = TcpStream::connect(weir.ingress).await.unwrap();
-        let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+        let (sender, connection) = h2::client::Builder::new()
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .handshake(stream)
+            .await
+            .unwrap();
         tokio::spawn(connection);
         Self { sender }
     }
@@ -88,7 +95,10 @@ pub async fn whole(response: ResponseFuture) -> Result<Answer, h2::Error> {
 /// Reads what is left of a body.
 pub async fn body_of(stream: &mut RecvStream) -> Result<Bytes, h2::Error> {
     let mut body = Vec::new();
-    while let Some(part) = stream.data().await {
+    while let Some(part) = timeout(PATIENCE, stream.data())
+        .await
+        .expect("the body rests")
+    {
         let part = part?;
         stream.flow_control().release_capacity(part.len())?;
         body.extend_from_slice(&part);

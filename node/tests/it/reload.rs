@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use rustix::process::Signal;
 
 use crate::client::{Client, Load};
-use crate::common::{Backend, Weir, wait_until, web, weir};
+use crate::common::{Backend, Weir, web};
+use crate::operator::{wait_until, weir};
 use crate::steered::Steered;
 
 /// Replaces the configuration and waits until it is in force.

@@ -8,8 +8,9 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
-use crate::common::{Weir, scripted_backend, wait_until};
+use crate::common::{Weir, scripted_backend};
 use crate::faulty::read_head;
+use crate::operator::wait_until;
 
 /// A backend that answers with its name.
 #[derive(Clone)]

@@ -10,7 +10,8 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::client::{Client, Load};
-use crate::common::{Backend, PATIENCE, Weir, wait_until, web};
+use crate::common::{Backend, PATIENCE, Weir, web};
+use crate::operator::wait_until;
 use crate::steered::Steered;
 
 /// Waits until the process has ended by itself, with its exit code.
@@ -30,7 +31,8 @@ async fn a_stop_under_load_loses_no_request() {
     let tally = load.ended().await;
     assert_eq!(exit_code(&mut weir).await, 0);
     assert_eq!(tally.bad, Vec::<String>::new());
-    assert_eq!(tally.reconnects, 32, "{tally:?}");
+    // Some may have come back in time to be served once more.
+    assert!(tally.reconnects >= 32, "{tally:?}");
     assert!(weir.log().contains("requests_cut=0"), "{}", weir.log());
 }
 

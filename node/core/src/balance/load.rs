@@ -20,8 +20,6 @@ pub enum Outcome {
         /// [`MAX_FAILURE_PENALTY`].
         penalty: Duration,
     },
-    /// The client left first: no verdict about the backend.
-    Abandoned,
 }
 
 /// The load of one backend of one service, one slot per core. Outlives every
@@ -73,22 +71,27 @@ impl BackendLoad {
         self.core(core).started();
     }
 
-    /// Ends a request that `core` started and learns from how it ended.
+    /// Ends a request that `core` started. One that went `well` to its end ends a run of failures.
     ///
     /// # Panics
     /// When the node has no such core.
-    pub fn finished(&self, core: usize, now: Instant, outcome: Outcome) {
+    pub fn finished(&self, core: usize, well: bool) {
+        self.core(core).ended();
+        // The line is shared: in the common case it must stay clean in every cache.
+        if well && self.failure_run.load(Relaxed) != 0 {
+            self.failure_run.store(0, Relaxed);
+        }
+    }
+
+    /// Learns how a request fared, as soon as that is known: a response whose body runs for hours says
+    /// by its head how fast the backend is. A client that leaves first says nothing.
+    ///
+    /// # Panics
+    /// When the node has no such core.
+    pub fn learned(&self, core: usize, now: Instant, outcome: Outcome) {
         let slot = self.core(core);
-        slot.ended();
         let sample = match outcome {
-            Outcome::Abandoned => return,
-            Outcome::Success { latency } => {
-                // The line is shared: in the common case it must stay clean in every cache.
-                if self.failure_run.load(Relaxed) != 0 {
-                    self.failure_run.store(0, Relaxed);
-                }
-                latency
-            }
+            Outcome::Success { latency } => latency,
             Outcome::Failure { penalty } => {
                 slot.failed();
                 self.failure_run.fetch_add(1, Relaxed);
@@ -183,13 +186,15 @@ mod tests {
         let load = BackendLoad::new(2, now);
         for core in [0, 1, 0] {
             load.started(core);
-            load.finished(core, now, FAILURE);
+            load.learned(core, now, FAILURE);
+            load.finished(core, false);
         }
         load.started(1);
-        load.finished(1, now, Outcome::Abandoned);
+        load.finished(1, false);
         assert_eq!((load.failure_run(), load.failures()), (3, 3));
         load.started(1);
-        load.finished(1, now, success(1));
+        load.learned(1, now, success(1));
+        load.finished(1, true);
         assert_eq!((load.failure_run(), load.requests()), (0, 5));
     }
 
@@ -197,7 +202,7 @@ mod tests {
     fn an_unmatched_finish_leaves_nothing_in_flight() {
         let now = Instant::now();
         let load = BackendLoad::new(1, now);
-        load.finished(0, now, Outcome::Abandoned);
+        load.finished(0, false);
         assert_eq!(load.in_flight(), 0);
     }
 
@@ -206,7 +211,7 @@ mod tests {
         let now = Instant::now();
         let load = BackendLoad::new(1, now);
         load.started(0);
-        load.finished(0, now, Outcome::Abandoned);
+        load.finished(0, false);
         assert_eq!(load.latency(), None);
     }
 
@@ -216,7 +221,8 @@ mod tests {
         let load = BackendLoad::new(3, now);
         for (core, latency_ms) in [(0, 10), (2, 30)] {
             load.started(core);
-            load.finished(core, now, success(latency_ms));
+            load.learned(core, now, success(latency_ms));
+            load.finished(core, true);
         }
         assert_eq!(load.latency(), Some(Duration::from_millis(20)));
     }
@@ -228,7 +234,8 @@ mod tests {
         assert_eq!(load.peak_ewma_load(0, now), 0.0);
         load.started(0);
         assert_eq!(load.peak_ewma_load(0, now), 2e9);
-        load.finished(0, now, success(10));
+        load.learned(0, now, success(10));
+        load.finished(0, true);
         assert_eq!(load.peak_ewma_load(0, now), 1e7);
     }
 
@@ -238,7 +245,8 @@ mod tests {
         let load = BackendLoad::new(1, now);
         load.started(0);
         let penalty = Duration::from_secs(86_400);
-        load.finished(0, now, Outcome::Failure { penalty });
+        load.learned(0, now, Outcome::Failure { penalty });
+        load.finished(0, false);
         assert_eq!(load.latency(), Some(MAX_FAILURE_PENALTY));
     }
 }

@@ -49,7 +49,9 @@ fn simulate(answer_ms: &[u64], last_fails: bool) -> Vec<u64> {
                 Outcome::Success { latency }
             };
             let due = epoch + Duration::from_millis(due_ms);
-            selector.candidates()[server].load.finished(0, due, outcome);
+            let load = &selector.candidates()[server].load;
+            load.learned(0, due, outcome);
+            load.finished(0, matches!(outcome, Outcome::Success { .. }));
         }
         let server = pick(&selector, now, &mut rng);
         selector.candidates()[server].load.started(0);
@@ -88,7 +90,8 @@ fn a_newcomer_gets_work_at_once() {
     let known = &selector.candidates()[0].load;
     known.started(0);
     let latency = Duration::from_millis(1);
-    known.finished(0, now, Outcome::Success { latency });
+    known.learned(0, now, Outcome::Success { latency });
+    known.finished(0, true);
     let mut rng = fastrand::Rng::with_seed(1);
     assert_eq!(pick(&selector, now, &mut rng), 1);
 }

@@ -51,8 +51,12 @@ const PROTECTED: [&str; 15] = [
 /// Removes from a trailer section what may not stand there: hop-by-hop fields and those that frame or
 /// route a message (RFC 9110 section 6.5.1).
 pub fn strip_trailers(trailers: &mut HeaderMap) {
-    const NEVER: [HeaderName; 3] = [header::CONTENT_LENGTH, header::HOST, header::TRAILER];
-    for name in HOP_BY_HOP.iter().chain(&NEVER) {
+    let refused: Vec<HeaderName> = trailers
+        .keys()
+        .filter(|name| is_hop_by_hop(name) || is_protected(name.as_str()))
+        .cloned()
+        .collect();
+    for name in &refused {
         trailers.remove(name);
     }
 }

@@ -7,10 +7,14 @@
 //! Bound     4,096 messages; when full one is refused: callers see it, a check is told again.
 //! Restarts  from the routing it published last: pools, counters, weights and drains stay.
 
+#[cfg(test)]
+mod panic_tests;
 mod probe;
 mod publish;
 mod rebuild;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -9,7 +9,7 @@ use http::{Request, Uri};
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -55,6 +55,7 @@ pub(super) fn start(
     let task = tokio::task::spawn_local(async move {
         tokio::time::sleep(FIRST_CHECK_SPREAD.mul_f64(rng.f64())).await;
         loop {
+            let began = Instant::now();
             let result = match timeout(target.timeout, run(&*net, &target)).await {
                 Ok(result) => result,
                 Err(_) => Err("no answer in time".to_owned()),
@@ -65,7 +66,7 @@ pub(super) fn start(
                 result,
             });
             let jitter = 1.0 - JITTER + 2.0 * JITTER * rng.f64();
-            tokio::time::sleep(target.interval.mul_f64(jitter)).await;
+            tokio::time::sleep_until(began + target.interval.mul_f64(jitter)).await;
         }
     });
     Probing(task.abort_handle())

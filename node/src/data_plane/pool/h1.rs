@@ -8,9 +8,12 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
-use super::{BackendPool, Reason};
+use super::{BackendPool, OpenConnection, Reason};
 use crate::config::PoolSettings;
 use crate::data_plane::upload::UploadBody;
+
+/// Bytes of a response that wait in one connection for its client.
+const READ_BUFFER_BYTES_MAX: usize = 64 << 10;
 
 /// How long an upload may go on after the backend has answered.
 const UPLOAD_REST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -88,12 +91,16 @@ impl BackendPool {
         self: &Rc<Self>,
         connect_timeout: Duration,
     ) -> Result<Connection, Reason> {
+        // Counted before it is open, so that a burst stays within the bound.
+        let open = OpenConnection::count(self);
         let stream = self.connect(connect_timeout).await?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(READ_BUFFER_BYTES_MAX)
+            .handshake(TokioIo::new(stream))
             .await
             .map_err(|_| Reason::ConnectFailed)?;
         let (stay, told) = oneshot::channel();
-        self.drive(async move {
+        self.drive(open, async move {
             tokio::select! {
                 biased;
                 // What went wrong reaches the request through its sender.

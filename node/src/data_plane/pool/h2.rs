@@ -13,9 +13,8 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::Instant;
 
-use super::{BackendPool, Reason};
+use super::{BackendPool, OpenConnection, PoolExecutor, Reason};
 use crate::config::PoolSettings;
-use crate::data_plane::local::LocalExecutor;
 use crate::data_plane::upload::UploadBody;
 
 /// Another connection is opened when this share of the stream slots is taken.
@@ -25,7 +24,13 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
-const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+
+/// Room for every stream's window: clients that do not read must not stall the others' streams.
+fn connection_window_bytes(settings: &PoolSettings) -> u32 {
+    const AT_MOST: u32 = i32::MAX as u32;
+    let streams = u32::try_from(settings.h2_streams_max).unwrap_or(u32::MAX);
+    streams.saturating_mul(STREAM_WINDOW_BYTES).min(AT_MOST)
+}
 
 /// One connection and how many streams of ours it carries.
 pub(in crate::data_plane) struct SharedConnection {
@@ -105,11 +110,12 @@ impl BackendPool {
         self: &Rc<Self>,
         connect_timeout: Duration,
     ) -> Result<Rc<SharedConnection>, Reason> {
+        let open = OpenConnection::count(self);
         let stream = self.connect(connect_timeout).await?;
-        let handshake = http2::Builder::new(LocalExecutor)
+        let handshake = http2::Builder::new(PoolExecutor(Rc::downgrade(self)))
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .initial_connection_window_size(connection_window_bytes(&self.settings.get()))
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
             .handshake(TokioIo::new(stream));
@@ -119,12 +125,15 @@ impl BackendPool {
             .map_err(|_| Reason::ConnectFailed)?;
         let peer_streams_max = Rc::new(Cell::new(connection.current_max_send_streams()));
         let noted = Rc::clone(&peer_streams_max);
-        self.drive(poll_fn(move |cx| {
-            let polled = Pin::new(&mut connection).poll(cx);
-            noted.set(connection.current_max_send_streams());
-            // What went wrong reaches the requests through their senders.
-            polled.map(|_| ())
-        }));
+        self.drive(
+            open,
+            poll_fn(move |cx| {
+                let polled = Pin::new(&mut connection).poll(cx);
+                noted.set(connection.current_max_send_streams());
+                // What went wrong reaches the requests through their senders.
+                polled.map(|_| ())
+            }),
+        );
         let shared = Rc::new(SharedConnection {
             sender,
             streams: Cell::new(0),

@@ -14,16 +14,20 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use rustix::io::Errno;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::upload::UploadBody;
+use super::upload::{UploadBody, UploadProgress};
 use crate::config::{PoolSettings, Protocol};
 use crate::data_plane::answer::Reason;
 use crate::ports::net::{BoxedStream, Endpoint, Net};
 use crate::telemetry::metrics::{CoreMetrics, NodeMetrics};
 pub(super) use h1::IdleStack;
 pub(super) use h2::SharedConnections;
+
+/// How long a pooled connection may take to be ready; it needs one turn of its driver.
+const READY_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// What sending came to.
 pub(super) enum SendError {
@@ -108,20 +112,31 @@ impl BackendPool {
         connect_timeout: Duration,
         fresh: bool,
     ) -> Result<Lease, Reason> {
-        let newest = || self.idle.borrow_mut().newest().filter(|_| !fresh);
-        while let Some(mut connection) = newest() {
-            let sender = &mut connection.sender;
-            // Its last response may have ended a moment ago: it is ready as soon as its driver ran.
-            if sender.is_ready() || sender.ready().await.is_ok() {
-                self.metrics().backend_reuses.increment();
-                return Ok(self.exclusive(connection, true));
-            }
+        if !fresh && let Some(connection) = self.idle_connection().await {
+            self.metrics().backend_reuses.increment();
+            return Ok(self.exclusive(connection, true));
         }
         if self.open.get() >= self.settings.get().connections_max {
             return Err(Reason::PoolFull);
         }
         let connection = self.open_h1(connect_timeout).await?;
         Ok(self.exclusive(connection, false))
+    }
+
+    /// The newest idle connection that still works.
+    async fn idle_connection(&self) -> Option<h1::Connection> {
+        loop {
+            let mut connection = self.idle.borrow_mut().newest()?;
+            let sender = &mut connection.sender;
+            if sender.is_ready() {
+                return Some(connection);
+            }
+            // Its last response may have ended a moment ago: it is ready as soon as its driver ran.
+            // One that is not has something left to send that its backend does not take.
+            if let Ok(Ok(())) = timeout(READY_TIMEOUT, sender.ready()).await {
+                return Some(connection);
+            }
+        }
     }
 
     fn exclusive(self: &Rc<Self>, connection: h1::Connection, reused: bool) -> Lease {
@@ -138,13 +153,26 @@ impl BackendPool {
             self.metrics().backend_reuses.increment();
             return Ok(self.stream(connection, true));
         }
-        // One connects for all that wait.
+        // One connects for all that wait, and none waits longer than if it had connected itself.
+        timeout(
+            connect_timeout,
+            self.join_or_open(connect_timeout, &settings),
+        )
+        .await
+        .unwrap_or(Err(Reason::ConnectTimeout))
+    }
+
+    async fn join_or_open(
+        self: &Rc<Self>,
+        connect_timeout: Duration,
+        settings: &PoolSettings,
+    ) -> Result<Lease, Reason> {
         let _turn = self
             .connecting
             .acquire()
             .await
             .map_err(|_| Reason::ConnectFailed)?;
-        if let Some(connection) = self.shared.borrow_mut().free(&settings) {
+        if let Some(connection) = self.shared.borrow_mut().free(settings) {
             self.metrics().backend_reuses.increment();
             return Ok(self.stream(connection, true));
         }
@@ -185,19 +213,22 @@ impl BackendPool {
     }
 
     /// Runs a connection until it closes or the pool is dropped or cut.
-    fn drive(self: &Rc<Self>, connection: impl Future<Output = ()> + 'static) {
-        let open = OpenConnection::count(self);
-        let mut drivers = self.drivers.borrow_mut();
-        while drivers.try_join_next().is_some() {}
-        drivers.spawn_local(async move {
+    fn drive(&self, open: OpenConnection, connection: impl Future<Output = ()> + 'static) {
+        self.spawn(async move {
             connection.await;
             drop(open);
         });
     }
 
     /// Keeps a tunnel within what [`BackendPool::cut`] ends.
-    pub(super) fn drive_tunnel(&self, tunnel: impl Future<Output = ()> + 'static) {
-        self.drivers.borrow_mut().spawn_local(tunnel);
+    pub(super) fn drive_tunnel(self: &Rc<Self>, tunnel: impl Future<Output = ()> + 'static) {
+        self.drive(OpenConnection::count(self), tunnel);
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        let mut drivers = self.drivers.borrow_mut();
+        while drivers.try_join_next().is_some() {}
+        drivers.spawn_local(task);
     }
 
     /// Closes idle connections that are too old or too many and begins to open those that are missing.
@@ -247,10 +278,31 @@ impl BackendPool {
 }
 
 fn connect_reason(error: &io::Error) -> Reason {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    if matches!(errno, Some(Errno::MFILE | Errno::NFILE)) {
+        return Reason::OutOfDescriptors;
+    }
     if error.kind() == io::ErrorKind::TimedOut {
         Reason::ConnectTimeout
     } else {
         Reason::ConnectFailed
+    }
+}
+
+/// Runs what hyper runs beside an HTTP/2 connection, within what [`BackendPool::cut`] ends.
+#[derive(Clone)]
+struct PoolExecutor(std::rc::Weak<BackendPool>);
+
+impl<F> hyper::rt::Executor<F> for PoolExecutor
+where
+    F: Future + 'static,
+{
+    fn execute(&self, task: F) {
+        if let Some(pool) = self.0.upgrade() {
+            pool.spawn(async move {
+                task.await;
+            });
+        }
     }
 }
 
@@ -305,10 +357,12 @@ impl Lease {
         }
     }
 
-    /// Lets the rest of an upload through, for a while, although the answer is complete.
-    pub(super) fn finish_upload(mut self) {
-        if let Some(connection) = self.take_exclusive() {
-            connection.finish_upload();
+    /// Lets the rest of an upload through, for a while, although the answer is complete. A stream has
+    /// no need of that: it is reset, and the connection goes on.
+    pub(super) fn finish_upload(mut self, upload: &UploadProgress) {
+        match self.take_exclusive() {
+            Some(connection) => connection.finish_upload(),
+            None => upload.cut(),
         }
     }
 

@@ -1,0 +1,231 @@
+//! What a configuration may say: one table for each section, every problem with its path and bound.
+
+mod services;
+
+use super::{Config, Environment};
+
+/// Every problem of `text`, one in a line.
+fn problems(text: &str) -> Vec<String> {
+    match Config::parse(text, &Environment::default()) {
+        Ok(_) => Vec::new(),
+        Err(invalid) => invalid.to_string().lines().map(str::to_owned).collect(),
+    }
+}
+
+/// Checks lines of `key = value` in `section`, each against what must be said of `section.key`.
+///
+/// Every line is tried alone and all of them at once: no problem may hide another.
+fn check(section: &str, cases: &[(&str, &str)]) {
+    let mut all = format!("[{section}]\n");
+    let mut wanted = Vec::new();
+    for (line, what) in cases {
+        let path = path_of(section, line);
+        let expected = format!("{path}: {what}");
+        let alone = problems(&format!("[{section}]\n{line}\n"));
+        assert!(
+            alone.iter().any(|problem| problem.starts_with(&expected)),
+            "{line}: {alone:?} lacks {expected:?}"
+        );
+        if !wanted.iter().any(|(other, _)| *other == path) {
+            all.push_str(line);
+            all.push('\n');
+            wanted.push((path, expected));
+        }
+    }
+    let together = problems(&all);
+    for (_, expected) in wanted {
+        assert!(
+            together
+                .iter()
+                .any(|problem| problem.starts_with(&expected)),
+            "{together:#?} lacks {expected:?}"
+        );
+    }
+}
+
+fn path_of(section: &str, line: &str) -> String {
+    format!("{section}.{}", line.split(" =").next().unwrap())
+}
+
+/// Lines that must be accepted: the bounds themselves.
+fn accepts(section: &str, lines: &[&str]) {
+    for line in lines {
+        let found = problems(&format!("[{section}]\n{line}\n"));
+        assert_eq!(found, Vec::<String>::new(), "[{section}] {line}");
+    }
+}
+
+#[test]
+fn an_empty_file_is_a_configuration() {
+    assert_eq!(problems(""), Vec::<String>::new());
+}
+
+#[test]
+fn broken_toml_is_named_with_its_line() {
+    let found = problems("[node]\nname = \"a\"\n\nname = [\n");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("line 4: "), "{found:?}");
+}
+
+#[test]
+fn node_and_mesh() {
+    check(
+        "node",
+        &[
+            ("name = \"two words\"", "must be 1 to 63 letters, digits"),
+            ("name = \"\"", "must be 1 to 63 letters, digits"),
+            ("name = 7", "expected a text, found integer (7)"),
+            ("zone = true", "expected a text, found boolean (true)"),
+            ("cores = 0", "0 is out of bounds (1 to 1024)"),
+            ("cores = 1025", "1025 is out of bounds (1 to 1024)"),
+            ("cores = -1", "-1 is out of bounds (1 to 1024)"),
+            ("cores = 1.5", "expected a whole number, found float (1.5)"),
+            (
+                "drain_timeout = \"61m\"",
+                "`61m` is out of bounds (0ms to 1h)",
+            ),
+            (
+                "drain_timeout = \"soon\"",
+                "`soon`: expected a number and a unit",
+            ),
+            ("colour = \"red\"", "unknown key"),
+        ],
+    );
+    accepts(
+        "node",
+        &[
+            "name = \"a.B-9_\"",
+            "cores = 1024",
+            "drain_timeout = \"0s\"",
+            "drain_timeout = \"1h\"",
+        ],
+    );
+    check("mesh", &[("nodes = 17", "17 is out of bounds (1 to 16)")]);
+}
+
+#[test]
+fn ingress() {
+    check(
+        "ingress",
+        &[
+            ("listen = \"nowhere\"", "`nowhere`: "),
+            ("listen = [\"127.0.0.1:1\", \"x\"]", "`x`: "),
+            ("connections_max = 0", "0 is out of bounds (1 to 10000000)"),
+            (
+                "header_timeout = \"9ms\"",
+                "`9ms` is out of bounds (10ms to 1h)",
+            ),
+            (
+                "keep_alive_timeout = \"2d\"",
+                "`2d` is out of bounds (10ms to 1d)",
+            ),
+            (
+                "body_idle_timeout = \"2h\"",
+                "`2h` is out of bounds (10ms to 1h)",
+            ),
+            ("write_timeout = 5", "expected a text, found integer (5)"),
+            (
+                "head_bytes_max = \"1023B\"",
+                "`1023B` is out of bounds (1KiB to 1MiB)",
+            ),
+            ("headers_max = 101", "101 is out of bounds (1 to 100)"),
+            (
+                "h2_streams_max = 65537",
+                "65537 is out of bounds (1 to 65536)",
+            ),
+            (
+                "h2_stream_window = \"1KiB\"",
+                "`1KiB` is out of bounds (65535B to 1GiB)",
+            ),
+            (
+                "h2_connection_window = \"100KiB\"",
+                "102400 is less than h2_stream_window",
+            ),
+            ("trusted_proxies = [\"10.0.0.0/33\"]", "`10.0.0.0/33`: "),
+            (
+                "forwarded = \"maybe\"",
+                "expected true or false, found string",
+            ),
+            ("slow_request = \"2d\"", "`2d` is out of bounds (1ms to 1d)"),
+        ],
+    );
+    accepts(
+        "ingress",
+        &[
+            "listen = [\"127.0.0.1:1\", \"[::1]:2\"]",
+            "header_timeout = \"10ms\"",
+            "slow_request = \"off\"",
+            "trusted_proxies = \"10.0.0.0/8\"",
+        ],
+    );
+}
+
+#[test]
+fn listeners_beyond_loopback_must_be_meant() {
+    for section in ["grpc", "http_api"] {
+        check(
+            section,
+            &[
+                (
+                    "listen = \"0.0.0.0:7400\"",
+                    "0.0.0.0:7400 is reachable from outside",
+                ),
+                ("insecure = 1", "expected true or false, found integer (1)"),
+            ],
+        );
+        accepts(
+            section,
+            &[
+                "listen = \"0.0.0.0:7400\"\ninsecure = true",
+                "listen = \"[::1]:1\"",
+            ],
+        );
+    }
+}
+
+#[test]
+fn telemetry() {
+    check(
+        "telemetry",
+        &[
+            (
+                "otlp = \"127.0.0.1:4317\"",
+                "`127.0.0.1:4317` must start with http://",
+            ),
+            ("sample_ratio = 1.1", "1.1 is out of bounds (0 to 1)"),
+            ("sample_ratio = -1", "-1 is out of bounds (0 to 1)"),
+            ("sample_ratio = \"x\"", "NaN is out of bounds (0 to 1)"),
+        ],
+    );
+    accepts(
+        "telemetry",
+        &[
+            "sample_ratio = 0",
+            "sample_ratio = 1",
+            "otlp = \"http://x:1\"",
+        ],
+    );
+}
+
+#[test]
+fn problems_of_all_sections_are_told_at_once() {
+    let found = problems(
+        "colour = 1\n[node]\ncores = 0\n[ingress]\nlisten = \"x\"\n[grpc]\nlisten = \"y\"\n\
+         [telemetry]\nsample_ratio = 2\n[services.web]\nprotocol = \"z\"\n\
+         [[routes]]\nservice = \"db\"\nname = \"${UNSET}\"\n",
+    );
+    let paths: Vec<&str> = found.iter().filter_map(|p| p.split(": ").next()).collect();
+    assert_eq!(
+        paths,
+        [
+            "routes[0].name",
+            "node.cores",
+            "ingress.listen",
+            "grpc.listen",
+            "telemetry.sample_ratio",
+            "services.web.protocol",
+            "routes[0].service",
+            "colour",
+        ]
+    );
+}

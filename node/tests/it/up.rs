@@ -1,0 +1,199 @@
+//! `weir up` leaves nothing behind, and what keeps it from starting is said in one line.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::common::{PATIENCE, free_ports};
+use crate::operator::weir;
+
+/// A mesh of two nodes and three demo backends.
+struct Mesh {
+    child: Child,
+    ingress: SocketAddr,
+}
+
+fn command([ingress, grpc, api]: [SocketAddr; 3]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    command
+        .args(["up", "--nodes", "2"])
+        .env("WEIR_INGRESS__LISTEN", ingress.to_string())
+        .env("WEIR_GRPC__LISTEN", grpc.to_string())
+        .env("WEIR_HTTP_API__LISTEN", api.to_string())
+        .env("WEIR_NODE__DRAIN_TIMEOUT", "1s")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// Ports for two nodes: each with a free neighbour.
+fn ports() -> [SocketAddr; 3] {
+    let [first, _, second, _, third, _] = free_ports();
+    [first, second, third]
+}
+
+impl Mesh {
+    async fn start() -> Self {
+        let ports = ports();
+        let mut child = command(ports).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let said = timeout(PATIENCE, async {
+            while let Some(line) = lines.next_line().await.unwrap() {
+                if line.contains("Ctrl-C stops everything") {
+                    break;
+                }
+            }
+        });
+        said.await.expect("it comes up");
+        // Its further lines must find a reader.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Self {
+            child,
+            ingress: ports[0],
+        }
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().unwrap().try_into().unwrap()).unwrap()
+    }
+
+    /// Every process that this one started, found by its parent.
+    fn children(&self) -> BTreeSet<i32> {
+        let parent = self.pid().as_raw_pid();
+        let all = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+        all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+            .filter(|pid| stat(*pid).is_some_and(|(_, its_parent)| its_parent == parent))
+            .collect()
+    }
+}
+
+/// State and parent of a process.
+fn stat(pid: i32) -> Option<(char, i32)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
+}
+
+/// A process that ended may stay as a zombie where nobody reaps orphans.
+async fn all_end(children: &BTreeSet<i32>) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let runs = |pid: &&i32| stat(**pid).is_some_and(|(state, _)| !"ZX".contains(state));
+        let left: Vec<_> = children.iter().filter(runs).collect();
+        if left.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{left:?} still run");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_killed_parent_leaves_no_process_behind() {
+    let mut mesh = Mesh::start().await;
+    let children = mesh.children();
+    assert_eq!(children.len(), 5, "two nodes, three backends");
+    mesh.child.kill().await.unwrap();
+    all_end(&children).await;
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_everything() {
+    let mut mesh = Mesh::start().await;
+    let children = mesh.children();
+    assert_eq!(children.len(), 5, "two nodes, three backends");
+    kill_process(mesh.pid(), Signal::INT).unwrap();
+    let ended = timeout(PATIENCE, mesh.child.wait()).await.expect("it ends");
+    assert_eq!(ended.unwrap().code(), Some(0));
+    all_end(&children).await;
+    let again = tokio::net::TcpListener::bind(mesh.ingress).await;
+    assert!(again.is_ok(), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_node_of_the_mesh_that_is_killed_comes_back() {
+    let mesh = Mesh::start().await;
+    let is_node = |pid: &i32| {
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        words.split(|byte| *byte == 0).nth(1) == Some(b"node")
+    };
+    let nodes: Vec<i32> = mesh.children().into_iter().filter(is_node).collect();
+    assert_eq!(nodes.len(), 2);
+    kill_process(Pid::from_raw(nodes[0]).unwrap(), Signal::KILL).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let now: Vec<i32> = mesh.children().into_iter().filter(is_node).collect();
+        if now.len() == 2 && !now.contains(&nodes[0]) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{now:?}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_taken_port_is_named_in_one_line() {
+    let ports = ports();
+    for taken in ports {
+        let _listener = std::net::TcpListener::bind(taken).unwrap();
+        let ran = timeout(PATIENCE, command(ports).output()).await;
+        let output = ran.expect("it ends").unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success());
+        assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+        assert!(said.contains(&taken.to_string()), "{said}");
+        assert!(said.contains("in use"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_user_gets_wrong_is_said_in_one_clear_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing.toml");
+    let missing = missing.to_str().unwrap();
+    for (arguments, expected, said) in [
+        (vec!["node", "--config", missing], 64, missing),
+        (vec!["node", "--config", missing, "--check"], 64, missing),
+        (vec!["up", "--config", missing], 64, missing),
+        (vec!["status", "--node", "127.0.0.1:1"], 3, "127.0.0.1:1"),
+    ] {
+        let (code, text) = weir(&arguments).await;
+        assert_eq!(code, expected, "{arguments:?}: {text}");
+        assert_eq!(text.trim_end().lines().count(), 1, "{arguments:?}: {text}");
+        assert!(text.starts_with("weir: ") && text.contains(said), "{text}");
+    }
+    let (code, text) = weir(&["node", "--no-such-flag"]).await;
+    assert_eq!(code, 2);
+    let first = text.lines().next().unwrap();
+    assert!(first.contains("--no-such-flag"), "{text}");
+}
+
+#[tokio::test]
+async fn a_node_whose_port_is_taken_says_which_and_ends() {
+    let [ingress, grpc, api] = free_ports();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("node.toml");
+    for (taken, key) in [
+        (ingress, "ingress.listen"),
+        (grpc, "grpc.listen"),
+        (api, "http_api.listen"),
+    ] {
+        let config = format!(
+            "[ingress]\nlisten = \"{ingress}\"\n[grpc]\nlisten = \"{grpc}\"\n\
+             [http_api]\nlisten = \"{api}\"\n"
+        );
+        std::fs::write(&path, config).unwrap();
+        let _listener = std::net::TcpListener::bind(taken).unwrap();
+        let (code, text) = weir(&["node", "--config", path.to_str().unwrap()]).await;
+        assert_eq!(code, 1, "{text}");
+        assert!(text.contains(&format!("{key} {taken}")), "{text}");
+    }
+}

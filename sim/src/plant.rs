@@ -1,0 +1,23 @@
+//! Bugs that are planted on request, to prove that the checks find them.
+
+use clap::ValueEnum;
+
+/// A planted bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Plant {
+    /// Nodes never take a backend out for failed checks.
+    NoUnhealthy,
+    /// Nodes never bring a backend back.
+    NoRecovery,
+    /// Nodes take a backend out at its first failed check.
+    Hasty,
+    /// Operator calls have no deadline.
+    NoDeadline,
+    /// Operator calls have only the deadline in their metadata. tonic starts it when the channel is
+    /// connected, so a call that has to reconnect first takes longer.
+    DeadlineInMetadata,
+    /// The operator believes that a change reached the second node.
+    LostChange,
+    /// The log shows something that differs from process to process.
+    ProcessId,
+}

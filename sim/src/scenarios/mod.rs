@@ -1,0 +1,46 @@
+//! What is simulated. A scenario expands its seed to options, prints them, and runs.
+
+mod partition;
+
+use clap::ValueEnum;
+
+use crate::checks::{self, Promises};
+use crate::history::Recorder;
+use crate::log;
+use crate::plant::Plant;
+
+/// A scenario by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scenario {
+    /// Two nodes lose a backend, then their operator, and get both back.
+    Partition,
+}
+
+/// A scenario that ran to its end.
+pub(crate) struct Ran {
+    promises: Promises,
+    recorder: Recorder,
+}
+
+/// Runs `scenario` and every check; true when all of them hold.
+pub(crate) fn run(scenario: Scenario, seed: u64, plant: Option<Plant>) -> bool {
+    let ran = match scenario {
+        Scenario::Partition => partition::run(seed, plant),
+    };
+    let ran = match ran {
+        Ok(ran) => ran,
+        Err(error) => {
+            tracing::error!(%error, "the scenario did not end");
+            return false;
+        }
+    };
+    let violations = checks::run(&ran.recorder.history(), &ran.promises);
+    for violation in &violations {
+        tracing::error!(check = violation.check, "{}", violation.detail);
+    }
+    let (panics, checks) = (log::panics(), checks::count());
+    let holds = violations.is_empty() && panics == 0;
+    let broken = violations.len();
+    tracing::info!(?scenario, seed, checks, broken, panics, holds, "ended");
+    holds
+}
