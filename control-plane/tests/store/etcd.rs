@@ -28,7 +28,7 @@ impl Etcd {
         let mut data_dir = folder.path().join("data");
         let (client_port, peer_port) = (free_port(), free_port());
         let mut etcd = Self {
-            process: spawn(&data_dir, client_port, peer_port),
+            process: spawn_alone(&data_dir, client_port, peer_port),
             folder,
             data_dir: data_dir.clone(),
             client_port,
@@ -43,7 +43,7 @@ impl Etcd {
             data_dir = etcd.folder.path().join(format!("data-{start}"));
             (etcd.client_port, etcd.peer_port) = (free_port(), free_port());
             etcd.data_dir.clone_from(&data_dir);
-            etcd.process = spawn(&data_dir, etcd.client_port, etcd.peer_port);
+            etcd.process = spawn_alone(&data_dir, etcd.client_port, etcd.peer_port);
         }
         panic!("etcd did not start {STARTS_MAX} times");
     }
@@ -61,7 +61,7 @@ impl Etcd {
 
     /// Starts it again on what it had.
     pub(crate) async fn start_again(&mut self) {
-        self.process = spawn(&self.data_dir, self.client_port, self.peer_port);
+        self.process = spawn_alone(&self.data_dir, self.client_port, self.peer_port);
         assert!(self.answers().await, "etcd did not start again");
     }
 
@@ -135,24 +135,28 @@ impl Drop for Etcd {
     }
 }
 
-fn spawn(data_dir: &Path, client_port: u16, peer_port: u16) -> Child {
+fn spawn_alone(data_dir: &Path, client_port: u16, peer_port: u16) -> Child {
+    let members = format!("default={}", url(peer_port));
+    spawn(data_dir, "default", client_port, peer_port, &members)
+}
+
+/// Starts one member of a cluster.
+pub(crate) fn spawn(
+    data_dir: &Path,
+    name: &str,
+    client_port: u16,
+    peer_port: u16,
+    members: &str,
+) -> Child {
     let (client, peer) = (url(client_port), url(peer_port));
     Command::new("setpriv")
-        .args(["--pdeathsig", "KILL", "etcd"])
+        .args(["--pdeathsig", "KILL", "etcd", "--name", name])
         .args(["--data-dir", data_dir.to_str().unwrap()])
-        .args([
-            "--listen-client-urls",
-            &client,
-            "--advertise-client-urls",
-            &client,
-        ])
-        .args([
-            "--listen-peer-urls",
-            &peer,
-            "--initial-advertise-peer-urls",
-            &peer,
-        ])
-        .args(["--initial-cluster", &format!("default={peer}")])
+        .args(["--listen-client-urls", &client])
+        .args(["--advertise-client-urls", &client])
+        .args(["--listen-peer-urls", &peer])
+        .args(["--initial-advertise-peer-urls", &peer])
+        .args(["--initial-cluster", members])
         .args(["--heartbeat-interval", "20", "--election-timeout", "200"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -175,11 +179,13 @@ fn etcdctl(first: &[&str], file: &Path, rest: &[&str]) {
     );
 }
 
-fn url(port: u16) -> String {
+/// An address on this machine.
+pub(crate) fn url(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-fn free_port() -> u16 {
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }

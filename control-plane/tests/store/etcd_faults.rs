@@ -37,7 +37,7 @@ async fn resynced(follower: &mut Follower, copy: &mut Copy) -> (Revision, Reason
 }
 
 /// Puts until it works: after a fault the first calls may still fail.
-async fn put_at_last(store: &Shared, key: &str, value: &str) -> Revision {
+pub(crate) async fn put_at_last(store: &Shared, key: &str, value: &str) -> Revision {
     let begun = Instant::now();
     loop {
         match store.txn(always(vec![put_op(key, value)])).await {

@@ -5,6 +5,7 @@
 mod embedded_faults;
 mod embedded_killed;
 mod etcd;
+mod etcd_cluster;
 mod etcd_faults;
 mod suite;
 mod support;
