@@ -7,6 +7,7 @@ SHELL := /bin/bash
 SCENARIO ?= partition
 SEED ?= 1
 SEEDS ?= 20
+APT := $(if $(filter 0,$(shell id -u)),,sudo) env DEBIAN_FRONTEND=noninteractive apt-get
 
 ## Build in release mode and start a mesh of three nodes with demo backends, until Ctrl-C.
 up: setup
@@ -38,12 +39,16 @@ bench: setup
 	@cargo build --release --locked --quiet --bin weir
 	@python3 sim/bench/bench.py --install $(ARGS)
 
-# The build needs Rust and a C compiler. Nothing else: the schema is compiled in Rust.
+# The build needs Rust, a C compiler, and protoc for the etcd client. Weir's own schema is compiled in Rust.
 setup:
 	@command -v cargo >/dev/null || { echo "weir needs Rust 1.90 or newer: https://rustup.rs"; exit 1; }
 	@command -v cc >/dev/null || { echo "weir needs a C compiler: apt-get install gcc"; exit 1; }
+	@protoc --descriptor_set_out=/dev/null google/protobuf/descriptor.proto 2>/dev/null \
+		|| { $(APT) update -qq && $(APT) install -y -qq protobuf-compiler libprotobuf-dev; } >/dev/null
 
 setup-test: setup
+	@{ command -v etcd && command -v etcdctl; } >/dev/null \
+		|| { $(APT) update -qq && $(APT) install -y -qq etcd-server etcd-client; } >/dev/null
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-nextest
 
 setup-lint: setup

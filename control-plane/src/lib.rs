@@ -1,0 +1,3 @@
+//! The control plane of Weir: desired state in a store, streamed to nodes.
+
+pub mod store;

@@ -1,0 +1,251 @@
+//! Lists, tells the difference, watches, and begins anew.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::{Followed, Options, Reason};
+use crate::store::limits::PAGE_ENTRIES_MAX;
+use crate::store::{
+    Entry, Error, Event, EventKind, List, Revision, Store, StoreId, Watch, WatchStream, Watched,
+};
+
+/// What the reader knows.
+struct Told {
+    store: StoreId,
+    revision: Revision,
+    entries: BTreeMap<Bytes, Entry>,
+}
+
+/// Why a watch ended.
+enum End {
+    Audit,
+    Failed(Error),
+    /// Nobody reads any more.
+    Unread,
+}
+
+/// The follower at work.
+pub(super) struct Task {
+    store: Arc<dyn Store>,
+    prefix: Bytes,
+    options: Options,
+    random: fastrand::Rng,
+    wait_max: Duration,
+    tell: mpsc::Sender<Followed>,
+    told: Option<Told>,
+    is_lost: bool,
+}
+
+impl Task {
+    /// One that has told nothing yet.
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        prefix: Bytes,
+        options: Options,
+        tell: mpsc::Sender<Followed>,
+    ) -> Self {
+        Self {
+            store,
+            prefix,
+            random: fastrand::Rng::with_seed(options.seed),
+            wait_max: options.backoff_min,
+            options,
+            tell,
+            told: None,
+            is_lost: false,
+        }
+    }
+
+    /// Tells until nobody reads any more.
+    pub(super) async fn run(mut self) {
+        let mut reason = Reason::Lost;
+        loop {
+            let begun = Instant::now();
+            let error = match self.round(reason).await {
+                End::Unread => return,
+                End::Audit => {
+                    reason = Reason::Audit;
+                    continue;
+                }
+                End::Failed(error) => error,
+            };
+            reason = match error {
+                Error::Compacted { .. } => Reason::Compacted,
+                Error::Future { .. } => Reason::OtherStore,
+                _ => Reason::Lost,
+            };
+            tracing::warn!(%error, prefix = %self.prefix.escape_ascii(), "the watch ended");
+            if !self.is_lost && self.send(Followed::Lost(error)).await.is_err() {
+                return;
+            }
+            self.is_lost = true;
+            self.back_off(begun.elapsed()).await;
+        }
+    }
+
+    async fn back_off(&mut self, lasted: Duration) {
+        if lasted >= self.options.healthy_after {
+            self.wait_max = self.options.backoff_min;
+        }
+        tokio::time::sleep(self.wait_max.mul_f64(self.random.f64())).await;
+        self.wait_max = (self.wait_max * 2).min(self.options.backoff_max);
+    }
+
+    /// Lists, tells the difference and watches, until something ends it.
+    async fn round(&mut self, reason: Reason) -> End {
+        let found = match self.list_all().await {
+            Ok(found) => found,
+            Err(error) => return End::Failed(error),
+        };
+        let watch = Watch {
+            prefix: self.prefix.clone(),
+            from: found.revision.next(),
+        };
+        if self.tell_found(found, reason).await.is_err() {
+            return End::Unread;
+        }
+        match self.store.watch(watch).await {
+            Ok(stream) => self.watch(stream).await,
+            Err(error) => End::Failed(error),
+        }
+    }
+
+    /// Everything below the prefix at one revision.
+    async fn list_all(&self) -> Result<Told, Error> {
+        let mut list = List {
+            prefix: self.prefix.clone(),
+            entries_max: PAGE_ENTRIES_MAX,
+            ..List::default()
+        };
+        let mut entries = BTreeMap::new();
+        loop {
+            let page = self.store.list(list.clone()).await?;
+            let revision = *list.at.get_or_insert(page.revision);
+            list.after = page.entries.last().map(|entry| entry.key.clone());
+            entries.extend(
+                page.entries
+                    .into_iter()
+                    .map(|entry| (entry.key.clone(), entry)),
+            );
+            if !page.more || list.after.is_none() {
+                let store = page.store;
+                return Ok(Told {
+                    store,
+                    revision,
+                    entries,
+                });
+            }
+        }
+    }
+
+    async fn tell_found(&mut self, found: Told, reason: Reason) -> Result<(), End> {
+        let revision = found.revision;
+        let Some(told) = self.told.replace(found) else {
+            self.is_lost = false;
+            let entries = self
+                .told
+                .iter()
+                .flat_map(|told| told.entries.values().cloned());
+            let entries = entries.collect();
+            return self.send(Followed::Snapshot { revision, entries }).await;
+        };
+        let Some(found) = &self.told else {
+            return Ok(());
+        };
+        let events = difference(&told.entries, &found.entries);
+        let is_other = found.store != told.store || revision < told.revision;
+        if reason == Reason::Audit && !is_other && events.is_empty() {
+            return Ok(());
+        }
+        self.is_lost = false;
+        let reason = if is_other { Reason::OtherStore } else { reason };
+        self.send(Followed::Resync {
+            revision,
+            reason,
+            events,
+        })
+        .await
+    }
+
+    /// Passes on what happens until the watch ends or the audit is due.
+    async fn watch(&mut self, mut stream: WatchStream) -> End {
+        let audit_in = self
+            .options
+            .audit_every
+            .mul_f64(0.8 + 0.4 * self.random.f64());
+        let audit_at = Instant::now() + audit_in;
+        loop {
+            let item = tokio::select! {
+                biased;
+                () = self.tell.closed() => return End::Unread,
+                item = stream.next() => item,
+                () = tokio::time::sleep_until(audit_at) => return End::Audit,
+            };
+            match item {
+                Some(Ok(Watched::Changed { revision, events })) => {
+                    if self.tell_change(revision, events).await.is_err() {
+                        return End::Unread;
+                    }
+                }
+                Some(Ok(Watched::Progress(_))) => {}
+                Some(Err(error)) => return End::Failed(error),
+                None => return End::Failed(ended()),
+            }
+        }
+    }
+
+    async fn tell_change(&mut self, revision: Revision, events: Vec<Event>) -> Result<(), End> {
+        let Some(told) = &mut self.told else {
+            return Ok(());
+        };
+        if revision <= told.revision {
+            // Some servers repeat events.
+            return Ok(());
+        }
+        told.revision = revision;
+        for event in &events {
+            match &event.kind {
+                EventKind::Put(entry) => told.entries.insert(event.key.clone(), entry.clone()),
+                EventKind::Deleted => told.entries.remove(&event.key),
+            };
+        }
+        self.send(Followed::Changed { revision, events }).await
+    }
+
+    async fn send(&self, item: Followed) -> Result<(), End> {
+        self.tell.send(item).await.map_err(|_| End::Unread)
+    }
+}
+
+fn ended() -> Error {
+    Error::Unavailable {
+        reason: "the watch ended".to_owned(),
+    }
+}
+
+/// What makes the second of the first. Entries of one mod revision and version with the same value are the same.
+fn difference(old: &BTreeMap<Bytes, Entry>, new: &BTreeMap<Bytes, Entry>) -> Vec<Event> {
+    let changed = new
+        .values()
+        .filter(|entry| old.get(&entry.key) != Some(entry));
+    let put = changed.map(|entry| Event {
+        key: entry.key.clone(),
+        kind: EventKind::Put(entry.clone()),
+        previous: old.get(&entry.key).cloned(),
+    });
+    let gone = old.values().filter(|entry| !new.contains_key(&entry.key));
+    let deleted = gone.map(|entry| Event {
+        key: entry.key.clone(),
+        kind: EventKind::Deleted,
+        previous: Some(entry.clone()),
+    });
+    let mut events: Vec<Event> = put.chain(deleted).collect();
+    events.sort_by(|a, b| a.key.cmp(&b.key));
+    events
+}
