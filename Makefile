@@ -7,7 +7,11 @@ SHELL := /bin/bash
 SCENARIO ?= partition
 SEED ?= 1
 SEEDS ?= 20
-APT := $(if $(filter 0,$(shell id -u)),,sudo) env DEBIAN_FRONTEND=noninteractive apt-get
+APT := $(if $(filter 0,$(shell id -u)),,sudo -n) env DEBIAN_FRONTEND=noninteractive apt-get
+
+# Installs Debian packages when it may, else says in one line what to install.
+apt = { $(APT) update -qq && $(APT) install -y -qq $(1); } >/dev/null 2>&1 \
+	|| { echo "weir: please install $(1)"; exit 1; }
 
 ## Build in release mode and start a mesh of three nodes with demo backends, until Ctrl-C.
 up: setup
@@ -44,11 +48,11 @@ setup:
 	@command -v cargo >/dev/null || { echo "weir needs Rust 1.90 or newer: https://rustup.rs"; exit 1; }
 	@command -v cc >/dev/null || { echo "weir needs a C compiler: apt-get install gcc"; exit 1; }
 	@protoc --descriptor_set_out=/dev/null google/protobuf/descriptor.proto 2>/dev/null \
-		|| { $(APT) update -qq && $(APT) install -y -qq protobuf-compiler libprotobuf-dev; } >/dev/null
+		|| $(call apt,protobuf-compiler libprotobuf-dev)
 
 setup-test: setup
 	@{ command -v etcd && command -v etcdctl; } >/dev/null \
-		|| { $(APT) update -qq && $(APT) install -y -qq etcd-server etcd-client; } >/dev/null
+		|| $(call apt,etcd-server etcd-client)
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-nextest
 
 setup-lint: setup
