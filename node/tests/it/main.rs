@@ -6,6 +6,7 @@
     reason = "tests may panic; modules of one test share"
 )]
 
+mod blame;
 mod client;
 mod common;
 mod docs;
@@ -30,6 +31,7 @@ mod recorder;
 mod reload;
 mod replays;
 mod routing;
+mod stalls;
 mod steered;
 mod stopping;
 mod streaming;
