@@ -283,9 +283,7 @@ impl Forwarding<'_> {
         match upload.state() {
             UploadState::WaitingForBackend => true,
             // A client that leaves its backend little time has used it up itself.
-            UploadState::Done => {
-                upload.since().elapsed() >= upload.since() - self.exchange.started
-            }
+            UploadState::Done => upload.since().elapsed() >= upload.since() - self.exchange.started,
             UploadState::WaitingForClient | UploadState::ClientFailed => false,
         }
     }

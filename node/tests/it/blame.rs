@@ -102,7 +102,8 @@ async fn a_backend_without_an_answer_at_the_total_timeout_has_failed() {
     for _ in 0..3 {
         assert_reason(&weir.get("/").await, 504, "total_timeout");
     }
-    let whole = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
+    let whole =
+        "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
     let answer = weir.exchange(whole.as_bytes()).await;
     assert_reason(&answer, 504, "total_timeout");
     assert_eq!(weir.metric(FAILURES).await, 4.0);
