@@ -275,9 +275,23 @@ impl Forwarding<'_> {
         }
     }
 
+    /// Whether it was the backend, and not the client, that used up the time of the exchange.
+    fn backend_used_time(&self) -> bool {
+        let Some(upload) = &self.exchange.upload else {
+            return true;
+        };
+        match upload.state() {
+            UploadState::WaitingForBackend => true,
+            // A client that leaves its backend little time has used it up itself.
+            UploadState::Done => upload.since().elapsed() >= upload.since() - self.exchange.started,
+            UploadState::WaitingForClient | UploadState::ClientFailed => false,
+        }
+    }
+
     fn refuse(mut self, reason: Reason) -> Refused {
+        let backend_used_time = self.backend_used_time();
         match (&mut self.exchange.attempt, reason) {
-            (Some(attempt), Reason::TotalTimeout) => attempt.failed(None),
+            (Some(attempt), Reason::TotalTimeout) if backend_used_time => attempt.failed(None),
             (Some(attempt), Reason::DeadlineExceeded) => {
                 // The client's impatience is not the backend's fault for sure, but it was that slow.
                 let now = Instant::now();

@@ -11,6 +11,8 @@ use crate::common::{PATIENCE, Weir};
 
 /// So much that a stream that is not read does not use it up.
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// What HTTP/2 gives a stream that says nothing of it.
+const STREAM_WINDOW_BYTES: u32 = 65_535;
 
 /// A connection to the ingress.
 pub struct Http2 {
@@ -19,8 +21,14 @@ pub struct Http2 {
 
 impl Http2 {
     pub async fn connect(weir: &Weir) -> Self {
+        Self::connect_taking(weir, STREAM_WINDOW_BYTES).await
+    }
+
+    /// A connection whose streams take so many bytes before the test takes any.
+    pub async fn connect_taking(weir: &Weir, stream_window_bytes: u32) -> Self {
         let stream = TcpStream::connect(weir.ingress).await.unwrap();
         let (sender, connection) = h2::client::Builder::new()
+            .initial_window_size(stream_window_bytes)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .handshake(stream)
             .await

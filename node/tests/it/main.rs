@@ -6,10 +6,13 @@
     reason = "tests may panic; modules of one test share"
 )]
 
+mod blame;
+mod bounds;
 mod client;
 mod common;
 mod docs;
 mod drains;
+mod drains_h2;
 mod faults;
 mod faulty;
 mod framing;
@@ -23,13 +26,16 @@ mod health;
 mod http2;
 mod leaks;
 mod limits;
+mod odd_messages;
 mod operations;
 mod operator;
 mod protocols;
 mod recorder;
 mod reload;
 mod replays;
+mod reuse;
 mod routing;
+mod stalls;
 mod steered;
 mod stopping;
 mod streaming;
