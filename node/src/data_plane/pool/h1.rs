@@ -13,7 +13,7 @@ use crate::config::PoolSettings;
 use crate::data_plane::upload::UploadBody;
 
 /// Bytes of a response that wait in one connection for its client.
-const READ_BUFFER_BYTES_MAX: usize = 64 << 10;
+const READ_BUFFER_BYTES_MAX: usize = 128 << 10;
 
 /// How long an upload may go on after the backend has answered.
 const UPLOAD_REST_TIMEOUT: Duration = Duration::from_secs(10);
