@@ -56,7 +56,7 @@ fn reason(view: &BackendView) -> String {
     let reason = view.health.reason(Instant::now().into_std());
     match (view.leaving, view.weight) {
         (true, _) => "left the configuration, finishes what runs".to_owned(),
-        (false, 0) => format!("weight 0; {reason}"),
+        (false, 0) => "weight 0: no new work".to_owned(),
         (false, _) => reason,
     }
 }
@@ -65,7 +65,7 @@ fn healthy(service: &Service) -> u32 {
     let count = service
         .backends
         .iter()
-        .filter(|view| view.standing.takes_work())
+        .filter(|view| view.standing.takes_work() && view.weight > 0)
         .count();
     u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -67,7 +67,12 @@ fn router(name: String) -> Router {
         .route("/bytes/{count}", get(bytes))
         .route("/ws", any(websocket))
         .with_state(name)
-        .merge(grpc)
+        .merge(grpc.fallback(nothing_here))
+}
+
+async fn nothing_here() -> (StatusCode, &'static str) {
+    let paths = "try /, /echo, /headers, /slow?ms=500, /status/503, /bytes/1000000, /ws\n";
+    (StatusCode::NOT_FOUND, paths)
 }
 
 async fn hello(State(name): State<String>) -> String {

@@ -27,7 +27,7 @@ pub(super) enum Format {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     /// The node said no.
-    #[error("{}", .0.message())]
+    #[error("{}", told(.0))]
     Refused(tonic::Status),
     /// The node cannot be reached.
     #[error("no node answers at {0}; is it running? (--node ADDRESS or WEIR_NODE says where)")]
@@ -47,6 +47,14 @@ pub(super) enum Failure {
     /// Anything else, said in one line.
     #[error("{0}")]
     Other(String),
+}
+
+fn told(status: &tonic::Status) -> &str {
+    if status.message().starts_with("grpc-status header missing") {
+        "what answers there speaks no gRPC; the node's gRPC address is wanted (port 7400, not 7480 or 8080)"
+    } else {
+        status.message()
+    }
 }
 
 impl From<tonic::Status> for Failure {

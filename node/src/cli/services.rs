@@ -215,7 +215,16 @@ fn as_text(services: &[pb::Service]) -> String {
             ]);
         }
     }
-    table(&rows)
+    let panics = services
+        .iter()
+        .filter(|service| service.panic)
+        .map(|service| {
+            format!(
+                "{}: PANIC, too few backends are healthy, so all are tried\n",
+                service.name
+            )
+        });
+    panics.collect::<String>() + &table(&rows)
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -51,7 +51,7 @@ fn as_text(status: &NodeStatus) -> String {
             status.node,
             status.state,
             status.version,
-            crate::config::units::format_duration(Duration::from_secs(status.uptime_s)),
+            uptime(status.uptime_s),
         ),
         format!(
             "{} requests, {} succeeded, mean {}; {} running, {} connections, {} tunnels",
@@ -80,6 +80,18 @@ fn as_text(status: &NodeStatus) -> String {
 
 pub(super) fn percent(share: f64) -> String {
     format!("{:.2} %", share * 100.0)
+}
+
+/// Such as `11m 30s`: the two largest units.
+pub(super) fn uptime(seconds: u64) -> String {
+    let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
+    let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{rest}s"),
+        (0, 0, _) => format!("{minutes}m {rest}s"),
+        (0, _, _) => format!("{hours}h {minutes}m"),
+        _ => format!("{days}d {hours}h"),
+    }
 }
 
 fn mean(us: u64) -> String {

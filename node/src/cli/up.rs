@@ -15,9 +15,8 @@ use weir_proto::node::v1::{GetStatusRequest, Status};
 use super::block_on;
 use super::mesh::{Place, Process, RunFolder, claim_all, places, start_backend, start_node};
 use super::output::{Failure, print};
-use super::status::percent;
+use super::status::{percent, uptime};
 use crate::config::Config;
-use crate::config::units::format_duration;
 use crate::node;
 
 const DEMO_BACKENDS: usize = 3;
@@ -72,6 +71,9 @@ impl Up {
             () = &mut stopped => Ok(()),
             ended = mesh.start_and_watch(&folder, is_demo) => ended,
         };
+        if ended.is_ok() {
+            print("\nStopping.")?;
+        }
         mesh.stop().await;
         ended
     }
@@ -340,7 +342,7 @@ fn line_of(status: &Status, per_second: u64) -> String {
         "{}  {}  up {}  {per_second} req/s  {} ok  mean {:?}  {}",
         status.node,
         status.state,
-        format_duration(Duration::from_secs(status.uptime_s)),
+        uptime(status.uptime_s),
         percent(status.success_rate),
         Duration::from_micros(status.mean_response_us),
         services.join("  "),

@@ -99,6 +99,11 @@ impl fmt::Display for Invalid {
 impl std::error::Error for Invalid {}
 
 impl Invalid {
+    /// A problem of the file as a whole.
+    pub fn of_file(what: &str) -> Self {
+        Self::one("the file", what)
+    }
+
     fn one(path: impl Into<String>, what: impl Into<String>) -> Self {
         Self {
             problems: vec![Problem {

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use http::{HeaderName, HeaderValue, Method};
 use weir_core::ids::ServiceName;
 use weir_core::route::{
-    HeaderEdits, HeaderMatch, HeaderTest, HostPattern, PathMatch, PathRewrite, Rewrite, Route,
-    RouteTable, Target,
+    BadRewrite, HeaderEdits, HeaderMatch, HeaderTest, HostPattern, PathMatch, PathRewrite, Rewrite,
+    Route, RouteTable, Target,
 };
 
 use super::reader::{Problem, Section};
@@ -210,7 +210,13 @@ fn read_rewrite(s: &mut Section, problems: &mut Vec<Problem>, prefix: Option<&st
     }
     if let Some(pattern) = r.text(problems, "regex") {
         let to = r.text(problems, "to").unwrap_or_default();
-        paths.push(("regex", PathRewrite::regex(&pattern, &to)));
+        let path = PathRewrite::regex(&pattern, &to);
+        let wrong = if matches!(path, Err(BadRewrite::Path(_))) {
+            "to"
+        } else {
+            "regex"
+        };
+        paths.push((wrong, path));
     }
     if paths.len() > 1 {
         r.problem(

@@ -86,6 +86,7 @@ impl Cached {
         });
         let health = Health {
             status: match serving {
+                true if total == 0 => "without backends",
                 true if healthy == total => "healthy",
                 true => "degraded",
                 false => "unhealthy",

@@ -38,6 +38,27 @@ impl Weir {
 
     /// The same with variables in the node's environment.
     pub async fn start_in(ingress_keys: &str, config: &str, environment: &[(&str, &str)]) -> Self {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut weir = Self::spawn(ingress_keys, config, environment);
+            while weir.get_api("/api/health").await.is_none() {
+                let ended = weir.child.try_wait().unwrap().is_some();
+                // Another test run may have taken a port in the moment since it was found free.
+                if ended && weir.log().contains("Address already in use") {
+                    break;
+                }
+                assert!(!ended, "the node ended: {}", weir.log());
+                let late = Instant::now() >= deadline;
+                assert!(!late, "the node did not start: {}", weir.log());
+                sleep(LOOK_INTERVAL).await;
+            }
+            if weir.child.try_wait().unwrap().is_none() {
+                return weir;
+            }
+        }
+    }
+
+    fn spawn(ingress_keys: &str, config: &str, environment: &[(&str, &str)]) -> Self {
         let [ingress, grpc, api] = free_ports();
         let listeners = format!(
             "[ingress]\nlisten = \"{ingress}\"\n{ingress_keys}\n[grpc]\nlisten = \"{grpc}\"\n\
@@ -61,26 +82,14 @@ impl Weir {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        let mut weir = Self {
+        Self {
             ingress,
             grpc,
             api,
             child,
             folder,
             listeners,
-        };
-        let deadline = Instant::now() + PATIENCE;
-        while weir.get_api("/api/health").await.is_none() {
-            let ended = weir.child.try_wait().unwrap();
-            assert!(ended.is_none(), "the node ended: {}", weir.log());
-            assert!(
-                Instant::now() < deadline,
-                "the node did not start: {}",
-                weir.log()
-            );
-            sleep(LOOK_INTERVAL).await;
         }
-        weir
     }
 
     /// Replaces the configuration behind the listeners, as an editor would.

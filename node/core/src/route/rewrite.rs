@@ -17,7 +17,7 @@ use super::problem::{BadPattern, compile};
 pub enum BadRewrite {
     /// The replacement is no path: it has no slash at its start, or a query, fragment, space or
     /// control character in it.
-    #[error("{0:?} is no path")]
+    #[error("{0:?} is no path: it starts with `/` and has no query, which is kept as it came")]
     Path(String),
     /// The expression is unsound.
     #[error(transparent)]

@@ -141,6 +141,10 @@ impl ConfigAgent {
     }
 
     fn checked(&self, text: &str) -> Result<Config, Rejected> {
+        if text.trim().is_empty() {
+            // An editor or a script that truncates before it writes must not take everything down.
+            return Err(Rejected::Invalid(Invalid::of_file("is empty")));
+        }
         let config = Config::parse(text, &self.environment).map_err(Rejected::Invalid)?;
         let problems = config.needs_restart(&self.in_force.load().config);
         if problems.is_empty() {

@@ -70,6 +70,17 @@ async fn a_wrong_offer_changes_nothing_and_tells_every_problem() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_emptied_file_takes_nothing_down() {
+    run(async {
+        let wired = wired().await;
+        let refused = wired.config.offer("\n".to_owned()).await.unwrap();
+        assert!(matches!(refused, Err(Rejected::Invalid(_))), "{refused:?}");
+        assert_eq!(wired.core_parts.routing.load().services.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_needs_a_restart_is_refused_by_name() {
     run(async {
         let wired = wired().await;
