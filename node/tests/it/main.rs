@@ -29,6 +29,7 @@ mod limits;
 mod odd_messages;
 mod operations;
 mod operator;
+mod pools;
 mod protocols;
 mod recorder;
 mod reload;
