@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 use weir_core::proxy::{
     Authority, Forwarding, ForwardingHeaders, Hop, NOMINEES_MAX, Presence, Scheme, address_value,
-    is_hop_by_hop, percent_encode_message, strip_hop_by_hop,
+    is_hop_by_hop, strip_hop_by_hop,
 };
 
 fn forwarding(forwarded: bool) -> Forwarding {
@@ -249,10 +249,5 @@ proptest! {
             prop_assert!(!text.contains(['@', '/', ' ', ',', '%', '\\']));
             prop_assert!(HeaderValue::from_str(&text).is_ok());
         }
-    }
-
-    #[test]
-    fn encoded_messages_are_header_values(message in "\\PC{0,20}[\0-\u{7f}]{0,8}") {
-        prop_assert!(HeaderValue::from_str(&percent_encode_message(&message)).is_ok());
     }
 }

@@ -1,53 +1,9 @@
 //! What a proxy must know of gRPC over HTTP/2.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, StatusCode};
-
-/// The gRPC status codes a proxy speaks of, with their numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum GrpcStatus {
-    /// The caller gave up.
-    Cancelled = 1,
-    /// Nothing better is known.
-    Unknown = 2,
-    /// The deadline passed first.
-    DeadlineExceeded = 4,
-    /// The caller may not do this.
-    PermissionDenied = 7,
-    /// A quota or queue is exhausted.
-    ResourceExhausted = 8,
-    /// There is no such service or method.
-    Unimplemented = 12,
-    /// An invariant is broken.
-    Internal = 13,
-    /// Try again later.
-    Unavailable = 14,
-    /// The caller is not known.
-    Unauthenticated = 16,
-}
-
-impl GrpcStatus {
-    /// The value of the `grpc-status` header.
-    pub fn header_value(self) -> HeaderValue {
-        HeaderValue::from(self as u16)
-    }
-}
-
-/// What an HTTP status without `grpc-status` means ("HTTP to gRPC Status Code Mapping").
-pub fn grpc_status_of(status: StatusCode) -> GrpcStatus {
-    match status.as_u16() {
-        400 => GrpcStatus::Internal,
-        401 => GrpcStatus::Unauthenticated,
-        403 => GrpcStatus::PermissionDenied,
-        404 => GrpcStatus::Unimplemented,
-        429 | 502 | 503 | 504 => GrpcStatus::Unavailable,
-        _ => GrpcStatus::Unknown,
-    }
-}
+use http::{HeaderMap, HeaderValue};
 
 /// Whether the message is gRPC: its content type is `application/grpc`, possibly with `+suffix` or
 /// parameters. gRPC-Web is not.
@@ -85,31 +41,7 @@ pub fn parse_timeout(value: &HeaderValue) -> Option<Duration> {
     })
 }
 
-/// Encodes a `grpc-message`: everything but printable ASCII, and `%` itself. Borrowed if there is
-/// nothing to encode.
-pub fn percent_encode_message(message: &str) -> Cow<'_, str> {
-    const HEX: [char; 16] = [
-        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
-    ];
-    let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'%';
-    if message.bytes().all(is_plain) {
-        return Cow::Borrowed(message);
-    }
-    let mut encoded = String::with_capacity(message.len() + 16);
-    for byte in message.bytes() {
-        if is_plain(byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push('%');
-            encoded.push(HEX[usize::from(byte >> 4)]);
-            encoded.push(HEX[usize::from(byte & 15)]);
-        }
-    }
-    Cow::Owned(encoded)
-}
-
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 
@@ -149,31 +81,5 @@ mod tests {
             assert_eq!(is_grpc(&headers), expected, "{content_type}");
         }
         assert!(!is_grpc(&HeaderMap::new()));
-    }
-
-    #[test]
-    fn http_statuses_map_as_the_specification_says() {
-        for (status, expected) in [
-            (400, 13),
-            (401, 16),
-            (403, 7),
-            (404, 12),
-            (429, 14),
-            (503, 14),
-            (500, 2),
-            (418, 2),
-        ] {
-            let found = grpc_status_of(StatusCode::from_u16(status).unwrap());
-            assert_eq!(found as u8, expected, "{status}");
-        }
-    }
-
-    #[test]
-    fn messages_are_encoded_only_where_needed() {
-        assert!(matches!(
-            percent_encode_message("plain text"),
-            Cow::Borrowed(_)
-        ));
-        assert_eq!(percent_encode_message("50% é\n"), "50%25 %C3%A9%0A");
     }
 }

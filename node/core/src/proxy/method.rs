@@ -27,28 +27,9 @@ pub fn check_method(method: &Method) -> Result<(), MethodRefused> {
     }
 }
 
-/// Whether sending a request twice has the effect of sending it once (RFC 9110 section 9.2.2).
-/// Unknown methods are not.
-pub fn is_idempotent(method: &Method) -> bool {
-    matches!(
-        *method,
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
-    )
-}
-
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
-
-    #[test]
-    fn post_patch_and_unknown_methods_are_not_repeated() {
-        let lock = Method::from_bytes(b"LOCK").unwrap();
-        for method in [Method::POST, Method::PATCH, Method::CONNECT, lock] {
-            assert!(!is_idempotent(&method), "{method}");
-        }
-        assert!(is_idempotent(&Method::DELETE));
-    }
 
     #[test]
     fn connect_and_trace_are_not_forwarded() {

@@ -13,10 +13,10 @@ mod via;
 pub use authority::{Authority, BadAuthority, effective_host, pin_host};
 pub use chain::HOPS_MAX;
 pub use forwarding::{Forwarding, ForwardingHeaders, Hop, Scheme, address_value};
-pub use grpc::{GrpcStatus, grpc_status_of, is_grpc, parse_timeout, percent_encode_message};
+pub use grpc::{is_grpc, parse_timeout};
 pub use hop_by_hop::{
     NOMINEES_MAX, TooManyNominees, expects_upgrade, is_hop_by_hop, strip_hop_by_hop, strip_trailers,
 };
-pub use method::{MethodRefused, check_method, is_idempotent};
+pub use method::{MethodRefused, check_method};
 pub use presence::Presence;
 pub use via::{BadPseudonym, LoopDetected, Via};
