@@ -5,15 +5,22 @@ use prost::Message as _;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=weir");
     let files = [
+        "weir/control/v1/admin.proto",
+        "weir/control/v1/records.proto",
+        "weir/control/v1/sync.proto",
         "weir/demo/v1/echo.proto",
         "weir/node/v1/load_balancer.proto",
         "weir/node/v1/node.proto",
+        "weir/tuning/v1/tuning.proto",
     ];
     let schema = protox::compile(files, ["."])?;
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("schema.bin"), schema.encode_to_vec())?;
     tonic_prost_build::configure()
+        .btree_map(".weir")
+        .bytes(".weir.control.v1.Resource.payload")
         .message_attribute(".weir", "#[derive(serde::Serialize)]")
+        .enum_attribute(".weir", "#[derive(serde::Serialize)]")
         .field_attribute(
             "weir.node.v1.Backend.standing",
             "#[serde(serialize_with = \"crate::standing_as_text\")]",

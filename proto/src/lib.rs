@@ -1,4 +1,31 @@
-//! Weir's wire schema and the code generated from it. Only [`FILE_DESCRIPTOR_SET`] is written by hand.
+//! Weir's wire schema and the code generated from it; [`convert`] is where wire becomes core and back.
+
+pub mod convert;
+pub mod sync;
+
+/// What operators, backends and nodes say to the control plane (`weir.control.v1`).
+pub mod control {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("weir.control.v1");
+    }
+
+    /// What the control plane keeps in its store (`weir.control.records.v1`).
+    pub mod records {
+        /// Version 1.
+        pub mod v1 {
+            tonic::include_proto!("weir.control.records.v1");
+        }
+    }
+}
+
+/// Tuning profiles (`weir.tuning.v1`).
+pub mod tuning {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("weir.tuning.v1");
+    }
+}
 
 /// What the demo backends of `weir up` answer (`weir.demo.v1`).
 pub mod demo {

@@ -17,3 +17,4 @@ pub mod ids;
 pub mod proxy;
 pub mod route;
 pub mod trace;
+pub mod units;

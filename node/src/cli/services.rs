@@ -9,7 +9,7 @@ use weir_proto::node::v1::load_balancer_client::LoadBalancerClient;
 
 use super::output::{Failure, Format, connect, print, print_json, table};
 use super::{Target, block_on};
-use crate::config::units::parse_duration;
+use weir_core::units::parse_duration;
 
 /// List services and backends, drain, weigh, eject
 #[derive(Args)]

@@ -12,7 +12,6 @@ mod routes;
 mod services;
 #[cfg(test)]
 mod tests;
-pub mod units;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -275,7 +274,7 @@ pub fn read_file(path: &Path) -> io::Result<String> {
         .take(FILE_BYTES_MAX + 1)
         .read_to_string(&mut text)?;
     if text.len() as u64 > FILE_BYTES_MAX {
-        let bound = units::format_bytes(FILE_BYTES_MAX);
+        let bound = weir_core::units::format_bytes(FILE_BYTES_MAX);
         return Err(io::Error::other(format!("is larger than {bound}")));
     }
     Ok(text)

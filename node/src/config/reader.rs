@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use toml::{Table, Value};
 
-use super::units::{UnitError, format_bytes, format_duration, parse_bytes, parse_duration};
+use weir_core::units::{UnitError, format_bytes, format_duration, parse_bytes, parse_duration};
 
 /// One thing that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
