@@ -17,4 +17,5 @@ pub mod ids;
 pub mod proxy;
 pub mod route;
 pub mod trace;
+pub mod tuning;
 pub mod units;

@@ -1,0 +1,30 @@
+//! Ports that a VPN forwards.
+
+use super::declare::*;
+
+knobs! {
+    TTL = "port_cache.ttl", Kind::Duration(secs(1), secs(3600)),
+        Literal::Duration(secs(60)), ApplyClass::Hot,
+        "How long a port is believed.";
+    REFRESH_LEAD = "port_cache.refresh_lead", Kind::Duration(millis(0), secs(3600)),
+        Literal::Duration(secs(10)), ApplyClass::Hot,
+        "How long before its end it is asked for again.";
+    STALE_MAX = "port_cache.stale_max", Kind::Duration(millis(0), secs(86_400)),
+        Literal::Duration(secs(600)), ApplyClass::Hot,
+        "How long the last good port is served while nobody answers.";
+    NEGATIVE_TTL = "port_cache.negative_ttl", Kind::Duration(millis(100), secs(60)),
+        Literal::Duration(secs(2)), ApplyClass::Hot,
+        "How long a failure is believed.";
+    REQUEST_TIMEOUT = "port_cache.request_timeout", Kind::Duration(millis(100), secs(60)),
+        Literal::Duration(secs(5)), ApplyClass::Hot,
+        "For one call of a VPN's control server.";
+    HEALTH_INTERVAL = "port_cache.health_interval", Kind::Duration(millis(100), secs(3600)),
+        Literal::Duration(secs(5)), ApplyClass::Hot,
+        "Between two looks at a VPN.";
+    HEALTH_RISE = "port_cache.health_rise", Kind::Count(1, 100),
+        Literal::Count(3), ApplyClass::Hot,
+        "Good looks in a row that make a VPN stable.";
+    HEALTH_FALL = "port_cache.health_fall", Kind::Count(1, 100),
+        Literal::Count(2), ApplyClass::Hot,
+        "Bad looks in a row that make it unhealthy.";
+}

@@ -1,0 +1,45 @@
+//! What a node tells of itself.
+
+use super::declare::*;
+
+knobs! {
+    SAMPLE_RATIO = "telemetry.sample_ratio", Kind::Ratio,
+        Literal::Ppm(10_000), ApplyClass::Hot,
+        "Share of requests without a sampled parent that are traced.";
+    STATUS_CACHE_TTL = "telemetry.status_cache_ttl", Kind::Duration(millis(0), secs(60)),
+        Literal::Duration(secs(2)), ApplyClass::Hot,
+        "How old the status may be that is shown to who polls.";
+    LOG_SEEK_BYTES_MIN = "telemetry.log_seek_bytes_min", Kind::Bytes(0, 1_073_741_824),
+        Literal::Bytes(100_000), ApplyClass::Hot,
+        "Log files from this size on are read from their end.";
+    LOG_LINES_MAX = "telemetry.log_lines_max", Kind::Count(1, 100_000),
+        Literal::Count(1000), ApplyClass::Hot,
+        "Lines of one log query.";
+    METRIC_SAMPLES_MAX = "telemetry.metric_samples_max", Kind::Count(10, 1_000_000),
+        Literal::Count(1000), ApplyClass::Hot,
+        "Samples kept of each metric.";
+    METRIC_INTERVAL = "telemetry.metric_interval", Kind::Duration(millis(100), secs(3600)),
+        Literal::Duration(secs(1)), ApplyClass::Hot,
+        "Between two samples.";
+    DEPENDENCY_TIMEOUT = "telemetry.dependency_timeout", Kind::Duration(millis(100), secs(3600)),
+        Literal::Duration(secs(30)), ApplyClass::Hot,
+        "For any slow dependency of a diagnosis.";
+    PROFILE_DURATION = "telemetry.profile_duration", Kind::Duration(secs(1), secs(600)),
+        Literal::Duration(secs(30)), ApplyClass::Hot,
+        "Length of a CPU profile.";
+    ALERT_CONNECTIONS_PERCENT = "telemetry.alert_connections_percent", Kind::Percent(1, 100),
+        Literal::Percent(80), ApplyClass::Hot,
+        "Alerts when more of the connections are taken.";
+    ALERT_P95 = "telemetry.alert_p95", Kind::Duration(millis(1), secs(3600)),
+        Literal::Duration(secs(1)), ApplyClass::Hot,
+        "Alerts when the 95th percentile of latency is above.";
+    ALERT_QUEUE_MAX = "telemetry.alert_queue_max", Kind::Count(1, 10_000_000),
+        Literal::Count(1000), ApplyClass::Hot,
+        "Alerts when more jobs wait.";
+    ALERT_POOL_PERCENT = "telemetry.alert_pool_percent", Kind::Percent(1, 100),
+        Literal::Percent(80), ApplyClass::Hot,
+        "Alerts when more of a pool is taken.";
+    ALERT_REDIS_MEMORY_PERCENT = "telemetry.alert_redis_memory_percent", Kind::Percent(1, 100),
+        Literal::Percent(90), ApplyClass::Hot,
+        "Alerts when more of Redis's memory is taken.";
+}

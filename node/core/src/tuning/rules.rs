@@ -1,0 +1,36 @@
+//! Rules between knobs.
+
+use super::knob::Knob;
+use super::knobs::{balancer, host, ingress, provision, upstream};
+use super::problem::{Code, Problem};
+use super::value::Value;
+
+/// The value of the first knob may not be greater than that of the second.
+static AT_MOST: [(&Knob, &Knob); 9] = [
+    (&ingress::H2_STREAM_WINDOW, &ingress::H2_CONNECTION_WINDOW),
+    (
+        &ingress::COMPRESSION_BYTES_MIN,
+        &ingress::COMPRESSION_BYTES_MAX,
+    ),
+    (&upstream::IDLE_MIN, &upstream::IDLE_MAX),
+    (&balancer::HEALTH_TIMEOUT, &balancer::HEALTH_INTERVAL),
+    (&balancer::EJECTION_BASE_TIME, &balancer::EJECTION_MAX_TIME),
+    (&provision::SOFT_LIMIT, &provision::HARD_LIMIT),
+    (&provision::RETRY_DELAY, &provision::RETRY_DELAY_MAX),
+    (&host::PORT_RANGE_MIN, &host::PORT_RANGE_MAX),
+    (&host::DIRTY_BACKGROUND_PERCENT, &host::DIRTY_PERCENT),
+];
+
+/// Checks the values that a node would have; `value_of` tells each.
+pub fn check_rules(value_of: impl Fn(&Knob) -> Value) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (low, high) in &AT_MOST {
+        let (low_value, high_value) = (value_of(low), value_of(high));
+        if low_value > high_value {
+            let message = format!("is more than {} ({high_value})", high.path);
+            let problem = Problem::new(low.path, Code::Conflict, message, low_value.to_string());
+            problems.push(problem.bounded(format!("at most {high_value}")));
+        }
+    }
+    problems
+}
