@@ -1,0 +1,88 @@
+//! What a node says first, checked.
+
+use std::collections::BTreeMap;
+
+use tonic::Status;
+use weir_core::tuning::is_name;
+use weir_proto::control::v1 as pb;
+
+use super::resources::Held;
+
+/// Labels of one node, and bytes of one label's name or value.
+const LABELS_MAX: usize = 32;
+const LABEL_BYTES_MAX: usize = 255;
+/// Bytes of a boot id, a version, a zone or an address.
+const TEXT_BYTES_MAX: usize = 255;
+const ADDRESSES_MAX: usize = 16;
+
+/// A node that may be let in.
+#[derive(Clone, Debug)]
+pub(super) struct Hello {
+    pub(super) wire: pb::Hello,
+    pub(super) subscribe: Vec<pb::ResourceType>,
+}
+
+impl Hello {
+    /// Checks every field.
+    pub(super) fn checked(wire: pb::Hello) -> Result<Self, Status> {
+        let refuse = |field: &str, value: &str, bound: &str| {
+            let value: String = value.chars().take(80).collect();
+            Err(Status::invalid_argument(format!(
+                "hello.{field}: `{value}` is refused (allowed: {bound})"
+            )))
+        };
+        if !is_name(&wire.node_id) {
+            let bound = "1 to 63 letters, digits, `-`, `_` or `.`";
+            return refuse("node_id", &wire.node_id, bound);
+        }
+        if wire.boot_id.is_empty() || wire.boot_id.len() > TEXT_BYTES_MAX {
+            return refuse("boot_id", &wire.boot_id, "1 to 255 bytes");
+        }
+        let texts = [
+            ("node_version", &wire.node_version),
+            ("zone", &wire.zone),
+            ("grpc_address", &wire.grpc_address),
+            ("http_api_address", &wire.http_api_address),
+        ];
+        for (field, text) in texts {
+            if text.len() > TEXT_BYTES_MAX {
+                return refuse(field, text, "at most 255 bytes");
+            }
+        }
+        if wire.labels.len() > LABELS_MAX {
+            return refuse("labels", &wire.labels.len().to_string(), "at most 32");
+        }
+        for (name, value) in &wire.labels {
+            if name.is_empty() || name.len() > LABEL_BYTES_MAX || value.len() > LABEL_BYTES_MAX {
+                return refuse("labels", name, "names of 1 to 255 bytes, values of at most 255");
+            }
+        }
+        let addresses = &wire.ingress_addresses;
+        if addresses.len() > ADDRESSES_MAX || addresses.iter().any(|a| a.len() > TEXT_BYTES_MAX) {
+            return refuse("ingress_addresses", &addresses.len().to_string(), "at most 16 of 255 bytes");
+        }
+        let mut subscribe = Vec::new();
+        for kind in wire.subscribe() {
+            if kind != pb::ResourceType::Unspecified && !subscribe.contains(&kind) {
+                subscribe.push(kind);
+            }
+        }
+        Ok(Self { wire, subscribe })
+    }
+
+    pub(super) fn node_id(&self) -> &str {
+        &self.wire.node_id
+    }
+
+    pub(super) fn labels(&self) -> &BTreeMap<String, String> {
+        &self.wire.labels
+    }
+
+    /// What the node holds of a type, and of which epoch.
+    pub(super) fn held(&self, kind: pb::ResourceType) -> Option<(&str, Held)> {
+        let point = self.wire.resume.iter().find(|point| point.r#type() == kind)?;
+        let set_hash = point.set_hash.as_slice().try_into().ok()?;
+        let version = point.version;
+        Some((&point.epoch, Held { version, set_hash }))
+    }
+}
