@@ -20,11 +20,12 @@ const ADDRESSES_MAX: usize = 16;
 pub(super) struct Hello {
     pub(super) wire: pb::Hello,
     pub(super) subscribe: Vec<pb::ResourceType>,
+    pub(super) connected_at_unix_ms: u64,
 }
 
 impl Hello {
     /// Checks every field.
-    pub(super) fn checked(wire: pb::Hello) -> Result<Self, Status> {
+    pub(super) fn checked(wire: pb::Hello, now_unix_ms: u64) -> Result<Self, Status> {
         let refuse = |field: &str, value: &str, bound: &str| {
             let value: String = value.chars().take(80).collect();
             Err(Status::invalid_argument(format!(
@@ -54,12 +55,20 @@ impl Hello {
         }
         for (name, value) in &wire.labels {
             if name.is_empty() || name.len() > LABEL_BYTES_MAX || value.len() > LABEL_BYTES_MAX {
-                return refuse("labels", name, "names of 1 to 255 bytes, values of at most 255");
+                return refuse(
+                    "labels",
+                    name,
+                    "names of 1 to 255 bytes, values of at most 255",
+                );
             }
         }
         let addresses = &wire.ingress_addresses;
         if addresses.len() > ADDRESSES_MAX || addresses.iter().any(|a| a.len() > TEXT_BYTES_MAX) {
-            return refuse("ingress_addresses", &addresses.len().to_string(), "at most 16 of 255 bytes");
+            return refuse(
+                "ingress_addresses",
+                &addresses.len().to_string(),
+                "at most 16 of 255 bytes",
+            );
         }
         let mut subscribe = Vec::new();
         for kind in wire.subscribe() {
@@ -67,7 +76,11 @@ impl Hello {
                 subscribe.push(kind);
             }
         }
-        Ok(Self { wire, subscribe })
+        Ok(Self {
+            wire,
+            subscribe,
+            connected_at_unix_ms: now_unix_ms,
+        })
     }
 
     pub(super) fn node_id(&self) -> &str {
@@ -80,7 +93,11 @@ impl Hello {
 
     /// What the node holds of a type, and of which epoch.
     pub(super) fn held(&self, kind: pb::ResourceType) -> Option<(&str, Held)> {
-        let point = self.wire.resume.iter().find(|point| point.r#type() == kind)?;
+        let point = self
+            .wire
+            .resume
+            .iter()
+            .find(|point| point.r#type() == kind)?;
         let set_hash = point.set_hash.as_slice().try_into().ok()?;
         let version = point.version;
         Some((&point.epoch, Held { version, set_hash }))

@@ -92,11 +92,12 @@ impl Lane {
             then,
             sent_at: now,
         });
-        let resource = |(name, resource): (std::sync::Arc<str>, super::resources::Resource)| pb::Resource {
-            name: name.to_string(),
-            hash: resource.hash.to_vec(),
-            payload: resource.payload,
-        };
+        let resource =
+            |(name, resource): (std::sync::Arc<str>, super::resources::Resource)| pb::Resource {
+                name: name.to_string(),
+                hash: resource.hash.to_vec(),
+                payload: resource.payload,
+            };
         Some(pb::Push {
             nonce,
             r#type: self.kind as i32,
@@ -136,6 +137,7 @@ impl Lane {
 
     /// How long the push in flight has waited.
     pub fn waiting(&self, now: Instant) -> Option<Duration> {
-        self.in_flight.map(|push| now.saturating_duration_since(push.sent_at))
+        self.in_flight
+            .map(|push| now.saturating_duration_since(push.sent_at))
     }
 }

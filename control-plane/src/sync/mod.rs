@@ -13,4 +13,59 @@
 
 mod hello;
 pub mod lane;
+mod presence;
 pub mod resources;
+mod service;
+mod session;
+mod sessions;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::clock::WallClock;
+use crate::election;
+use crate::governance::NowUnixMs;
+use crate::governance::tokens::TokenTable;
+use crate::keys::Keys;
+use crate::leases::Presences;
+use crate::view::View;
+
+pub use service::NodeSyncService;
+pub use sessions::{Live, STREAMS_MAX, Sessions};
+
+/// What every stream needs of its instance.
+pub struct Parts {
+    /// Where keys are.
+    pub keys: Keys,
+    /// The name of this instance.
+    pub instance: Arc<str>,
+    /// Time.
+    pub clock: WallClock,
+    /// The same, for who takes a function.
+    pub now: NowUnixMs,
+    /// What the store holds.
+    pub view: View,
+    /// What this instance says of its nodes in the store.
+    pub presences: Arc<Presences>,
+    /// Who is connected.
+    pub sessions: Sessions,
+    /// Tokens; a stream ends when its own is revoked.
+    pub tokens: Arc<TokenTable>,
+    /// Who leads.
+    pub leader: watch::Receiver<election::Standing>,
+    /// Within which versions compare; absent until the store was read.
+    pub epoch: watch::Receiver<Option<Arc<str>>>,
+    /// True when this instance stops.
+    pub stop: watch::Receiver<bool>,
+}
+
+impl Parts {
+    fn epoch(&self) -> Option<Arc<str>> {
+        self.epoch.borrow().clone()
+    }
+
+    fn leader_term(&self) -> u64 {
+        self.leader.borrow().term
+    }
+}

@@ -135,7 +135,8 @@ impl ResourceSet {
     /// What somebody lacks who holds `held` of this very store; `None` holds nothing that compares.
     pub fn delta(&self, held: Option<Held>) -> Delta {
         let all = || {
-            let copy = |(name, resource): (&Arc<str>, &Resource)| (Arc::clone(name), resource.clone());
+            let copy =
+                |(name, resource): (&Arc<str>, &Resource)| (Arc::clone(name), resource.clone());
             Delta::All(self.resources.iter().map(copy).collect())
         };
         let Some(held) = held else {
@@ -144,7 +145,8 @@ impl ResourceSet {
         if held.set_hash == self.set_hash {
             return Delta::Nothing;
         }
-        if held.version == 0 || held.version < self.complete_after || held.version > self.version {
+        let is_comparable = held.version >= self.complete_after && held.version < self.version;
+        if held.version == 0 || !is_comparable {
             return all();
         }
         let since = self.changes.iter().rev();
@@ -185,10 +187,14 @@ mod tests {
             match &delta {
                 Delta::Nothing => {}
                 Delta::All(all) => {
-                    self.holds = all.iter().map(|(name, r)| (Arc::clone(name), r.hash)).collect();
+                    self.holds = all
+                        .iter()
+                        .map(|(name, r)| (Arc::clone(name), r.hash))
+                        .collect();
                 }
                 Delta::Changes { put, removed } => {
-                    self.holds.extend(put.iter().map(|(name, r)| (Arc::clone(name), r.hash)));
+                    self.holds
+                        .extend(put.iter().map(|(name, r)| (Arc::clone(name), r.hash)));
                     for name in removed {
                         self.holds.remove(name);
                     }
@@ -196,7 +202,10 @@ mod tests {
             }
             let hash = set_hash(self.holds.iter().map(|(name, hash)| (&**name, *hash)));
             assert_eq!(hash, set.set_hash(), "the node holds what there is");
-            self.held = Some(Held { version: set.version(), set_hash: hash });
+            self.held = Some(Held {
+                version: set.version(),
+                set_hash: hash,
+            });
             delta
         }
     }

@@ -10,6 +10,7 @@
     )
 )]
 
+pub mod backoff;
 pub mod balance;
 pub mod health;
 pub mod http1;

@@ -1,0 +1,79 @@
+//! Within which the versions of resources compare: one store, from its making to its replacement or restoration.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use weir_proto::control::records::v1 as records;
+
+use crate::clock::WallClock;
+use crate::keys::{Key, Keys};
+use crate::records::{decode, encode};
+use crate::store::{Compare, Error, Op, Store, Txn};
+use crate::view::Standing;
+
+const SCHEMA_VERSION: u32 = 1;
+const RETRY_EVERY: Duration = Duration::from_millis(500);
+
+/// Publishes the epoch, and a new one whenever the store turns out to be another one.
+pub async fn keep(
+    store: Arc<dyn Store>,
+    keys: Keys,
+    clock: WallClock,
+    seed: u64,
+    mut cfg: watch::Receiver<Standing>,
+    out: watch::Sender<Option<Arc<str>>>,
+) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    loop {
+        let replaced = cfg.borrow_and_update().replaced;
+        match read_or_make(&*store, &keys, &clock, &mut random).await {
+            Ok(Some(made)) => {
+                // The number tells an older state of one store from the newer one that it replaced.
+                let epoch = format!("{made}-{replaced}");
+                out.send_replace(Some(epoch.into()));
+            }
+            Ok(None) => continue,
+            Err(error) => {
+                tracing::debug!(%error, "the epoch cannot be read");
+                tokio::time::sleep(RETRY_EVERY).await;
+                continue;
+            }
+        }
+        if cfg.wait_for(|standing| standing.replaced != replaced).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// `None` when another instance made it at this moment.
+async fn read_or_make(
+    store: &dyn Store,
+    keys: &Keys,
+    clock: &WallClock,
+    random: &mut fastrand::Rng,
+) -> Result<Option<String>, Error> {
+    let key = keys.of(&Key::Epoch).expect("it has no names in it");
+    let id = store.status().await?.store.0;
+    if let Some(entry) = store.get(key.clone(), None).await?
+        && let Ok(meta) = decode::<records::Meta>(&key, &entry.value)
+    {
+        return Ok(Some(format!("{}-{id:x}", meta.epoch)));
+    }
+    let meta = records::Meta {
+        epoch: format!("{:016x}", random.u64(..)),
+        schema_version: SCHEMA_VERSION,
+        created_at_unix_ms: clock.unix_ms_now(),
+    };
+    let made = Txn {
+        when: vec![Compare::Absent(key.clone())],
+        then: vec![Op::Put {
+            key,
+            value: encode(&meta),
+            lease: None,
+        }],
+        or_else: Vec::new(),
+    };
+    store.txn(made).await?;
+    Ok(None)
+}

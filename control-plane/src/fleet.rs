@@ -1,0 +1,104 @@
+//! Every node as operators see it: what the store knows, and what the nodes that are connected here say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use weir_proto::control::v1 as pb;
+
+use crate::sync::{Live, Parts};
+use crate::view::NodeRecord;
+
+/// Every node, by its id.
+pub async fn all(parts: &Parts) -> Vec<pb::NodeInfo> {
+    let connected = parts.sessions.all().await;
+    let records = Arc::clone(&parts.view.nodes.borrow());
+    let orders = Arc::clone(&parts.view.orders.borrow());
+    let mut ids: BTreeSet<&str> = records.keys().map(String::as_str).collect();
+    ids.extend(connected.keys().map(String::as_str));
+    ids.extend(orders.keys().map(String::as_str));
+    let none = NodeRecord::default();
+    let info = |id: &str| {
+        let record = records.get(id).unwrap_or(&none);
+        info(parts, id, record, connected.get(id).map(|live| &**live))
+    };
+    ids.into_iter().map(info).collect()
+}
+
+/// One node.
+pub async fn one(parts: &Parts, id: &str) -> Option<pb::NodeInfo> {
+    let live = parts.sessions.live(id).await;
+    let record = parts.view.nodes.borrow().get(id).cloned();
+    let is_known = live.is_some() || record.is_some() || parts.view.orders.borrow().contains_key(id);
+    is_known.then(|| info(parts, id, &record.unwrap_or_default(), live.as_deref()))
+}
+
+/// Labels of every node that is known to be there or to have been.
+pub fn labels(parts: &Parts) -> BTreeMap<String, BTreeMap<String, String>> {
+    let records = parts.view.nodes.borrow();
+    let labels = |record: &NodeRecord| match (&record.presence, &record.status) {
+        (Some(presence), _) => presence.labels.clone(),
+        (None, Some(status)) => status.labels.clone(),
+        (None, None) => BTreeMap::new(),
+    };
+    records.iter().map(|(id, record)| (id.clone(), labels(record))).collect()
+}
+
+fn info(parts: &Parts, id: &str, record: &NodeRecord, live: Option<&Live>) -> pb::NodeInfo {
+    let mut info = kept(id, record);
+    if let Some(live) = live {
+        info.presence = pb::Presence::Connected as i32;
+        info.instance = parts.instance.to_string();
+        info.profile = Some(live.profile.clone());
+        info.profile_at_unix_ms = live.profile_at_unix_ms;
+        info.stale = live.stale;
+        info.heartbeat = live.heartbeat;
+    }
+    info.orders = parts.view.orders.borrow().get(id).copied();
+    let profiles = Arc::clone(&parts.view.profiles.borrow());
+    info.wanted_hash = profiles.offer_for(id, &info.labels).hash.to_vec();
+    info
+}
+
+/// What the store knows.
+fn kept(id: &str, record: &NodeRecord) -> pb::NodeInfo {
+    let mut info = pb::NodeInfo {
+        node_id: id.to_owned(),
+        presence: pb::Presence::Away as i32,
+        ..pb::NodeInfo::default()
+    };
+    if let Some(status) = &record.status {
+        info.boot_id.clone_from(&status.boot_id);
+        info.node_version.clone_from(&status.node_version);
+        info.zone.clone_from(&status.zone);
+        info.labels.clone_from(&status.labels);
+        info.profile.clone_from(&status.profile);
+        info.profile_at_unix_ms = status.reported_at_unix_ms;
+        info.since_unix_ms = status.reported_at_unix_ms;
+    }
+    if let Some(presence) = &record.presence {
+        let is_suspect = presence.suspect_since_unix_ms > 0;
+        info.presence = match is_suspect {
+            true => pb::Presence::Suspect as i32,
+            false => pb::Presence::Connected as i32,
+        };
+        info.since_unix_ms = match is_suspect {
+            true => presence.suspect_since_unix_ms,
+            false => presence.connected_at_unix_ms,
+        };
+        info.boot_id.clone_from(&presence.boot_id);
+        info.instance.clone_from(&presence.instance);
+        info.node_version.clone_from(&presence.node_version);
+        info.zone.clone_from(&presence.zone);
+        info.labels.clone_from(&presence.labels);
+        info.grpc_address.clone_from(&presence.grpc_address);
+        info.http_api_address.clone_from(&presence.http_api_address);
+        info.ingress_addresses.clone_from(&presence.ingress_addresses);
+    }
+    info
+}
+
+/// Whether a node refused what it was offered last.
+pub fn has_refused(node: &pb::NodeInfo) -> bool {
+    let profile = node.profile.as_ref();
+    profile.is_some_and(|profile| profile.last_attempt() == pb::ApplyStatus::Rejected)
+}

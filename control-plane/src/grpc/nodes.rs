@@ -1,0 +1,146 @@
+//! `weir.control.v1.Nodes`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::Stream;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+use weir_proto::control::v1 as pb;
+use weir_proto::control::v1::nodes_server;
+
+use super::status::of_orders;
+use crate::fleet;
+use crate::governance::guard::allow;
+use crate::governance::identity::Action;
+use crate::orders::{By, Order, forget, order};
+use crate::store::Store;
+use crate::sync::Parts;
+
+/// A watch tells at most this often.
+const WATCH_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Shows nodes and orders them about.
+#[derive(Clone)]
+pub struct NodesService {
+    parts: Arc<Parts>,
+    store: Arc<dyn Store>,
+}
+
+impl NodesService {
+    /// A service over an instance; it belongs behind a guard.
+    pub fn new(parts: Arc<Parts>, store: Arc<dyn Store>) -> Self {
+        Self { parts, store }
+    }
+
+    async fn node(&self, id: &str) -> Result<pb::NodeInfo, Status> {
+        let found = fleet::one(&self.parts, id).await;
+        found.ok_or_else(|| Status::not_found(format!("no node is called `{id}`")))
+    }
+}
+
+type Lists = Pin<Box<dyn Stream<Item = Result<pb::ListNodesResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl nodes_server::Nodes for NodesService {
+    async fn list_nodes(
+        &self,
+        request: Request<pb::ListNodesRequest>,
+    ) -> Result<Response<pb::ListNodesResponse>, Status> {
+        allow(&request, &Action::ReadAll)?;
+        let mut nodes = fleet::all(&self.parts).await;
+        if request.get_ref().rejected {
+            nodes.retain(fleet::has_refused);
+        }
+        Ok(Response::new(pb::ListNodesResponse { nodes }))
+    }
+
+    async fn get_node(
+        &self,
+        request: Request<pb::GetNodeRequest>,
+    ) -> Result<Response<pb::NodeInfo>, Status> {
+        allow(&request, &Action::ReadAll)?;
+        Ok(Response::new(self.node(&request.get_ref().node_id).await?))
+    }
+
+    type WatchNodesStream = Lists;
+
+    async fn watch_nodes(
+        &self,
+        request: Request<pb::WatchNodesRequest>,
+    ) -> Result<Response<Lists>, Status> {
+        allow(&request, &Action::ReadAll)?;
+        // One list waits at most: a slow reader gets the newest when it is ready.
+        let (out, lists) = mpsc::channel(1);
+        tokio::spawn(watch(Arc::clone(&self.parts), out));
+        Ok(Response::new(Box::pin(ReceiverStream::new(lists))))
+    }
+
+    async fn order(
+        &self,
+        request: Request<pb::OrderRequest>,
+    ) -> Result<Response<pb::NodeInfo>, Status> {
+        let actor = allow(&request, &Action::OrderNode)?.actor(&request.get_ref().author);
+        let asked = request.get_ref();
+        self.node(&asked.node_id).await?;
+        let wanted = Order {
+            cordoned: asked.cordoned,
+            draining: asked.draining,
+        };
+        let by = By {
+            actor: &actor,
+            message: &asked.message,
+            now_unix_ms: self.parts.clock.unix_ms_now(),
+            audit_id: fastrand::u64(..),
+        };
+        let given = order(&*self.store, &self.parts.keys, &asked.node_id, wanted, by).await;
+        let orders = given.map_err(|error| of_orders(&error))?;
+        let mut node = self.node(&asked.node_id).await?;
+        node.orders = Some(orders);
+        Ok(Response::new(node))
+    }
+
+    async fn forget(
+        &self,
+        request: Request<pb::ForgetRequest>,
+    ) -> Result<Response<pb::ForgetResponse>, Status> {
+        let actor = allow(&request, &Action::OrderNode)?.actor(&request.get_ref().author);
+        let by = By {
+            actor: &actor,
+            message: "",
+            now_unix_ms: self.parts.clock.unix_ms_now(),
+            audit_id: fastrand::u64(..),
+        };
+        let id = &request.get_ref().node_id;
+        let forgotten = forget(&*self.store, &self.parts.keys, id, by).await;
+        forgotten.map_err(|error| of_orders(&error))?;
+        Ok(Response::new(pb::ForgetResponse {}))
+    }
+}
+
+/// Tells the list, and again after each change, until nobody reads.
+async fn watch(parts: Arc<Parts>, out: mpsc::Sender<Result<pb::ListNodesResponse, Status>>) {
+    let mut changes = parts.sessions.changes();
+    let mut records = parts.view.nodes.clone();
+    let mut orders = parts.view.orders.clone();
+    let mut profiles = parts.view.profiles.clone();
+    let mut stop = parts.stop.clone();
+    loop {
+        let nodes = fleet::all(&parts).await;
+        if out.send(Ok(pb::ListNodesResponse { nodes })).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(WATCH_INTERVAL).await;
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = out.closed() => return,
+            Ok(()) = changes.changed() => {}
+            Ok(()) = records.changed() => {}
+            Ok(()) = orders.changed() => {}
+            Ok(()) = profiles.changed() => {}
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What operators want of a node: cordon, drain, forget.
+
+use bytes::Bytes;
+use weir_proto::control::records::v1 as records;
+use weir_proto::control::v1 as pb;
+
+use crate::governance::audit::{self, Actor};
+use crate::keys::{InvalidName, Key, Keys};
+use crate::records::{self as written, decode, encode};
+use crate::store::{Compare, Error as StoreError, Op, Revision, Store, Txn};
+
+/// Tries of a change that others make at the same time.
+const TRIES_MAX: usize = 10;
+
+/// Why an order was not given.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Not a node's id.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    /// The store did not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What the store holds cannot be read.
+    #[error(transparent)]
+    Record(#[from] written::Error),
+    /// Others change it all the time.
+    #[error("others changed the orders of `{0}` {TRIES_MAX} times in between")]
+    Busy(String),
+    /// A node that is connected cannot be forgotten.
+    #[error("`{0}` is connected; only a node that is away can be forgotten")]
+    Connected(String),
+    /// No such node.
+    #[error("no node is called `{0}`")]
+    Unknown(String),
+}
+
+/// A change of a node's orders; what is absent stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Order {
+    /// Not ready for new clients.
+    pub cordoned: Option<bool>,
+    /// Besides, ends client connections after what runs on them. Draining cordons too.
+    pub draining: Option<bool>,
+}
+
+impl Order {
+    /// The orders after it.
+    fn applied_to(self, before: pb::NodeOrders) -> pb::NodeOrders {
+        let draining = self.draining.unwrap_or(before.draining);
+        let cordoned = self.cordoned.unwrap_or(before.cordoned);
+        pb::NodeOrders {
+            cordoned: cordoned || draining,
+            draining: draining && self.cordoned != Some(false),
+        }
+    }
+
+    fn action(self) -> &'static str {
+        match (self.draining, self.cordoned) {
+            (Some(true), _) => "node.drain",
+            (Some(false), _) => "node.undrain",
+            (None, Some(true)) => "node.cordon",
+            (None, _) => "node.uncordon",
+        }
+    }
+}
+
+/// Who gives an order, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct By<'a> {
+    /// Who.
+    pub actor: &'a Actor,
+    /// What they say about it.
+    pub message: &'a str,
+    /// When.
+    pub now_unix_ms: u64,
+    /// Tells audit records of one millisecond apart.
+    pub audit_id: u64,
+}
+
+impl By<'_> {
+    fn audit(&self, keys: &Keys, action: &str, node: &str) -> Op {
+        let change = audit::Change {
+            action,
+            target: node,
+            message: self.message,
+            ..audit::Change::default()
+        };
+        let record = audit::record(self.actor, &change, self.now_unix_ms);
+        audit::put(keys, record, self.audit_id)
+    }
+}
+
+/// Changes a node's orders, with the audit record in the same transaction.
+///
+/// # Errors
+/// Nothing was changed, or, for an ambiguous error of the store, it may have been.
+pub async fn order(
+    store: &dyn Store,
+    keys: &Keys,
+    node: &str,
+    order: Order,
+    by: By<'_>,
+) -> Result<pb::NodeOrders, Error> {
+    let key = keys.of(&Key::Orders { node })?;
+    for _ in 0..TRIES_MAX {
+        let entry = store.get(key.clone(), None).await?;
+        let (seen, before) = match &entry {
+            Some(entry) => {
+                let record: records::Orders = decode(&key, &entry.value)?;
+                (entry.mod_revision, record.orders.unwrap_or_default())
+            }
+            None => (Revision(0), pb::NodeOrders::default()),
+        };
+        let after = order.applied_to(before);
+        if after == before {
+            return Ok(after);
+        }
+        let record = records::Orders {
+            node_id: node.to_owned(),
+            orders: Some(after),
+            author: by.actor.author.clone(),
+            written_at_unix_ms: by.now_unix_ms,
+        };
+        let change = Txn {
+            when: vec![Compare::ModRevision(key.clone(), seen)],
+            then: vec![put(key.clone(), encode(&record)), by.audit(keys, order.action(), node)],
+            or_else: Vec::new(),
+        };
+        if store.txn(change).await?.succeeded {
+            return Ok(after);
+        }
+    }
+    Err(Error::Busy(node.to_owned()))
+}
+
+/// Forgets what is kept of a node that is away.
+///
+/// # Errors
+/// When it is connected or unknown, or the store did not take it.
+pub async fn forget(store: &dyn Store, keys: &Keys, node: &str, by: By<'_>) -> Result<(), Error> {
+    let presence = keys.of(&Key::Presence { node })?;
+    let status = keys.of(&Key::NodeStatus { node })?;
+    let orders = keys.of(&Key::Orders { node })?;
+    let kept = store.get(status.clone(), None).await?.is_some()
+        || store.get(orders.clone(), None).await?.is_some();
+    if !kept {
+        return Err(Error::Unknown(node.to_owned()));
+    }
+    let forgotten = Txn {
+        when: vec![Compare::Absent(presence)],
+        then: vec![
+            Op::Delete(status),
+            Op::Delete(orders),
+            by.audit(keys, "node.forget", node),
+        ],
+        or_else: Vec::new(),
+    };
+    match store.txn(forgotten).await?.succeeded {
+        true => Ok(()),
+        false => Err(Error::Connected(node.to_owned())),
+    }
+}
+
+fn put(key: Bytes, value: Bytes) -> Op {
+    Op::Put {
+        key,
+        value,
+        lease: None,
+    }
+}

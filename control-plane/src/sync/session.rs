@@ -1,0 +1,355 @@
+//! One node's stream, from its hello to its end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tonic::{Status, Streaming};
+use weir_proto::control::v1 as pb;
+
+use super::hello::Hello;
+use super::lane::{Answer, Lane, RESET_AFTER, STALE_AFTER};
+use super::resources::{Resource, ResourceSet};
+use super::sessions::{Live, Place, Question};
+use super::{Parts, presence};
+use crate::view::Orders;
+
+/// Messages that wait to be sent: a push of each type, and some more.
+pub(super) const OUT_WAITING_MAX: usize = 16;
+/// How often both ends say that they live.
+pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
+/// How often deadlines of answers are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Questions that wait for the node's answer.
+const QUESTIONS_MAX: usize = 8;
+
+type Out = mpsc::Sender<Result<pb::ControlMessage, Status>>;
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The node ended it in order: it stops.
+    ByNode,
+    /// It broke, or was ended for a fault.
+    Broken,
+    /// Another stream has the node's place.
+    Replaced,
+    /// This instance stops.
+    Stopping,
+}
+
+/// The session at work.
+pub(super) struct Session {
+    parts: Arc<Parts>,
+    hello: Hello,
+    epoch: Arc<str>,
+    lanes: Vec<Lane>,
+    live: Arc<arc_swap::ArcSwap<Live>>,
+    questions: mpsc::Receiver<Question>,
+    asked: HashMap<String, oneshot::Sender<pb::CommandResult>>,
+    next_nonce: u64,
+    out: Out,
+}
+
+/// What a session waits for to change.
+struct Changes {
+    profiles: watch::Receiver<Arc<crate::profiles::ProfileView>>,
+    weights: watch::Receiver<Arc<ResourceSet>>,
+    endpoints: watch::Receiver<Arc<ResourceSet>>,
+    peers: watch::Receiver<Arc<ResourceSet>>,
+    orders: watch::Receiver<Arc<Orders>>,
+    stop: watch::Receiver<bool>,
+    taken_over: watch::Receiver<Arc<crate::view::NodeRecords>>,
+}
+
+impl Session {
+    pub(super) fn new(
+        parts: Arc<Parts>,
+        hello: Hello,
+        epoch: Arc<str>,
+        place: Place,
+        out: Out,
+    ) -> Self {
+        let lanes = hello.subscribe.iter().map(|kind| {
+            let held = hello.held(*kind);
+            let same_epoch = held.filter(|(of, _)| *of == &*epoch).map(|(_, held)| held);
+            // Of another epoch the version compares with nothing, but equal content is equal.
+            let held =
+                same_epoch.or(held.map(|(_, held)| super::resources::Held { version: 0, ..held }));
+            Lane::new(*kind, held)
+        });
+        Self {
+            lanes: lanes.collect(),
+            parts,
+            hello,
+            epoch,
+            live: place.live,
+            questions: place.questions,
+            asked: HashMap::new(),
+            next_nonce: 1,
+            out,
+        }
+    }
+
+    /// Serves the node until the stream ends.
+    pub(super) async fn run(mut self, mut inbound: Streaming<pb::NodeMessage>) -> Ended {
+        let view = &self.parts.view;
+        let mut changes = Changes {
+            profiles: view.profiles.clone(),
+            weights: view.weights.clone(),
+            endpoints: view.endpoints.clone(),
+            peers: view.peers.clone(),
+            orders: view.orders.clone(),
+            stop: self.parts.stop.clone(),
+            taken_over: view.nodes.clone(),
+        };
+        let mut heartbeat = interval(HEARTBEAT_INTERVAL);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = interval(LOOK_INTERVAL);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.push_all();
+            let ended = tokio::select! {
+                biased;
+                _ = changes.stop.wait_for(|stop| *stop) => self.go_away("stopping", Ended::Stopping),
+                message = inbound.message() => match message {
+                    Ok(Some(message)) => self.heard(message).await,
+                    Ok(None) => Some(Ended::ByNode),
+                    Err(_) => Some(Ended::Broken),
+                },
+                question = self.questions.recv() => match question {
+                    Some(question) => self.ask(question),
+                    None => self.go_away("another stream of this node is younger", Ended::Replaced),
+                },
+                _ = look.tick() => self.look(),
+                _ = heartbeat.tick() => self.heartbeat(),
+                Ok(()) = changes.profiles.changed() => None,
+                Ok(()) = changes.weights.changed() => None,
+                Ok(()) = changes.endpoints.changed() => None,
+                Ok(()) = changes.peers.changed() => None,
+                Ok(()) = changes.orders.changed() => None,
+                Ok(()) = changes.taken_over.changed() => self.check_taken_over(),
+            };
+            if let Some(ended) = ended {
+                return ended;
+            }
+        }
+    }
+
+    /// Sends what is due in every lane that waits for nothing.
+    fn push_all(&mut self) {
+        for at in 0..self.lanes.len() {
+            // A full queue means that the node reads nothing; the lane stays as it is and is tried again.
+            let Ok(permit) = self.out.clone().try_reserve_owned() else {
+                return;
+            };
+            let set = self.set_of(self.lanes[at].kind());
+            let now = Instant::now();
+            if let Some(push) = self.lanes[at].push(&set, &self.epoch, self.next_nonce, now) {
+                self.next_nonce += 1;
+                let push = pb::Push {
+                    sent_at_unix_ms: self.parts.clock.unix_ms_now(),
+                    ..push
+                };
+                permit.send(Ok(message(pb::control_message::Message::Push(push))));
+            }
+        }
+    }
+
+    fn set_of(&self, kind: pb::ResourceType) -> Arc<ResourceSet> {
+        let view = &self.parts.view;
+        match kind {
+            pb::ResourceType::Weights => Arc::clone(&view.weights.borrow()),
+            pb::ResourceType::Endpoints => Arc::clone(&view.endpoints.borrow()),
+            pb::ResourceType::Peers => Arc::clone(&view.peers.borrow()),
+            pb::ResourceType::Profile => {
+                let profiles = Arc::clone(&view.profiles.borrow());
+                let offer = profiles.offer_for(self.hello.node_id(), self.hello.labels());
+                let resource = Resource {
+                    hash: offer.hash,
+                    payload: offer.payload.clone(),
+                };
+                Arc::new(ResourceSet::of_one("profile", resource, offer.revision))
+            }
+            pb::ResourceType::Orders => {
+                let orders = view.orders.borrow();
+                let orders = orders
+                    .get(self.hello.node_id())
+                    .copied()
+                    .unwrap_or_default();
+                let mut set = ResourceSet::default();
+                let payload = prost::Message::encode_to_vec(&orders);
+                set.put("node", payload.into(), 1);
+                Arc::new(set)
+            }
+            pb::ResourceType::Unspecified => Arc::default(),
+        }
+    }
+
+    async fn heard(&mut self, message: pb::NodeMessage) -> Option<Ended> {
+        use pb::node_message::Message;
+        match message.message {
+            Some(Message::Ack(ack)) => return self.acked(ack).await,
+            Some(Message::Heartbeat(heartbeat)) => self.publish(|live| {
+                live.heartbeat = Some(heartbeat);
+            }),
+            Some(Message::ProfileState(state)) => self.profile_state(state).await,
+            Some(Message::CommandResult(result)) => {
+                if let Some(answer) = self.asked.remove(&result.id) {
+                    // Whoever asked may have stopped waiting.
+                    let _ = answer.send(result);
+                }
+            }
+            Some(Message::Hello(_)) => return self.fault("hello: was said already"),
+            None => return self.fault("message: is empty, or of a newer version"),
+        }
+        None
+    }
+
+    async fn acked(&mut self, ack: pb::Ack) -> Option<Ended> {
+        let kind = ack.r#type();
+        let Some(lane) = self.lanes.iter_mut().find(|lane| lane.kind() == kind) else {
+            return self.fault("ack.type: was not subscribed");
+        };
+        match lane.acked(ack.nonce, ack.resync) {
+            Answer::Expected => {}
+            Answer::Unexpected => return self.fault("ack.nonce: answers no push in flight"),
+            Answer::Hopeless => {
+                return self.fault("ack.resync: asked too often; what was pushed made no sense");
+            }
+        }
+        if let Some(state) = ack.profile {
+            self.profile_state(state).await;
+        }
+        None
+    }
+
+    async fn profile_state(&mut self, state: pb::ProfileState) {
+        let now = self.parts.clock.unix_ms_now();
+        if self.live.load().profile == state {
+            return;
+        }
+        let rejected = state.last_attempt() == pb::ApplyStatus::Rejected;
+        if rejected {
+            let problems: Vec<String> = state
+                .errors
+                .iter()
+                .map(|error| error.path.clone())
+                .collect();
+            tracing::warn!(
+                node = self.hello.node_id(),
+                ?problems,
+                "a node refuses its profile"
+            );
+        }
+        self.publish(|live| {
+            live.profile = state.clone();
+            live.profile_at_unix_ms = now;
+        });
+        presence::put_status(&self.parts, &self.hello, state, now).await;
+    }
+
+    fn publish(&self, change: impl FnOnce(&mut Live)) {
+        let mut live = Live::clone(&self.live.load());
+        change(&mut live);
+        self.live.store(Arc::new(live));
+        self.parts.sessions.changed();
+    }
+
+    fn ask(&mut self, question: Question) -> Option<Ended> {
+        self.asked.retain(|_, answer| !answer.is_closed());
+        if self.asked.len() < QUESTIONS_MAX {
+            let id = format!("{}", self.next_nonce);
+            self.next_nonce += 1;
+            let command = pb::Command {
+                id: id.clone(),
+                command: Some(question.command),
+            };
+            let message = message(pb::control_message::Message::Command(command));
+            if self.out.try_send(Ok(message)).is_ok() {
+                self.asked.insert(id, question.answer);
+            }
+        }
+        None
+    }
+
+    /// Looks at how long answers have been owed.
+    fn look(&mut self) -> Option<Ended> {
+        let now = Instant::now();
+        let waits = self.lanes.iter().filter_map(|lane| lane.waiting(now));
+        let longest = waits.max().unwrap_or_default();
+        if longest >= RESET_AFTER {
+            return self.fault("a push was not answered in time");
+        }
+        let stale = longest >= STALE_AFTER;
+        if self.live.load().stale != stale {
+            self.publish(|live| live.stale = stale);
+        }
+        None
+    }
+
+    fn heartbeat(&mut self) -> Option<Ended> {
+        let state = |lane: &Lane| {
+            let held = lane.held().unwrap_or_default();
+            pb::ResumePoint {
+                r#type: lane.kind() as i32,
+                epoch: self.epoch.to_string(),
+                version: held.version,
+                set_hash: held.set_hash.to_vec(),
+            }
+        };
+        let heartbeat = pb::ControlHeartbeat {
+            server_time_unix_ms: self.parts.clock.unix_ms_now(),
+            states: self.lanes.iter().map(state).collect(),
+        };
+        let message = message(pb::control_message::Message::Heartbeat(heartbeat));
+        match self.out.try_send(Ok(message)) {
+            Err(mpsc::error::TrySendError::Closed(_)) => Some(Ended::Broken),
+            // A full queue is found by the look at answers.
+            _ => None,
+        }
+    }
+
+    /// Another instance may have let in a younger process of this node.
+    fn check_taken_over(&mut self) -> Option<Ended> {
+        let is_taken = {
+            let nodes = self.parts.view.nodes.borrow();
+            let presence = nodes.get(self.hello.node_id())?.presence.as_ref()?;
+            presence.instance != *self.parts.instance && presence.boot_id > self.hello.wire.boot_id
+        };
+        match is_taken {
+            true => self.go_away("a younger process has this id", Ended::Replaced),
+            false => None,
+        }
+    }
+
+    fn fault(&self, what: &str) -> Option<Ended> {
+        tracing::warn!(
+            node = self.hello.node_id(),
+            what,
+            "a node's stream is ended"
+        );
+        let _ = self.out.try_send(Err(Status::invalid_argument(what)));
+        Some(Ended::Broken)
+    }
+
+    fn go_away(&self, reason: &str, ended: Ended) -> Option<Ended> {
+        let away = pb::GoAway {
+            reason: reason.to_owned(),
+            retry_after_ms: 0,
+            superseded: ended == Ended::Replaced,
+        };
+        let message = message(pb::control_message::Message::GoAway(away));
+        let _ = self.out.try_send(Ok(message));
+        Some(ended)
+    }
+}
+
+/// Wraps one kind of message.
+pub(super) fn message(message: pb::control_message::Message) -> pb::ControlMessage {
+    pb::ControlMessage {
+        message: Some(message),
+    }
+}

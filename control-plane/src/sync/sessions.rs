@@ -1,0 +1,236 @@
+//! Who is connected to this instance.
+//!
+//! One lock, taken when a node comes, leaves or is asked something, and for a list of all; never while anything is
+//! waited for. What a node says of itself is published by its session alone, in its own [`Live`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::time::Instant;
+use weir_proto::control::v1 as pb;
+
+/// Most streams of one instance.
+pub const STREAMS_MAX: usize = 20_000;
+/// Streams that are let in within a second; more are told to come back.
+pub const ADMITTED_PER_SECOND: u32 = 2_000;
+/// Questions that wait for one node.
+const QUESTIONS_WAITING_MAX: usize = 8;
+/// How long a node may take to answer one.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a connected node says of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    /// Of its tuning profile.
+    pub profile: pb::ProfileState,
+    /// When it said so.
+    pub profile_at_unix_ms: u64,
+    /// It owes an answer for longer than [`super::lane::STALE_AFTER`].
+    pub stale: bool,
+    /// Its last heartbeat.
+    pub heartbeat: Option<pb::NodeHeartbeat>,
+}
+
+/// A command for a node, and where its answer goes.
+pub(super) struct Question {
+    pub(super) command: pb::command::Command,
+    pub(super) answer: oneshot::Sender<pb::CommandResult>,
+}
+
+/// A connected node, as others see it.
+#[derive(Clone)]
+struct Entry {
+    boot_id: Arc<str>,
+    serial: u64,
+    questions: mpsc::Sender<Question>,
+    live: Arc<ArcSwap<Live>>,
+}
+
+/// What a session holds of its place.
+pub(super) struct Place {
+    pub(super) serial: u64,
+    pub(super) live: Arc<ArcSwap<Live>>,
+    /// Ends when a younger process of the same node, or a younger stream of the same process, took the place.
+    pub(super) questions: mpsc::Receiver<Question>,
+}
+
+/// Why a node is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closed {
+    /// A younger process has its id.
+    Superseded,
+    /// Too many come at once.
+    Crowded,
+    /// Too many are here.
+    Full,
+}
+
+/// Everyone who is connected. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Sessions(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    inner: Mutex<Inner>,
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Inner {
+    by_node: HashMap<String, Entry>,
+    next_serial: u64,
+    second: Option<Instant>,
+    admitted: u32,
+}
+
+impl Inner {
+    fn admit(&mut self, now: Instant) -> bool {
+        let same_second = self
+            .second
+            .is_some_and(|begun| now.duration_since(begun) < Duration::from_secs(1));
+        if !same_second {
+            (self.second, self.admitted) = (Some(now), 0);
+        }
+        self.admitted += 1;
+        self.admitted <= ADMITTED_PER_SECOND
+    }
+}
+
+impl Sessions {
+    /// Gives a node its place, and ends whoever had it.
+    pub(super) async fn enter(
+        &self,
+        node_id: &str,
+        boot_id: &str,
+        profile: pb::ProfileState,
+        now: Instant,
+        now_unix_ms: u64,
+    ) -> Result<Place, Closed> {
+        let (questions, asked) = mpsc::channel(QUESTIONS_WAITING_MAX);
+        let live = Arc::new(ArcSwap::from_pointee(Live {
+            profile,
+            profile_at_unix_ms: now_unix_ms,
+            ..Live::default()
+        }));
+        let mut inner = self.0.inner.lock().await;
+        if !inner.admit(now) {
+            return Err(Closed::Crowded);
+        }
+        match inner.by_node.get(node_id) {
+            Some(other) if &*other.boot_id > boot_id => return Err(Closed::Superseded),
+            None if inner.by_node.len() >= STREAMS_MAX => return Err(Closed::Full),
+            _ => {}
+        }
+        inner.next_serial += 1;
+        let serial = inner.next_serial;
+        let entry = Entry {
+            boot_id: boot_id.into(),
+            serial,
+            questions,
+            live: Arc::clone(&live),
+        };
+        inner.by_node.insert(node_id.to_owned(), entry);
+        drop(inner);
+        self.changed();
+        Ok(Place {
+            serial,
+            live,
+            questions: asked,
+        })
+    }
+
+    /// Gives a place back; true if nobody else has taken it.
+    pub(super) async fn leave(&self, node_id: &str, serial: u64) -> bool {
+        let mut inner = self.0.inner.lock().await;
+        let is_ours = inner
+            .by_node
+            .get(node_id)
+            .is_some_and(|entry| entry.serial == serial);
+        if is_ours {
+            inner.by_node.remove(node_id);
+        }
+        drop(inner);
+        self.changed();
+        is_ours
+    }
+
+    /// Whether a node is connected here.
+    pub async fn has(&self, node_id: &str) -> bool {
+        self.0.inner.lock().await.by_node.contains_key(node_id)
+    }
+
+    /// The boot id of a node that is connected here.
+    pub async fn boot_id(&self, node_id: &str) -> Option<Arc<str>> {
+        let inner = self.0.inner.lock().await;
+        inner
+            .by_node
+            .get(node_id)
+            .map(|entry| Arc::clone(&entry.boot_id))
+    }
+
+    /// What a node that is connected here says of itself.
+    pub async fn live(&self, node_id: &str) -> Option<Arc<Live>> {
+        let inner = self.0.inner.lock().await;
+        inner
+            .by_node
+            .get(node_id)
+            .map(|entry| entry.live.load_full())
+    }
+
+    /// What every node that is connected here says of itself.
+    pub async fn all(&self) -> HashMap<String, Arc<Live>> {
+        let inner = self.0.inner.lock().await;
+        let copy = |(id, entry): (&String, &Entry)| (id.clone(), entry.live.load_full());
+        inner.by_node.iter().map(copy).collect()
+    }
+
+    /// How many are connected here.
+    pub async fn count(&self) -> usize {
+        self.0.inner.lock().await.by_node.len()
+    }
+
+    /// Wakes when a node came, left or said something new.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    pub(super) fn changed(&self) {
+        self.0.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Asks a node that is connected here.
+    ///
+    /// # Errors
+    /// Why it did not answer.
+    pub async fn ask(
+        &self,
+        node_id: &str,
+        command: pb::command::Command,
+    ) -> Result<pb::CommandResult, String> {
+        let questions = {
+            let inner = self.0.inner.lock().await;
+            inner
+                .by_node
+                .get(node_id)
+                .map(|entry| entry.questions.clone())
+        };
+        let Some(questions) = questions else {
+            return Err(format!("`{node_id}` is not connected to this instance"));
+        };
+        let (answer, answered) = oneshot::channel();
+        questions
+            .try_send(Question { command, answer })
+            .map_err(|_| format!("`{node_id}` has {QUESTIONS_WAITING_MAX} questions to answer"))?;
+        match tokio::time::timeout(ANSWER_TIMEOUT, answered).await {
+            Ok(Ok(result)) if result.error.is_empty() => Ok(result),
+            Ok(Ok(result)) => Err(result.error),
+            Ok(Err(_)) => Err(format!("`{node_id}` left")),
+            Err(_) => Err(format!(
+                "`{node_id}` did not answer within {ANSWER_TIMEOUT:?}"
+            )),
+        }
+    }
+}

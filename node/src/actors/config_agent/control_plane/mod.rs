@@ -1,0 +1,21 @@
+//! The node's stream to the control plane (`weir.control.v1.NodeSync`).
+//!
+//! ```text
+//! control plane ── Push ──► stream ──► Taker ── Give ──► config agent ──► every actor its part
+//!               ◄─ Ack ───────┘         │ held sets, state of the profile
+//!                                       └─► last known good, on disk
+//! ```
+//!
+//! One task on the control thread. [`taker::Taker`] knows what the control plane pushed, hands it on and says what
+//! became of it; it knows no network. [`stream`] connects, says hello with what is held, answers each push once, and
+//! comes back when the stream breaks. The node serves on what it has, whether anybody answers or not.
+
+mod held;
+mod payload;
+mod stream;
+mod taker;
+#[cfg(test)]
+mod tests;
+
+pub use stream::{Settings, run};
+pub use taker::{Start, Taker};

@@ -1,0 +1,316 @@
+//! Connects to the control plane, answers it, and comes back when the stream breaks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint as Uri};
+use tonic::{Request, Status, Streaming};
+use weir_core::backoff::Backoff;
+use weir_proto::control::v1 as pb;
+use weir_proto::control::v1::node_sync_client::NodeSyncClient;
+
+use super::taker::Taker;
+use crate::ports::net::{Endpoint, Net};
+use crate::telemetry::metrics::NodeMetrics;
+
+const BACKOFF_MIN: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// For the first word of the control plane.
+const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// Heartbeats that may be missing before the stream is given up.
+const HEARTBEATS_MISSED_MAX: u32 = 3;
+/// Answers that wait to be sent.
+const OUT_WAITING_MAX: usize = 16;
+/// Bytes of one push.
+const PUSH_BYTES_MAX: usize = 64 << 20;
+const TICK: Duration = Duration::from_secs(1);
+
+/// How the control plane is reached, and what it is told of this node.
+pub struct Settings {
+    /// Places that are tried in turn, beginning with any.
+    pub endpoints: Vec<Endpoint>,
+    /// How the connection is made.
+    pub net: Arc<dyn Net>,
+    /// TLS, where it is asked for.
+    pub tls: Option<ClientTlsConfig>,
+    /// `Bearer ...`, where a token is asked for.
+    pub authorization: Option<MetadataValue<Ascii>>,
+    /// The node's first words; what it holds is filled in each time.
+    pub hello: pb::Hello,
+    /// What heartbeats tell.
+    pub metrics: NodeMetrics,
+    /// Seeds the waits.
+    pub seed: u64,
+}
+
+/// How a stream ended.
+enum Ended {
+    /// The node stops.
+    Stopping,
+    /// It broke or could not be opened; `welcomed` if the control plane had spoken.
+    Broken { welcomed: bool, why: String },
+    /// The control plane sent the node away, for this time at least.
+    SentAway(Duration),
+}
+
+/// Keeps the stream until `stop` is true.
+pub async fn run(settings: Settings, mut taker: Taker, mut stop: watch::Receiver<bool>) {
+    let mut random = fastrand::Rng::with_seed(settings.seed);
+    let mut backoff = Backoff::new(BACKOFF_MIN..=BACKOFF_MAX, random.fork());
+    let mut at = random.usize(..settings.endpoints.len().max(1));
+    let mut was_told = false;
+    loop {
+        let Some(endpoint) = settings.endpoints.get(at % settings.endpoints.len().max(1)) else {
+            return;
+        };
+        at += 1;
+        let wait = match one_stream(&settings, endpoint, &mut taker, &mut stop).await {
+            Ended::Stopping => return,
+            Ended::SentAway(wait) => wait.max(backoff.next_wait()),
+            Ended::Broken { welcomed, why } => {
+                // Once for each outage.
+                if welcomed || !was_told {
+                    tracing::warn!(%endpoint, why, "no control plane; the node goes on with what it has");
+                }
+                was_told = true;
+                if welcomed {
+                    backoff.reset();
+                }
+                backoff.next_wait()
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = while_ticking(&mut taker, tokio::time::sleep(wait)) => {}
+        }
+    }
+}
+
+/// Waits for something while time passes for the taker.
+async fn while_ticking<T>(taker: &mut Taker, future: impl Future<Output = T>) -> T {
+    tokio::pin!(future);
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            value = &mut future => return value,
+            _ = ticks.tick() => taker.tick().await,
+        }
+    }
+}
+
+async fn one_stream(
+    settings: &Settings,
+    endpoint: &Endpoint,
+    taker: &mut Taker,
+    stop: &mut watch::Receiver<bool>,
+) -> Ended {
+    let broken = |welcomed, why: String| Ended::Broken { welcomed, why };
+    let (out, messages) = mpsc::channel(OUT_WAITING_MAX);
+    let hello = pb::Hello {
+        resume: taker.resume(),
+        profile: Some(taker.state().clone()),
+        ..settings.hello.clone()
+    };
+    let opened = open(settings, endpoint, hello, &out, messages);
+    let opened = tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => return Ended::Stopping,
+        opened = while_ticking(taker, timeout(WELCOME_TIMEOUT, opened)) => opened,
+    };
+    let (inbound, welcome) = match opened {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(status)) => return broken(false, status.message().to_owned()),
+        Err(_) => return broken(false, "it does not answer".to_owned()),
+    };
+    let welcome = match welcome {
+        First::Welcome(welcome) => welcome,
+        First::GoAway(away) => return sent_away(&away),
+    };
+    tracing::info!(%endpoint, instance = welcome.instance, "connected to the control plane");
+    let heartbeat = Duration::from_millis(welcome.heartbeat_interval_ms.clamp(100, 600_000));
+    let mut conversation = Conversation {
+        taker,
+        out,
+        heartbeat,
+        seq: 0,
+        metrics: &settings.metrics,
+    };
+    conversation.run(inbound, stop).await
+}
+
+/// The control plane's first word.
+enum First {
+    Welcome(pb::Welcome),
+    GoAway(pb::GoAway),
+}
+
+async fn open(
+    settings: &Settings,
+    endpoint: &Endpoint,
+    hello: pb::Hello,
+    out: &mpsc::Sender<pb::NodeMessage>,
+    messages: mpsc::Receiver<pb::NodeMessage>,
+) -> Result<(Streaming<pb::ControlMessage>, First), Status> {
+    let channel = connect(settings, endpoint).await;
+    let channel = channel.map_err(|error| Status::unavailable(told(&error)))?;
+    let mut client = NodeSyncClient::new(channel).max_decoding_message_size(PUSH_BYTES_MAX);
+    let hello = message(pb::node_message::Message::Hello(hello));
+    out.try_send(hello).expect("the queue is new");
+    let mut request = Request::new(ReceiverStream::new(messages));
+    if let Some(authorization) = &settings.authorization {
+        request
+            .metadata_mut()
+            .insert("authorization", authorization.clone());
+    }
+    let mut inbound = client.sync(request).await?.into_inner();
+    let first = inbound.message().await?.and_then(|first| first.message);
+    match first {
+        Some(pb::control_message::Message::Welcome(welcome)) => Ok((inbound, First::Welcome(welcome))),
+        Some(pb::control_message::Message::GoAway(away)) => Ok((inbound, First::GoAway(away))),
+        _ => Err(Status::internal("the first message is no welcome")),
+    }
+}
+
+async fn connect(
+    settings: &Settings,
+    endpoint: &Endpoint,
+) -> Result<Channel, tonic::transport::Error> {
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    let mut uri = Uri::from_shared(format!("{scheme}://{endpoint}"))?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .keep_alive_while_idle(true);
+    if let Some(tls) = &settings.tls {
+        uri = uri.tls_config(tls.clone())?;
+    }
+    let (net, to) = (Arc::clone(&settings.net), endpoint.clone());
+    let connector = tower::service_fn(move |_| {
+        let (net, to) = (Arc::clone(&net), to.clone());
+        async move { net.connect(&to).await.map(TokioIo::new) }
+    });
+    uri.connect_with_connector(connector).await
+}
+
+/// An error and what caused it, in one line.
+fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn sent_away(away: &pb::GoAway) -> Ended {
+    tracing::warn!(reason = away.reason, superseded = away.superseded, "sent away by the control plane");
+    let floor = match away.superseded {
+        // Two processes with one id must not take turns.
+        true => Duration::from_secs(30),
+        false => Duration::ZERO,
+    };
+    Ended::SentAway(Duration::from_millis(away.retry_after_ms.min(600_000)).max(floor))
+}
+
+fn message(message: pb::node_message::Message) -> pb::NodeMessage {
+    pb::NodeMessage {
+        message: Some(message),
+    }
+}
+
+/// A stream that both ends have spoken on.
+struct Conversation<'a> {
+    taker: &'a mut Taker,
+    out: mpsc::Sender<pb::NodeMessage>,
+    heartbeat: Duration,
+    seq: u64,
+    metrics: &'a NodeMetrics,
+}
+
+impl Conversation<'_> {
+    async fn run(
+        &mut self,
+        mut inbound: Streaming<pb::ControlMessage>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Ended {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut beats = interval(self.heartbeat);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut silent_at = Instant::now() + self.heartbeat * HEARTBEATS_MISSED_MAX;
+        let broken = |why: String| Ended::Broken { welcomed: true, why };
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return Ended::Stopping,
+                message = inbound.message() => {
+                    silent_at = Instant::now() + self.heartbeat * HEARTBEATS_MISSED_MAX;
+                    match message {
+                        Ok(Some(message)) => if let Some(ended) = self.heard(message).await {
+                            return ended;
+                        },
+                        Ok(None) => return broken("it ended the stream".to_owned()),
+                        Err(status) => return broken(status.message().to_owned()),
+                    }
+                }
+                () = sleep_until(silent_at) => return broken("it is silent".to_owned()),
+                _ = beats.tick() => self.beat(),
+                _ = ticks.tick() => self.tick().await,
+            }
+        }
+    }
+
+    async fn heard(&mut self, message: pb::ControlMessage) -> Option<Ended> {
+        use pb::control_message::Message;
+        let answer = match message.message? {
+            Message::Push(push) => pb::node_message::Message::Ack(self.taker.take(&push).await),
+            Message::Command(command) => {
+                pb::node_message::Message::CommandResult(self.taker.answer(&command))
+            }
+            Message::GoAway(away) => return Some(sent_away(&away)),
+            Message::Welcome(_) | Message::Heartbeat(_) => return None,
+        };
+        let sent = self.out.send_timeout(self::message(answer), WELCOME_TIMEOUT).await;
+        sent.err().map(|_| Ended::Broken {
+            welcomed: true,
+            why: "it takes no answers".to_owned(),
+        })
+    }
+
+    async fn tick(&mut self) {
+        let before = self.taker.state().clone();
+        self.taker.tick().await;
+        if *self.taker.state() != before {
+            let state = self.taker.state().clone();
+            self.offer(pb::node_message::Message::ProfileState(state));
+        }
+    }
+
+    fn beat(&mut self) {
+        self.seq += 1;
+        let heartbeat = pb::NodeHeartbeat {
+            seq: self.seq,
+            connections_open: self.metrics.sum(|core| &core.connections_open),
+            requests_in_flight: self.metrics.sum(|core| &core.requests_in_flight),
+            requests: self.metrics.sum(|core| &core.requests),
+        };
+        self.offer(pb::node_message::Message::Heartbeat(heartbeat));
+    }
+
+    /// Says something that the next one of its kind makes good, if it is lost.
+    fn offer(&self, message: pb::node_message::Message) {
+        let _ = self.out.try_send(self::message(message));
+    }
+}
