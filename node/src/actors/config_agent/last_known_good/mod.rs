@@ -73,11 +73,11 @@ pub struct Quarantined {
 }
 
 /// Content that the disk did not take.
+#[derive(Clone)]
 struct Unsaved {
     payload: Bytes,
     hash: ContentHash,
     epoch: String,
-    tried_at: Duration,
 }
 
 /// The content in force, and what the disk knows of it.
@@ -96,6 +96,8 @@ pub struct LastKnownGood {
     probation: Probation,
     quarantine: Vec<Quarantined>,
     unsaved: Option<Unsaved>,
+    /// When something was written last, or could not be.
+    tried_at: Duration,
     problem: Option<String>,
 }
 
@@ -150,11 +152,13 @@ impl LastKnownGood {
     /// # Errors
     /// What kept it from the disk; tried again after [`RETRY_AFTER`].
     pub fn look(&mut self, now: Duration, healthy: bool) -> Result<(), Error> {
-        if self.retry_is_due(now)
-            && let Some(unsaved) = self.unsaved.take()
-        {
-            let Unsaved { payload, hash, .. } = unsaved;
-            self.store(payload, hash, &unsaved.epoch, now)?;
+        if self.retry_is_due(now) {
+            match self.unsaved.clone() {
+                Some(unsaved) if self.is_in_force(unsaved.hash) => {
+                    self.store(unsaved.payload, unsaved.hash, &unsaved.epoch, now)?;
+                }
+                _ => self.coming_into_force(self.in_force.map(|content| content.hash), now)?,
+            }
         }
         if !self.proof_is_due(now, healthy) {
             return Ok(());
@@ -222,6 +226,7 @@ impl LastKnownGood {
             self.probation = Probation::starting_at(now);
             self.run_told = false;
         }
+        self.tried_at = now;
         self.tell_run()
     }
 
@@ -249,7 +254,6 @@ impl LastKnownGood {
             payload,
             hash,
             epoch: epoch.to_owned(),
-            tried_at: now,
         });
         stored.and(noted)
     }
@@ -344,6 +348,10 @@ impl LastKnownGood {
         Ok(())
     }
 
+    fn is_in_force(&self, hash: ContentHash) -> bool {
+        self.in_force.is_some_and(|content| content.hash == hash)
+    }
+
     fn is_good(&self, hash: ContentHash) -> bool {
         self.in_force == Some(InForce { hash, good: true }) || self.slots.is_good(hash)
     }
@@ -353,9 +361,11 @@ impl LastKnownGood {
     }
 
     fn retry_is_due(&self, now: Duration) -> bool {
-        self.unsaved.as_ref().is_some_and(|unsaved| {
-            now < unsaved.tried_at || now.saturating_sub(unsaved.tried_at) >= RETRY_AFTER
-        })
+        let unsaved = self.unsaved.as_ref();
+        let content_waits = unsaved.is_some_and(|unsaved| self.is_in_force(unsaved.hash));
+        let waits = content_waits || !(self.run_told || self.ended);
+        // A clock that stepped back costs a try too many, not a wait without end.
+        waits && (now < self.tried_at || now.saturating_sub(self.tried_at) >= RETRY_AFTER)
     }
 
     fn keep_problem<T>(&mut self, outcome: Result<T, Error>) -> Result<T, Error> {

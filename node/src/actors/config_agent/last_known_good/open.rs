@@ -84,6 +84,7 @@ impl LastKnownGood {
             probation: Probation::starting_at(now),
             quarantine: found.quarantine,
             unsaved: None,
+            tried_at: now,
             problem: None,
         };
         if let Some(hash) = decision.quarantine {

@@ -1,7 +1,8 @@
 //! A disk that stops working after so many operations.
 
+use std::cell::RefCell;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,6 +13,8 @@ use crate::actors::config_agent::last_known_good::files::{Disk, Files};
 pub(super) enum Fault {
     /// The process was killed: nothing happens any more, and what was being written is half there.
     Dead,
+    /// The machine lost its power: as with [`Fault::Dead`], and names that were not made safe are the old ones.
+    PowerLost,
     /// Files can be made but not filled.
     Full,
     /// Nothing can be changed.
@@ -26,6 +29,9 @@ pub(super) struct Faulty {
     disk: Disk,
     fault: Fault,
     left: Left,
+    folder: PathBuf,
+    /// What names stood for before they were changed, as long as that is not safe.
+    unsafe_names: RefCell<Vec<(String, Option<Vec<u8>>)>>,
 }
 
 impl Faulty {
@@ -35,6 +41,8 @@ impl Faulty {
             disk: Disk::new(folder),
             fault,
             left: Arc::clone(&left),
+            folder: folder.to_owned(),
+            unsafe_names: RefCell::default(),
         };
         (Box::new(faulty), left)
     }
@@ -43,19 +51,37 @@ impl Faulty {
     fn change(&self) -> bool {
         let one_less = |left: usize| left.checked_sub(1);
         let order = Ordering::Relaxed;
-        self.left.fetch_update(order, order, one_less).is_ok()
+        let goes_through = self.left.fetch_update(order, order, one_less).is_ok();
+        if !goes_through && self.fault == Fault::PowerLost {
+            for (name, before) in self.unsafe_names.take().into_iter().rev() {
+                let path = self.folder.join(name);
+                match before {
+                    Some(bytes) => std::fs::write(path, bytes).unwrap(),
+                    None => std::fs::remove_file(path).unwrap(),
+                }
+            }
+        }
+        goes_through
+    }
+
+    fn note_before(&self, name: &str) {
+        let before = std::fs::read(self.folder.join(name)).ok();
+        self.unsafe_names
+            .borrow_mut()
+            .push((name.to_owned(), before));
     }
 
     fn error(&self) -> io::Error {
         match self.fault {
-            Fault::Dead => io::Error::other("dead"),
+            Fault::Dead | Fault::PowerLost => io::Error::other("dead"),
             Fault::Full => io::ErrorKind::StorageFull.into(),
             Fault::ReadOnly => io::ErrorKind::ReadOnlyFilesystem.into(),
         }
     }
 
     fn is_dead(&self) -> bool {
-        self.fault == Fault::Dead && self.left.load(Ordering::Relaxed) == 0
+        matches!(self.fault, Fault::Dead | Fault::PowerLost)
+            && self.left.load(Ordering::Relaxed) == 0
     }
 }
 
@@ -84,6 +110,7 @@ impl Files for Faulty {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         if self.change() {
+            self.note_before(to);
             return self.disk.rename(from, to);
         }
         Err(self.error())
@@ -91,6 +118,9 @@ impl Files for Faulty {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         if self.change() || self.fault == Fault::Full {
+            if self.folder.join(name).exists() && !name.ends_with(".tmp") {
+                self.note_before(name);
+            }
             return self.disk.remove(name);
         }
         Err(self.error())
@@ -98,6 +128,7 @@ impl Files for Faulty {
 
     fn sync_folder(&self) -> io::Result<()> {
         if self.change() {
+            self.unsafe_names.take();
             return self.disk.sync_folder();
         }
         Err(self.error())

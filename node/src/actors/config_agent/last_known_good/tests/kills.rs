@@ -16,73 +16,76 @@ struct Confirmed {
     good: u8,
 }
 
-/// A run from start to orderly end on a disk that fails after `left` changes.
+/// A run from start to orderly end on a disk that fails after `left` changes; whether it got to its end.
 fn run(folder: &Path, fault: Fault, left: usize) -> (Confirmed, bool) {
-    let (files, left) = Faulty::boxed(folder, fault, left);
-    let (mut lkg, boot) = LastKnownGood::open_with(files, VERSION, secs(1_010));
-    // A disk that does not answer at all shows nothing.
-    let died_at_once = fault == Fault::Dead && boot.start_from.is_none();
-    assert!(died_at_once || started(&boot) == Some(2), "{boot:?}");
+    let (files, _) = Faulty::boxed(folder, fault, left);
+    let (mut lkg, _) = LastKnownGood::open_with(files, VERSION, secs(1_010));
     let mut confirmed = Confirmed { stored: 2, good: 1 };
     for n in 3..=6 {
         let _ = lkg.coming_into_force(Some(hash(n)), secs(1_011));
         if lkg.store(payload(n), hash(n), "epoch", secs(1_011)).is_ok() {
             confirmed.stored = n;
         }
-        if n % 2 == 0 && lkg.mark_good().is_ok() && confirmed.stored == n {
+        if n % 2 == 0 && confirmed.stored == n && lkg.mark_good().is_ok() {
             confirmed.good = n;
         }
     }
     let ended = lkg.ended_well().is_ok();
-    assert_eq!(ended, left.load(Ordering::Relaxed) > 0 || ended);
     (confirmed, ended)
 }
 
+/// What is confirmed starts, and behind it is good content to flee to.
+fn assert_kept(folder: &Path, confirmed: &Confirmed, when: &str) {
+    let (mut lkg, boot) = open(folder, 1_020);
+    let n = started(&boot).unwrap();
+    assert!(n >= confirmed.stored, "{when}: {n} and {confirmed:?}");
+    let good = lkg.slots.newest(|held| held.slot.content.good).unwrap().1;
+    let good = good.slot.content.hash.0[0];
+    assert!(good >= confirmed.good, "{when}: {good} and {confirmed:?}");
+    assert_eq!(boot.notes, [""; 0], "{when}: nothing is half written");
+    for temporary in ["lkg-a.tmp", "lkg-b.tmp", "run.tmp"] {
+        assert!(!folder.join(temporary).exists(), "{when}: {temporary}");
+    }
+    // Whatever was left behind, the next run goes its way.
+    store(&mut lkg, 9, 1_021);
+    lkg.mark_good().unwrap();
+    lkg.ended_well().unwrap();
+    drop(lkg);
+    let (_, boot) = open(folder, 1_022);
+    assert_eq!((started(&boot), boot.crashed), (Some(9), false), "{when}");
+}
+
 #[test]
-fn a_kill_at_any_step_loses_nothing_that_was_confirmed() {
-    for left in 0.. {
-        let folder = folder_with_two();
-        let (confirmed, ended) = run(folder.path(), Fault::Dead, left);
-        let (mut lkg, boot) = open(folder.path(), 1_020);
-        let n = started(&boot).unwrap();
-        assert!(n >= confirmed.stored, "{left}: {n} and {confirmed:?}");
-        assert_eq!(boot.notes, [""; 0], "{left}: nothing is half written");
-        for temporary in ["lkg-a.tmp", "lkg-b.tmp", "run.tmp"] {
-            assert!(
-                !folder.path().join(temporary).exists(),
-                "{left}: {temporary}"
+fn a_kill_or_a_power_cut_at_any_step_loses_nothing_that_was_confirmed() {
+    for fault in [Fault::Dead, Fault::PowerLost] {
+        let mut steps = 0;
+        loop {
+            let folder = folder_with_two();
+            let (confirmed, ended) = run(folder.path(), fault, steps);
+            assert_kept(
+                folder.path(),
+                &confirmed,
+                &format!("{fault:?} at step {steps}"),
             );
+            if ended {
+                break;
+            }
+            steps += 1;
         }
-        // Whatever was left behind, the next run goes its way.
-        store(&mut lkg, 9, 1_021);
-        lkg.mark_good().unwrap();
-        lkg.ended_well().unwrap();
-        drop(lkg);
-        assert_eq!(started(&open(folder.path(), 1_022).1), Some(9));
-        if ended {
-            assert!(left > 40, "the run has many steps");
-            return;
-        }
+        assert!(steps > 40, "a run has many steps, not {steps}");
     }
 }
 
 #[test]
-fn a_kill_at_any_step_leaves_good_content_to_flee_to() {
-    for left in 0..200 {
-        let folder = folder_with_two();
-        let (confirmed, ended) = run(folder.path(), Fault::Dead, left);
-        // The newest slot does not survive; the good one is the other, or was the newest itself.
-        let newest = started(&open(folder.path(), 1_020).1).unwrap();
-        if newest > confirmed.good && !ended {
-            let (mut lkg, _) = open(folder.path(), 2_000);
-            let kept = lkg
-                .slots
-                .newest(|held| held.slot.content.good)
-                .map(|(at, _)| at);
-            assert!(kept.is_some(), "{left}: {confirmed:?}");
-            lkg.ended_well().unwrap();
-        }
-    }
+fn an_orderly_end_that_was_confirmed_survives_a_power_cut() {
+    let folder = folder_with_two();
+    let (files, left) = Faulty::boxed(folder.path(), Fault::PowerLost, usize::MAX);
+    let (mut lkg, _) = LastKnownGood::open_with(files, VERSION, secs(1_010));
+    lkg.ended_well().unwrap();
+    left.store(0, Ordering::Relaxed);
+    lkg.ended_well().unwrap_err();
+    drop(lkg);
+    assert!(!open(folder.path(), 1_020).1.crashed);
 }
 
 #[test]
@@ -91,13 +94,13 @@ fn a_disk_that_is_full_or_read_only_stops_nothing() {
         for left in 0..60 {
             let folder = folder_with_two();
             let (confirmed, _) = run(folder.path(), fault, left);
-            let (_, boot) = open(folder.path(), 1_020);
-            let n = started(&boot).unwrap();
-            assert!(
-                n >= confirmed.stored,
-                "{fault:?} {left}: {n} and {confirmed:?}"
-            );
-            assert_eq!(boot.notes, [""; 0], "{fault:?} {left}");
+            let when = format!("{fault:?} after {left} changes");
+            if fault == Fault::Full {
+                assert_kept(folder.path(), &confirmed, &when);
+            } else {
+                let n = started(&open(folder.path(), 1_020).1).unwrap();
+                assert!(n >= confirmed.stored, "{when}: {n} and {confirmed:?}");
+            }
         }
     }
 }
@@ -130,6 +133,56 @@ fn what_a_full_disk_refused_is_told_and_stored_when_there_is_room() {
     assert_eq!(lkg.problem(), None);
     drop(lkg);
     assert_eq!(started(&open(folder.path(), 1_060).1), Some(3));
+}
+
+#[test]
+fn content_that_was_replaced_is_not_stored_later() {
+    let folder = folder_with_two();
+    let (files, left) = Faulty::boxed(folder.path(), Fault::Full, 0);
+    let (mut lkg, _) = LastKnownGood::open_with(files, VERSION, secs(1_010));
+    lkg.store(payload(3), hash(3), "epoch", secs(1_020))
+        .unwrap_err();
+    left.store(usize::MAX, Ordering::Relaxed);
+    lkg.coming_into_force(Some(hash(4)), secs(1_021)).unwrap();
+    lkg.look(secs(1_060), false).unwrap();
+    assert_eq!(lkg.in_force(), Some((hash(4), Standing::Probation)));
+    lkg.coming_into_force(Some(hash(3)), secs(1_061)).unwrap();
+    lkg.look(secs(1_091), false).unwrap();
+    drop(lkg);
+    assert_eq!(started(&open(folder.path(), 1_100).1), Some(3));
+}
+
+#[test]
+fn content_that_never_became_safe_is_written_again() {
+    let folder = folder_with_two();
+    // The marker takes four changes; of the slot all but the last go through.
+    let (files, left) = Faulty::boxed(folder.path(), Fault::ReadOnly, usize::MAX);
+    let (mut lkg, _) = LastKnownGood::open_with(files, VERSION, secs(1_010));
+    left.store(4 + 3, Ordering::Relaxed);
+    let refused = lkg.store(payload(3), hash(3), "epoch", secs(1_020));
+    assert!(
+        matches!(refused, Err(Error::Write { file: "lkg-b", .. })),
+        "{refused:?}"
+    );
+    left.store(100, Ordering::Relaxed);
+    lkg.look(secs(1_050), false).unwrap();
+    assert!(left.load(Ordering::Relaxed) < 100, "it was written");
+    assert_eq!(lkg.problem(), None);
+}
+
+#[test]
+fn a_marker_that_a_full_disk_refused_is_written_when_there_is_room() {
+    let folder = folder_with_two();
+    let (files, left) = Faulty::boxed(folder.path(), Fault::Full, 0);
+    let (mut lkg, _) = LastKnownGood::open_with(files, VERSION, secs(1_010));
+    assert!(!folder.path().join("run").exists());
+    left.store(usize::MAX, Ordering::Relaxed);
+    lkg.look(secs(1_039), false).unwrap();
+    assert!(!folder.path().join("run").exists());
+    lkg.look(secs(1_040), false).unwrap();
+    assert_eq!(lkg.problem(), None);
+    drop(lkg);
+    assert!(open(folder.path(), 1_050).1.crashed);
 }
 
 #[test]
