@@ -15,6 +15,7 @@ pub mod balance;
 pub mod health;
 pub mod http1;
 pub mod ids;
+pub mod probation;
 pub mod proxy;
 pub mod route;
 pub mod trace;

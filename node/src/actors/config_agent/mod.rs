@@ -6,6 +6,7 @@
 //! Bound     8 offers; when full one is refused, and the watcher offers again at its next look.
 //! Restarts  with the configuration that was in force, which it publishes itself.
 
+pub mod last_known_good;
 #[cfg(test)]
 mod tests;
 pub mod watch;

@@ -1,0 +1,69 @@
+//! What can go wrong, and how it is told.
+
+use std::fmt::Write as _;
+use std::io;
+
+use weir_core::probation::ContentHash;
+
+use super::{PAYLOAD_BYTES_MAX, TEXT_BYTES_MAX};
+
+/// What kept something from the disk.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The payload is too large.
+    #[error("the payload has {bytes} bytes, more than {PAYLOAD_BYTES_MAX}")]
+    PayloadTooLarge {
+        /// What it has.
+        bytes: usize,
+    },
+    /// The epoch is too long.
+    #[error("the epoch has {bytes} bytes, more than {TEXT_BYTES_MAX}")]
+    EpochTooLong {
+        /// What it has.
+        bytes: usize,
+    },
+    /// The content is in quarantine.
+    #[error("content {hash} is in quarantine: {reason}")]
+    Quarantined {
+        /// The content.
+        hash: ContentHash,
+        /// Why it is there.
+        reason: String,
+    },
+    /// The folder cannot be used.
+    #[error("the folder cannot be used")]
+    Folder(#[source] io::Error),
+    /// A file was not written; the old one stays.
+    #[error("{file} cannot be written")]
+    Write {
+        /// Its name.
+        file: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A slot cannot be read back.
+    #[error("{file} cannot be read")]
+    Read {
+        /// Its name.
+        file: &'static str,
+        /// What the system says, or a [`Damage`].
+        source: io::Error,
+    },
+    /// The disk took longer than the caller may wait; the work goes on.
+    #[error("the disk did not answer in time")]
+    Late,
+    /// The work was given up because the node ends.
+    #[error("given up because the node ends")]
+    GivenUp,
+}
+
+/// An error and what caused it, for people.
+pub(super) fn told(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        let _ = write!(text, ": {next}");
+        cause = next.source();
+    }
+    text
+}
