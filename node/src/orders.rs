@@ -116,7 +116,10 @@ mod tests {
     async fn a_stop_wins_over_a_drain_and_a_drain_over_a_cordon() {
         let (handle, _stop) = OrdersHandle::new(Readiness::new());
         handle.started().await;
-        assert_eq!((handle.in_force(), handle.state()), (Orders::default(), READY));
+        assert_eq!(
+            (handle.in_force(), handle.state()),
+            (Orders::default(), READY)
+        );
         for (cordoned, draining, state) in [
             (true, false, "cordoned"),
             (true, true, "draining"),

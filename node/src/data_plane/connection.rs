@@ -97,11 +97,7 @@ enum Sniffed {
     Http2,
 }
 
-async fn sniff(
-    core: &Core,
-    stream: &mut BoxedStream,
-    first: &mut BytesMut,
-) -> io::Result<Sniffed> {
+async fn sniff(core: &Core, stream: &mut BoxedStream, first: &mut BytesMut) -> io::Result<Sniffed> {
     let opened = Instant::now();
     loop {
         let read = tokio::select! {
@@ -125,12 +121,7 @@ async fn sniff(
     }
 }
 
-async fn serve_http1(
-    core: &Rc<Core>,
-    client: Rc<Client>,
-    stream: BoxedStream,
-    first: BytesMut,
-) {
+async fn serve_http1(core: &Rc<Core>, client: Rc<Client>, stream: BoxedStream, first: BytesMut) {
     let limits = Limits {
         head_bytes_max: client.limits.head_bytes_max,
         headers_max: client.limits.headers_max,

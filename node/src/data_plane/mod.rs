@@ -84,11 +84,7 @@ pub fn listen_all(
 ///
 /// # Errors
 /// When the system refuses a thread.
-pub fn start(
-    listeners: Vec<Vec<TcpListener>>,
-    parts: &CoreParts,
-    seed: u64,
-) -> io::Result<Cores> {
+pub fn start(listeners: Vec<Vec<TcpListener>>, parts: &CoreParts, seed: u64) -> io::Result<Cores> {
     let places = Arc::new(Places::within_descriptors());
     let mut threads = Vec::new();
     for (index, listeners) in listeners.into_iter().enumerate() {
