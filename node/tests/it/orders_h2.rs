@@ -58,7 +58,11 @@ async fn an_idle_connection_ends_and_a_new_one_serves_first() {
     idle.get(head("GET", "/", &[])).await.unwrap();
     order(&weir, DRAIN).await;
     is_told_to_go(&weir, &idle).await;
+    weir.wait_for_metric("weir_connections_open", |count| count == 0.0)
+        .await;
     let mut new = Http2::connect(&weir).await;
+    weir.wait_for_metric("weir_connections_open", |count| count == 1.0)
+        .await;
     assert!(new.goodbye().await.is_none());
     let answer = new.get(head("GET", "/", &[])).await.unwrap();
     assert_eq!(answer.body, "one");
