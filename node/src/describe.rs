@@ -1,13 +1,12 @@
 //! The node's state in the words of `weir.node.v1`: for gRPC, the HTTP API and the command line alike.
 
-use std::sync::Arc;
-
 use tokio::time::Instant;
 use weir_core::health::Standing;
 use weir_proto::node::v1 as pb;
 
 use crate::actors::config_agent::ConfigAgentHandle;
 use crate::data_plane::routing::{BackendView, Routing, Service};
+use crate::orders::OrdersHandle;
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::{NodeMetrics, ServiceMetrics};
 
@@ -81,8 +80,8 @@ pub struct StatusSource {
     pub metrics: NodeMetrics,
     /// When the node started.
     pub started: Instant,
-    /// True from the moment the node was told to stop.
-    pub stopping: Arc<std::sync::atomic::AtomicBool>,
+    /// What the node was told to do with its clients.
+    pub orders: OrdersHandle,
 }
 
 impl StatusSource {
@@ -97,7 +96,7 @@ impl StatusSource {
             zone: in_force.config.node.zone.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: self.started.elapsed().as_secs(),
-            state: self.state().to_owned(),
+            state: self.orders.state().to_owned(),
             requests: totals.requests,
             success_rate: totals.success_rate(),
             mean_response_us: totals.mean_us(),
@@ -115,17 +114,10 @@ impl StatusSource {
         }
     }
 
-    fn state(&self) -> &'static str {
-        match self.stopping.load(std::sync::atomic::Ordering::Relaxed) {
-            true => "stopping",
-            false => "ready",
-        }
-    }
-
-    /// True while `status` knows of the last order to stop and of the last offered configuration.
+    /// True while `status` knows of the last orders and of the last offered configuration.
     pub fn was_told_nothing_since(&self, status: &pb::Status) -> bool {
         let in_force = self.config.in_force();
-        status.state == self.state()
+        status.state == self.orders.state()
             && status.config_revision == in_force.revision
             && status.config_refusals == in_force.refusals
     }

@@ -10,6 +10,7 @@ pub mod guardian;
 pub mod http_api;
 pub mod link;
 pub mod node;
+pub mod orders;
 pub mod ports;
 pub mod snapshot;
 pub mod telemetry;

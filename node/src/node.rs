@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::Stream;
@@ -19,10 +18,9 @@ use weir_core::trace::Sampler;
 
 use crate::actors::config_agent::watch;
 use crate::config::{self, Config, Environment, Invalid};
-use crate::data_plane::stop::Stopper;
 use crate::data_plane::{self, Cores};
 use crate::describe::StatusSource;
-use crate::grpc::{self, LoadBalancerService, Readiness};
+use crate::grpc::{self, LoadBalancerService};
 use crate::guardian::BudgetSpent;
 use crate::http_api::{self, Shown, StatusCache};
 use crate::link::Refused;
@@ -123,9 +121,6 @@ pub fn load(path: &Path, environment: &Environment) -> Result<(Config, String), 
 struct Running {
     wired: Wired,
     cores: Cores,
-    stopper: Stopper,
-    readiness: Readiness,
-    stopping: Arc<AtomicBool>,
     exporter: Option<JoinHandle<()>>,
     servers_stop: Arc<Notify>,
 }
@@ -183,20 +178,18 @@ async fn start(config: Config, environment: Environment) -> Result<Running, Node
     )?;
     let name = config.node.name.clone();
     let wired = wire(config, &env).await.map_err(NodeError::Actors)?;
-    let (stopper, stop) = Stopper::new();
-    let cores = data_plane::start(listeners, &wired.core_parts, &stop, seed)?;
-    let stopping = Arc::new(AtomicBool::new(false));
+    let cores = data_plane::start(listeners, &wired.core_parts, seed)?;
     let status = StatusCache::new(StatusSource {
         routing: wired.core_parts.routing.clone(),
         config: wired.config.clone(),
         metrics: wired.core_parts.metrics.clone(),
         started: Instant::now(),
-        stopping: Arc::clone(&stopping),
+        orders: wired.orders.clone(),
     });
     let servers_stop = Arc::new(Notify::new());
-    let readiness = serve_grpc(grpc_listener, &wired, status.clone(), &servers_stop)?;
+    serve_grpc(grpc_listener, &wired, status.clone(), &servers_stop)?;
     serve_api(api_listener, &wired, status);
-    readiness.ready().await;
+    wired.orders.started().await;
     tracing::info!(
         node = name,
         version = env!("CARGO_PKG_VERSION"),
@@ -205,9 +198,6 @@ async fn start(config: Config, environment: Environment) -> Result<Running, Node
     Ok(Running {
         wired,
         cores,
-        stopper,
-        readiness,
-        stopping,
         exporter,
         servers_stop,
     })
@@ -218,10 +208,11 @@ fn serve_grpc(
     wired: &Wired,
     status: StatusCache,
     stop: &Arc<Notify>,
-) -> Result<Readiness, NodeError> {
+) -> Result<(), NodeError> {
     let tracer = wired.core_parts.tracer.clone();
     let service = LoadBalancerService::new(wired.load_balancer.clone(), tracer);
-    let (router, readiness) = grpc::router(service, status)?;
+    let (readiness, orders) = (wired.readiness.clone(), wired.orders.clone());
+    let router = grpc::router(service, status, readiness, orders)?;
     let incoming = accepted(listener);
     let stop = Arc::clone(stop);
     tokio::task::spawn_local(async move {
@@ -230,7 +221,7 @@ fn serve_grpc(
             tracing::error!(%error, "gRPC server ended");
         }
     });
-    Ok(readiness)
+    Ok(())
 }
 
 fn serve_api(listener: TcpListener, wired: &Wired, status: StatusCache) {
@@ -296,10 +287,8 @@ impl Running {
     async fn stop(self) {
         let drain_timeout = self.wired.config.in_force().config.node.drain_timeout;
         tracing::info!(?drain_timeout, "stopping");
-        self.stopping.store(true, Ordering::Relaxed);
-        self.readiness.stopping().await;
         let began = Instant::now();
-        self.stopper.stop(began + drain_timeout);
+        self.wired.orders.stop(began + drain_timeout).await;
         let cores = self.cores;
         // Joining blocks; the control thread must go on serving status and health meanwhile.
         let joined = tokio::task::spawn_blocking(move || cores.join()).await;

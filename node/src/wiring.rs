@@ -13,8 +13,10 @@ use crate::actors::load_balancer::{
 };
 use crate::config::{Config, Environment, Ingress};
 use crate::data_plane::CoreParts;
+use crate::grpc::Readiness;
 use crate::guardian::{Budget, BudgetSpent, guard};
 use crate::link::Refused;
+use crate::orders::OrdersHandle;
 use crate::ports::clock::WallClock;
 use crate::ports::net::Net;
 use crate::snapshot::Snapshot;
@@ -42,6 +44,10 @@ pub struct Wired {
     pub load_balancer: LoadBalancerHandle,
     /// The configuration in force.
     pub config: ConfigAgentHandle,
+    /// What operators want of the node's clients.
+    pub orders: OrdersHandle,
+    /// Says so over `grpc.health.v1`; the orders switch it.
+    pub readiness: Readiness,
     /// What each core is given.
     pub core_parts: CoreParts,
     /// One task for each actor; a result is the end of the node.
@@ -55,6 +61,8 @@ pub struct Wired {
 pub async fn wire(config: Config, env: &Env) -> Result<Wired, Refused> {
     let metrics = NodeMetrics::new(config.node.cores);
     let ingress: Snapshot<Ingress> = Snapshot::new(config.ingress.clone());
+    let readiness = Readiness::new();
+    let (orders, stop) = OrdersHandle::new(readiness.clone());
     let mut guardians = JoinSet::new();
 
     let outlet = Outlet::new();
@@ -88,6 +96,7 @@ pub async fn wire(config: Config, env: &Env) -> Result<Wired, Refused> {
         metrics,
         tracer: env.tracer.clone(),
         clock: env.clock,
+        stop,
         name: config.node.name.as_str().into(),
     };
 
@@ -119,6 +128,8 @@ pub async fn wire(config: Config, env: &Env) -> Result<Wired, Refused> {
     Ok(Wired {
         load_balancer,
         config: agent,
+        orders,
+        readiness,
         core_parts,
         guardians,
     })

@@ -1,7 +1,6 @@
 //! Hosts of a simulated mesh: real nodes, backends that answer health checks.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -60,12 +59,13 @@ async fn run_node(spec: NodeSpec, recorder: Recorder) -> turmoil::Result {
         config: wired.config.clone(),
         metrics: wired.core_parts.metrics.clone(),
         started: Instant::now(),
-        stopping: Arc::new(AtomicBool::new(false)),
+        orders: wired.orders.clone(),
     });
     let service = LoadBalancerService::new(wired.load_balancer.clone(), env.tracer.clone());
-    let (router, readiness) = grpc::router(service, status)?;
+    let (readiness, orders) = (wired.readiness.clone(), wired.orders.clone());
+    let router = grpc::router(service, status, readiness, orders)?;
     let listener = TcpListener::bind(("0.0.0.0", GRPC_PORT)).await?;
-    readiness.ready().await;
+    wired.orders.started().await;
     tracing::info!("node ready");
     let served = grpc::serve(router, incoming(listener), std::future::pending());
     tokio::task::spawn_local(watch_inside(spec.name, recorder, &wired));

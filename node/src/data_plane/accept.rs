@@ -14,7 +14,6 @@ use tokio::sync::Notify;
 
 use super::connection;
 use super::core::Core;
-use super::stop::Stop;
 use crate::ports::net::BoxedStream;
 
 /// Connections that the kernel holds before they are accepted; it applies its own bound too.
@@ -104,8 +103,8 @@ pub fn claim(address: SocketAddr) -> io::Result<()> {
 }
 
 /// Accepts on one listener until the node stops, then takes what the kernel still holds and closes it.
-pub(super) async fn run(core: Rc<Core>, listener: TcpListener, places: Arc<Places>, stop: Stop) {
-    let mut stopping = stop.clone();
+pub(super) async fn run(core: Rc<Core>, listener: TcpListener, places: Arc<Places>) {
+    let mut stopping = core.parts.stop.clone();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -120,7 +119,7 @@ pub(super) async fn run(core: Rc<Core>, listener: TcpListener, places: Arc<Place
                     place = free_place(&core, &places) => place,
                     _ = stopping.requested() => break,
                 };
-                serve(&core, stream, peer, place, &stop);
+                serve(&core, stream, peer, place);
             }
             Err(error) if is_the_clients(&error) => {}
             Err(error) => {
@@ -139,7 +138,7 @@ pub(super) async fn run(core: Rc<Core>, listener: TcpListener, places: Arc<Place
         && stream.set_nonblocking(true).is_ok()
         && let Ok(stream) = TcpStream::from_std(stream)
     {
-        serve(&core, stream, peer, place, &stop);
+        serve(&core, stream, peer, place);
     }
 }
 
@@ -179,15 +178,14 @@ fn is_the_clients(error: &io::Error) -> bool {
     )
 }
 
-fn serve(core: &Rc<Core>, stream: TcpStream, peer: SocketAddr, place: Place, stop: &Stop) {
+fn serve(core: &Rc<Core>, stream: TcpStream, peer: SocketAddr, place: Place) {
     if stream.set_nodelay(true).is_err() {
         return; // The client is gone already.
     }
     let open = OpenConnection::count(core, place);
-    let stop = stop.clone();
     tokio::task::spawn_local(async move {
         let stream: BoxedStream = Box::new(stream);
-        connection::serve(Rc::new(open), stream, peer, stop).await;
+        connection::serve(Rc::new(open), stream, peer).await;
     });
 }
 

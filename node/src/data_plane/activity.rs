@@ -68,8 +68,11 @@ impl Activity {
     pub(super) fn write_blocked(&self, blocked: bool) {
         if blocked {
             self.mark(&self.write_blocked_since_ms);
-        } else {
+        } else if self.write_blocked_since_ms.load(Ordering::Relaxed) != NOT {
             self.write_blocked_since_ms.store(NOT, Ordering::Relaxed);
+            // A client that has just taken the end of an answer has not been idle.
+            let now_ms = self.now_ms(Instant::now());
+            self.idle_since_ms.store(now_ms, Ordering::Relaxed);
         }
     }
 
@@ -96,6 +99,15 @@ impl Activity {
 
     pub(super) fn running(&self) -> u32 {
         self.running.load(Ordering::Relaxed)
+    }
+
+    /// Since when nothing happens: no request runs, none begins, and no bytes wait for the client.
+    pub(super) fn quiet_since(&self) -> Option<Instant> {
+        let is_quiet = self.running() == 0
+            && self.head_since_ms.load(Ordering::Relaxed) == NOT
+            && self.write_blocked_since_ms.load(Ordering::Relaxed) == NOT;
+        let since_ms = self.idle_since_ms.load(Ordering::Relaxed);
+        is_quiet.then(|| self.origin + Duration::from_millis(since_ms))
     }
 
     /// The next moment at which something is overdue, as things stand.

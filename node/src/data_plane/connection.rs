@@ -1,13 +1,11 @@
 //! One client connection: which protocol it speaks, how long it may wait, how it ends.
 
 use std::cell::Cell;
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -15,7 +13,7 @@ use http::HeaderValue;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 use weir_core::http1::{Limits, Refusal};
 use weir_core::proxy::address_value;
 
@@ -24,8 +22,8 @@ use super::activity::{Activity, Overdue};
 use super::client_io::ClientIo;
 use super::core::Core;
 use super::request;
-use super::stop::Stop;
 use super::stream_watch::{StreamExecutor, StreamWatch};
+use super::supervise::{Ended, Event, Farewell, LAST_REQUEST_WAIT, supervise};
 use crate::config::Ingress;
 use crate::ports::net::BoxedStream;
 
@@ -43,11 +41,6 @@ const LOCAL_RESETS_MAX: usize = 1_024;
 /// Bytes of responses that wait in one HTTP/2 stream for the client's window.
 const STREAM_SEND_BUFFER_BYTES: usize = 64 << 10;
 
-/// When the node stops, a quiet HTTP/1.1 client may still begin one request for this long, so that none
-/// is lost that was on its way; HTTP/2 says by itself which requests it still takes.
-const LAST_REQUEST_WAIT: Duration = Duration::from_millis(500);
-/// A client that was told to leave gets this long to do so.
-const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
 /// After a refusal the client may still send this much, so that it reads the answer before a reset.
 const LINGER_BYTES_MAX: u64 = 64 << 10;
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -66,28 +59,18 @@ pub(super) struct Client {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(
-    open: Rc<OpenConnection>,
-    mut stream: BoxedStream,
-    peer: SocketAddr,
-    stop: Stop,
-) {
+pub(super) async fn serve(open: Rc<OpenConnection>, mut stream: BoxedStream, peer: SocketAddr) {
     let core = open.core();
     let limits = core.ingress();
     let mut first = BytesMut::with_capacity(FIRST_READ_BYTES);
-    let sniffed = timeout(limits.header_timeout, sniff(&mut stream, &mut first));
-    let mut stopping = stop.clone();
-    let protocol = tokio::select! {
-        biased;
-        sniffed = sniffed => match sniffed {
-            Ok(Ok(protocol)) => protocol,
-            Ok(Err(_)) => return,
-            Err(_) => {
-                core.metrics().head_timeouts.increment();
-                return;
-            }
-        },
-        () = last_request_wait(&mut stopping) => return,
+    let sniffed = sniff(core, &mut stream, &mut first);
+    let protocol = match timeout(limits.header_timeout, sniffed).await {
+        Ok(Ok(protocol)) => protocol,
+        Ok(Err(_)) => return,
+        Err(_) => {
+            core.metrics().head_timeouts.increment();
+            return;
+        }
     };
     let activity = Arc::new(Activity::new());
     let client = Rc::new(Client {
@@ -100,17 +83,12 @@ pub(super) async fn serve(
     });
     match protocol {
         Sniffed::Nothing => {}
-        Sniffed::Http1 => serve_http1(core, client, stream, first, stop).await,
+        Sniffed::Http1 => serve_http1(core, client, stream, first).await,
         Sniffed::Http2 => {
             let io = ClientIo::unguarded(stream, first, activity);
-            serve_http2(core, client, io, stop).await;
+            serve_http2(core, client, io).await;
         }
     }
-}
-
-async fn last_request_wait(stop: &mut Stop) {
-    stop.requested().await;
-    sleep(LAST_REQUEST_WAIT).await;
 }
 
 enum Sniffed {
@@ -119,9 +97,15 @@ enum Sniffed {
     Http2,
 }
 
-async fn sniff(stream: &mut BoxedStream, first: &mut BytesMut) -> io::Result<Sniffed> {
+async fn sniff(core: &Core, stream: &mut BoxedStream, first: &mut BytesMut) -> io::Result<Sniffed> {
+    let opened = Instant::now();
     loop {
-        if stream.read_buf(first).await? == 0 {
+        let read = tokio::select! {
+            biased;
+            read = stream.read_buf(first) => read?,
+            () = core.leaving.lasts(opened, LAST_REQUEST_WAIT), if first.is_empty() => 0,
+        };
+        if read == 0 {
             return Ok(if first.is_empty() {
                 Sniffed::Nothing
             } else {
@@ -137,13 +121,7 @@ async fn sniff(stream: &mut BoxedStream, first: &mut BytesMut) -> io::Result<Sni
     }
 }
 
-async fn serve_http1(
-    core: &Rc<Core>,
-    client: Rc<Client>,
-    stream: BoxedStream,
-    first: BytesMut,
-    stop: Stop,
-) {
+async fn serve_http1(core: &Rc<Core>, client: Rc<Client>, stream: BoxedStream, first: BytesMut) {
     let limits = Limits {
         head_bytes_max: client.limits.head_bytes_max,
         headers_max: client.limits.headers_max,
@@ -166,7 +144,7 @@ async fn serve_http1(
     let mut connection = builder
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
-    let ended = supervise(core, &client, stop, LAST_REQUEST_WAIT, |event, cx| {
+    let ended = supervise(core, &client, Farewell::WithTheAnswer, |event, cx| {
         let mut connection = Pin::new(&mut connection);
         match event {
             Event::Poll => connection.poll(cx).map(|_| ()),
@@ -191,7 +169,7 @@ async fn serve_http1(
     }
 }
 
-async fn serve_http2(core: &Rc<Core>, client: Rc<Client>, io: ClientIo, stop: Stop) {
+async fn serve_http2(core: &Rc<Core>, client: Rc<Client>, io: ClientIo) {
     let (service_core, service_client) = (Rc::clone(core), Rc::clone(&client));
     let service = service_fn(move |request| {
         request::serve(
@@ -215,110 +193,13 @@ async fn serve_http2(core: &Rc<Core>, client: Rc<Client>, io: ClientIo, stop: St
             .keep_alive_timeout(PING_TIMEOUT)
             .serve_connection(TokioIo::new(io), service)
     );
-    supervise(core, &client, stop, Duration::ZERO, |event, cx| {
+    supervise(core, &client, Farewell::AtOnce, |event, cx| {
         if let Event::Goodbye = event {
             connection.as_mut().graceful_shutdown();
         }
         connection.as_mut().poll(cx).map(|_| ())
     })
     .await;
-}
-
-enum Event {
-    Poll,
-    Goodbye,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ended {
-    ByItself,
-    Overdue(Overdue),
-}
-
-/// Polls a connection, tells it when the node stops, and ends it when it keeps the node waiting.
-///
-/// A connection without a request is told to leave `last_request_wait` after the node began to stop.
-async fn supervise(
-    core: &Core,
-    client: &Client,
-    stop: Stop,
-    last_request_wait: Duration,
-    mut drive: impl FnMut(Event, &mut Context<'_>) -> Poll<()>,
-) -> Ended {
-    let mut waker = stop.clone();
-    let mut woken_to_stop = pin!(waker.requested());
-    let mut listening = false;
-    let mut timer = pin!(sleep_until(
-        Instant::now() + client.limits.keep_alive_timeout
-    ));
-    let mut goodbye_until = None;
-    let mut last_request: Option<Pin<Box<Sleep>>> = None;
-    let mut leaving = false;
-    poll_fn(|cx| {
-        if drive(Event::Poll, cx).is_ready() {
-            return Poll::Ready(Ended::ByItself);
-        }
-        if !listening {
-            // Once is enough: the waker of this task stays the same. It may be ready at once, when the
-            // connection came after the node began to stop, and must not be polled after that.
-            listening = true;
-            let _ = woken_to_stop.as_mut().poll(cx);
-        }
-        if last_request.is_none() && stop.is_requested() {
-            last_request = Some(Box::pin(sleep(last_request_wait)));
-        }
-        if let Some(wait) = &mut last_request
-            && !leaving
-            && (client.activity.running() > 0 || wait.as_mut().poll(cx).is_ready())
-        {
-            leaving = true;
-            if drive(Event::Goodbye, cx).is_ready() {
-                return Poll::Ready(Ended::ByItself);
-            }
-        }
-        while let Some(overdue) = poll_due(&mut timer, goodbye_until, client, cx) {
-            if overdue == Overdue::Write {
-                core.metrics().write_timeouts.increment();
-            }
-            if overdue != Overdue::Idle || goodbye_until.is_some() {
-                return Poll::Ready(Ended::Overdue(overdue));
-            }
-            goodbye_until = Some(Instant::now() + GOODBYE_TIMEOUT);
-            if drive(Event::Goodbye, cx).is_ready() {
-                return Poll::Ready(Ended::ByItself);
-            }
-        }
-        Poll::Pending
-    })
-    .await
-}
-
-/// What is overdue now, if anything; otherwise leaves a timer that fires no later than it could be.
-fn poll_due(
-    timer: &mut Pin<&mut Sleep>,
-    goodbye_until: Option<Instant>,
-    client: &Client,
-    cx: &mut Context<'_>,
-) -> Option<Overdue> {
-    loop {
-        let due = client.activity.next_due(&client.limits);
-        let (at, what) = match (due, goodbye_until) {
-            (Some((_, Overdue::Idle)) | None, Some(until)) => (until, Overdue::Idle),
-            (Some(due), _) => due,
-            (None, None) => return None,
-        };
-        if timer.deadline() > at {
-            timer.as_mut().reset(at);
-        }
-        if timer.as_mut().poll(cx).is_pending() {
-            return None;
-        }
-        if Instant::now() >= at {
-            timer.as_mut().reset(at + GOODBYE_TIMEOUT);
-            return Some(what);
-        }
-        timer.as_mut().reset(at);
-    }
 }
 
 async fn refuse(core: &Core, io: ClientIo, refusal: Refusal) {

@@ -9,8 +9,10 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 use weir_core::proxy::Via;
 
+use super::leaving::Leaving;
 use super::pool::BackendPool;
 use super::routing::{Backend, LocalRouting, Routing, Service};
+use super::stop::Stop;
 use crate::config::Ingress;
 use crate::ports::clock::WallClock;
 use crate::ports::net::Net;
@@ -36,6 +38,8 @@ pub struct CoreParts {
     pub tracer: Tracer,
     /// Wall-clock time.
     pub clock: WallClock,
+    /// Says when clients shall leave, and when the node ends.
+    pub stop: Stop,
     /// The node's name, as it stands in `Via`.
     pub name: Arc<str>,
 }
@@ -45,6 +49,7 @@ pub(super) struct Core {
     pub(super) index: usize,
     pub(super) parts: CoreParts,
     pub(super) via: Via,
+    pub(super) leaving: Leaving,
     routing: RefCell<Reader<Routing>>,
     newest: RefCell<LocalRouting>,
     ingress: RefCell<Reader<Ingress>>,
@@ -57,6 +62,7 @@ impl Core {
         Rc::new(Self {
             index,
             via: Via::new(&parts.name, Via::PASSES_MAX).expect("node names are tokens"),
+            leaving: Leaving::default(),
             routing: RefCell::new(parts.routing.reader()),
             newest: RefCell::new(LocalRouting::new(&parts.routing.load())),
             ingress: RefCell::new(parts.ingress.reader()),

@@ -3,6 +3,7 @@
 //! ```text
 //! accept      listeners with SO_REUSEPORT, one per core          accept.rs
 //! connection  HTTP/1.1 or HTTP/2, framing guard, time limits     connection.rs client_io.rs activity.rs
+//! farewell    clients leave when the node drains or stops        supervise.rs leaving.rs stop.rs
 //! request     checks, route, headers                             request.rs
 //! forward     pick, send, replay of what was never sent          forward.rs picking.rs
 //! pool        this core's connections to backends                pool/
@@ -22,6 +23,7 @@ mod connection;
 mod core;
 mod exchange;
 mod forward;
+mod leaving;
 mod picking;
 mod pool;
 mod prepare;
@@ -29,6 +31,7 @@ mod request;
 pub mod routing;
 pub mod stop;
 mod stream_watch;
+mod supervise;
 mod tunnel;
 mod upload;
 
@@ -46,7 +49,6 @@ use self::accept::Places;
 pub use self::accept::claim;
 use self::core::Core;
 pub use self::core::CoreParts;
-use self::stop::Stop;
 
 /// How often a stopping core looks whether everything has ended.
 const STOP_LOOK_INTERVAL: Duration = Duration::from_millis(10);
@@ -82,16 +84,11 @@ pub fn listen_all(
 ///
 /// # Errors
 /// When the system refuses a thread.
-pub fn start(
-    listeners: Vec<Vec<TcpListener>>,
-    parts: &CoreParts,
-    stop: &Stop,
-    seed: u64,
-) -> io::Result<Cores> {
+pub fn start(listeners: Vec<Vec<TcpListener>>, parts: &CoreParts, seed: u64) -> io::Result<Cores> {
     let places = Arc::new(Places::within_descriptors());
     let mut threads = Vec::new();
     for (index, listeners) in listeners.into_iter().enumerate() {
-        let (parts, stop, places) = (parts.clone(), stop.clone(), Arc::clone(&places));
+        let (parts, places) = (parts.clone(), Arc::clone(&places));
         let runtime = Builder::new_current_thread().enable_all().build()?;
         #[expect(clippy::disallowed_methods, reason = "the data plane's own threads")]
         let thread = std::thread::Builder::new()
@@ -99,7 +96,7 @@ pub fn start(
             .spawn(move || {
                 let local = LocalSet::new();
                 let core = Core::new(index, parts, seed.wrapping_add(index as u64));
-                runtime.block_on(local.run_until(run_core(core, listeners, places, stop)));
+                runtime.block_on(local.run_until(run_core(core, listeners, places)));
             })?;
         threads.push(thread);
     }
@@ -107,7 +104,7 @@ pub fn start(
 }
 
 impl Cores {
-    /// Waits for every core; they end by the deadline that [`Stop`] carries.
+    /// Waits for every core; they end by the deadline that [`stop::Stop`] carries.
     pub fn join(self) {
         for thread in self.threads {
             // A core that panicked has said so already.
@@ -116,19 +113,19 @@ impl Cores {
     }
 }
 
-async fn run_core(
-    core: Rc<Core>,
-    listeners: Vec<TcpListener>,
-    places: Arc<Places>,
-    mut stop: Stop,
-) {
+async fn run_core(core: Rc<Core>, listeners: Vec<TcpListener>, places: Arc<Places>) {
+    let mut stop = core.parts.stop.clone();
     tokio::task::spawn_local(Rc::clone(&core).tend_pools());
+    tokio::task::spawn_local({
+        let (core, stop) = (Rc::clone(&core), stop.clone());
+        async move { core.leaving.follow(stop).await }
+    });
     let mut accepting = tokio::task::JoinSet::new();
     for listener in listeners {
         match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => {
-                let (core, places, stop) = (Rc::clone(&core), Arc::clone(&places), stop.clone());
-                accepting.spawn_local(accept::run(core, listener, places, stop));
+                let (core, places) = (Rc::clone(&core), Arc::clone(&places));
+                accepting.spawn_local(accept::run(core, listener, places));
             }
             Err(error) => tracing::error!(%error, "listener lost"),
         }

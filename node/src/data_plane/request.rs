@@ -77,8 +77,10 @@ async fn answer(
             reason.answer(grpc)
         }
     };
-    // The guard let everything after an upgrade's head pass unseen: no further request may follow.
-    last |= upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // The guard let everything after an upgrade's head pass unseen: no further request may follow.
+        last |= upgrade || (http1 && core.leaving.since().is_some());
+    }
     if last {
         response
             .headers_mut()

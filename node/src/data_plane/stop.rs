@@ -1,62 +1,58 @@
-//! How a node stops: nothing new, what runs may finish, and a deadline.
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+//! How a node lets its clients go: until it is told otherwise, or for good and by a deadline.
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Told once to everyone who listens.
-#[derive(Clone, Debug)]
-pub struct Stop {
-    deadline: watch::Receiver<Option<Instant>>,
-    requested: Arc<AtomicBool>,
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    draining: bool,
+    stop_by: Option<Instant>,
 }
+
+/// Told to everyone who listens.
+#[derive(Clone, Debug)]
+pub struct Stop(watch::Receiver<Told>);
 
 /// Says it.
 #[derive(Debug)]
-pub struct Stopper {
-    deadline: watch::Sender<Option<Instant>>,
-    requested: Arc<AtomicBool>,
-}
+pub struct Stopper(watch::Sender<Told>);
 
 impl Stopper {
     /// A stopper and what listens to it.
     pub fn new() -> (Self, Stop) {
-        let (sender, receiver) = watch::channel(None);
-        let requested = Arc::new(AtomicBool::new(false));
-        let stop = Stop {
-            deadline: receiver,
-            requested: Arc::clone(&requested),
-        };
-        (
-            Self {
-                deadline: sender,
-                requested,
-            },
-            stop,
-        )
+        let (sender, receiver) = watch::channel(Told::default());
+        (Self(sender), Stop(receiver))
+    }
+
+    /// Clients shall leave after what runs, or no longer. A stop stays a stop.
+    pub fn drain(&self, draining: bool) {
+        self.0.send_modify(|told| told.draining = draining);
     }
 
     /// Stop now; whatever still runs at `deadline` is cut.
     pub fn stop(&self, deadline: Instant) {
-        self.requested.store(true, Ordering::Release);
-        self.deadline.send_replace(Some(deadline));
+        self.0.send_modify(|told| told.stop_by = Some(deadline));
     }
 }
 
 impl Stop {
-    /// True once the node was told to stop. Costs one load; [`Stop::requested`] wakes who waits.
-    pub fn is_requested(&self) -> bool {
-        self.requested.load(Ordering::Acquire)
-    }
-
     /// Waits until the node stops; the answer is the deadline.
     pub async fn requested(&mut self) -> Instant {
-        match self.deadline.wait_for(Option::is_some).await {
-            Ok(deadline) => deadline.unwrap_or_else(Instant::now),
+        match self.0.wait_for(|told| told.stop_by.is_some()).await {
+            Ok(told) => told.stop_by.unwrap_or_else(Instant::now),
             // Whoever could say it is gone: the node is ending.
             Err(_) => Instant::now(),
         }
+    }
+
+    /// Whether clients shall leave: the node drains or stops.
+    pub(super) fn is_leaving(&mut self) -> bool {
+        let told = self.0.borrow_and_update();
+        told.draining || told.stop_by.is_some()
+    }
+
+    /// Waits for something new since the last look; false when nobody is left who could say it.
+    pub(super) async fn changed(&mut self) -> bool {
+        self.0.changed().await.is_ok()
     }
 }

@@ -7,15 +7,19 @@ mod status;
 use std::io;
 
 use futures::Stream;
+use tonic::server::NamedService;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
-use tonic_health::server::HealthReporter;
+use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::{HealthReporter, HealthService};
 use weir_proto::node::v1::load_balancer_server::LoadBalancerServer;
 use weir_proto::node::v1::node_server::NodeServer;
 
 pub use load_balancer::LoadBalancerService;
 
 use crate::http_api::StatusCache;
+use crate::orders::OrdersHandle;
 
 /// How long an idle client may stay without a sign of life.
 const KEEPALIVE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(20);
@@ -23,26 +27,25 @@ const KEEPALIVE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20
 /// Calls that one client connection may have running.
 const STREAMS_MAX: u32 = 256;
 
-/// Says whether the node takes work, over `grpc.health.v1`.
-#[derive(Clone, Debug)]
+/// Says whether the node wants new clients, over `grpc.health.v1`.
+#[derive(Clone, Debug, Default)]
 pub struct Readiness(HealthReporter);
 
 impl Readiness {
-    /// Takes work.
-    pub async fn ready(&self) {
-        self.0
-            .set_serving::<LoadBalancerServer<LoadBalancerService>>()
-            .await;
+    /// Says nothing yet of what the node serves.
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// Stops: no new work.
-    pub async fn stopping(&self) {
-        self.0
-            .set_service_status("", tonic_health::ServingStatus::NotServing)
-            .await;
-        self.0
-            .set_not_serving::<LoadBalancerServer<LoadBalancerService>>()
-            .await;
+    /// Says so from now on.
+    pub(crate) async fn tell(&self, ready: bool) {
+        let status = match ready {
+            true => ServingStatus::Serving,
+            false => ServingStatus::NotServing,
+        };
+        self.0.set_service_status("", status).await;
+        let name = <LoadBalancerServer<LoadBalancerService> as NamedService>::NAME;
+        self.0.set_service_status(name, status).await;
     }
 }
 
@@ -53,21 +56,22 @@ impl Readiness {
 pub fn router(
     load_balancer: LoadBalancerService,
     status: StatusCache,
-) -> Result<(Router, Readiness), tonic_reflection::server::Error> {
-    let (reporter, health) = tonic_health::server::health_reporter();
+    readiness: Readiness,
+    orders: OrdersHandle,
+) -> Result<Router, tonic_reflection::server::Error> {
+    let health = HealthServer::new(HealthService::from_health_reporter(readiness.0));
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(weir_proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
-    let router = Server::builder()
+    Ok(Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_concurrent_streams(STREAMS_MAX)
         .add_service(LoadBalancerServer::new(load_balancer))
-        .add_service(NodeServer::new(node::NodeService(status)))
+        .add_service(NodeServer::new(node::NodeService { status, orders }))
         .add_service(health)
-        .add_service(reflection);
-    Ok((router, Readiness(reporter)))
+        .add_service(reflection))
 }
 
 /// Serves `router` on what `incoming` accepts until `stop`.

@@ -5,9 +5,13 @@ use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::node_server::Node;
 
 use crate::http_api::StatusCache;
+use crate::orders::{Orders, OrdersHandle};
 
 /// The service.
-pub(super) struct NodeService(pub(super) StatusCache);
+pub(super) struct NodeService {
+    pub(super) status: StatusCache,
+    pub(super) orders: OrdersHandle,
+}
 
 #[tonic::async_trait]
 impl Node for NodeService {
@@ -15,6 +19,15 @@ impl Node for NodeService {
         &self,
         _: Request<pb::GetStatusRequest>,
     ) -> Result<Response<pb::Status>, Status> {
-        Ok(Response::new(self.0.now().status.clone()))
+        Ok(Response::new(self.status.now().status.clone()))
+    }
+
+    async fn set_orders(
+        &self,
+        request: Request<pb::SetOrdersRequest>,
+    ) -> Result<Response<pb::Status>, Status> {
+        let pb::SetOrdersRequest { cordoned, draining } = request.into_inner();
+        self.orders.obey(Orders { cordoned, draining }).await;
+        Ok(Response::new(self.status.now().status.clone()))
     }
 }

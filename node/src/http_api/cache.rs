@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use weir_proto::node::v1 as pb;
 
 use crate::describe::StatusSource;
+use crate::orders::READY;
 use crate::snapshot::Snapshot;
 
 /// How old a snapshot may be, unless the node has been told something new since.
@@ -26,7 +27,7 @@ pub struct Cached {
     taken: Instant,
     /// The status itself.
     pub status: pb::Status,
-    /// True while every service has a backend that takes work.
+    /// True while the node wants new clients and every service has a backend that takes work.
     pub serving: bool,
     pub(super) status_document: Document,
     pub(super) health_document: Document,
@@ -47,7 +48,7 @@ impl StatusCache {
         }
     }
 
-    /// A snapshot no older than two seconds, nor than the last order to stop or offered configuration.
+    /// A snapshot no older than two seconds, nor than the last orders or offered configuration.
     pub fn now(&self) -> Arc<Cached> {
         let now = Instant::now();
         if let Some(cached) = &*self.last.load()
@@ -64,7 +65,7 @@ impl StatusCache {
 
 #[derive(Serialize)]
 struct Health<'a> {
-    status: &'static str,
+    status: &'a str,
     healthy: u32,
     total: u32,
     services: Vec<ServiceHealth<'a>>,
@@ -80,12 +81,13 @@ struct ServiceHealth<'a> {
 impl Cached {
     fn new(status: pb::Status, taken: Instant) -> Self {
         let serving =
-            status.state == "ready" && status.services.iter().all(|service| service.healthy > 0);
+            status.state == READY && status.services.iter().all(|service| service.healthy > 0);
         let (healthy, total) = status.services.iter().fold((0, 0), |sum, service| {
             (sum.0 + service.healthy, sum.1 + service.total)
         });
         let health = Health {
             status: match serving {
+                false if status.state != READY => &status.state,
                 true if total == 0 => "without backends",
                 true if healthy == total => "healthy",
                 true => "degraded",

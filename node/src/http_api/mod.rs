@@ -47,7 +47,7 @@ async fn status(State(shown): State<Shown>, headers: HeaderMap) -> Response {
     document(&headers, StatusCode::OK, &cached.status_document)
 }
 
-/// 200 while every service has a backend that takes work, else 503.
+/// 200 while the node wants new clients and every service has a backend that takes work, else 503.
 async fn health(State(shown): State<Shown>, headers: HeaderMap) -> Response {
     let cached: std::sync::Arc<Cached> = shown.status.now();
     let code = if cached.serving {

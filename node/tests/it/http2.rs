@@ -47,6 +47,12 @@ impl Http2 {
         sender.send_request(request, end).unwrap()
     }
 
+    /// Why the node takes no more requests on this connection, if it said so.
+    pub async fn goodbye(&self) -> Option<h2::Error> {
+        let ready = timeout(PATIENCE, self.sender.clone().ready()).await;
+        ready.expect("it is ready or told to go").err()
+    }
+
     /// Sends a request without a body and reads the whole answer.
     pub async fn get(&mut self, request: Request<()>) -> Result<Answer, h2::Error> {
         let (response, _) = self.send(request, true).await;

@@ -29,6 +29,8 @@ mod limits;
 mod odd_messages;
 mod operations;
 mod operator;
+mod orders;
+mod orders_h2;
 mod pools;
 mod protocols;
 mod recorder;

@@ -1,0 +1,136 @@
+//! What operators want of the node's clients, and how the node obeys.
+//!
+//! Cordoned, it says that it is not ready and serves whatever comes. Draining, it also ends client
+//! connections after what runs on them. A stop is the last order and wins over both.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::data_plane::stop::{Stop, Stopper};
+use crate::grpc::Readiness;
+use crate::snapshot::Snapshot;
+
+/// All orders at once; none by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Orders {
+    /// Not ready for new clients; whatever comes is served.
+    pub cordoned: bool,
+    /// Besides, client connections end after what runs on them.
+    pub draining: bool,
+}
+
+/// Takes orders and tells what is in force. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct OrdersHandle(Arc<Obeying>);
+
+#[derive(Debug)]
+struct Obeying {
+    orders: Snapshot<Orders>,
+    stopping: AtomicBool,
+    stopper: Stopper,
+    /// Locked for a whole change, so that what it says last is what was ordered last.
+    readiness: Mutex<Readiness>,
+}
+
+impl OrdersHandle {
+    /// A handle that switches `readiness`, and what tells the data plane.
+    pub fn new(readiness: Readiness) -> (Self, Stop) {
+        let (stopper, stop) = Stopper::new();
+        let obeying = Obeying {
+            orders: Snapshot::new(Orders::default()),
+            stopping: AtomicBool::new(false),
+            stopper,
+            readiness: Mutex::new(readiness),
+        };
+        (Self(Arc::new(obeying)), stop)
+    }
+
+    /// Says that the node has started: ready, unless it was ordered otherwise.
+    pub async fn started(&self) {
+        self.change(|_| {}).await;
+    }
+
+    /// Puts `orders` in force in place of those before: status, readiness and connections.
+    pub async fn obey(&self, orders: Orders) {
+        self.change(move |obeying| {
+            if *obeying.orders.load() != orders {
+                let Orders { cordoned, draining } = orders;
+                tracing::info!(cordoned, draining, "orders changed");
+            }
+            obeying.orders.publish(orders);
+            obeying.stopper.drain(orders.draining);
+        })
+        .await;
+    }
+
+    /// Stops for good; what still runs at `deadline` is cut.
+    pub async fn stop(&self, deadline: Instant) {
+        self.change(move |obeying| {
+            obeying.stopping.store(true, Ordering::Relaxed);
+            obeying.stopper.stop(deadline);
+        })
+        .await;
+    }
+
+    /// The orders in force.
+    pub fn in_force(&self) -> Orders {
+        *self.0.orders.load()
+    }
+
+    /// The state of the node in one word; `ready` when it wants new clients.
+    pub fn state(&self) -> &'static str {
+        let orders = self.in_force();
+        match self.0.stopping.load(Ordering::Relaxed) {
+            true => "stopping",
+            false if orders.draining => "draining",
+            false if orders.cordoned => "cordoned",
+            false => READY,
+        }
+    }
+
+    async fn change(&self, change: impl FnOnce(&Obeying) + Send + 'static) {
+        let this = self.clone();
+        // In a task of its own: who asked may give up in the middle of it.
+        let changed = tokio::spawn(async move {
+            let readiness = this.0.readiness.lock().await;
+            change(&this.0);
+            readiness.tell(this.state() == READY).await;
+        });
+        if let Err(error) = changed.await {
+            tracing::error!(%error, "orders not obeyed");
+        }
+    }
+}
+
+/// The state of a node that wants new clients.
+pub const READY: &str = "ready";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stop_wins_over_a_drain_and_a_drain_over_a_cordon() {
+        let (handle, _stop) = OrdersHandle::new(Readiness::new());
+        handle.started().await;
+        assert_eq!(
+            (handle.in_force(), handle.state()),
+            (Orders::default(), READY)
+        );
+        for (cordoned, draining, state) in [
+            (true, false, "cordoned"),
+            (true, true, "draining"),
+            (false, true, "draining"),
+            (false, false, "ready"),
+        ] {
+            handle.obey(Orders { cordoned, draining }).await;
+            assert_eq!(handle.state(), state);
+        }
+        handle.stop(Instant::now()).await;
+        handle.obey(Orders::default()).await;
+        assert_eq!(handle.state(), "stopping");
+    }
+}
