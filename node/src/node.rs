@@ -16,8 +16,8 @@ use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{Instant, timeout};
 use weir_core::trace::Sampler;
 
-use crate::actors::config_agent::watch;
-use crate::config::{self, Config, Environment, Invalid};
+use crate::actors::config_agent::{InForce, watch};
+use crate::config::{self, Config, Environment, Given, Invalid};
 use crate::data_plane::{self, Cores};
 use crate::describe::StatusSource;
 use crate::grpc::{self, LoadBalancerService};
@@ -84,18 +84,29 @@ pub enum NodeError {
     Reflection(#[from] tonic_reflection::server::Error),
 }
 
+impl NodeError {
+    fn of_config(path: &Path, problems: Invalid) -> Self {
+        Self::Config {
+            path: path.to_owned(),
+            problems,
+        }
+    }
+}
+
 /// Runs one node from the file at `path` until it is told to stop.
 ///
 /// # Errors
 /// What kept it from starting, or an actor that failed too often.
 pub fn run(path: &Path, environment: Environment, stop_with_stdin: bool) -> Result<(), NodeError> {
     raise_open_files();
-    let (config, text) = load(path, &environment)?;
+    let text = text_of(path)?;
+    let first = InForce::at_start(&text, &environment, &Given::default())
+        .map_err(|problems| NodeError::of_config(path, problems))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let local = LocalSet::new();
-    let node = start_and_wait(config, text, path.to_owned(), environment, stop_with_stdin);
+    let node = start_and_wait(first, text, path.to_owned(), environment, stop_with_stdin);
     runtime.block_on(local.run_until(node))
 }
 
@@ -104,17 +115,18 @@ pub fn run(path: &Path, environment: Environment, stop_with_stdin: bool) -> Resu
 /// # Errors
 /// What keeps the file from being read, or every problem of it.
 pub fn load(path: &Path, environment: &Environment) -> Result<(Config, String), NodeError> {
-    let text = config::read_file(path).map_err(|source| NodeError::Unreadable {
+    let text = text_of(path)?;
+    match Config::parse(&text, environment, &Given::default()) {
+        Ok(config) => Ok((config, text)),
+        Err(problems) => Err(NodeError::of_config(path, problems)),
+    }
+}
+
+fn text_of(path: &Path) -> Result<String, NodeError> {
+    config::read_file(path).map_err(|source| NodeError::Unreadable {
         path: path.to_owned(),
         source,
-    })?;
-    match Config::parse(&text, environment) {
-        Ok(config) => Ok((config, text)),
-        Err(problems) => Err(NodeError::Config {
-            path: path.to_owned(),
-            problems,
-        }),
-    }
+    })
 }
 
 /// Everything that runs on the control thread.
@@ -126,7 +138,7 @@ struct Running {
 }
 
 async fn start_and_wait(
-    config: Config,
+    first: InForce,
     text: String,
     path: PathBuf,
     environment: Environment,
@@ -134,7 +146,7 @@ async fn start_and_wait(
 ) -> Result<(), NodeError> {
     let mut signals = Signals::new()?;
     let mut parent = Parent::new(stop_with_stdin)?;
-    let mut running = start(config, environment).await?;
+    let mut running = start(first, environment).await?;
     let look_now = Arc::new(Notify::new());
     let agent = running.wired.config.clone();
     tokio::task::spawn_local(watch::run(path, text, agent, Arc::clone(&look_now)));
@@ -156,7 +168,8 @@ async fn start_and_wait(
     ended
 }
 
-async fn start(config: Config, environment: Environment) -> Result<Running, NodeError> {
+async fn start(first: InForce, environment: Environment) -> Result<Running, NodeError> {
+    let config = Arc::clone(&first.config);
     let clock = WallClock::system();
     let seed = fastrand::u64(..);
     let (tracer, exporter) = start_tracing(&config, clock)?;
@@ -177,7 +190,7 @@ async fn start(config: Config, environment: Environment) -> Result<Running, Node
         },
     )?;
     let name = config.node.name.clone();
-    let wired = wire(config, &env).await.map_err(NodeError::Actors)?;
+    let wired = wire(first, &env).await.map_err(NodeError::Actors)?;
     let cores = data_plane::start(listeners, &wired.core_parts, seed)?;
     let status = StatusCache::new(StatusSource {
         routing: wired.core_parts.routing.clone(),

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use crate::actors::config_agent::{ConfigAgent, ConfigAgentHandle, InForce, OFFERS_WAITING_MAX};
+use crate::actors::config_agent::{self, ConfigAgent, ConfigAgentHandle, InForce};
 use crate::actors::load_balancer::{
     Configure, LoadBalancer, LoadBalancerHandle, MESSAGES_WAITING_MAX, Outlet, Parts,
 };
-use crate::config::{Config, Environment, Ingress};
+use crate::config::{Environment, Ingress};
 use crate::data_plane::CoreParts;
 use crate::grpc::Readiness;
 use crate::guardian::{Budget, BudgetSpent, guard};
@@ -54,11 +54,12 @@ pub struct Wired {
     pub guardians: JoinSet<Result<(), BudgetSpent>>,
 }
 
-/// Starts every actor with `config`. Must run within a `LocalSet`.
+/// Starts every actor with `first`. Must run within a `LocalSet`.
 ///
 /// # Errors
 /// When the load balancer does not take its part.
-pub async fn wire(config: Config, env: &Env) -> Result<Wired, Refused> {
+pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
+    let config = Arc::clone(&first.config);
     let metrics = NodeMetrics::new(config.node.cores);
     let ingress: Snapshot<Ingress> = Snapshot::new(config.ingress.clone());
     let readiness = Readiness::new();
@@ -88,7 +89,7 @@ pub async fn wire(config: Config, env: &Env) -> Result<Wired, Refused> {
         },
     ));
 
-    let first = Configure::of(&config);
+    let part = Configure::of(&config);
     let core_parts = CoreParts {
         routing: outlet.routing().clone(),
         ingress: ingress.clone(),
@@ -100,13 +101,13 @@ pub async fn wire(config: Config, env: &Env) -> Result<Wired, Refused> {
         name: config.node.name.as_str().into(),
     };
 
-    let in_force = Snapshot::new(InForce::first(config));
+    let in_force = Snapshot::new(first);
     let agent = ConfigAgentHandle::new(&in_force);
     let (agent_env, agent_balancer) = (env.clone(), load_balancer.clone());
-    let offer = agent.offer.clone();
+    let links = agent.clone();
     guardians.spawn_local(guard(
         "config_agent",
-        OFFERS_WAITING_MAX,
+        config_agent::MESSAGES_WAITING_MAX,
         Budget::default(),
         move || {
             ConfigAgent::new(
@@ -117,13 +118,16 @@ pub async fn wire(config: Config, env: &Env) -> Result<Wired, Refused> {
                 agent_env.tracer.clone(),
             )
         },
-        move |life| offer.point_at(life),
+        move |life| {
+            links.offer.point_at(life);
+            links.take.point_at(life);
+        },
     ));
 
     // Let the actors start before anyone asks them.
     tokio::task::yield_now().await;
     load_balancer
-        .configure(first, FIRST_CONFIGURE_TIMEOUT)
+        .configure(part, FIRST_CONFIGURE_TIMEOUT)
         .await?;
     Ok(Wired {
         load_balancer,

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::Instant;
 use turmoil::net::{TcpListener, TcpStream};
-use weir_node::config::{Config, Environment};
+use weir_node::actors::config_agent::InForce;
+use weir_node::config::{Environment, Given};
 use weir_node::data_plane::routing::Routing;
 use weir_node::describe::{self, StatusSource};
 use weir_node::grpc::{self, LoadBalancerService};
@@ -45,7 +46,7 @@ pub(crate) fn add_node(sim: &mut turmoil::Sim<'_>, spec: &NodeSpec, recorder: &R
 
 async fn run_node(spec: NodeSpec, recorder: Recorder) -> turmoil::Result {
     let environment = Environment::new();
-    let config = Config::parse(&spec.config, &environment)?;
+    let first = InForce::at_start(&spec.config, &environment, &Given::default())?;
     let env = Env {
         net: Arc::new(SimNet),
         clock: WallClock::starting_at(WALL_CLOCK_START),
@@ -53,7 +54,7 @@ async fn run_node(spec: NodeSpec, recorder: Recorder) -> turmoil::Result {
         seed: spec.seed,
         environment,
     };
-    let mut wired = wire(config, &env).await?;
+    let mut wired = wire(first, &env).await?;
     let status = StatusCache::new(StatusSource {
         routing: wired.core_parts.routing.clone(),
         config: wired.config.clone(),

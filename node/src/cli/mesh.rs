@@ -229,13 +229,18 @@ mod tests {
             "backend-1".to_owned(),
             SocketAddr::from(([127, 0, 0, 1], 9001)),
         )];
-        let config = Config::parse(&demo_config(&backends), &Default::default()).unwrap();
+        let config = Config::parse(
+            &demo_config(&backends),
+            &Default::default(),
+            &Default::default(),
+        )
+        .unwrap();
         assert_eq!(config.services.len(), 2);
     }
 
     #[test]
     fn each_node_listens_beside_the_one_before() {
-        let config = Config::parse("", &Default::default()).unwrap();
+        let config = Config::parse("", &Default::default(), &Default::default()).unwrap();
         let places = places(&config, 3).unwrap();
         assert_eq!(places[2].ingress, ["127.0.0.1:8082".parse().unwrap()]);
         assert_eq!(places[2].grpc.port(), 7402);

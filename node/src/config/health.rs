@@ -1,34 +1,25 @@
 //! How the health of a service's backends is judged.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use weir_core::health::{Check, EjectionConfig, HealthConfig, SlowStartConfig};
+use weir_core::tuning::knobs::balancer;
 
 use super::reader::{Problem, Section};
-use super::{DAY, HOUR};
 
 pub(super) fn read(s: &mut Section, problems: &mut Vec<Problem>) -> HealthConfig {
-    let default = HealthConfig::default();
     let ejection = read_ejection(s, problems);
     let slow_start = read_slow_start(s, problems);
-    let drain_timeout = s.duration(
-        problems,
-        "drain_timeout",
-        default.drain_timeout,
-        Duration::ZERO..=DAY,
-    );
-    let panic_percent = u64::from(default.panic_percent);
-    let panic_percent = s.number(problems, "panic_percent", panic_percent, 0..=100) as u32;
+    let drain_timeout = s.tuned(problems, "drain_timeout", &balancer::DRAIN_TIMEOUT);
+    let panic_percent = s.tuned(problems, "panic_percent", &balancer::PANIC_PERCENT);
     let checked = s.has("health");
     let mut s = s.section(problems, "health");
-    let bounds = Duration::from_millis(10)..=HOUR;
     let health = HealthConfig {
         check: checked.then(|| read_check(&mut s, problems)),
-        interval: s.duration(problems, "interval", default.interval, bounds.clone()),
-        timeout: s.duration(problems, "timeout", default.timeout, bounds),
-        rise: s.number(problems, "rise", u64::from(default.rise), 1..=100) as u32,
-        fall: s.number(problems, "fall", u64::from(default.fall), 1..=100) as u32,
+        interval: s.tuned(problems, "interval", &balancer::HEALTH_INTERVAL),
+        timeout: s.tuned(problems, "timeout", &balancer::HEALTH_TIMEOUT),
+        rise: s.tuned(problems, "rise", &balancer::HEALTH_RISE),
+        fall: s.tuned(problems, "fall", &balancer::HEALTH_FALL),
         ejection,
         slow_start,
         drain_timeout,
@@ -92,28 +83,29 @@ fn read_statuses(
 }
 
 fn read_ejection(s: &mut Section, problems: &mut Vec<Problem>) -> EjectionConfig {
-    let default = EjectionConfig::default();
     let mut s = s.section(problems, "ejection");
-    let bounds = Duration::from_millis(10)..=DAY;
     let read = EjectionConfig {
-        consecutive_failures: s.number(
+        consecutive_failures: s.tuned(
             problems,
             "consecutive_failures",
-            u64::from(default.consecutive_failures),
-            0..=10_000,
-        ) as u32,
-        base_ejection: s.duration(problems, "base_time", default.base_ejection, bounds.clone()),
-        max_ejection: s.duration(problems, "max_time", default.max_ejection, bounds),
-        ejected_percent_max: s.number(
+            &balancer::EJECTION_CONSECUTIVE_FAILURES,
+        ),
+        base_ejection: s.tuned(problems, "base_time", &balancer::EJECTION_BASE_TIME),
+        max_ejection: s.tuned(problems, "max_time", &balancer::EJECTION_MAX_TIME),
+        ejected_percent_max: s.tuned(
             problems,
             "ejected_percent_max",
-            u64::from(default.ejected_percent_max),
-            0..=100,
-        ) as u32,
-        ..default
+            &balancer::EJECTED_PERCENT_MAX,
+        ),
+        ..EjectionConfig::default()
     };
     if read.max_ejection < read.base_ejection {
-        s.problem(problems, "max_time", "is less than base_time");
+        s.contradiction(
+            problems,
+            "max_time",
+            "is less than base_time".to_owned(),
+            [&balancer::EJECTION_MAX_TIME, &balancer::EJECTION_BASE_TIME],
+        );
     }
     s.finish(problems);
     read
@@ -140,17 +132,11 @@ pub(super) fn read_failure_statuses(s: &mut Section, problems: &mut Vec<Problem>
 }
 
 fn read_slow_start(s: &mut Section, problems: &mut Vec<Problem>) -> SlowStartConfig {
-    let default = SlowStartConfig::default();
     let mut s = s.section(problems, "slow_start");
     let read = SlowStartConfig {
-        window: s.duration(problems, "window", default.window, Duration::ZERO..=HOUR),
-        min_percent: s.number(
-            problems,
-            "min_percent",
-            u64::from(default.min_percent),
-            1..=100,
-        ) as u32,
-        ..default
+        window: s.tuned(problems, "window", &balancer::SLOW_START_WINDOW),
+        min_percent: s.tuned(problems, "min_percent", &balancer::SLOW_START_MIN_PERCENT),
+        ..SlowStartConfig::default()
     };
     s.finish(problems);
     read

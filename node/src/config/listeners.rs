@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use weir_core::proxy::{Forwarding, ForwardingHeaders};
+use weir_core::tuning::knobs::{ingress, telemetry};
 
 use super::reader::{Problem, Section};
-use super::{DAY, HOUR, SECOND};
 
 /// Where clients connect, and what they may do.
 #[derive(Clone, Debug)]
@@ -41,55 +41,53 @@ pub struct Ingress {
 
 impl Ingress {
     pub(super) fn read(root: &mut Section, problems: &mut Vec<Problem>) -> Self {
-        let mut s = root.section(problems, "ingress");
+        let mut s = root.section(problems, "ingress").read_by("data plane");
         let mut listen = s.parsed_list(problems, "listen");
         if listen.is_empty() {
             listen.push(SocketAddr::from(([127, 0, 0, 1], 8080)));
         }
-        let wait = Duration::from_millis(10)..=HOUR;
-        let stream_window = s.bytes(problems, "h2_stream_window", 256 << 10, 65_535..=1 << 30);
-        let connection_window =
-            s.bytes(problems, "h2_connection_window", 4 << 20, 65_535..=1 << 30);
-        if connection_window < stream_window {
-            s.problem(
-                problems,
-                "h2_connection_window",
-                format!("{connection_window} is less than h2_stream_window ({stream_window})"),
-            );
-        }
         let read = Self {
             listen,
-            connections_max: s.number(problems, "connections_max", 100_000, 1..=10_000_000)
-                as usize,
-            header_timeout: s.duration(problems, "header_timeout", 10 * SECOND, wait.clone()),
-            keep_alive_timeout: s.duration(
+            connections_max: s.tuned(problems, "connections_max", &ingress::CONNECTIONS_MAX),
+            header_timeout: s.tuned(problems, "header_timeout", &ingress::HEADER_TIMEOUT),
+            keep_alive_timeout: s.tuned(
                 problems,
                 "keep_alive_timeout",
-                120 * SECOND,
-                Duration::from_millis(10)..=DAY,
+                &ingress::KEEP_ALIVE_TIMEOUT,
             ),
-            body_idle_timeout: s.duration(problems, "body_idle_timeout", 60 * SECOND, wait.clone()),
-            write_timeout: s.duration(problems, "write_timeout", 60 * SECOND, wait),
-            head_bytes_max: s.bytes(problems, "head_bytes_max", 64 << 10, 1_024..=1 << 20) as usize,
-            // hyper parses up to 100 header lines without a heap allocation and no more.
-            headers_max: s.number(problems, "headers_max", 100, 1..=100) as usize,
-            h2_streams_max: s.number(problems, "h2_streams_max", 128, 1..=65_536) as u32,
-            h2_stream_window_bytes: stream_window as u32,
-            h2_connection_window_bytes: connection_window as u32,
+            body_idle_timeout: s.tuned(problems, "body_idle_timeout", &ingress::BODY_IDLE_TIMEOUT),
+            write_timeout: s.tuned(problems, "write_timeout", &ingress::WRITE_TIMEOUT),
+            head_bytes_max: s.tuned(problems, "head_bytes_max", &ingress::HEAD_BYTES_MAX),
+            headers_max: s.tuned(problems, "headers_max", &ingress::HEADERS_MAX),
+            h2_streams_max: s.tuned(problems, "h2_streams_max", &ingress::H2_STREAMS_MAX),
+            h2_stream_window_bytes: s.tuned(
+                problems,
+                "h2_stream_window",
+                &ingress::H2_STREAM_WINDOW,
+            ),
+            h2_connection_window_bytes: s.tuned(
+                problems,
+                "h2_connection_window",
+                &ingress::H2_CONNECTION_WINDOW,
+            ),
             forwarding: Forwarding {
                 trusted: s.parsed_list(problems, "trusted_proxies"),
                 headers: ForwardingHeaders {
-                    forwarded: s.flag(problems, "forwarded", false),
+                    forwarded: s.tuned(problems, "forwarded", &ingress::FORWARDED),
                     ..ForwardingHeaders::default()
                 },
             },
-            slow_request: s.duration_or_off(
-                problems,
-                "slow_request",
-                Some(SECOND),
-                Duration::from_millis(1)..=DAY,
-            ),
+            slow_request: s.tuned(problems, "slow_request", &ingress::SLOW_REQUEST),
         };
+        let (stream, connection) = (read.h2_stream_window_bytes, read.h2_connection_window_bytes);
+        if connection < stream {
+            s.contradiction(
+                problems,
+                "h2_connection_window",
+                format!("{connection} is less than h2_stream_window ({stream})"),
+                [&ingress::H2_CONNECTION_WINDOW, &ingress::H2_STREAM_WINDOW],
+            );
+        }
         s.finish(problems);
         read
     }
@@ -134,20 +132,25 @@ pub struct Telemetry {
     pub otlp: Option<String>,
     /// Share of requests without a sampled parent that are traced, 0 to 1.
     pub sample_ratio: f64,
+    /// How old the status may be that is shown to who polls it.
+    pub status_cache_ttl: Duration,
 }
 
 impl Telemetry {
     pub(super) fn read(root: &mut Section, problems: &mut Vec<Problem>) -> Self {
-        let mut s = root.section(problems, "telemetry");
+        let mut s = root.section(problems, "telemetry").read_by("telemetry");
         let otlp = s.text(problems, "otlp");
         if let Some(url) = &otlp
             && !url.starts_with("http://")
         {
             s.problem(problems, "otlp", format!("`{url}` must start with http://"));
         }
+        let sample_ratio = s.tuned(problems, "sample_ratio", &telemetry::SAMPLE_RATIO);
+        let mut s = s.read_by("status");
         let read = Self {
             otlp,
-            sample_ratio: s.ratio(problems, "sample_ratio", 0.01),
+            sample_ratio,
+            status_cache_ttl: s.tuned(problems, "status_cache_ttl", &telemetry::STATUS_CACHE_TTL),
         };
         s.finish(problems);
         read

@@ -1,9 +1,22 @@
-//! The configuration file: read whole, checked whole, every problem named with its path.
+//! The configuration of a node: one function of its file, its environment and what the control plane gave.
 //!
-//! [`Config::parse`] reads the text (TOML), adds the environment ([`Environment`]), and yields either a
-//! [`Config`] without options that mean "default", or every [`Problem`] at once. Nothing else reads the
-//! file. What may change while the node runs is everything that [`Config::needs_restart`] does not name.
+//! [`Config::parse`] reads the text (TOML), adds the environment ([`Environment`]), lays over it what was given
+//! ([`Given`]), and yields either a [`Config`] without options that mean "default", or every [`Problem`] at once.
+//! Nothing else reads the file. What may change while the node runs is everything that
+//! [`Config::needs_restart`] does not name.
+//!
+//! ```text
+//! knobs of the node       default < file < profile       ingress, telemetry
+//! knobs of services       default < profile < file       upstream, balancer
+//! weights                 file < registered < given
+//! backends                file, then those that registered themselves
+//! ```
+//!
+//! A file is valid by itself: nothing that is given mends it. A profile that contradicts it is refused whole;
+//! weights and registered backends never are.
 
+mod effective;
+mod given;
 mod health;
 mod listeners;
 mod overlay;
@@ -12,6 +25,7 @@ mod routes;
 mod services;
 #[cfg(test)]
 mod tests;
+mod tuned;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -23,7 +37,11 @@ use std::time::Duration;
 use toml::Table;
 use weir_core::ids::ServiceName;
 use weir_core::route::RouteTable;
+use weir_core::tuning::knobs::ingress::{DRAIN_TIMEOUT, WORKERS};
+use weir_core::tuning::{Code, Kind, Problem as KnobProblem, Value};
 
+pub use effective::Effective;
+pub use given::{Endpoints, Give, Given, RegisteredBackend, Weights};
 pub use listeners::{Ingress, Listener, Telemetry};
 pub use overlay::Environment;
 pub use reader::Problem;
@@ -32,10 +50,8 @@ pub use routes::RouteSettings;
 pub use services::{
     BackendSettings, PoolSettings, Protocol, ServiceSettings, StickySettings, Timeouts,
 };
-
-const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3_600);
-const DAY: Duration = Duration::from_secs(86_400);
+use tuned::{Facts, Reading};
+pub use tuned::{Source, supported};
 
 /// Bytes of a configuration file; more is refused before it is parsed.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -59,6 +75,14 @@ pub struct Config {
     pub routes: Arc<RouteTable>,
     /// What each route does beyond choosing a service; same order as in `routes`.
     pub route_settings: Arc<[RouteSettings]>,
+    /// What of the given weights and backends was left out.
+    pub notes: Vec<KnobProblem>,
+    /// What it was made of, beside the environment.
+    text: Arc<str>,
+    given: Given,
+    facts: Facts,
+    /// Threads that file and profile ask for; as many as run, unless the node started before they did.
+    workers_wanted: usize,
 }
 
 /// Who a node is.
@@ -81,6 +105,8 @@ pub struct NodeSettings {
 pub struct Invalid {
     /// Every problem that was found.
     pub problems: Vec<Problem>,
+    /// What the profile has to do with it; empty when the file is wrong by itself.
+    pub infeasible: Vec<KnobProblem>,
 }
 
 impl fmt::Display for Invalid {
@@ -104,21 +130,36 @@ impl Invalid {
     }
 
     fn one(path: impl Into<String>, what: impl Into<String>) -> Self {
+        let (path, what) = (path.into(), what.into());
+        Self::of(vec![Problem { path, what }])
+    }
+
+    /// Everything as problems of what was given.
+    pub(crate) fn into_infeasible(self) -> Vec<KnobProblem> {
+        if !self.infeasible.is_empty() {
+            return self.infeasible;
+        }
+        let problems = self.problems.into_iter();
+        problems
+            .map(|problem| KnobProblem::new(problem.path, Code::Infeasible, problem.what, ""))
+            .collect()
+    }
+
+    /// Problems of the file alone.
+    pub(crate) const fn of(problems: Vec<Problem>) -> Self {
         Self {
-            problems: vec![Problem {
-                path: path.into(),
-                what: what.into(),
-            }],
+            problems,
+            infeasible: Vec::new(),
         }
     }
 }
 
 impl Config {
-    /// Checks a configuration text.
+    /// The configuration of a file, an environment and what was given.
     ///
     /// # Errors
-    /// Every problem of the text, each with its path.
-    pub fn parse(text: &str, environment: &Environment) -> Result<Self, Invalid> {
+    /// Every problem of the file, each with its path; else everything that the profile makes impossible.
+    pub fn parse(text: &str, environment: &Environment, given: &Given) -> Result<Self, Invalid> {
         let mut tree: Table = toml::from_str(text).map_err(|error| {
             let line = error
                 .span()
@@ -128,37 +169,67 @@ impl Config {
         let mut problems = Vec::new();
         overlay::apply_variables(&mut tree, environment, &mut problems);
         overlay::substitute(&mut tree, environment, &mut problems);
-        let config = Self::read(Section::root(tree), &mut problems);
-        if problems.is_empty() {
-            Ok(config)
-        } else {
-            Err(Invalid { problems })
+        // The file stands by itself: what is given may go away, and the node must start without it.
+        let mut config = Self::read(tree.clone(), &Given::default(), &mut problems);
+        if !problems.is_empty() {
+            return Err(Invalid::of(problems));
         }
+        if !given.is_empty() {
+            config = Self::read(tree, given, &mut problems);
+        }
+        if !problems.is_empty() {
+            for problem in &mut problems {
+                problem
+                    .what
+                    .push_str(", with the profile that the control plane gave");
+            }
+            return Err(Invalid {
+                problems,
+                infeasible: config.facts.contradictions,
+            });
+        }
+        config.text = text.into();
+        Ok(config)
     }
 
-    fn read(mut root: Section, problems: &mut Vec<Problem>) -> Self {
+    fn read(tree: Table, given: &Given, problems: &mut Vec<Problem>) -> Self {
+        let reading = Reading::new(&given.profile);
+        let mut root = Section::root(tree, reading.clone());
         let node = NodeSettings::read(&mut root, problems);
         let ingress = Ingress::read(&mut root, problems);
         let grpc = Listener::read(&mut root, problems, "grpc", "127.0.0.1:7400");
         let http_api = Listener::read(&mut root, problems, "http_api", "127.0.0.1:7480");
         let telemetry = Telemetry::read(&mut root, problems);
-        let services: Vec<_> = services::read(&mut root, problems)
-            .into_iter()
-            .map(Arc::new)
-            .collect();
+        let mut services = services::read(&mut root, problems);
+        let notes = given.apply(&mut services);
         let names: BTreeSet<ServiceName> = services.iter().map(|s| s.name.clone()).collect();
         let (routes, route_settings) = routes::read(&mut root, problems, &names);
         root.finish(problems);
         Self {
+            notes,
+            text: "".into(),
+            given: given.clone(),
+            facts: reading.into_facts(),
+            workers_wanted: node.cores,
             node,
             ingress,
             grpc,
             http_api,
             telemetry,
-            services,
+            services: services.into_iter().map(Arc::new).collect(),
             routes: Arc::new(routes),
             route_settings: route_settings.into(),
         }
+    }
+
+    /// The file's text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What was given.
+    pub fn given(&self) -> &Given {
+        &self.given
     }
 
     /// Nodes that a mesh of this configuration has.
@@ -171,8 +242,14 @@ impl Config {
         (self.node.cores / nodes.max(1)).max(1)
     }
 
-    /// What a reload may not change, compared with the configuration that runs.
+    /// What a file may not change, compared with the configuration that runs.
     pub fn needs_restart(&self, running: &Self) -> Vec<Problem> {
+        // What the profile says of threads waits for the next start; a file that did not change does too.
+        let workers = match self.workers_wanted == running.workers_wanted || self.is_given_workers()
+        {
+            true => running.node.cores,
+            false => self.workers_wanted,
+        };
         let pairs = [
             (
                 "mesh.nodes",
@@ -186,7 +263,7 @@ impl Config {
             ),
             (
                 "node.cores",
-                self.node.cores.to_string(),
+                workers.to_string(),
                 running.node.cores.to_string(),
             ),
             (
@@ -219,29 +296,27 @@ impl Config {
             })
             .collect()
     }
+
+    fn is_given_workers(&self) -> bool {
+        self.given.profile.get(&WORKERS).is_some()
+    }
 }
 
 impl NodeSettings {
     fn read(root: &mut Section, problems: &mut Vec<Problem>) -> Self {
-        let mut node = root.section(problems, "node");
+        let mut node = root.section(problems, "node").read_by("node");
         let name = node
             .text(problems, "name")
             .unwrap_or_else(|| "node-1".to_owned());
         if !valid_name(&name) {
             node.problem(problems, "name", NAME_RULE);
         }
-        let cores_here = std::thread::available_parallelism().map_or(1, usize::from);
-        let cores = node.number(problems, "cores", cores_here as u64, 1..=1_024);
+        let cores = read_workers(&mut node, problems);
         let settings = Self {
             name,
             zone: node.text(problems, "zone").unwrap_or_default(),
-            cores: usize::try_from(cores).unwrap_or(cores_here),
-            drain_timeout: node.duration(
-                problems,
-                "drain_timeout",
-                30 * SECOND,
-                Duration::ZERO..=HOUR,
-            ),
+            cores,
+            drain_timeout: node.tuned(problems, "drain_timeout", &DRAIN_TIMEOUT),
             mesh_nodes: {
                 let mut mesh = root.section(problems, "mesh");
                 let nodes = mesh.number(problems, "nodes", 3, 1..=16);
@@ -252,6 +327,21 @@ impl NodeSettings {
         node.finish(problems);
         settings
     }
+}
+
+/// Threads: the file names at least one, the knob's 0 takes one for each core of the machine.
+fn read_workers(node: &mut Section, problems: &mut Vec<Problem>) -> usize {
+    let Kind::Count(_, most) = WORKERS.kind else {
+        unreachable!("threads are counted");
+    };
+    let said = node.whole_number(problems, "cores", 1..=most);
+    let settled = node.settled(&WORKERS, said.map(Value::Count));
+    let workers = match settled {
+        Value::Count(workers @ 1..) => usize::try_from(workers).unwrap_or(usize::MAX),
+        _ => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    node.resolved(&WORKERS, effective::count(workers));
+    workers
 }
 
 const NAME_RULE: &str = "must be 1 to 63 letters, digits, `-`, `_` or `.`";

@@ -4,11 +4,11 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
-use std::time::Duration;
 
 use toml::{Table, Value};
+use weir_core::units::UnitError;
 
-use weir_core::units::{UnitError, format_bytes, format_duration, parse_bytes, parse_duration};
+use super::tuned::Reading;
 
 /// One thing that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,19 +26,29 @@ impl fmt::Display for Problem {
 }
 
 /// How a quantity is read and written.
-type Unit<T> = (fn(&str) -> Result<T, UnitError>, fn(T) -> String);
+pub(super) type Unit<T> = (fn(&str) -> Result<T, UnitError>, fn(T) -> String);
 
 /// One table of the tree. Keys that nobody asked for are problems at [`Section::finish`].
 pub(super) struct Section {
     path: String,
-    table: Table,
+    pub(super) table: Table,
+    pub(super) reading: Reading,
 }
 
 impl Section {
-    pub(super) fn root(table: Table) -> Self {
+    pub(super) fn root(table: Table, reading: Reading) -> Self {
         Self {
             path: String::new(),
             table,
+            reading,
+        }
+    }
+
+    fn inner(&self, path: String, table: Table) -> Self {
+        Self {
+            path,
+            table,
+            reading: self.reading.clone(),
         }
     }
 
@@ -72,7 +82,7 @@ impl Section {
                 Table::new()
             }
         };
-        Section { path, table }
+        self.inner(path, table)
     }
 
     /// The named tables under `key`, in the order of their names.
@@ -86,7 +96,7 @@ impl Section {
         for (name, value) in parent.table {
             let path = format!("{}.{name}", parent.path);
             match value {
-                Value::Table(table) => named.push((name, Section { path, table })),
+                Value::Table(table) => named.push((name, self.inner(path, table))),
                 other => problems.push(wrong_type(&path, "a table", &other)),
             }
         }
@@ -114,10 +124,10 @@ impl Section {
         for (at, value) in items.into_iter().enumerate() {
             let path = format!("{path}[{at}]");
             match value {
-                Value::Table(table) => sections.push(Section { path, table }),
+                Value::Table(table) => sections.push(self.inner(path, table)),
                 text @ Value::String(_) => {
                     let table = Table::from_iter([(shorthand.to_owned(), text)]);
-                    sections.push(Section { path, table });
+                    sections.push(self.inner(path, table));
                 }
                 other => problems.push(wrong_type(&path, "a table", &other)),
             }
@@ -219,13 +229,16 @@ impl Section {
     }
 
     pub(super) fn flag(&mut self, problems: &mut Vec<Problem>, key: &str, default: bool) -> bool {
-        match self.table.remove(key) {
-            None => default,
-            Some(Value::Boolean(flag)) => flag,
-            Some(Value::String(text)) if text == "true" || text == "false" => text == "true",
-            Some(other) => {
+        self.truth(problems, key).unwrap_or(default)
+    }
+
+    pub(super) fn truth(&mut self, problems: &mut Vec<Problem>, key: &str) -> Option<bool> {
+        match self.table.remove(key)? {
+            Value::Boolean(flag) => Some(flag),
+            Value::String(text) if text == "true" || text == "false" => Some(text == "true"),
+            other => {
                 problems.push(wrong_type(&self.path_of(key), "true or false", &other));
-                default
+                None
             }
         }
     }
@@ -237,19 +250,28 @@ impl Section {
         default: u64,
         bounds: RangeInclusive<u64>,
     ) -> u64 {
-        let value = match self.table.remove(key) {
-            None => return default,
-            Some(Value::Integer(number)) => i128::from(number),
-            Some(Value::String(text)) if text.parse::<i64>().is_ok() => {
+        self.whole_number(problems, key, bounds).unwrap_or(default)
+    }
+
+    /// A whole number, when it is there, sound and within bounds.
+    pub(super) fn whole_number(
+        &mut self,
+        problems: &mut Vec<Problem>,
+        key: &str,
+        bounds: RangeInclusive<u64>,
+    ) -> Option<u64> {
+        let value = match self.table.remove(key)? {
+            Value::Integer(number) => i128::from(number),
+            Value::String(text) if text.parse::<i64>().is_ok() => {
                 i128::from(text.parse::<i64>().expect("just parsed"))
             }
-            Some(other) => {
+            other => {
                 problems.push(wrong_type(&self.path_of(key), "a whole number", &other));
-                return default;
+                return None;
             }
         };
         match u64::try_from(value) {
-            Ok(number) if bounds.contains(&number) => number,
+            Ok(number) if bounds.contains(&number) => Some(number),
             _ => {
                 self.problem(
                     problems,
@@ -260,45 +282,33 @@ impl Section {
                         bounds.end()
                     ),
                 );
-                default
+                None
             }
         }
     }
 
-    pub(super) fn ratio(&mut self, problems: &mut Vec<Problem>, key: &str, default: f64) -> f64 {
-        let value = match self.table.remove(key) {
-            None => return default,
-            Some(Value::Float(number)) => number,
+    /// A number from 0 to 1, when it is there and sound.
+    pub(super) fn share(&mut self, problems: &mut Vec<Problem>, key: &str) -> Option<f64> {
+        let value = match self.table.remove(key)? {
+            Value::Float(number) => number,
             #[expect(clippy::cast_precision_loss, reason = "only 0 and 1 are in bounds")]
-            Some(Value::Integer(number)) => number as f64,
-            Some(Value::String(text)) => text.parse().unwrap_or(f64::NAN),
-            Some(other) => {
+            Value::Integer(number) => number as f64,
+            Value::String(text) => text.parse().unwrap_or(f64::NAN),
+            other => {
                 problems.push(wrong_type(&self.path_of(key), "a number", &other));
-                return default;
+                return None;
             }
         };
         if (0.0..=1.0).contains(&value) {
-            value
+            Some(value)
         } else {
             self.problem(problems, key, format!("{value} is out of bounds (0 to 1)"));
-            default
+            None
         }
     }
 
-    /// A duration such as `"250ms"` or `"1m 30s"`.
-    pub(super) fn duration(
-        &mut self,
-        problems: &mut Vec<Problem>,
-        key: &str,
-        default: Duration,
-        bounds: RangeInclusive<Duration>,
-    ) -> Duration {
-        self.quantity(problems, key, bounds, (parse_duration, format_duration))
-            .unwrap_or(default)
-    }
-
-    /// A number with a unit, when it is there, sound and within bounds.
-    fn quantity<T: PartialOrd + Copy>(
+    /// A number with a unit, such as `"250ms"` or `"64KiB"`, when it is there, sound and within bounds.
+    pub(super) fn quantity<T: PartialOrd + Copy>(
         &mut self,
         problems: &mut Vec<Problem>,
         key: &str,
@@ -316,39 +326,6 @@ impl Section {
         };
         self.problem(problems, key, what);
         None
-    }
-
-    /// A duration that may be absent or `"off"`.
-    pub(super) fn duration_or_off(
-        &mut self,
-        problems: &mut Vec<Problem>,
-        key: &str,
-        default: Option<Duration>,
-        bounds: RangeInclusive<Duration>,
-    ) -> Option<Duration> {
-        match self.table.get(key) {
-            None => default,
-            Some(Value::String(text)) if text == "off" => {
-                self.table.remove(key);
-                None
-            }
-            Some(_) => Some(self.duration(problems, key, *bounds.end(), bounds)),
-        }
-    }
-
-    /// A byte size such as `"64KiB"`.
-    pub(super) fn bytes(
-        &mut self,
-        problems: &mut Vec<Problem>,
-        key: &str,
-        default: u64,
-        bounds: RangeInclusive<u64>,
-    ) -> u64 {
-        if let Some(Value::Integer(_)) = self.table.get(key) {
-            return self.number(problems, key, default, bounds);
-        }
-        self.quantity(problems, key, bounds, (parse_bytes, format_bytes))
-            .unwrap_or(default)
     }
 
     /// Names every key that was not asked for.

@@ -33,7 +33,7 @@ pub(super) fn read(
     {
         let timeouts = section
             .has("timeouts")
-            .then(|| Timeouts::read(&mut section, problems, Timeouts::default()));
+            .then(|| Timeouts::read(&mut section, problems));
         if let Some(route) = read_route(&mut section, problems, services, at) {
             routes.push(route);
             settings.push(RouteSettings { timeouts });

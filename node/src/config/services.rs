@@ -6,11 +6,21 @@ use std::time::Duration;
 use weir_core::balance::{HashOn, Policy};
 use weir_core::health::HealthConfig;
 use weir_core::ids::{BackendId, ServiceName};
+use weir_core::tuning::knobs::{balancer, upstream};
 
 use super::health;
 use super::reader::{Problem, Section};
-use super::{DAY, HOUR, NAME_RULE, SECOND, valid_name};
+use super::{NAME_RULE, valid_name};
 use crate::ports::net::Endpoint;
+
+/// Largest share of a backend.
+pub(super) const WEIGHT_MAX: u32 = 65_535;
+/// Last priority of a backend.
+pub(super) const PRIORITY_MAX: u32 = 15;
+/// Bytes of a backend's id.
+pub(super) const ID_BYTES_MAX: usize = 255;
+/// Bytes of the zone of a backend that registers itself.
+pub(super) const ZONE_BYTES_MAX: usize = 255;
 
 /// What the backends of a service speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,28 +96,15 @@ pub struct Timeouts {
     pub total: Option<Duration>,
 }
 
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            connect: 60 * SECOND,
-            send: 120 * SECOND,
-            read: 120 * SECOND,
-            idle: 60 * SECOND,
-            total: None,
-        }
-    }
-}
-
 impl Timeouts {
-    pub(super) fn read(s: &mut Section, problems: &mut Vec<Problem>, default: Self) -> Self {
-        let mut s = s.section(problems, "timeouts");
-        let bounds = Duration::from_millis(1)..=DAY;
+    pub(super) fn read(s: &mut Section, problems: &mut Vec<Problem>) -> Self {
+        let mut s = s.section(problems, "timeouts").read_by("data plane");
         let read = Self {
-            connect: s.duration(problems, "connect", default.connect, bounds.clone()),
-            send: s.duration(problems, "send", default.send, bounds.clone()),
-            read: s.duration(problems, "read", default.read, bounds.clone()),
-            idle: s.duration(problems, "idle", default.idle, bounds.clone()),
-            total: s.duration_or_off(problems, "total", default.total, bounds),
+            connect: s.tuned(problems, "connect", &upstream::CONNECT_TIMEOUT),
+            send: s.tuned(problems, "send", &upstream::SEND_TIMEOUT),
+            read: s.tuned(problems, "read", &upstream::READ_TIMEOUT),
+            idle: s.tuned(problems, "idle", &upstream::TUNNEL_IDLE_TIMEOUT),
+            total: s.tuned(problems, "total", &upstream::TOTAL_TIMEOUT),
         };
         s.finish(problems);
         read
@@ -133,28 +130,28 @@ pub struct PoolSettings {
 
 impl PoolSettings {
     fn read(s: &mut Section, problems: &mut Vec<Problem>) -> Self {
-        let mut s = s.section(problems, "pool");
+        let mut s = s.section(problems, "pool").read_by("data plane");
         let read = Self {
-            connections_max: s.number(problems, "connections_max", 10_000, 1..=1_000_000) as usize,
-            idle_min: s.number(problems, "idle_min", 0, 0..=10_000) as usize,
-            idle_max: s.number(problems, "idle_max", 1_000, 0..=100_000) as usize,
-            idle_timeout: s.duration(
+            connections_max: s.tuned(problems, "connections_max", &upstream::CONNECTIONS_MAX),
+            idle_min: s.tuned(problems, "idle_min", &upstream::IDLE_MIN),
+            idle_max: s.tuned(problems, "idle_max", &upstream::IDLE_MAX),
+            idle_timeout: s.tuned(problems, "idle_timeout", &upstream::IDLE_TIMEOUT),
+            h2_connections_max: s.tuned(
                 problems,
-                "idle_timeout",
-                60 * SECOND,
-                Duration::from_millis(100)..=DAY,
+                "h2_connections_max",
+                &upstream::H2_CONNECTIONS_MAX,
             ),
-            h2_connections_max: s.number(problems, "h2_connections_max", 16, 1..=1_000) as usize,
-            h2_streams_max: s.number(problems, "h2_streams_max", 100, 1..=65_536) as usize,
+            h2_streams_max: s.tuned(problems, "h2_streams_max", &upstream::H2_STREAMS_MAX),
         };
         if read.idle_min > read.idle_max {
-            s.problem(
+            s.contradiction(
                 problems,
                 "idle_min",
                 format!(
                     "{} is more than idle_max ({})",
                     read.idle_min, read.idle_max
                 ),
+                [&upstream::IDLE_MIN, &upstream::IDLE_MAX],
             );
         }
         s.finish(problems);
@@ -165,6 +162,7 @@ impl PoolSettings {
 pub(super) fn read(root: &mut Section, problems: &mut Vec<Problem>) -> Vec<ServiceSettings> {
     let mut services = Vec::new();
     for (name, section) in root.sections(problems, "services") {
+        let section = section.of_service(&name).read_by("load balancer");
         services.push(read_service(&name, section, problems));
     }
     services
@@ -198,7 +196,7 @@ fn read_service(name: &str, mut s: Section, problems: &mut Vec<Problem>) -> Serv
         sticky: read_sticky(&mut s, problems),
         health: Arc::new(health::read(&mut s, problems)),
         failure_statuses: health::read_failure_statuses(&mut s, problems),
-        timeouts: Timeouts::read(&mut s, problems, Timeouts::default()),
+        timeouts: Timeouts::read(&mut s, problems),
         pool: PoolSettings::read(&mut s, problems),
         backends: read_backends(&mut s, problems),
     };
@@ -208,8 +206,13 @@ fn read_service(name: &str, mut s: Section, problems: &mut Vec<Problem>) -> Serv
 
 fn read_balance(s: &mut Section, problems: &mut Vec<Problem>) -> (Policy, HashOn) {
     let mut balance = s.section(problems, "balance");
-    let mut policy = balance.parsed(problems, "policy").unwrap_or_default();
-    let bound = balance.number(problems, "bounded_load_percent", 125, 101..=1_000) as u32;
+    let name: String = balance.tuned(problems, "policy", &balancer::POLICY);
+    let mut policy: Policy = name.parse().expect("the knob's choices are policies");
+    let bound = balance.tuned(
+        problems,
+        "bounded_load_percent",
+        &balancer::BOUNDED_LOAD_PERCENT,
+    );
     if let Policy::ConsistentHash {
         bounded_load_percent,
     } = &mut policy
@@ -255,7 +258,7 @@ fn read_sticky(s: &mut Section, problems: &mut Vec<Problem>) -> Option<StickySet
             format!("`{cookie}` is no cookie name (RFC 6265)"),
         );
     }
-    let ttl = s.duration(problems, "ttl", HOUR, SECOND..=30 * DAY);
+    let ttl = s.tuned(problems, "ttl", &balancer::STICKY_TTL);
     s.finish(problems);
     Some(StickySettings { cookie, ttl })
 }
@@ -271,13 +274,17 @@ fn read_backends(s: &mut Section, problems: &mut Vec<Problem>) -> Vec<BackendSet
             }
         };
         let id = b.text(problems, "id");
-        let weight = b.number(problems, "weight", 1, 0..=65_535) as u32;
+        let weight = b.number(problems, "weight", 1, 0..=u64::from(WEIGHT_MAX)) as u32;
         let zone = b.text(problems, "zone").unwrap_or_default();
-        let priority = b.number(problems, "priority", 0, 0..=15) as u32;
+        let priority = b.number(problems, "priority", 0, 0..=u64::from(PRIORITY_MAX)) as u32;
         if let Some(endpoint) = endpoint {
             let id: BackendId = id.as_deref().unwrap_or(endpoint.as_str()).into();
-            if id.as_str().is_empty() || id.as_str().len() > 255 {
-                b.problem(problems, "id", "must have 1 to 255 characters");
+            if id.as_str().is_empty() || id.as_str().len() > ID_BYTES_MAX {
+                b.problem(
+                    problems,
+                    "id",
+                    format!("must have 1 to {ID_BYTES_MAX} characters"),
+                );
             } else if backends.iter().any(|other| other.id == id) {
                 b.problem(
                     problems,

@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     fn limits() -> Ingress {
-        crate::config::Config::parse("", &Default::default())
+        crate::config::Config::parse("", &Default::default(), &Default::default())
             .unwrap()
             .ingress
     }

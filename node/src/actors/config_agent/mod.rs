@@ -1,10 +1,13 @@
 //! Keeps the configuration in force and hands each actor its part of a new one.
 //!
-//! Owns      the configuration in force and the last refusal.
-//! Receives  [`Offer`] from the file watcher.
-//! Sends     [`Configure`] to `load_balancer`; the ingress limits as a snapshot.
-//! Bound     8 offers; when full one is refused, and the watcher offers again at its next look.
+//! Owns      the configuration in force, what it was made of, and the last refusals.
+//! Receives  [`Offer`] from the file watcher; [`Take`] from whoever speaks with the control plane.
+//! Sends     [`Configure`] to `load_balancer`; the ingress limits as a snapshot; the sampler.
+//! Bound     8 messages; when full one is refused: the watcher offers again at its next look, others see it.
 //! Restarts  with the configuration that was in force, which it publishes itself.
+//!
+//! Both messages go one way: the configuration is made anew of the file, the environment and what was given;
+//! any problem leaves the old one in force; every part has taken its share before the new one is.
 
 pub mod last_known_good;
 #[cfg(test)]
@@ -18,19 +21,20 @@ use actix::{
     Actor, ActorFutureExt as _, AtomicResponse, Context, Handler, Message, WrapFuture as _,
 };
 use weir_core::trace::Sampler;
+use weir_core::tuning;
 
 use super::load_balancer::{Configure, LoadBalancerHandle};
-use crate::config::{Config, Environment, Ingress, Invalid, Problem};
+use crate::config::{Config, Environment, Give, Given, Ingress, Invalid, Problem};
 use crate::link::{Carried, Link, Permits, Refused};
 use crate::snapshot::Snapshot;
 use crate::telemetry::spans::Tracer;
 
-/// Offers that may wait.
-pub const OFFERS_WAITING_MAX: usize = 8;
+/// Messages that may wait.
+pub const MESSAGES_WAITING_MAX: usize = 8;
 /// How long other actors may take to accept their part.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the watcher waits for a verdict.
-const OFFER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a caller waits for a verdict.
+const VERDICT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A configuration text that somebody wants in force.
 #[derive(Message)]
@@ -58,6 +62,38 @@ pub enum Rejected {
     NotTaken(#[source] Refused),
 }
 
+/// Something that the control plane gives anew.
+#[derive(Message)]
+#[rtype(result = "Result<Result<Taken, Vec<tuning::Problem>>, Refused>")]
+pub struct Take {
+    /// What is given.
+    pub give: Give,
+}
+
+/// What was given is in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Knobs of the profile that no part of this node reads; the others are in force.
+    pub unsupported: Vec<tuning::Problem>,
+    /// Knobs whose values take effect when the node starts again.
+    pub pending_restart: Vec<&'static str>,
+    /// What of the weights and registered backends was left out.
+    pub notes: Vec<tuning::Problem>,
+    /// It was in force already.
+    pub unchanged: bool,
+}
+
+impl Taken {
+    fn of(config: &Config, unchanged: bool) -> Self {
+        Self {
+            unsupported: config.unsupported(),
+            pending_restart: config.pending_restart(),
+            notes: config.notes.clone(),
+            unchanged,
+        }
+    }
+}
+
 /// What is in force, for everyone to read.
 #[derive(Clone, Debug)]
 pub struct InForce {
@@ -69,6 +105,8 @@ pub struct InForce {
     pub refusals: u64,
     /// Why the last offer was refused; empty after one that was accepted.
     pub last_problems: Vec<Problem>,
+    /// Why the last profile was refused; empty after one that was taken.
+    pub profile_problems: Vec<tuning::Problem>,
 }
 
 impl InForce {
@@ -79,6 +117,27 @@ impl InForce {
             revision: 1,
             refusals: 0,
             last_problems: Vec::new(),
+            profile_problems: Vec::new(),
+        }
+    }
+
+    /// The configuration that the node starts with, from a file and what was given when it ran last. A profile
+    /// that does not go with the file any more is left out and told.
+    ///
+    /// # Errors
+    /// Every problem of the file.
+    pub fn at_start(text: &str, environment: &Environment, given: &Given) -> Result<Self, Invalid> {
+        match Config::parse(text, environment, given) {
+            Ok(config) => Ok(Self::first(config)),
+            Err(invalid) if invalid.infeasible.is_empty() => Err(invalid),
+            Err(invalid) => {
+                tracing::warn!(problems = %invalid, "starting without the profile that was given last");
+                let without = given.with(Give::Profile(tuning::Profile::new()));
+                Ok(Self {
+                    profile_problems: invalid.infeasible,
+                    ..Self::first(Config::parse(text, environment, &without)?)
+                })
+            }
         }
     }
 }
@@ -96,15 +155,17 @@ pub struct ConfigAgent {
 #[derive(Clone)]
 pub struct ConfigAgentHandle {
     pub(crate) offer: Link<Offer>,
+    pub(crate) take: Link<Take>,
     in_force: Snapshot<InForce>,
 }
 
 impl ConfigAgentHandle {
     /// A handle to an agent that publishes to `in_force`.
     pub fn new(in_force: &Snapshot<InForce>) -> Self {
-        let permits = Permits::new(OFFERS_WAITING_MAX);
+        let permits = Permits::new(MESSAGES_WAITING_MAX);
         Self {
             offer: Link::new(&permits),
+            take: Link::new(&permits),
             in_force: in_force.clone(),
         }
     }
@@ -114,7 +175,16 @@ impl ConfigAgentHandle {
     /// # Errors
     /// [`Refused`] when the agent did not answer; [`Rejected`] when it said no.
     pub async fn offer(&self, text: String) -> Result<Result<Applied, Rejected>, Refused> {
-        self.offer.ask(Offer { text }, None, OFFER_TIMEOUT).await
+        self.offer.ask(Offer { text }, None, VERDICT_TIMEOUT).await
+    }
+
+    /// Hands over what the control plane gives. Weights and registered backends are never refused.
+    ///
+    /// # Errors
+    /// [`Refused`] when the agent or the load balancer did not answer: nothing is known, and giving it again does
+    /// no harm. Every problem when the profile does not go with the file; the old one stays in force then.
+    pub async fn take(&self, give: Give) -> Result<Result<Taken, Vec<tuning::Problem>>, Refused> {
+        self.take.ask(Take { give }, None, VERDICT_TIMEOUT).await?
     }
 
     /// What is in force.
@@ -141,37 +211,66 @@ impl ConfigAgent {
         }
     }
 
-    fn checked(&self, text: &str) -> Result<Config, Rejected> {
+    /// The configuration of a new file with what was given before.
+    fn with_file(&self, text: &str) -> Result<Config, Invalid> {
         if text.trim().is_empty() {
             // An editor or a script that truncates before it writes must not take everything down.
-            return Err(Rejected::Invalid(Invalid::of_file("is empty")));
+            return Err(Invalid::of_file("is empty"));
         }
-        let config = Config::parse(text, &self.environment).map_err(Rejected::Invalid)?;
-        let problems = config.needs_restart(&self.in_force.load().config);
-        if problems.is_empty() {
-            Ok(config)
-        } else {
-            Err(Rejected::Invalid(Invalid { problems }))
+        let running = &self.in_force.load().config;
+        let mut config = Config::parse(text, &self.environment, running.given())?;
+        let problems = config.needs_restart(running);
+        if !problems.is_empty() {
+            return Err(Invalid::of(problems));
         }
+        config.keep_workers_of(running);
+        Ok(config)
     }
 
-    fn accept(&self, config: Config) -> Applied {
+    /// The configuration of the same file with something given anew.
+    fn with_given(&self, given: &Given) -> Result<Config, Vec<tuning::Problem>> {
+        let running = &self.in_force.load().config;
+        let parsed = Config::parse(running.text(), &self.environment, given);
+        let mut config = parsed.map_err(Invalid::into_infeasible)?;
+        config.keep_workers_of(running);
+        Ok(config)
+    }
+
+    /// Hands every actor its part; none is refused once it was sent.
+    async fn hand_over(
+        load_balancer: LoadBalancerHandle,
+        config: Config,
+    ) -> Result<Config, Refused> {
+        let part = Configure::of(&config);
+        load_balancer.configure(part, APPLY_TIMEOUT).await?;
+        Ok(config)
+    }
+
+    /// Publishes the rest: from here on `config` is in force.
+    fn accept(&self, config: Config) -> InForce {
         self.ingress.publish(config.ingress.clone());
         if let Ok(sampler) = Sampler::new(config.telemetry.sample_ratio) {
             self.tracer.set_sampler(sampler);
         }
         let before = self.in_force.load();
-        let revision = before.revision + 1;
-        self.in_force.publish(InForce {
+        InForce {
             config: Arc::new(config),
-            revision,
-            refusals: before.refusals,
+            revision: before.revision + 1,
+            ..InForce::clone(&before)
+        }
+    }
+
+    fn accept_file(&self, config: Config) -> Applied {
+        let accepted = self.accept(config);
+        let revision = accepted.revision;
+        self.in_force.publish(InForce {
             last_problems: Vec::new(),
+            ..accepted
         });
         Applied { revision }
     }
 
-    fn refuse(&self, rejected: Rejected) -> Rejected {
+    fn refuse_file(&self, rejected: Rejected) -> Rejected {
         let before = self.in_force.load();
         let last_problems = match &rejected {
             Rejected::Invalid(invalid) => invalid.problems.clone(),
@@ -184,6 +283,36 @@ impl ConfigAgent {
         });
         rejected
     }
+
+    fn accept_given(&self, config: Config, of_profile: bool) -> Taken {
+        let mut accepted = self.accept(config);
+        if of_profile {
+            accepted.profile_problems = Vec::new();
+        }
+        let taken = Taken::of(&accepted.config, false);
+        self.in_force.publish(accepted);
+        taken
+    }
+
+    /// What was given is in force already, whatever was refused since.
+    fn keep(&self, of_profile: bool) -> Taken {
+        let before = self.in_force.load();
+        if of_profile && !before.profile_problems.is_empty() {
+            self.in_force.publish(InForce {
+                profile_problems: Vec::new(),
+                ..InForce::clone(&before)
+            });
+        }
+        Taken::of(&before.config, true)
+    }
+
+    fn refuse_given(&self, problems: Vec<tuning::Problem>) -> Vec<tuning::Problem> {
+        self.in_force.publish(InForce {
+            profile_problems: problems.clone(),
+            ..InForce::clone(&self.in_force.load())
+        });
+        problems
+    }
 }
 
 impl Actor for ConfigAgent {
@@ -191,25 +320,52 @@ impl Actor for ConfigAgent {
 }
 
 impl Handler<Carried<Offer>> for ConfigAgent {
-    // One offer at a time: the next waits until every part of this one is applied.
+    // One message at a time: the next waits until every part of this one is applied.
     type Result = AtomicResponse<Self, Result<Applied, Rejected>>;
 
     fn handle(&mut self, offer: Carried<Offer>, _: &mut Context<Self>) -> Self::Result {
         let load_balancer = self.load_balancer.clone();
-        let checked = self.checked(&offer.message.text);
+        let made = self.with_file(&offer.message.text);
         let applied = async move {
-            let config = checked?;
-            let part = Configure::of(&config);
-            load_balancer
-                .configure(part, APPLY_TIMEOUT)
-                .await
-                .map_err(Rejected::NotTaken)?;
-            Ok(config)
+            let config = made.map_err(Rejected::Invalid)?;
+            let handed_over = Self::hand_over(load_balancer, config).await;
+            handed_over.map_err(Rejected::NotTaken)
         };
         AtomicResponse::new(Box::pin(applied.into_actor(self).map(
             |outcome, agent, _| {
-                let outcome = outcome.map(|config| agent.accept(config));
-                outcome.map_err(|rejected| agent.refuse(rejected))
+                let outcome = outcome.map(|config| agent.accept_file(config));
+                outcome.map_err(|rejected| agent.refuse_file(rejected))
+            },
+        )))
+    }
+}
+
+impl Handler<Carried<Take>> for ConfigAgent {
+    type Result = AtomicResponse<Self, Result<Result<Taken, Vec<tuning::Problem>>, Refused>>;
+
+    fn handle(&mut self, take: Carried<Take>, _: &mut Context<Self>) -> Self::Result {
+        let running = Arc::clone(&self.in_force.load().config);
+        let of_profile = matches!(take.message.give, Give::Profile(_));
+        let given = running.given().with(take.message.give);
+        let load_balancer = self.load_balancer.clone();
+        let made = (given != *running.given()).then(|| self.with_given(&given));
+        let applied = async move {
+            match made {
+                None => Ok(Ok(None)),
+                Some(Err(problems)) => Ok(Err(problems)),
+                Some(Ok(config)) => {
+                    let config = Self::hand_over(load_balancer, config).await?;
+                    Ok(Ok(Some(config)))
+                }
+            }
+        };
+        AtomicResponse::new(Box::pin(applied.into_actor(self).map(
+            move |outcome, agent, _| {
+                Ok(match outcome? {
+                    Ok(Some(config)) => Ok(agent.accept_given(config, of_profile)),
+                    Ok(None) => Ok(agent.keep(of_profile)),
+                    Err(problems) => Err(agent.refuse_given(problems)),
+                })
             },
         )))
     }

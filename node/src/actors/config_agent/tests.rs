@@ -11,7 +11,7 @@ use crate::wiring::{Env, Wired, wire};
 const FIRST: &str = "[services.web]\nbackends = [\"127.0.0.1:1\"]\n[[routes]]\nservice = \"web\"\n";
 
 async fn wired() -> Wired {
-    let config = Config::parse(FIRST, &Environment::new()).unwrap();
+    let config = Config::parse(FIRST, &Environment::new(), &Given::default()).unwrap();
     let env = Env {
         net: Arc::new(Tcp),
         clock: WallClock::starting_at(Duration::from_secs(1_000)),
@@ -19,7 +19,7 @@ async fn wired() -> Wired {
         seed: 1,
         environment: Environment::new(),
     };
-    wire(config, &env).await.unwrap()
+    wire(InForce::first(config), &env).await.unwrap()
 }
 
 async fn run<T>(test: impl Future<Output = T>) -> T {
@@ -98,7 +98,7 @@ async fn what_needs_a_restart_is_refused_by_name() {
 #[tokio::test(start_paused = true)]
 async fn an_offer_that_the_load_balancer_does_not_take_is_not_in_force() {
     run(async {
-        let config = Config::parse(FIRST, &Environment::new()).unwrap();
+        let config = Config::parse(FIRST, &Environment::new(), &Given::default()).unwrap();
         let ingress = Snapshot::new(config.ingress.clone());
         let in_force = Snapshot::new(InForce::first(config));
         let nobody = LoadBalancerHandle::new(&Outlet::new());

@@ -100,7 +100,7 @@ impl Rig {
     }
 
     pub(super) async fn configure(&self, text: &str) {
-        let config = Config::parse(text, &Default::default()).unwrap();
+        let config = Config::parse(text, &Default::default(), &Default::default()).unwrap();
         let configured = self.handle.configure(Configure::of(&config), WITHIN).await;
         configured.unwrap();
     }

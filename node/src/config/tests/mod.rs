@@ -2,11 +2,11 @@
 
 mod services;
 
-use super::{Config, Environment};
+use super::{Config, Environment, Given};
 
 /// Every problem of `text`, one in a line.
 fn problems(text: &str) -> Vec<String> {
-    match Config::parse(text, &Environment::default()) {
+    match Config::parse(text, &Environment::default(), &Given::default()) {
         Ok(_) => Vec::new(),
         Err(invalid) => invalid.to_string().lines().map(str::to_owned).collect(),
     }
