@@ -2,9 +2,11 @@
 
 use tokio::time::Instant;
 use weir_core::health::Standing;
+use weir_proto::control::v1 as control;
 use weir_proto::node::v1 as pb;
 
 use crate::actors::config_agent::ConfigAgentHandle;
+use crate::config::{Effective, Source};
 use crate::data_plane::routing::{BackendView, Routing, Service};
 use crate::orders::OrdersHandle;
 use crate::snapshot::Snapshot;
@@ -67,6 +69,25 @@ fn healthy(service: &Service) -> u32 {
         .filter(|view| view.standing.takes_work() && view.weight > 0)
         .count();
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// What a knob is in force with.
+pub fn effective(knob: Effective) -> control::EffectiveKnob {
+    let source = match knob.source {
+        Source::Default => "default",
+        Source::File => "file",
+        Source::Profile => "profile",
+    };
+    control::EffectiveKnob {
+        path: knob.knob.path.to_owned(),
+        value: knob.value.to_string(),
+        source: source.to_owned(),
+        consumer: knob.consumer.to_owned(),
+        overridden_by: knob.overridden_by.iter().map(ToString::to_string).collect(),
+        pending: knob
+            .pending
+            .map_or_else(String::new, |value| value.to_string()),
+    }
 }
 
 /// Where the status of a node comes from.

@@ -9,6 +9,7 @@
 //! Both messages go one way: the configuration is made anew of the file, the environment and what was given;
 //! any problem leaves the old one in force; every part has taken its share before the new one is.
 
+pub mod control_plane;
 pub mod last_known_good;
 #[cfg(test)]
 mod tests;

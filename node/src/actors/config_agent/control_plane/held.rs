@@ -58,7 +58,9 @@ impl HeldSet {
 
     /// The one resource of that name.
     pub(super) fn get(&self, name: &str) -> Option<(ContentHash, &Bytes)> {
-        self.resources.get(name).map(|(hash, payload)| (*hash, payload))
+        self.resources
+            .get(name)
+            .map(|(hash, payload)| (*hash, payload))
     }
 
     /// When the control plane sent its last push, by its own clock.
@@ -98,7 +100,10 @@ impl HeldSet {
     }
 
     fn set_hash(&self) -> ContentHash {
-        let members = self.resources.iter().map(|(name, (hash, _))| (name.as_str(), *hash));
+        let members = self
+            .resources
+            .iter()
+            .map(|(name, (hash, _))| (name.as_str(), *hash));
         set_hash(members)
     }
 }

@@ -14,8 +14,6 @@ mod held;
 mod payload;
 mod stream;
 mod taker;
-#[cfg(test)]
-mod tests;
 
 pub use stream::{Settings, run};
 pub use taker::{Start, Taker};

@@ -176,7 +176,9 @@ async fn open(
     let mut inbound = client.sync(request).await?.into_inner();
     let first = inbound.message().await?.and_then(|first| first.message);
     match first {
-        Some(pb::control_message::Message::Welcome(welcome)) => Ok((inbound, First::Welcome(welcome))),
+        Some(pb::control_message::Message::Welcome(welcome)) => {
+            Ok((inbound, First::Welcome(welcome)))
+        }
         Some(pb::control_message::Message::GoAway(away)) => Ok((inbound, First::GoAway(away))),
         _ => Err(Status::internal("the first message is no welcome")),
     }
@@ -186,7 +188,11 @@ async fn connect(
     settings: &Settings,
     endpoint: &Endpoint,
 ) -> Result<Channel, tonic::transport::Error> {
-    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    let scheme = if settings.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     let mut uri = Uri::from_shared(format!("{scheme}://{endpoint}"))?
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(PING_INTERVAL)
@@ -215,7 +221,11 @@ fn told(error: &dyn std::error::Error) -> String {
 }
 
 fn sent_away(away: &pb::GoAway) -> Ended {
-    tracing::warn!(reason = away.reason, superseded = away.superseded, "sent away by the control plane");
+    tracing::warn!(
+        reason = away.reason,
+        superseded = away.superseded,
+        "sent away by the control plane"
+    );
     let floor = match away.superseded {
         // Two processes with one id must not take turns.
         true => Duration::from_secs(30),
@@ -250,7 +260,10 @@ impl Conversation<'_> {
         let mut beats = interval(self.heartbeat);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut silent_at = Instant::now() + self.heartbeat * HEARTBEATS_MISSED_MAX;
-        let broken = |why: String| Ended::Broken { welcomed: true, why };
+        let broken = |why: String| Ended::Broken {
+            welcomed: true,
+            why,
+        };
         loop {
             tokio::select! {
                 biased;
@@ -282,7 +295,10 @@ impl Conversation<'_> {
             Message::GoAway(away) => return Some(sent_away(&away)),
             Message::Welcome(_) | Message::Heartbeat(_) => return None,
         };
-        let sent = self.out.send_timeout(self::message(answer), WELCOME_TIMEOUT).await;
+        let sent = self
+            .out
+            .send_timeout(self::message(answer), WELCOME_TIMEOUT)
+            .await;
         sent.err().map(|_| Ended::Broken {
             welcomed: true,
             why: "it takes no answers".to_owned(),
@@ -304,7 +320,6 @@ impl Conversation<'_> {
             seq: self.seq,
             connections_open: self.metrics.sum(|core| &core.connections_open),
             requests_in_flight: self.metrics.sum(|core| &core.requests_in_flight),
-            requests: self.metrics.sum(|core| &core.requests),
         };
         self.offer(pb::node_message::Message::Heartbeat(heartbeat));
     }

@@ -71,7 +71,10 @@ impl Start {
                 let elapsed = clock.unix_now().saturating_sub(sent_at);
                 let now = Instant::now();
                 self.offered = Offered::of(&set, elapsed, now);
-                let sound = self.offered.as_ref().filter(|offered| offered.problems.is_empty());
+                let sound = self
+                    .offered
+                    .as_ref()
+                    .filter(|offered| offered.problems.is_empty());
                 match sound {
                     Some(offered) => given.with(Give::Profile(offered.at(now))),
                     None => given,
@@ -123,12 +126,15 @@ impl Taker {
         if let Some(offered) = &start.offered {
             state.offered_hash = offered.hash.to_vec();
             let mut problems = offered.problems.clone();
-            problems.extend(in_force.given_problems.iter().cloned());
+            problems.extend(in_force.profile_problems.iter().cloned());
             if problems.is_empty() {
                 state.set_last_attempt(pb::ApplyStatus::Applied);
                 state.effective_hash = offered.hash.to_vec();
                 state.origin = "last-known-good".to_owned();
-                state.unsupported = errors(offered.unknown.iter().chain(&in_force.unsupported));
+                let unsupported = in_force.config.unsupported();
+                state.unsupported = errors(offered.unknown.iter().chain(&unsupported));
+                let pending = in_force.config.pending_restart();
+                state.pending_restart = pending.iter().map(ToString::to_string).collect();
                 taker_in_force.clone_from(&start.offered);
             } else {
                 state.set_last_attempt(pb::ApplyStatus::Rejected);
@@ -142,7 +148,9 @@ impl Taker {
         }
         let now = Instant::now();
         Self {
-            next_end: taker_in_force.as_ref().and_then(|offered| offered.next_end(now)),
+            next_end: taker_in_force
+                .as_ref()
+                .and_then(|offered| offered.next_end(now)),
             config_revision: in_force.revision,
             held: start.held,
             offered: start.offered,
@@ -187,9 +195,12 @@ impl Taker {
                 ack.profile = Some(self.state.clone());
                 (status, self.state.errors.clone())
             }
-            pb::ResourceType::Weights => self.hand_on(Give::Weights(payload::weights(&after))).await,
+            pb::ResourceType::Weights => {
+                self.hand_on(Give::Weights(payload::weights(&after))).await
+            }
             pb::ResourceType::Endpoints => {
-                self.hand_on(Give::Endpoints(payload::endpoints(&after))).await
+                self.hand_on(Give::Endpoints(payload::endpoints(&after)))
+                    .await
             }
             pb::ResourceType::Peers => {
                 self.ends.peers.publish(payload::peers(&after));
@@ -216,7 +227,10 @@ impl Taker {
         ack
     }
 
-    async fn hand_on(&self, give: Give) -> (pb::ApplyStatus, Vec<weir_proto::tuning::v1::FieldError>) {
+    async fn hand_on(
+        &self,
+        give: Give,
+    ) -> (pb::ApplyStatus, Vec<weir_proto::tuning::v1::FieldError>) {
         match give_to(&self.ends.agent, give).await {
             Ok(taken) if taken.unchanged => (pb::ApplyStatus::Unchanged, Vec::new()),
             Ok(_) => (pb::ApplyStatus::Applied, Vec::new()),
@@ -269,7 +283,11 @@ impl Taker {
         };
         self.state.errors.clear();
         self.state.unsupported = errors(offered.unknown.iter().chain(&taken.unsupported));
-        self.state.pending_restart = taken.pending_restart.iter().map(ToString::to_string).collect();
+        self.state.pending_restart = taken
+            .pending_restart
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         self.state.effective_hash = offered.hash.to_vec();
         self.state.origin = "control-plane".to_owned();
         self.next_end = offered.next_end(Instant::now());
@@ -317,7 +335,10 @@ impl Taker {
     }
 
     /// Says to the disk what comes into force; quarantined content does not.
-    async fn announce(&mut self, hash: Option<weir_proto::sync::ContentHash>) -> Result<(), Problem> {
+    async fn announce(
+        &mut self,
+        hash: Option<weir_proto::sync::ContentHash>,
+    ) -> Result<(), Problem> {
         let Some(keeper) = &self.ends.keeper else {
             return Ok(());
         };
@@ -354,7 +375,10 @@ impl Taker {
         ];
         let push = |kind: &pb::ResourceType| Some(self.held.get(&(*kind as i32))?.as_push(*kind));
         let sets: Vec<pb::Push> = kept.iter().filter_map(push).collect();
-        let epoch = sets.first().map(|push| push.epoch.clone()).unwrap_or_default();
+        let epoch = sets
+            .first()
+            .map(|push| push.epoch.clone())
+            .unwrap_or_default();
         let payload = pb::LastKnownGood { sets }.encode_to_vec().into();
         let hash = weir_core::probation::ContentHash(in_force.hash);
         if let Err(error) = keeper.store(payload, hash, epoch).await {

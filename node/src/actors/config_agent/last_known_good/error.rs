@@ -58,7 +58,7 @@ pub enum Error {
 }
 
 /// An error and what caused it, for people.
-pub(super) fn told(error: &Error) -> String {
+pub fn told(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(next) = cause {

@@ -35,7 +35,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use weir_core::probation::{ContentHash, Crashes, InForce, Probation, Standing};
 
-use error::told;
+pub use error::told;
 use files::{Files, replace};
 use found::Found;
 use records::{RunRecord, SlotRecord, checksum};
