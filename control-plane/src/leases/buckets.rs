@@ -14,8 +14,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::backoff::Backoff;
 use crate::store::{Error, LeaseId, Store};
+use crate::wait::{Backoff, sleep_until};
 
 /// Most leases of an instance; as many as bits that ask for them.
 pub const BUCKETS_MAX: usize = 64;
@@ -269,13 +269,5 @@ impl Owner {
             sent,
             due: slot.due,
         })
-    }
-}
-
-/// Waits for ever if there is nothing to wait for.
-pub(super) async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use futures::{Stream, StreamExt};
+use tokio::sync::watch;
 use weir_control_plane::store::{
     Entry, Error, Lease, LeaseId, List, Page, Revision, Status, Store, Txn, TxnOutcome, Watch,
     WatchStream,
@@ -16,7 +18,7 @@ use crate::support::Shared;
 /// Passes calls on, unless it is told not to.
 pub(crate) struct Faulty {
     inner: Shared,
-    is_away: AtomicBool,
+    is_away: watch::Sender<bool>,
     /// Makes transactions and answers that they may not be.
     loses_answers: AtomicBool,
     txns: AtomicUsize,
@@ -26,14 +28,14 @@ impl Faulty {
     pub(crate) fn over(inner: &Shared) -> Arc<Self> {
         Arc::new(Self {
             inner: Arc::clone(inner),
-            is_away: AtomicBool::new(false),
+            is_away: watch::Sender::new(false),
             loses_answers: AtomicBool::new(false),
             txns: AtomicUsize::new(0),
         })
     }
 
     pub(crate) fn set_away(&self, is_away: bool) {
-        self.is_away.store(is_away, Ordering::Relaxed);
+        self.is_away.send_replace(is_away);
     }
 
     pub(crate) fn lose_answers(&self, loses: bool) {
@@ -46,7 +48,7 @@ impl Faulty {
     }
 
     async fn pass<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        if self.is_away.load(Ordering::Relaxed) {
+        if *self.is_away.borrow() {
             tokio::time::sleep(Duration::from_millis(10)).await;
             return Err(unavailable());
         }
@@ -87,7 +89,18 @@ impl Store for Faulty {
     }
 
     fn watch(&self, watch: Watch) -> BoxFuture<'_, Result<WatchStream, Error>> {
-        Box::pin(self.pass(self.inner.watch(watch)))
+        Box::pin(async move {
+            let stream = self.pass(self.inner.watch(watch)).await?;
+            let mut is_away = self.is_away.subscribe();
+            let breaks = async move {
+                let _ = is_away.wait_for(|is_away| *is_away).await;
+                Err(unavailable())
+            };
+            let broken = futures::stream::once(breaks);
+            // Ends after its first error, as every watch does.
+            let either = futures::stream::select(stream, broken.boxed());
+            Ok(until_error(either).boxed())
+        })
     }
 
     fn compact(&self, at: Revision) -> BoxFuture<'_, Result<(), Error>> {
@@ -108,6 +121,16 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl 
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("{what}: not within two minutes");
+}
+
+fn until_error<T, S>(stream: S) -> impl Stream<Item = Result<T, Error>>
+where
+    S: Stream<Item = Result<T, Error>>,
+{
+    stream.scan(false, |is_over, item| {
+        let was_over = std::mem::replace(is_over, item.is_err());
+        std::future::ready((!was_over).then_some(item))
+    })
 }
 
 fn unavailable() -> Error {

@@ -12,15 +12,14 @@ use tokio::time::Instant;
 use super::batch::Batch;
 use super::entry::{Entry, Guard, Wish};
 use super::{AUDIT_EVERY, Command, ENTRIES_MAX, GATHER_WINDOW, Refused, Settlement};
-use crate::backoff::Backoff;
-use crate::leases::buckets::sleep_until;
 use crate::leases::{Buckets, Leases};
 use crate::store::{Error, Revision, Store, TxnOutcome};
+use crate::wait::{Backoff, answer, sleep_until};
 
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
-type Answer = (Batch, Result<TxnOutcome, Error>);
+pub(super) type Answer = (Batch, Result<TxnOutcome, Error>);
 
 pub(super) struct Task {
     pub(super) store: Arc<dyn Store>,
@@ -174,16 +173,6 @@ impl Task {
             self.next_at = Some(Instant::now());
         }
     }
-}
-
-/// The answer to what is in flight; never if nothing is.
-async fn answer(in_flight: &mut Option<BoxFuture<'static, Answer>>) -> Answer {
-    let Some(call) = in_flight else {
-        return std::future::pending().await;
-    };
-    let answer = call.await;
-    *in_flight = None;
-    answer
 }
 
 fn audit_in(random: &mut fastrand::Rng) -> Duration {

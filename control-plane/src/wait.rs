@@ -1,7 +1,28 @@
-//! Waits between tries that fail.
+//! Waits: for a moment, for a call in flight, and between tries that fail.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::time::Instant;
+
+/// Waits for ever if there is nothing to wait for.
+pub(crate) async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The answer to a call in flight, which then is none any more. Waits for ever if there is none.
+pub(crate) async fn answer<T>(call: &mut Option<BoxFuture<'static, T>>) -> T {
+    let Some(waiting) = call else {
+        return std::future::pending().await;
+    };
+    let answer = waiting.await;
+    *call = None;
+    answer
+}
 
 /// Doubles with each failure, with full jitter, so that those who failed together do not come back together.
 #[derive(Debug)]
