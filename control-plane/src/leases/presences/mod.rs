@@ -1,0 +1,214 @@
+//! What this instance asserts, kept true in the store whatever happens to the store or to the leases.
+//!
+//! Owns      a map of keys: what each shall hold, and what is known to be there.
+//! Receives  changes of the map; leases granted anew; its own clock of the audit.
+//! Writes    what changed, in transactions of at most 128 operations, one in flight at a time. The first change
+//!           waits [`GATHER_WINDOW`] for others. While the store is away, the map goes on changing.
+//! Bound     [`ENTRIES_MAX`] keys; more are refused. Of each key only the newest value waits.
+//!
+//! **Who wins.** [`Presences::assert`] takes the key from whoever has it. Everything after that is done only if
+//! the key is still ours: an update, a withdrawal, and putting again what a lost lease took along. What another
+//! instance took over is dropped here and left alone there. A key is ours if it is under a lease of ours.
+//!
+//! **Audit.** Every [`AUDIT_EVERY`], within a fifth, one condition for each key asks whether it is as it was
+//! written; if all hold, nothing is written. It finds keys that were lost with their lease still alive: deleted
+//! by hand, or by a store that was put back to an older state.
+
+mod batch;
+mod entry;
+mod send;
+mod settle;
+mod task;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::Buckets;
+use crate::store::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::store::{Revision, Store};
+use entry::{Guard, Wish};
+
+/// Most keys that are asserted or wait to be written.
+pub const ENTRIES_MAX: usize = 200_000;
+/// How long the first change waits for others.
+pub const GATHER_WINDOW: Duration = Duration::from_millis(20);
+/// How often everything is compared with the store.
+pub const AUDIT_EVERY: Duration = Duration::from_secs(60);
+/// How many changes wait for the owner, which takes them in at once; when full, the caller waits.
+const COMMANDS_WAITING_MAX: usize = 1024;
+
+/// Why a change was not taken in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// There are as many keys as there may be.
+    #[error("{ENTRIES_MAX} keys are asserted, which is the most")]
+    Full,
+    /// No store takes it.
+    #[error("{field} has {bytes} bytes; allowed: at most {bound}")]
+    TooLarge {
+        /// The key or the value.
+        field: &'static str,
+        /// What it has.
+        bytes: usize,
+        /// What it may have.
+        bound: usize,
+    },
+    /// The owner was brought down.
+    #[error("the control plane is stopping")]
+    Stopped,
+}
+
+/// How a change ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// The value was written at this revision.
+    Written(Revision),
+    /// The key is not there any more, or never was.
+    Withdrawn,
+    /// The key is another's, or went away; it was left as it is and is no longer asserted here.
+    Taken,
+}
+
+/// Why it is not known how a change ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unsettled {
+    /// A newer change of the same key took its place.
+    #[error("a newer change took its place")]
+    Superseded,
+    /// It goes on being tried.
+    #[error("it was not written within {0:?}")]
+    Late(Duration),
+}
+
+/// Tells how a change ended. May be dropped: the change is made all the same.
+#[derive(Debug)]
+#[must_use = "waiting is optional, deciding is not"]
+pub struct Settled(oneshot::Receiver<Settlement>);
+
+impl Settled {
+    /// Waits, but not for ever.
+    pub async fn within(self, limit: Duration) -> Result<Settlement, Unsettled> {
+        match tokio::time::timeout(limit, self.0).await {
+            Ok(Ok(settlement)) => Ok(settlement),
+            Ok(Err(_)) => Err(Unsettled::Superseded),
+            Err(_) => Err(Unsettled::Late(limit)),
+        }
+    }
+}
+
+/// A change on its way to the owner.
+#[derive(Debug)]
+struct Command {
+    key: Bytes,
+    value: Bytes,
+    wish: Wish,
+    guard: Guard,
+    accepted: oneshot::Sender<Result<(), Refused>>,
+    waiter: oneshot::Sender<Settlement>,
+}
+
+/// The handle. What was asserted stays until the leases end.
+#[derive(Debug)]
+pub struct Presences {
+    commands: mpsc::Sender<Command>,
+    audit: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+impl Presences {
+    /// Begins with nothing asserted.
+    pub fn start(store: Arc<dyn Store>, buckets: Arc<Buckets>, seed: u64) -> Self {
+        let (commands, waiting) = mpsc::channel(COMMANDS_WAITING_MAX);
+        let audit = Arc::new(Notify::new());
+        let task = task::Task::new(store, buckets, seed);
+        Self {
+            commands,
+            task: tokio::spawn(task.run(waiting, Arc::clone(&audit))),
+            audit,
+        }
+    }
+
+    /// Compares everything with the store now: for whoever sees that it was put back to an older state.
+    pub fn audit(&self) {
+        self.audit.notify_one();
+    }
+
+    /// Puts a key, whoever has it now, and keeps it there.
+    pub async fn assert(&self, key: Bytes, value: Bytes) -> Result<Settled, Refused> {
+        self.send(key, value, Wish::Hold, Guard::Any).await
+    }
+
+    /// Puts a key only if it is still what was seen at this revision, and then keeps it there.
+    pub async fn take_over(
+        &self,
+        key: Bytes,
+        value: Bytes,
+        seen: Revision,
+    ) -> Result<Settled, Refused> {
+        let guard = Guard::TakeOver(seen);
+        self.send(key, value, Wish::Hold, guard).await
+    }
+
+    /// Gives a key that is asserted another value, unless another instance has taken it over.
+    pub async fn update(&self, key: Bytes, value: Bytes) -> Result<Settled, Refused> {
+        self.send(key, value, Wish::Hold, Guard::Ours).await
+    }
+
+    /// Asserts a key no longer, and deletes it if it is still ours.
+    pub async fn withdraw(&self, key: Bytes) -> Result<Settled, Refused> {
+        let value = Bytes::new();
+        self.send(key, value, Wish::Leave, Guard::Ours).await
+    }
+
+    /// Puts a key once, without a lease: it stays when this instance ends.
+    pub async fn put(&self, key: Bytes, value: Bytes) -> Result<Settled, Refused> {
+        self.send(key, value, Wish::Put, Guard::Any).await
+    }
+
+    async fn send(
+        &self,
+        key: Bytes,
+        value: Bytes,
+        wish: Wish,
+        guard: Guard,
+    ) -> Result<Settled, Refused> {
+        check("the key", &key, KEY_BYTES_MAX)?;
+        check("the value", &value, VALUE_BYTES_MAX)?;
+        let (accepted, answer) = oneshot::channel();
+        let (waiter, settled) = oneshot::channel();
+        let command = Command {
+            key,
+            value,
+            wish,
+            guard,
+            accepted,
+            waiter,
+        };
+        let sent = self.commands.send(command).await;
+        sent.map_err(|_| Refused::Stopped)?;
+        answer.await.map_err(|_| Refused::Stopped)??;
+        Ok(Settled(settled))
+    }
+}
+
+impl Drop for Presences {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn check(field: &'static str, bytes: &Bytes, bound: usize) -> Result<(), Refused> {
+    let bytes = bytes.len();
+    if bytes <= bound {
+        return Ok(());
+    }
+    Err(Refused::TooLarge {
+        field,
+        bytes,
+        bound,
+    })
+}

@@ -1,0 +1,180 @@
+//! The owner at work.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+
+use super::batch::Batch;
+use super::entry::{Entry, Guard, Wish};
+use super::{AUDIT_EVERY, Command, ENTRIES_MAX, GATHER_WINDOW, Refused, Settlement};
+use crate::leases::{Buckets, Leases};
+use crate::store::{Error, Revision, Store, TxnOutcome};
+use crate::wait::{Backoff, answer, sleep_until};
+
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+pub(super) type Answer = (Batch, Result<TxnOutcome, Error>);
+
+pub(super) struct Task {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) buckets: Arc<Buckets>,
+    pub(super) leases: Leases,
+    pub(super) entries: BTreeMap<Bytes, Entry>,
+    /// Each key at most once.
+    pub(super) queue: VecDeque<Bytes>,
+    /// Keys whose bucket has no lease yet.
+    pub(super) parked: Vec<Bytes>,
+    /// Keys that the audit has not looked at yet.
+    pub(super) unaudited: VecDeque<Bytes>,
+    pub(super) in_flight: Option<BoxFuture<'static, Answer>>,
+    /// When the next transaction is sent.
+    pub(super) next_at: Option<Instant>,
+    pub(super) audit_at: Instant,
+    pub(super) conflicts: u32,
+    pub(super) is_failing: bool,
+    pub(super) backoff: Backoff,
+    pub(super) random: fastrand::Rng,
+    pub(super) serial: u64,
+}
+
+impl Task {
+    pub(super) fn new(store: Arc<dyn Store>, buckets: Arc<Buckets>, seed: u64) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        Self {
+            store,
+            leases: buckets.leases().borrow().clone(),
+            buckets,
+            entries: BTreeMap::new(),
+            queue: VecDeque::new(),
+            parked: Vec::new(),
+            unaudited: VecDeque::new(),
+            in_flight: None,
+            next_at: None,
+            audit_at: Instant::now() + audit_in(&mut random),
+            conflicts: 0,
+            is_failing: false,
+            backoff: Backoff::new(RETRY_MIN..=RETRY_MAX, random.fork()),
+            random,
+            serial: 0,
+        }
+    }
+
+    /// Runs until the handle is dropped.
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>, audit: Arc<Notify>) {
+        let mut leases = self.buckets.leases();
+        loop {
+            tokio::select! {
+                biased;
+                (batch, outcome) = answer(&mut self.in_flight) => self.settle(batch, outcome),
+                () = sleep_until(self.next_at), if self.in_flight.is_none() => self.send(),
+                Ok(()) = leases.changed() => {
+                    let leases = leases.borrow_and_update().clone();
+                    self.change_leases(leases);
+                }
+                () = tokio::time::sleep_until(self.audit_at) => self.audit(),
+                () = audit.notified() => self.audit(),
+                command = commands.recv() => match command {
+                    Some(command) => self.take_in(command),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    fn take_in(&mut self, command: Command) {
+        let known = self.entries.get(&command.key);
+        if known.is_none() && self.entries.len() >= ENTRIES_MAX {
+            let _ = command.accepted.send(Err(Refused::Full));
+            return;
+        }
+        let _ = command.accepted.send(Ok(()));
+        let is_asserted = known.is_some_and(|entry| entry.wish == Wish::Hold);
+        let is_update = command.wish == Wish::Hold && command.guard == Guard::Ours;
+        if is_update && !is_asserted {
+            let _ = command.waiter.send(Settlement::Taken);
+            return;
+        }
+        let bucket = self.buckets.bucket_of(&command.key);
+        if command.wish == Wish::Hold {
+            self.buckets.want(bucket);
+        }
+        self.serial += 1;
+        let entry = self
+            .entries
+            .entry(command.key.clone())
+            .or_insert_with(|| Entry::new(bucket));
+        // An update of what is not written yet goes with it.
+        if !is_update {
+            entry.guard = command.guard;
+        }
+        entry.is_update = is_update;
+        entry.wish = command.wish;
+        entry.value = command.value;
+        entry.serial = self.serial;
+        entry.waiter = Some(command.waiter);
+        self.enqueue(&command.key);
+    }
+
+    /// Has the key written, after the others that wait.
+    pub(super) fn enqueue(&mut self, key: &Bytes) {
+        let Some(entry) = self.entries.get_mut(key) else {
+            return;
+        };
+        if !entry.is_queued {
+            entry.is_queued = true;
+            self.queue.push_back(key.clone());
+        }
+        if self.next_at.is_none() {
+            self.next_at = Some(Instant::now() + GATHER_WINDOW);
+        }
+    }
+
+    /// Forgets a key.
+    pub(super) fn end(&mut self, key: &Bytes, settlement: Settlement) {
+        if let Some(waiter) = self.entries.remove(key).and_then(|entry| entry.waiter) {
+            let _ = waiter.send(settlement);
+        }
+    }
+
+    fn audit(&mut self) {
+        self.audit_at = Instant::now() + audit_in(&mut self.random);
+        self.unaudited = self.entries.keys().cloned().collect();
+        if self.next_at.is_none() && self.in_flight.is_none() {
+            self.next_at = Some(Instant::now());
+        }
+    }
+
+    /// Puts again what is under a lease that is no longer held.
+    fn change_leases(&mut self, leases: Leases) {
+        self.leases = leases;
+        self.queue.extend(self.parked.drain(..));
+        let mut lost = Vec::new();
+        for (key, entry) in &mut self.entries {
+            let generation = self.leases[entry.bucket].map(|held| held.generation);
+            let is_lost = entry
+                .written
+                .is_some_and(|written| Some(written.held.generation) != generation);
+            if is_lost && entry.wish == Wish::Hold && entry.guard == Guard::Ours {
+                // The lease took it along, most likely.
+                entry.guard = Guard::Seen(Revision(0));
+                lost.push(key.clone());
+            }
+        }
+        for key in &lost {
+            self.enqueue(key);
+        }
+        if !self.queue.is_empty() && self.next_at.is_none() {
+            self.next_at = Some(Instant::now());
+        }
+    }
+}
+
+fn audit_in(random: &mut fastrand::Rng) -> Duration {
+    AUDIT_EVERY.mul_f64(0.8 + 0.4 * random.f64())
+}
