@@ -2,10 +2,17 @@
 
 pub mod clock;
 pub mod election;
+pub mod epoch;
+pub mod fleet;
+pub mod governance;
+pub mod grpc;
 pub mod instance;
 pub mod keys;
 pub mod leases;
+pub mod orders;
 pub mod records;
+pub mod server;
 pub mod store;
 pub mod sync;
+pub mod view;
 mod wait;
