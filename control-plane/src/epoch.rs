@@ -40,7 +40,11 @@ pub async fn keep(
                 continue;
             }
         }
-        if cfg.wait_for(|standing| standing.replaced != replaced).await.is_err() {
+        if cfg
+            .wait_for(|standing| standing.replaced != replaced)
+            .await
+            .is_err()
+        {
             return;
         }
     }

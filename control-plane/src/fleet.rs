@@ -28,7 +28,8 @@ pub async fn all(parts: &Parts) -> Vec<pb::NodeInfo> {
 pub async fn one(parts: &Parts, id: &str) -> Option<pb::NodeInfo> {
     let live = parts.sessions.live(id).await;
     let record = parts.view.nodes.borrow().get(id).cloned();
-    let is_known = live.is_some() || record.is_some() || parts.view.orders.borrow().contains_key(id);
+    let is_known =
+        live.is_some() || record.is_some() || parts.view.orders.borrow().contains_key(id);
     is_known.then(|| info(parts, id, &record.unwrap_or_default(), live.as_deref()))
 }
 
@@ -40,7 +41,10 @@ pub fn labels(parts: &Parts) -> BTreeMap<String, BTreeMap<String, String>> {
         (None, Some(status)) => status.labels.clone(),
         (None, None) => BTreeMap::new(),
     };
-    records.iter().map(|(id, record)| (id.clone(), labels(record))).collect()
+    records
+        .iter()
+        .map(|(id, record)| (id.clone(), labels(record)))
+        .collect()
 }
 
 fn info(parts: &Parts, id: &str, record: &NodeRecord, live: Option<&Live>) -> pb::NodeInfo {
@@ -92,7 +96,8 @@ fn kept(id: &str, record: &NodeRecord) -> pb::NodeInfo {
         info.labels.clone_from(&presence.labels);
         info.grpc_address.clone_from(&presence.grpc_address);
         info.http_api_address.clone_from(&presence.http_api_address);
-        info.ingress_addresses.clone_from(&presence.ingress_addresses);
+        info.ingress_addresses
+            .clone_from(&presence.ingress_addresses);
     }
     info
 }

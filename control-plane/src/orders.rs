@@ -87,7 +87,7 @@ impl By<'_> {
             ..audit::Change::default()
         };
         let record = audit::record(self.actor, &change, self.now_unix_ms);
-        audit::put(keys, record, self.audit_id)
+        audit::put(keys.root(), record, self.audit_id)
     }
 }
 
@@ -124,7 +124,10 @@ pub async fn order(
         };
         let change = Txn {
             when: vec![Compare::ModRevision(key.clone(), seen)],
-            then: vec![put(key.clone(), encode(&record)), by.audit(keys, order.action(), node)],
+            then: vec![
+                put(key.clone(), encode(&record)),
+                by.audit(keys, order.action(), node),
+            ],
             or_else: Vec::new(),
         };
         if store.txn(change).await?.succeeded {

@@ -124,6 +124,11 @@ impl Keys {
         key.check().is_ok().then_some(key)
     }
 
+    /// The prefix of everything, as text.
+    pub fn root(&self) -> &str {
+        std::str::from_utf8(&self.root).expect("it was made of text")
+    }
+
     /// The prefix of everything.
     pub fn all(&self) -> Bytes {
         self.root.clone()

@@ -204,7 +204,8 @@ impl Follower {
             self.profiles_out.send_replace(self.book.snapshot());
         }
         if changed.weights {
-            self.weights_out.send_replace(Arc::new(self.weights.clone()));
+            self.weights_out
+                .send_replace(Arc::new(self.weights.clone()));
         }
         if changed.orders {
             self.orders_out.send_replace(Arc::new(self.orders.clone()));

@@ -212,7 +212,9 @@ impl Follower {
             }
             Some(Key::NodeStatus { node }) => self.forget(node, |record| record.status = None),
             Some(Key::Endpoint { service, backend }) => {
-                return self.endpoints.remove(&format!("{service}/{backend}"), revision);
+                return self
+                    .endpoints
+                    .remove(&format!("{service}/{backend}"), revision);
             }
             Some(Key::Instance { instance }) => {
                 self.instances.remove(instance);
@@ -241,7 +243,8 @@ impl Follower {
         publish_set(&self.peers_out, &self.peers);
         self.nodes_out.send_replace(Arc::new(self.nodes.clone()));
         if **self.instances_out.borrow() != self.instances {
-            self.instances_out.send_replace(Arc::new(self.instances.clone()));
+            self.instances_out
+                .send_replace(Arc::new(self.instances.clone()));
         }
     }
 }

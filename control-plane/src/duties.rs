@@ -1,0 +1,96 @@
+//! What the leader does for all: what is old goes. Every transaction carries the leader's fence.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::clock::WallClock;
+use crate::election::{Fence, Standing};
+use crate::governance::audit;
+use crate::keys::{Key, Keys};
+use crate::profiles;
+use crate::store::{Compare, Error, Op, Store, Txn};
+use crate::view::View;
+
+/// Between two rounds.
+const EVERY: Duration = Duration::from_secs(60);
+/// How long audit records are kept.
+const AUDIT_KEPT_DAYS: u64 = 90;
+/// How long what an absent node said last is kept.
+const STATUS_KEPT: Duration = Duration::from_secs(7 * 86_400);
+/// Statuses that one round forgets.
+const STATUSES_MAX: usize = 100;
+
+/// Does the duties whenever this instance leads.
+pub async fn run(
+    store: Arc<dyn Store>,
+    keys: Keys,
+    clock: WallClock,
+    view: View,
+    mut standing: watch::Receiver<Standing>,
+) {
+    loop {
+        let fence = standing.borrow_and_update().is_self.clone();
+        if let Some(fence) = fence {
+            let now = clock.unix_ms_now();
+            if let Err(error) = round(&store, &keys, &view, &fence, now).await {
+                tracing::warn!(%error, "a round of the leader's duties ended early");
+            }
+        }
+        tokio::select! {
+            biased;
+            changed = standing.changed() => if changed.is_err() {
+                return;
+            },
+            () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}
+
+async fn round(
+    store: &Arc<dyn Store>,
+    keys: &Keys,
+    view: &View,
+    fence: &Fence,
+    now_unix_ms: u64,
+) -> Result<(), Error> {
+    forget_statuses(&**store, keys, view, fence, now_unix_ms).await?;
+    profiles::prune(&**store, keys, &fence.guard(), now_unix_ms).await?;
+    audit::prune(&**store, keys.root(), AUDIT_KEPT_DAYS, &fence.guard(), now_unix_ms).await?;
+    Ok(())
+}
+
+/// Forgets nodes that have been away for long and have no orders.
+async fn forget_statuses(
+    store: &dyn Store,
+    keys: &Keys,
+    view: &View,
+    fence: &Fence,
+    now_unix_ms: u64,
+) -> Result<(), Error> {
+    let kept_ms = u64::try_from(STATUS_KEPT.as_millis()).unwrap_or(u64::MAX);
+    let old: Vec<String> = {
+        let nodes = view.nodes.borrow();
+        let is_old = |at_unix_ms: u64| now_unix_ms.saturating_sub(at_unix_ms) > kept_ms;
+        let old = nodes.iter().filter(|(_, node)| {
+            let status = node.status.as_ref();
+            node.presence.is_none() && status.is_some_and(|s| is_old(s.reported_at_unix_ms))
+        });
+        old.map(|(id, _)| id.clone()).take(STATUSES_MAX).collect()
+    };
+    for node in old {
+        let status = keys.of(&Key::NodeStatus { node: &node });
+        let presence = keys.of(&Key::Presence { node: &node });
+        let (Ok(status), Ok(presence)) = (status, presence) else {
+            continue;
+        };
+        let forgotten = Txn {
+            when: vec![fence.guard(), Compare::Absent(presence)],
+            then: vec![Op::Delete(status)],
+            or_else: Vec::new(),
+        };
+        store.txn(forgotten).await?;
+    }
+    Ok(())
+}
