@@ -5,6 +5,8 @@ pub mod election;
 pub mod instance;
 pub mod keys;
 pub mod leases;
+pub mod problem;
 pub mod records;
+pub mod registry;
 pub mod store;
 mod wait;
