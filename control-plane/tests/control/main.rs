@@ -9,6 +9,7 @@ mod election;
 mod etcd;
 mod faulty;
 mod presences;
+mod presences_at_random;
 mod presences_faults;
 #[allow(dead_code, reason = "shared with the tests of the store")]
 #[path = "../store/support.rs"]
