@@ -12,5 +12,6 @@ mod presences;
 
 pub use buckets::{BUCKETS_MAX, Buckets, Held, Leases, Options};
 pub use presences::{
-    AUDIT_EVERY, ENTRIES_MAX, GATHER_WINDOW, Presences, Refused, Settled, Settlement, Unsettled,
+    AUDIT_EVERY, ENTRIES_MAX, GATHER_WINDOW, Presences, Refused, Settled, Settlement, Tenure,
+    Unsettled,
 };

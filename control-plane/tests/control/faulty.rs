@@ -22,6 +22,7 @@ pub(crate) struct Faulty {
     /// Makes transactions and answers that they may not be.
     loses_answers: AtomicBool,
     txns: AtomicUsize,
+    grants: AtomicUsize,
 }
 
 impl Faulty {
@@ -31,6 +32,7 @@ impl Faulty {
             is_away: watch::Sender::new(false),
             loses_answers: AtomicBool::new(false),
             txns: AtomicUsize::new(0),
+            grants: AtomicUsize::new(0),
         })
     }
 
@@ -45,6 +47,11 @@ impl Faulty {
     /// How many transactions reached the store.
     pub(crate) fn txns(&self) -> usize {
         self.txns.load(Ordering::Relaxed)
+    }
+
+    /// How many leases were asked for.
+    pub(crate) fn grants(&self) -> usize {
+        self.grants.load(Ordering::Relaxed)
     }
 
     async fn pass<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
@@ -77,7 +84,10 @@ impl Store for Faulty {
     }
 
     fn grant(&self, ttl: Duration) -> BoxFuture<'_, Result<Lease, Error>> {
-        Box::pin(self.pass(self.inner.grant(ttl)))
+        Box::pin(self.pass(async move {
+            self.grants.fetch_add(1, Ordering::Relaxed);
+            self.inner.grant(ttl).await
+        }))
     }
 
     fn keep_alive(&self, lease: LeaseId) -> BoxFuture<'_, Result<(), Error>> {

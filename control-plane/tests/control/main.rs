@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
+mod backends;
 mod election;
 #[allow(dead_code, reason = "shared with the tests of the store")]
 #[path = "../store/etcd.rs"]
 mod etcd;
 mod faulty;
 mod presences;
+mod presences_at_random;
 mod presences_faults;
 #[allow(dead_code, reason = "shared with the tests of the store")]
 #[path = "../store/support.rs"]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::Settlement;
+use super::{Settlement, Tenure};
 use crate::leases::Held;
 use crate::store::{Entry as Found, LeaseId, Revision};
 
@@ -54,6 +54,7 @@ pub(super) struct Entry {
     pub(super) is_update: bool,
     pub(super) is_queued: bool,
     pub(super) waiter: Option<oneshot::Sender<Settlement>>,
+    pub(super) tenure: Tenure,
 }
 
 /// What to do about a key after a look at what is there.
@@ -81,6 +82,15 @@ impl Entry {
             is_update: false,
             is_queued: false,
             waiter: None,
+            tenure: Tenure::default(),
+        }
+    }
+
+    /// Tells who waits that it is there.
+    pub(super) fn settle(&mut self, at: Revision) {
+        self.tenure.write(at);
+        if let Some(waiter) = self.waiter.take() {
+            let _ = waiter.send(Settlement::Written(at));
         }
     }
 

@@ -21,6 +21,7 @@ mod settle;
 mod task;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -84,15 +85,55 @@ pub enum Unsettled {
     Late(Duration),
 }
 
+/// Whether a key is still asserted as it was by one change.
+#[derive(Clone, Debug, Default)]
+pub struct Tenure(Arc<TenureState>);
+
+#[derive(Debug, Default)]
+struct TenureState {
+    is_over: AtomicBool,
+    /// 0 while it is not written.
+    written: AtomicU64,
+}
+
+impl Tenure {
+    /// It is not: another instance was found to have the key, or a newer change took its place.
+    pub fn is_over(&self) -> bool {
+        self.0.is_over.load(Ordering::Relaxed)
+    }
+
+    /// When the key was last put by this change, as far as it is known.
+    pub fn written(&self) -> Option<Revision> {
+        let at = self.0.written.load(Ordering::Relaxed);
+        (at > 0).then_some(Revision(at))
+    }
+
+    fn end(&self) {
+        self.0.is_over.store(true, Ordering::Relaxed);
+    }
+
+    fn write(&self, at: Revision) {
+        self.0.written.store(at.0, Ordering::Relaxed);
+    }
+}
+
 /// Tells how a change ended. May be dropped: the change is made all the same.
 #[derive(Debug)]
 #[must_use = "waiting is optional, deciding is not"]
-pub struct Settled(oneshot::Receiver<Settlement>);
+pub struct Settled {
+    waiting: oneshot::Receiver<Settlement>,
+    tenure: Tenure,
+}
 
 impl Settled {
+    /// Tells later on whether the key is still asserted.
+    pub fn tenure(&self) -> Tenure {
+        self.tenure.clone()
+    }
+
     /// Waits, but not for ever.
     pub async fn within(self, limit: Duration) -> Result<Settlement, Unsettled> {
-        match tokio::time::timeout(limit, self.0).await {
+        match tokio::time::timeout(limit, self.waiting).await {
             Ok(Ok(settlement)) => Ok(settlement),
             Ok(Err(_)) => Err(Unsettled::Superseded),
             Err(_) => Err(Unsettled::Late(limit)),
@@ -100,15 +141,23 @@ impl Settled {
     }
 }
 
+/// What the owner is told.
+#[derive(Debug)]
+enum Command {
+    Change(Change),
+    Look { key: Bytes, at: Revision },
+}
+
 /// A change on its way to the owner.
 #[derive(Debug)]
-struct Command {
+struct Change {
     key: Bytes,
     value: Bytes,
     wish: Wish,
     guard: Guard,
     accepted: oneshot::Sender<Result<(), Refused>>,
     waiter: oneshot::Sender<Settlement>,
+    tenure: Tenure,
 }
 
 /// The handle. What was asserted stays until the leases end.
@@ -169,6 +218,14 @@ impl Presences {
         self.send(key, value, Wish::Put, Guard::Any).await
     }
 
+    /// Somebody changed this key at this revision: if it is asserted here, it is compared soon.
+    ///
+    /// For whoever follows the store. Without it, the audit finds out later.
+    pub async fn look(&self, key: Bytes, at: Revision) {
+        // Fails only when all is stopping.
+        let _ = self.commands.send(Command::Look { key, at }).await;
+    }
+
     async fn send(
         &self,
         key: Bytes,
@@ -180,18 +237,23 @@ impl Presences {
         check("the value", &value, VALUE_BYTES_MAX)?;
         let (accepted, answer) = oneshot::channel();
         let (waiter, settled) = oneshot::channel();
-        let command = Command {
+        let tenure = Tenure::default();
+        let change = Change {
             key,
             value,
             wish,
             guard,
             accepted,
             waiter,
+            tenure: tenure.clone(),
         };
-        let sent = self.commands.send(command).await;
+        let sent = self.commands.send(Command::Change(change)).await;
         sent.map_err(|_| Refused::Stopped)?;
         answer.await.map_err(|_| Refused::Stopped)??;
-        Ok(Settled(settled))
+        Ok(Settled {
+            waiting: settled,
+            tenure,
+        })
     }
 }
 

@@ -84,9 +84,7 @@ impl Task {
             };
             return self.end(&item.key, settlement);
         };
-        if let Some(waiter) = entry.waiter.take() {
-            let _ = waiter.send(Settlement::Written(at));
-        }
+        entry.settle(at);
         if self.leases[entry.bucket] != Some(held) {
             self.enqueue(&item.key);
         }
@@ -128,9 +126,7 @@ impl Task {
                 };
                 entry.written = self.leases[entry.bucket].map(|held| Written { at, held });
                 entry.guard = Guard::Ours;
-                if let Some(waiter) = entry.waiter.take() {
-                    let _ = waiter.send(Settlement::Written(at));
-                }
+                entry.settle(at);
             }
             Next::Write(guard) => {
                 if let Some(entry) = self.entries.get_mut(key) {

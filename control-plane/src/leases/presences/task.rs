@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::batch::Batch;
 use super::entry::{Entry, Guard, Wish};
-use super::{AUDIT_EVERY, Command, ENTRIES_MAX, GATHER_WINDOW, Refused, Settlement};
+use super::{AUDIT_EVERY, Change, Command, ENTRIES_MAX, GATHER_WINDOW, Refused, Settlement};
 use crate::leases::{Buckets, Leases};
 use crate::store::{Error, Revision, Store, TxnOutcome};
 use crate::wait::{Backoff, answer, sleep_until};
@@ -80,45 +80,60 @@ impl Task {
                 () = tokio::time::sleep_until(self.audit_at) => self.audit(),
                 () = audit.notified() => self.audit(),
                 command = commands.recv() => match command {
-                    Some(command) => self.take_in(command),
+                    Some(Command::Change(change)) => self.take_in(change),
+                    Some(Command::Look { key, at }) => self.look(key, at),
                     None => return,
                 },
             }
         }
     }
 
-    fn take_in(&mut self, command: Command) {
-        let known = self.entries.get(&command.key);
+    fn take_in(&mut self, change: Change) {
+        let known = self.entries.get(&change.key);
         if known.is_none() && self.entries.len() >= ENTRIES_MAX {
-            let _ = command.accepted.send(Err(Refused::Full));
+            let _ = change.accepted.send(Err(Refused::Full));
             return;
         }
-        let _ = command.accepted.send(Ok(()));
+        let _ = change.accepted.send(Ok(()));
         let is_asserted = known.is_some_and(|entry| entry.wish == Wish::Hold);
-        let is_update = command.wish == Wish::Hold && command.guard == Guard::Ours;
+        let is_update = change.wish == Wish::Hold && change.guard == Guard::Ours;
         if is_update && !is_asserted {
-            let _ = command.waiter.send(Settlement::Taken);
+            change.tenure.end();
+            let _ = change.waiter.send(Settlement::Taken);
             return;
         }
-        let bucket = self.buckets.bucket_of(&command.key);
-        if command.wish == Wish::Hold {
+        let bucket = self.buckets.bucket_of(&change.key);
+        if change.wish == Wish::Hold {
             self.buckets.want(bucket);
         }
         self.serial += 1;
         let entry = self
             .entries
-            .entry(command.key.clone())
+            .entry(change.key.clone())
             .or_insert_with(|| Entry::new(bucket));
         // An update of what is not written yet goes with it.
         if !is_update {
-            entry.guard = command.guard;
+            entry.guard = change.guard;
         }
         entry.is_update = is_update;
-        entry.wish = command.wish;
-        entry.value = command.value;
+        entry.wish = change.wish;
+        entry.value = change.value;
         entry.serial = self.serial;
-        entry.waiter = Some(command.waiter);
-        self.enqueue(&command.key);
+        entry.waiter = Some(change.waiter);
+        std::mem::replace(&mut entry.tenure, change.tenure).end();
+        self.enqueue(&change.key);
+    }
+
+    /// Has one key compared, unless that change was our own.
+    fn look(&mut self, key: Bytes, at: Revision) {
+        let entry = self.entries.get(&key);
+        let is_news = entry
+            .and_then(|entry| entry.written)
+            .is_some_and(|written| written.at < at);
+        if is_news && self.unaudited.len() <= ENTRIES_MAX {
+            self.unaudited.push_back(key);
+            self.hurry();
+        }
     }
 
     /// Has the key written, after the others that wait.
@@ -130,6 +145,11 @@ impl Task {
             entry.is_queued = true;
             self.queue.push_back(key.clone());
         }
+        self.hurry();
+    }
+
+    /// Has something sent soon.
+    fn hurry(&mut self) {
         if self.next_at.is_none() {
             self.next_at = Some(Instant::now() + GATHER_WINDOW);
         }
@@ -137,7 +157,11 @@ impl Task {
 
     /// Forgets a key.
     pub(super) fn end(&mut self, key: &Bytes, settlement: Settlement) {
-        if let Some(waiter) = self.entries.remove(key).and_then(|entry| entry.waiter) {
+        let Some(entry) = self.entries.remove(key) else {
+            return;
+        };
+        entry.tenure.end();
+        if let Some(waiter) = entry.waiter {
             let _ = waiter.send(settlement);
         }
     }
@@ -145,9 +169,7 @@ impl Task {
     fn audit(&mut self) {
         self.audit_at = Instant::now() + audit_in(&mut self.random);
         self.unaudited = self.entries.keys().cloned().collect();
-        if self.next_at.is_none() && self.in_flight.is_none() {
-            self.next_at = Some(Instant::now());
-        }
+        self.hurry();
     }
 
     /// Puts again what is under a lease that is no longer held.
@@ -169,8 +191,8 @@ impl Task {
         for key in &lost {
             self.enqueue(key);
         }
-        if !self.queue.is_empty() && self.next_at.is_none() {
-            self.next_at = Some(Instant::now());
+        if !self.queue.is_empty() {
+            self.hurry();
         }
     }
 }

@@ -1,0 +1,57 @@
+//! Why a backend did not get what it asked for.
+
+use std::time::Duration;
+
+use crate::keys::InvalidName;
+use crate::leases::{ENTRIES_MAX, Refused};
+use crate::problem::FieldProblem;
+use crate::store;
+
+/// Why a backend did not get what it asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// What it says of itself is wrong.
+    #[error("{} fields are wrong, first {}", .0.len(), .0.first().map_or("", |one| &one.message))]
+    Invalid(Vec<FieldProblem>),
+    /// This instance hears as many as it may.
+    #[error("this instance hears {0} backends, which is the most")]
+    Full(usize),
+    /// It is not registered (any more): it should register again.
+    #[error("the backend is not registered")]
+    NotRegistered,
+    /// Another registration has its name; a newer process, most likely.
+    #[error("another registration has the name of this backend")]
+    WrongRegistration,
+    /// The key is fought over, or the store is too slow: it should try again.
+    #[error("it could not be written within {0:?}")]
+    NotWritten(Duration),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The instance ends.
+    #[error("the control plane is stopping")]
+    Stopped,
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full => Self::Full(ENTRIES_MAX),
+            Refused::Stopped => Self::Stopped,
+            Refused::TooLarge { .. } => Self::Store(store::Error::Refused {
+                reason: refused.to_string(),
+            }),
+        }
+    }
+}
+
+impl From<InvalidName> for Error {
+    fn from(name: InvalidName) -> Self {
+        Self::Invalid(vec![FieldProblem {
+            path: name.field.to_owned(),
+            message: name.to_string(),
+            value: name.value,
+            bound: name.bound.to_owned(),
+        }])
+    }
+}

@@ -1,0 +1,278 @@
+//! Backends that announce themselves.
+//!
+//! Who hears a backend's heartbeats holds the timer for it and asserts its key; nothing is written while it goes
+//! on as it was. A backend may change the instance it talks to: the new one finds the registration in the store
+//! and takes the key over, which nobody sees as a loss. The old one finds out before it says anything about the
+//! backend again, or when the timer that nobody winds any more runs out; it deletes nothing then.
+//!
+//! Of two processes that register one name the later one has it, and the other's heartbeats are refused.
+//!
+//! Owns      the registrations heard here: a timer and a [`Tenure`](crate::leases::Tenure) of the key each.
+//! Bound     [`Options::registrations_max`]; more are refused.
+//! Fails     while the store is away, registering and taking over; heartbeats heard here go on.
+
+mod check;
+mod error;
+mod heard;
+mod task;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use weir_proto::control::records::v1::Registration;
+use weir_proto::control::v1::Endpoint;
+
+use crate::keys::{Key, Keys};
+use crate::leases::{Presences, Settled, Settlement, Unsettled};
+use crate::records;
+use crate::store::limits::PAGE_ENTRIES_MAX;
+use crate::store::{Compare, List, Op, Revision, Store, Txn};
+use task::{Command, Task};
+
+pub use check::{LABELS_MAX, PRIORITY_MAX, TTL, TTL_DEFAULT, WEIGHT_MAX};
+pub use error::Error;
+
+/// Most backends that one instance hears, unless [`Options`] say otherwise.
+pub const REGISTRATIONS_MAX: usize = 100_000;
+/// How long a caller waits for the store.
+pub const WRITE_LIMIT: Duration = Duration::from_secs(5);
+/// Heartbeats that fit into a time to live.
+const HEARTBEATS_PER_TTL: u32 = 3;
+/// Tries to take a key over that changes meanwhile.
+const TAKE_OVERS_MAX: usize = 3;
+const COMMANDS_WAITING_MAX: usize = 1024;
+
+/// Who hears backends, and how many.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The name of this instance.
+    pub instance: String,
+    /// Most registrations. Default [`REGISTRATIONS_MAX`].
+    pub registrations_max: usize,
+    /// For registration ids; draw it at random.
+    pub seed: u64,
+}
+
+impl Options {
+    /// The defaults.
+    pub fn new(instance: impl Into<String>, seed: u64) -> Self {
+        Self {
+            instance: instance.into(),
+            registrations_max: REGISTRATIONS_MAX,
+            seed,
+        }
+    }
+}
+
+/// A registration that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// Proves in later calls that the caller is who registered.
+    pub registration_id: String,
+    /// How often to say something.
+    pub heartbeat_interval: Duration,
+}
+
+/// The handle.
+pub struct Backends {
+    store: Arc<dyn Store>,
+    keys: Keys,
+    commands: mpsc::Sender<Command>,
+    task: JoinHandle<()>,
+}
+
+impl Backends {
+    /// Begins to hear.
+    pub fn start(
+        store: Arc<dyn Store>,
+        keys: Keys,
+        presences: Arc<Presences>,
+        options: Options,
+    ) -> Self {
+        let (commands, waiting) = mpsc::channel(COMMANDS_WAITING_MAX);
+        let task = Task::new(presences, options);
+        Self {
+            store,
+            keys,
+            commands,
+            task: tokio::spawn(task.run(waiting)),
+        }
+    }
+
+    /// Registers a backend, instead of whoever had its name. `ttl_ms` of 0 stands for the default.
+    pub async fn register(&self, endpoint: Endpoint, ttl_ms: u64) -> Result<Registered, Error> {
+        let ttl = check::registration(&endpoint, ttl_ms).map_err(Error::Invalid)?;
+        let key = self.key(&endpoint.service, &endpoint.backend_id)?;
+        let register = |reply| Command::Register {
+            key: key.clone(),
+            endpoint,
+            ttl,
+            reply,
+        };
+        let (registration_id, settled) = self.ask(register).await??;
+        match settled.within(WRITE_LIMIT).await {
+            Ok(Settlement::Written(_)) => Ok(Registered {
+                registration_id,
+                heartbeat_interval: ttl / HEARTBEATS_PER_TTL,
+            }),
+            Ok(_) | Err(Unsettled::Superseded) => Err(Error::WrongRegistration),
+            Err(Unsettled::Late(limit)) => {
+                // The caller does not learn its id, so nobody would keep it.
+                self.release(&key, &registration_id).await?;
+                Err(Error::NotWritten(limit))
+            }
+        }
+    }
+
+    /// A backend lives.
+    pub async fn heartbeat(
+        &self,
+        service: &str,
+        backend_id: &str,
+        registration_id: &str,
+    ) -> Result<(), Error> {
+        check::heartbeat(service, backend_id).map_err(Error::Invalid)?;
+        let key = self.key(service, backend_id)?;
+        for _ in 0..TAKE_OVERS_MAX {
+            let hear = |reply| Command::Hear {
+                key: key.clone(),
+                registration_id: registration_id.to_owned(),
+                reply,
+            };
+            if self.ask(hear).await? {
+                return Ok(());
+            }
+            let (seen, registration) = self.registered(&key, registration_id).await?;
+            let take_over = |reply| Command::TakeOver {
+                key: key.clone(),
+                registration,
+                seen,
+                reply,
+            };
+            let settled = self.ask(take_over).await??;
+            match settled.within(WRITE_LIMIT).await {
+                Ok(Settlement::Written(_)) => return Ok(()),
+                Ok(_) | Err(Unsettled::Superseded) => {}
+                Err(Unsettled::Late(limit)) => return Err(Error::NotWritten(limit)),
+            }
+        }
+        Err(Error::NotWritten(WRITE_LIMIT))
+    }
+
+    /// A backend leaves. One that is not there has left.
+    ///
+    /// Another instance that still waits for its heartbeats may show it until its time to live is over.
+    pub async fn deregister(
+        &self,
+        service: &str,
+        backend_id: &str,
+        registration_id: &str,
+    ) -> Result<(), Error> {
+        check::heartbeat(service, backend_id).map_err(Error::Invalid)?;
+        let key = self.key(service, backend_id)?;
+        if let Some(settled) = self.release(&key, registration_id).await? {
+            match settled.within(WRITE_LIMIT).await {
+                Ok(Settlement::Withdrawn) => return Ok(()),
+                // It was taken over, or registered anew: what is there now decides.
+                Ok(_) | Err(Unsettled::Superseded) => {}
+                Err(Unsettled::Late(limit)) => return Err(Error::NotWritten(limit)),
+            }
+        }
+        for _ in 0..TAKE_OVERS_MAX {
+            let seen = match self.registered(&key, registration_id).await {
+                Ok((seen, _)) => seen,
+                Err(Error::NotRegistered) => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            let deleted = self.store.txn(Txn {
+                when: vec![Compare::ModRevision(key.clone(), seen)],
+                then: vec![Op::Delete(key.clone())],
+                or_else: Vec::new(),
+            });
+            if deleted.await?.succeeded {
+                return Ok(());
+            }
+        }
+        Err(Error::NotWritten(WRITE_LIMIT))
+    }
+
+    /// The backends of a service, or of all, as the store has them.
+    pub async fn list(&self, service: Option<&str>) -> Result<Vec<Endpoint>, Error> {
+        let prefix = match service {
+            Some(service) => self.keys.endpoints_of(service)?,
+            None => self.keys.endpoints(),
+        };
+        let mut list = List {
+            prefix,
+            entries_max: PAGE_ENTRIES_MAX,
+            ..List::default()
+        };
+        let mut endpoints = Vec::new();
+        loop {
+            let page = self.store.list(list.clone()).await?;
+            list.at.get_or_insert(page.revision);
+            list.after = page.entries.last().map(|entry| entry.key.clone());
+            for entry in page.entries {
+                match records::decode::<Registration>(&entry.key, &entry.value) {
+                    Ok(registration) => endpoints.extend(registration.endpoint),
+                    Err(error) => tracing::warn!(%error, "a backend cannot be listed"),
+                }
+            }
+            if !page.more {
+                return Ok(endpoints);
+            }
+        }
+    }
+
+    /// The registration at a key, if it is this one, and when it was last put.
+    async fn registered(
+        &self,
+        key: &Bytes,
+        registration_id: &str,
+    ) -> Result<(Revision, Registration), Error> {
+        let found = self.store.get(key.clone(), None).await?;
+        let found = found.ok_or(Error::NotRegistered)?;
+        let registration: Registration = records::decode(&found.key, &found.value)
+            .inspect_err(|error| tracing::warn!(%error, "a registration cannot be read"))
+            // The backend registers again, which repairs it.
+            .map_err(|_| Error::NotRegistered)?;
+        if registration.registration_id != registration_id {
+            return Err(Error::WrongRegistration);
+        }
+        Ok((found.mod_revision, registration))
+    }
+
+    /// Forgets a registration that is heard here, and withdraws its key.
+    async fn release(&self, key: &Bytes, registration_id: &str) -> Result<Option<Settled>, Error> {
+        let release = |reply| Command::Release {
+            key: key.clone(),
+            registration_id: registration_id.to_owned(),
+            reply,
+        };
+        self.ask(release).await?
+    }
+
+    fn key(&self, service: &str, backend: &str) -> Result<Bytes, Error> {
+        let key = Key::Endpoint { service, backend };
+        Ok(self.keys.of(&key)?)
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.commands.send(command(reply)).await;
+        sent.map_err(|_| Error::Stopped)?;
+        answer.await.map_err(|_| Error::Stopped)
+    }
+}
+
+impl Drop for Backends {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
