@@ -1,0 +1,83 @@
+use super::*;
+
+fn identity(role: Role, subject: &str) -> Identity {
+    Identity {
+        name: Arc::from("alice"),
+        role,
+        subject: Arc::from(subject),
+        proof: Proof::Certificate,
+    }
+}
+
+const ACTIONS: [Action<'static>; 8] = [
+    Action::ReadAll,
+    Action::ReadAudit,
+    Action::ChangeProfile,
+    Action::ChangeWeights,
+    Action::OrderNode,
+    Action::ManageTokens,
+    Action::SyncAs("edge-1"),
+    Action::RegisterFor("web"),
+];
+
+#[test]
+fn each_role_may_do_what_the_table_says() {
+    //            read audit profile weights order tokens sync register
+    let table = [
+        (Role::Viewer, "", "y-------"),
+        (Role::Operator, "", "yyyyy---"),
+        (Role::Admin, "", "yyyyyy--"),
+        (Role::Node, "", "------y-"),
+        (Role::Node, "edge-1", "------y-"),
+        (Role::Node, "edge-2", "--------"),
+        (Role::Backend, "", "-------y"),
+        (Role::Backend, "web", "-------y"),
+        (Role::Backend, "api", "--------"),
+        (Role::Local, "", "yyyyyyyy"),
+    ];
+    for (role, subject, expected) in table {
+        let identity = identity(role, subject);
+        let may = ACTIONS.map(|action| {
+            if identity.may(&action).is_ok() {
+                'y'
+            } else {
+                '-'
+            }
+        });
+        assert_eq!(String::from_iter(may), expected, "{role} of `{subject}`");
+    }
+}
+
+#[test]
+fn a_denial_says_who_may() {
+    let denied = identity(Role::Viewer, "").may(&Action::ChangeWeights);
+    assert_eq!(
+        denied.unwrap_err().to_string(),
+        "`alice` is viewer and may not change weights; that takes operator or admin"
+    );
+    let denied = identity(Role::Node, "edge-1").may(&Action::SyncAs("edge-2"));
+    assert_eq!(
+        denied.unwrap_err().to_string(),
+        "`alice` is node of `edge-1` only and may not sync as node `edge-2`"
+    );
+}
+
+#[test]
+fn a_proven_name_beats_a_claimed_one() {
+    let proven = identity(Role::Admin, "").actor("mallory");
+    assert_eq!((&*proven.author, proven.role), ("alice", Role::Admin));
+    let claimed = Identity::local().actor(" bob\n");
+    assert_eq!((&*claimed.author, claimed.role), ("bob", Role::Local));
+    assert_eq!(Identity::local().actor("").author, "local");
+}
+
+#[test]
+fn roles_go_over_the_wire_and_back() {
+    for role in Role::GIVEN {
+        assert_eq!(Role::of_wire(role.to_wire() as i32), Some(role));
+        assert_eq!(Role::given(role.as_text()), Some(role));
+    }
+    assert_eq!(Role::of_wire(Role::Local.to_wire() as i32), None);
+    assert_eq!(Role::of_wire(99), None);
+    assert_eq!(Role::given("local"), None);
+}

@@ -1,0 +1,179 @@
+//! What a change of the tokens does, decided from all tokens there are.
+
+use bytes::Bytes;
+use weir_proto::control::records::v1 as records;
+use weir_proto::control::v1::TokenInfo;
+
+use super::bootstrap::BOOTSTRAP_NAME;
+use super::manage::Error;
+use super::{TOKENS_MAX, TokenHash};
+use crate::governance::audit::Actor;
+use crate::governance::identity::Role;
+use crate::governance::records::encode;
+use crate::governance::{NAME_BOUND, is_name};
+use crate::store::{Invalid, Op, Revision};
+
+/// Shortest life of a token that ends.
+pub const TTL_MS_MIN: u64 = 1_000;
+/// Longest life of a token that ends: ten years.
+pub const TTL_MS_MAX: u64 = 10 * 365 * 86_400_000;
+/// How long an expired token is still listed.
+const EXPIRED_KEPT_MS: u64 = 7 * 86_400_000;
+/// Expired tokens that one creation sweeps out.
+const SWEPT_MAX: usize = 32;
+
+/// A token to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewToken {
+    /// Tells tokens apart, and is the author of what is done with it.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// For a node its id, for a backend its service; empty for any.
+    pub subject: String,
+    /// How long it lives; 0 for no end.
+    pub ttl_ms: u64,
+}
+
+impl NewToken {
+    /// Checks every field.
+    pub(super) fn check(&self) -> Result<(), Invalid> {
+        let invalid = |field: &str, value: String, bound: &str| Invalid {
+            field: field.to_owned(),
+            value,
+            bound: bound.to_owned(),
+        };
+        if !is_name(&self.name) {
+            return Err(invalid("name", quoted(&self.name), NAME_BOUND));
+        }
+        if self.name == BOOTSTRAP_NAME {
+            return Err(invalid(
+                "name",
+                quoted(&self.name),
+                "any other; this one is reserved",
+            ));
+        }
+        if self.role == Role::Local {
+            return Err(invalid("role", self.role.to_string(), &roles()));
+        }
+        let has_subject = !self.subject.is_empty();
+        if has_subject && !self.role.has_subject() {
+            let bound = format!("empty for role {}", self.role);
+            return Err(invalid("subject", quoted(&self.subject), &bound));
+        }
+        if has_subject && !is_name(&self.subject) {
+            let bound = format!("empty for any, or {NAME_BOUND}");
+            return Err(invalid("subject", quoted(&self.subject), &bound));
+        }
+        if self.ttl_ms != 0 && !(TTL_MS_MIN..=TTL_MS_MAX).contains(&self.ttl_ms) {
+            let bound = format!("0 for no end, or {TTL_MS_MIN} to {TTL_MS_MAX} ms");
+            return Err(invalid("ttl_ms", self.ttl_ms.to_string(), &bound));
+        }
+        Ok(())
+    }
+
+    /// What is kept of it.
+    pub(super) fn info(&self, actor: &Actor, now_unix_ms: u64) -> TokenInfo {
+        TokenInfo {
+            name: self.name.clone(),
+            role: self.role.to_wire() as i32,
+            subject: self.subject.clone(),
+            author: actor.author.clone(),
+            created_at_unix_ms: now_unix_ms,
+            expires_at_unix_ms: match self.ttl_ms {
+                0 => 0,
+                ttl_ms => now_unix_ms.saturating_add(ttl_ms),
+            },
+        }
+    }
+}
+
+/// The roles that a token can have, as people read it.
+pub(in crate::governance) fn roles() -> String {
+    Role::GIVEN.map(Role::as_text).join(", ")
+}
+
+fn quoted(text: &str) -> String {
+    format!("`{}`", crate::governance::audit::name_of(text))
+}
+
+/// All tokens at one time.
+pub(super) struct Picture {
+    pub(super) tokens: Vec<Kept>,
+    /// When the tokens were changed last.
+    pub(super) changed_at: Revision,
+}
+
+/// One token as it is kept.
+pub(super) struct Kept {
+    pub(super) key: Bytes,
+    pub(super) info: TokenInfo,
+}
+
+impl Kept {
+    fn is_expired(&self, since_ms: u64, now_unix_ms: u64) -> bool {
+        is_expired(&self.info, now_unix_ms.saturating_sub(since_ms))
+    }
+}
+
+/// Whether a token ended by then.
+pub(super) fn is_expired(info: &TokenInfo, unix_ms: u64) -> bool {
+    info.expires_at_unix_ms != 0 && info.expires_at_unix_ms <= unix_ms
+}
+
+impl Picture {
+    pub(super) fn holds(&self, key: &Bytes) -> bool {
+        self.tokens.iter().any(|kept| kept.key == key)
+    }
+
+    /// Whether there is an administrator who can come in.
+    pub(super) fn has_admin(&self, now_unix_ms: u64) -> bool {
+        let admin = Role::Admin.to_wire() as i32;
+        let mut tokens = self.tokens.iter();
+        tokens.any(|kept| kept.info.role == admin && !kept.is_expired(0, now_unix_ms))
+    }
+
+    /// The steps that make a token, if its name is free. They sweep out some of what expired long ago, so that
+    /// tokens with an end need no other hand.
+    pub(super) fn create(
+        &self,
+        prefix: &str,
+        hash: TokenHash,
+        info: &TokenInfo,
+        now_unix_ms: u64,
+    ) -> Result<Vec<Op>, Error> {
+        let namesakes = || {
+            self.tokens
+                .iter()
+                .filter(|kept| kept.info.name == info.name)
+        };
+        if let Some(taken) = namesakes().find(|kept| !kept.is_expired(0, now_unix_ms)) {
+            return Err(Error::Taken(Box::new(taken.info.clone())));
+        }
+        let old = |kept: &&Kept| kept.is_expired(EXPIRED_KEPT_MS, now_unix_ms);
+        let others = self
+            .tokens
+            .iter()
+            .filter(|kept| kept.info.name != info.name);
+        let gone = namesakes().chain(others.filter(old)).take(SWEPT_MAX);
+        let mut steps: Vec<Op> = gone.map(|kept| Op::Delete(kept.key.clone())).collect();
+        if self.tokens.len() - steps.len() >= TOKENS_MAX {
+            return Err(Error::Full);
+        }
+        steps.push(Op::Put {
+            key: hash.key(prefix),
+            value: encode(&records::Token {
+                info: Some(info.clone()),
+            }),
+            lease: None,
+        });
+        Ok(steps)
+    }
+
+    /// The steps that end the tokens of a name; none if there are none.
+    pub(super) fn revoke(&self, name: &str) -> Vec<Op> {
+        let named = self.tokens.iter().filter(|kept| kept.info.name == name);
+        let keys = named.take(SWEPT_MAX).map(|kept| kept.key.clone());
+        keys.map(Op::Delete).collect()
+    }
+}
