@@ -1,6 +1,7 @@
 //! The control plane of Weir: desired state in a store, streamed to nodes.
 
 pub mod clock;
+mod duties;
 pub mod election;
 pub mod epoch;
 pub mod fleet;
@@ -10,12 +11,13 @@ pub mod instance;
 pub mod keys;
 pub mod leases;
 pub mod orders;
-pub mod records;
-pub mod server;
 pub mod problem;
+pub mod profiles;
 pub mod records;
 pub mod registry;
+pub mod server;
 pub mod store;
 pub mod sync;
 pub mod view;
 mod wait;
+pub mod weights;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use weir_proto::control::records::v1 as records;
 use weir_proto::control::v1::AuditRecord;
 
+use super::calendar::LAST_UNIX_MS;
 use super::{folder, key_from};
 use crate::governance::records::decode;
 use crate::store::{Entry, Error, List, Revision, Store, limits};
@@ -22,8 +23,6 @@ const ANSWER_BYTES_MAX: usize = 3 * 1024 * 1024;
 const ENTRY_OVERHEAD_BYTES: usize = 16;
 
 const WINDOW_FIRST_MS: u64 = 60_000;
-/// A window of more pages holds too much.
-const WINDOW_PAGES_MAX: usize = 20;
 
 /// The newest records, the newest first: at most `entries_max`, itself at most [`ENTRIES_MAX`], and fewer if they
 /// are too large for one answer.
@@ -48,7 +47,8 @@ pub async fn list(
         first: first.key.clone(),
         newest_first: Vec::new(),
     };
-    reader.go_back(entries_max, now_unix_ms).await?;
+    let until_ms = reader.begin(now_unix_ms).await?;
+    reader.go_back(entries_max, until_ms).await?;
     let mut bytes_left = ANSWER_BYTES_MAX;
     let newest = reader.newest_first.iter().take(entries_max);
     let that_fit = newest.take_while(|entry| {
@@ -68,41 +68,53 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    async fn go_back(&mut self, entries_max: usize, now_unix_ms: u64) -> Result<(), Error> {
-        let mut window_ms = WINDOW_FIRST_MS;
-        let mut from_ms = now_unix_ms.saturating_sub(window_ms);
-        // The first window has no end: clocks differ, and a record may be ahead of this one.
-        let mut until: Option<(u64, String)> = None;
-        while self.newest_first.len() < entries_max {
+    /// Reads what is after a time, or the newest part of it if that is much: clocks differ, and records may be
+    /// ahead of this one. Returns the time from which on all is read.
+    async fn begin(&mut self, now_unix_ms: u64) -> Result<u64, Error> {
+        let mut from_ms = now_unix_ms;
+        let mut step_ms = WINDOW_FIRST_MS;
+        loop {
             let from = key_from(self.prefix, from_ms);
-            let (found, is_whole) = self
-                .window(&from, until.as_ref().map(|(_, key)| key))
-                .await?;
+            let (found, is_whole) = self.window(&from, None, 1).await?;
+            if is_whole || from_ms >= LAST_UNIX_MS {
+                self.newest_first.extend(found.into_iter().rev());
+                return Ok(from_ms);
+            }
+            from_ms = from_ms.saturating_add(step_ms).min(LAST_UNIX_MS);
+            step_ms = step_ms.saturating_mul(2);
+        }
+    }
+
+    async fn go_back(&mut self, entries_max: usize, mut until_ms: u64) -> Result<(), Error> {
+        let mut window_ms = WINDOW_FIRST_MS;
+        let mut until = key_from(self.prefix, until_ms);
+        while self.newest_first.len() < entries_max && self.first < until.as_bytes() {
+            let from_ms = until_ms.saturating_sub(window_ms);
+            let from = key_from(self.prefix, from_ms);
+            let wanted = entries_max - self.newest_first.len();
+            let (found, is_whole) = self.window(&from, Some(&until), wanted).await?;
             if !is_whole && window_ms > 1 {
                 window_ms = (window_ms / 8).max(1);
-            } else {
-                self.newest_first.extend(found.into_iter().rev());
-                if from.as_bytes() <= &self.first[..] {
-                    break;
-                }
-                window_ms = window_ms.saturating_mul(2);
-                until = Some((from_ms, from));
+                continue;
             }
-            let until_ms = until.as_ref().map_or(now_unix_ms, |(ms, _)| *ms);
-            from_ms = until_ms.saturating_sub(window_ms);
+            self.newest_first.extend(found.into_iter().rev());
+            window_ms = window_ms.saturating_mul(2);
+            (until_ms, until) = (from_ms, from);
         }
         Ok(())
     }
 
-    /// The records between two keys, oldest first, and whether these are all.
+    /// The records between two keys, oldest first, and whether these are all. Gives up where there are many times
+    /// as many as are wanted.
     async fn window(
         &self,
         from: &str,
-        until: Option<&String>,
+        until: Option<&str>,
+        wanted: usize,
     ) -> Result<(Vec<Entry>, bool), Error> {
         let mut found = Vec::new();
         let mut after = Bytes::copy_from_slice(from.as_bytes());
-        for _ in 0..WINDOW_PAGES_MAX {
+        for _ in 0..2 + 2 * wanted.div_ceil(limits::PAGE_ENTRIES_MAX) {
             let list = page(
                 self.prefix,
                 Some(after),

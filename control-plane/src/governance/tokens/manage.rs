@@ -5,12 +5,14 @@
 //! whose revision is compared. Else, or if the answer was lost, look again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use weir_proto::control::records::v1 as records;
 use weir_proto::control::v1::{AuditRecord, TokenInfo};
 
 use super::plan::{Kept, NewToken, Picture};
+use super::table::TokenTable;
 use super::{TOKENS_MAX, TokenHash, folder, fresh, random};
 use crate::governance::audit::{self, Actor, Change};
 use crate::governance::identity::Role;
@@ -20,6 +22,8 @@ use crate::store::{self, Compare, Invalid, List, Op, Revision, Store, Txn, limit
 
 /// How often a change is tried before somebody else has to.
 const ATTEMPTS_MAX: usize = 5;
+/// How long a change waits for the table; without a store's watch the table hears nothing.
+pub const TABLE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Why the tokens are as they were.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -55,6 +59,7 @@ pub enum Error {
 pub struct Tokens {
     store: Arc<dyn Store>,
     prefix: Arc<str>,
+    table: Option<Arc<TokenTable>>,
 }
 
 impl Tokens {
@@ -63,6 +68,16 @@ impl Tokens {
         Self {
             store,
             prefix: Arc::from(prefix),
+            table: None,
+        }
+    }
+
+    /// The same, but a change ends only when this table knows of it too, or after [`TABLE_LIMIT`]: then who made a
+    /// token can use it here, and a token that was revoked is refused here.
+    pub fn with_table(self, table: Arc<TokenTable>) -> Self {
+        Self {
+            table: Some(table),
+            ..self
         }
     }
 
@@ -96,6 +111,9 @@ impl Tokens {
             Ok(Some(steps))
         })
         .await?;
+        if let Some(table) = &self.table {
+            table.until_known(&hash, TABLE_LIMIT).await;
+        }
         Ok(secret)
     }
 
@@ -130,7 +148,11 @@ impl Tokens {
                 }),
             }
         })
-        .await
+        .await?;
+        if let Some(table) = &self.table {
+            table.until_gone(name, TABLE_LIMIT).await;
+        }
+        Ok(())
     }
 
     /// Looks, plans and does, until nobody came between. A plan of `None` has nothing to do; it is told whether an

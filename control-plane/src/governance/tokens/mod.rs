@@ -18,7 +18,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use super::secret::Secret;
 
 pub use bootstrap::{BOOTSTRAP_NAME, BootstrapError, Bootstrapped};
-pub use manage::{Error, Tokens};
+pub use manage::{Error, TABLE_LIMIT, Tokens};
 pub(in crate::governance) use plan::roles;
 pub use plan::{NewToken, TTL_MS_MAX, TTL_MS_MIN};
 pub use table::{TokenRefused, TokenTable};

@@ -125,6 +125,25 @@ impl TokenTable {
         }
     }
 
+    /// Waits until a token lets somebody in; not for long.
+    pub(super) async fn until_known(&self, hash: &TokenHash, limit: Duration) {
+        self.until(limit, |known| known.contains_key(hash)).await;
+    }
+
+    /// Waits until no token of this name lets anybody in; not for long.
+    pub(super) async fn until_gone(&self, name: &str, limit: Duration) {
+        let is_other = |token: &Arc<KnownToken>| *token.identity.name != *name;
+        self.until(limit, |known| known.values().all(is_other))
+            .await;
+    }
+
+    async fn until(&self, limit: Duration, holds: impl Fn(&Known) -> bool) {
+        let mut generation = self.generation();
+        let holds_now = |_: &u64| self.known.load().as_deref().is_some_and(&holds);
+        // Late is no error: the change is made, and the table will hear of it.
+        let _ = tokio::time::timeout(limit, generation.wait_for(holds_now)).await;
+    }
+
     fn standing(
         &self,
         hash: &TokenHash,
