@@ -1,0 +1,143 @@
+//! Errors as gRPC tells them.
+
+use bytes::Bytes;
+use prost::Message;
+use tonic::{Code, Status};
+use weir_core::tuning::Problem;
+use weir_proto::control::v1::PutProblems;
+use weir_proto::convert::field_error;
+
+use crate::profiles::{PutError, ReadError};
+use crate::store;
+use crate::weights::{self, SetError};
+
+/// Most of a status message. It travels in a header with up to three bytes for one, and many clients take 16 KiB of
+/// headers and not more.
+pub const MESSAGE_BYTES_MAX: usize = 2_560;
+/// Most of a status's details, which travel in a header too, four bytes for three.
+pub const DETAILS_BYTES_MAX: usize = 4_096;
+
+/// A request that is wrong: each problem on a line, as many as there is room for, and in the details.
+pub(super) fn refusal(problems: &[Problem]) -> Status {
+    let mut message = String::new();
+    let mut told = 0;
+    for problem in problems {
+        let line = problem.to_string().replace(char::is_control, " ");
+        let room = MESSAGE_BYTES_MAX - message.len();
+        if line.len() + 1 > room && told > 0 {
+            break;
+        }
+        if told > 0 {
+            message.push('\n');
+        }
+        message.push_str(within(&line, room));
+        told += 1;
+    }
+    if told < problems.len() {
+        message.push_str(&format!("\nand {} more", problems.len() - told));
+    }
+    let details = details(problems).encode_to_vec();
+    Status::with_details(Code::InvalidArgument, message, Bytes::from(details))
+}
+
+/// As much of a text as fits.
+fn within(text: &str, bytes_max: usize) -> &str {
+    let ends = text.char_indices().map(|(at, c)| at + c.len_utf8());
+    let end = ends.take_while(|end| *end <= bytes_max).last();
+    &text[..end.unwrap_or(0)]
+}
+
+fn details(problems: &[Problem]) -> PutProblems {
+    let mut details = PutProblems::default();
+    for problem in problems {
+        details.problems.push(field_error(problem));
+        if details.encoded_len() > DETAILS_BYTES_MAX {
+            details.problems.pop();
+            break;
+        }
+    }
+    details
+}
+
+pub(super) fn put(error: &PutError) -> Status {
+    match error {
+        PutError::Problems(problems) => refusal(problems),
+        PutError::Lost(lost) => Status::aborted(lost.to_string()),
+        PutError::Read(error) => read(error),
+        PutError::Behind => Status::unavailable(error.to_string()),
+        PutError::Uncertain(source) => Status::unavailable(format!("{error}: {source}")),
+    }
+}
+
+pub(super) fn read(error: &ReadError) -> Status {
+    match error {
+        ReadError::Store(error) => store(error),
+        ReadError::Unreadable { source, .. } => Status::data_loss(format!("{error}: {source}")),
+    }
+}
+
+pub(super) fn set(error: &SetError) -> Status {
+    match error {
+        SetError::Problems(problems) => refusal(problems),
+        SetError::Lost { .. } => Status::aborted(error.to_string()),
+        SetError::Read(error) => weights(error),
+        SetError::Contended => Status::unavailable(error.to_string()),
+        SetError::Uncertain(source) => Status::unavailable(format!("{error}: {source}")),
+    }
+}
+
+pub(super) fn weights(error: &weights::ReadError) -> Status {
+    match error {
+        weights::ReadError::Store(error) => store(error),
+        weights::ReadError::Unreadable { source, .. } => {
+            Status::data_loss(format!("{error}: {source}"))
+        }
+    }
+}
+
+fn store(error: &store::Error) -> Status {
+    let message = error.to_string();
+    match error {
+        store::Error::Invalid(_) | store::Error::Refused { .. } => Status::internal(message),
+        store::Error::Full | store::Error::Busy { .. } => Status::resource_exhausted(message),
+        store::Error::Denied { .. } => Status::failed_precondition(message),
+        store::Error::Compacted { .. }
+        | store::Error::Future { .. }
+        | store::Error::LeaseNotFound
+        | store::Error::Late { .. }
+        | store::Error::Unavailable { .. }
+        | store::Error::Silent { .. } => Status::unavailable(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_core::tuning::Code as Kind;
+
+    #[test]
+    fn however_many_problems_there_are_the_status_fits_its_headers() {
+        let problem = |n: usize| {
+            let value = "ä".repeat(n % 70);
+            Problem::new(format!("ingress.{n}"), Kind::Range, "is\nodd", value).bounded("0 to 1")
+        };
+        for count in [1, 2, 40, 1_000] {
+            let problems: Vec<Problem> = (0..count).map(problem).collect();
+            let status = refusal(&problems);
+            assert!(status.message().len() <= MESSAGE_BYTES_MAX + 20);
+            assert!(status.details().len() <= DETAILS_BYTES_MAX);
+            assert!(
+                status
+                    .message()
+                    .starts_with("ingress.0: `` is odd (allowed: 0 to 1)")
+            );
+            let told = PutProblems::decode(status.details()).unwrap().problems;
+            assert_eq!(told[0].path, "ingress.0");
+            let lines = status.message().lines().count();
+            let is_cut = status.message().ends_with("more");
+            assert!(is_cut || lines == count, "{lines} of {count}");
+        }
+        let long = Problem::new("x", Kind::Range, "y".repeat(5_000), "");
+        assert!(refusal(&[long]).message().len() <= MESSAGE_BYTES_MAX);
+    }
+}
