@@ -9,14 +9,14 @@ use crate::clock::WallClock;
 use crate::election::{Fence, Standing};
 use crate::governance::audit;
 use crate::keys::{Key, Keys};
-use crate::profiles;
+use crate::profiles::{ProfileKeys, ProfileStore, ReadError};
 use crate::store::{Compare, Error, Op, Store, Txn};
 use crate::view::View;
 
 /// Between two rounds.
 const EVERY: Duration = Duration::from_secs(60);
 /// How long audit records are kept.
-const AUDIT_KEPT_DAYS: u64 = 90;
+const AUDIT_KEPT_DAYS: u32 = 90;
 /// How long what an absent node said last is kept.
 const STATUS_KEPT: Duration = Duration::from_secs(7 * 86_400);
 /// Statuses that one round forgets.
@@ -30,11 +30,13 @@ pub async fn run(
     view: View,
     mut standing: watch::Receiver<Standing>,
 ) {
+    let profile_keys = ProfileKeys::new(keys.namespace());
+    let profiles = ProfileStore::new(Arc::clone(&store), profile_keys, view.profiles.clone());
     loop {
         let fence = standing.borrow_and_update().is_self.clone();
         if let Some(fence) = fence {
             let now = clock.unix_ms_now();
-            if let Err(error) = round(&store, &keys, &view, &fence, now).await {
+            if let Err(error) = round(&store, &keys, &view, &profiles, &fence, now).await {
                 tracing::warn!(%error, "a round of the leader's duties ended early");
             }
         }
@@ -52,12 +54,14 @@ async fn round(
     store: &Arc<dyn Store>,
     keys: &Keys,
     view: &View,
+    profiles: &ProfileStore,
     fence: &Fence,
     now_unix_ms: u64,
-) -> Result<(), Error> {
+) -> Result<(), ReadError> {
     forget_statuses(&**store, keys, view, fence, now_unix_ms).await?;
-    profiles::prune(&**store, keys, &fence.guard(), now_unix_ms).await?;
-    audit::prune(&**store, keys.root(), AUDIT_KEPT_DAYS, &fence.guard(), now_unix_ms).await?;
+    profiles.prune(Some(&fence.guard()), now_unix_ms).await?;
+    let guard = [fence.guard()];
+    audit::prune(&**store, keys.root(), AUDIT_KEPT_DAYS, now_unix_ms, &guard).await?;
     Ok(())
 }
 

@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use weir_proto::control::v1 as pb;
 
+use crate::grpc::{AskNode, KnownNodes};
+use crate::profiles::NodeFacts;
 use crate::sync::{Live, Parts};
 use crate::view::NodeRecord;
 
@@ -106,4 +109,41 @@ fn kept(id: &str, record: &NodeRecord) -> pb::NodeInfo {
 pub fn has_refused(node: &pb::NodeInfo) -> bool {
     let profile = node.profile.as_ref();
     profile.is_some_and(|profile| profile.last_attempt() == pb::ApplyStatus::Rejected)
+}
+
+impl KnownNodes for Parts {
+    fn facts(&self) -> Arc<[NodeFacts]> {
+        let facts = |(id, labels)| NodeFacts { id, labels };
+        labels(self).into_iter().map(facts).collect()
+    }
+
+    fn infos(&self) -> BoxFuture<'_, Vec<pb::NodeInfo>> {
+        Box::pin(all(self))
+    }
+}
+
+impl AskNode for Parts {
+    fn report<'a>(
+        &'a self,
+        node_id: &'a str,
+    ) -> BoxFuture<'a, Result<pb::EffectiveReport, String>> {
+        Box::pin(async move {
+            let elsewhere = {
+                let nodes = self.view.nodes.borrow();
+                let presence = nodes.get(node_id).and_then(|node| node.presence.clone());
+                presence.map(|presence| presence.instance.clone())
+            };
+            let command = pb::command::Command::ReportEffective(pb::ReportEffective {});
+            match self.sessions.ask(node_id, command).await {
+                Ok(result) => Ok(result.effective.unwrap_or_default()),
+                Err(_) if elsewhere.as_ref().is_some_and(|other| **other != *self.instance) => {
+                    let instance = elsewhere.unwrap_or_default();
+                    let instances = self.view.instances.borrow();
+                    let address = instances.get(&instance).map_or("", String::as_str);
+                    Err(format!("it is connected to {instance} ({address}), which can ask it"))
+                }
+                Err(why) => Err(why),
+            }
+        })
+    }
 }

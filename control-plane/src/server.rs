@@ -27,7 +27,7 @@ use crate::grpc;
 use crate::instance::{self, Announcement};
 use crate::keys::{InvalidName, Keys};
 use crate::leases::{self, Buckets, Presences};
-use crate::registry::backends::Backends;
+use crate::registry::backends::{self, Backends};
 use crate::store::Store;
 use crate::sync::{Parts, Sessions};
 use crate::view::View;
@@ -67,9 +67,9 @@ pub enum Error {
     /// It cannot serve.
     #[error("the server failed")]
     Serve(#[from] tonic::transport::Error),
-    /// The schema that reflection serves cannot be read.
-    #[error("gRPC reflection")]
-    Reflection(#[from] tonic_reflection::server::Error),
+    /// Its services cannot be put together.
+    #[error(transparent)]
+    Router(#[from] grpc::RouterError),
 }
 
 /// An instance that follows its store and does not serve yet.
@@ -141,12 +141,11 @@ impl ControlPlane {
         let announcement =
             Announcement::start(Arc::clone(&store), &keys, &own, seeds.u64(..)).await?;
         let instance: Arc<str> = options.instance.into();
-        let backends = Backends::new(
+        let backends = Backends::start(
             Arc::clone(&store),
             keys.clone(),
-            &instance,
             Arc::clone(&presences),
-            seeds.u64(..),
+            backends::Options::new(&*instance, seeds.u64(..)),
         );
         let guard = Guard::new(
             options.access,
@@ -189,13 +188,14 @@ impl ControlPlane {
         listener: TcpListener,
         stop: impl Future<Output = ()>,
     ) -> Result<(), Error> {
-        let router = grpc::router(
-            &self.parts,
-            &self.store,
-            &self.backends,
-            &self.guard,
-            self.tls.clone(),
-        )?;
+        let served = grpc::Served {
+            parts: Arc::clone(&self.parts),
+            store: Arc::clone(&self.store),
+            backends: Arc::clone(&self.backends),
+            guard: self.guard.clone(),
+            tls: self.tls.clone(),
+        };
+        let router = grpc::router(&served)?;
         let ending = self.stop;
         let stopped = async {
             stop.await;

@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 use weir_proto::control::v1 as pb;
 use weir_proto::control::v1::audit_server;
 
-use super::status::of_store;
+use super::status;
 use crate::governance::guard::allow;
 use crate::governance::identity::Action;
 use crate::governance::{NowUnixMs, audit};
@@ -41,7 +41,7 @@ impl audit_server::Audit for AuditService {
         let entries_max = entries_max(request.get_ref().entries_max)?;
         let now_unix_ms = (self.now)();
         let listed = audit::list(&*self.store, &self.prefix, entries_max, now_unix_ms).await;
-        let records = listed.map_err(|error| of_store(&error))?;
+        let records = listed.map_err(|error| status::store(&error))?;
         Ok(Response::new(pb::ListAuditResponse { records }))
     }
 }

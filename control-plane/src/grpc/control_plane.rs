@@ -33,11 +33,12 @@ impl control_plane_server::ControlPlane for ControlPlaneService {
     ) -> Result<Response<pb::ControlPlaneStatus>, Status> {
         allow(&request, &Action::ReadAll)?;
         let parts = &self.parts;
+        let streams = parts.sessions.count().await as u64;
         let mut told = pb::ControlPlaneStatus {
             instance: parts.instance.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             epoch: parts.epoch.borrow().as_deref().unwrap_or_default().to_owned(),
-            streams: parts.sessions.count().await as u64,
+            streams,
             ..pb::ControlPlaneStatus::default()
         };
         match self.store.status().await {

@@ -1,8 +1,56 @@
 //! What the control plane answers over gRPC: thin services over the domains.
+//!
+//! Each method asks who calls ([`crate::governance::guard::allow`]), converts, asks the part that knows, and converts
+//! back.
 
 mod audit;
+mod control_plane;
+mod nodes;
+mod profiles;
+mod registry;
+mod router;
 mod status;
 mod tokens;
+mod weights;
+mod wire;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use tonic::{Request, Status};
+use weir_proto::control::v1::{EffectiveReport, NodeInfo};
+
+use crate::governance::guard::allow;
+use crate::governance::identity::Action;
+use crate::profiles::{Author, NodeFacts};
 
 pub use audit::AuditService;
+pub use profiles::ROLLOUT_NODES_MAX;
+pub use profiles::{ASK_LIMIT, HISTORY_ENTRIES_DEFAULT, ProfilesContext, ProfilesService};
+pub use router::{RouterError, Served, router};
+pub use status::{DETAILS_BYTES_MAX, MESSAGE_BYTES_MAX};
 pub use tokens::TokensService;
+pub use weights::WeightsService;
+
+/// What is known of nodes.
+pub trait KnownNodes: Send + Sync {
+    /// What layers need to know of each.
+    fn facts(&self) -> Arc<[NodeFacts]>;
+    /// Everything.
+    fn infos(&self) -> BoxFuture<'_, Vec<NodeInfo>>;
+}
+
+/// Asks nodes themselves.
+pub trait AskNode: Send + Sync {
+    /// Every knob as the node has it, or why it does not say.
+    fn report<'a>(&'a self, node_id: &'a str) -> BoxFuture<'a, Result<EffectiveReport, String>>;
+}
+
+/// Who does this, if they may: as proven, else as claimed.
+fn author_of<T>(request: &Request<T>, action: &Action<'_>, claimed: &str) -> Result<Author, Status> {
+    let actor = allow(request, action)?.actor(claimed);
+    Ok(Author {
+        name: actor.author,
+        role: actor.role.as_text().to_owned(),
+    })
+}

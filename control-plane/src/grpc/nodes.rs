@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use weir_proto::control::v1 as pb;
 use weir_proto::control::v1::nodes_server;
 
-use super::status::of_orders;
+use super::status;
 use crate::fleet;
 use crate::governance::guard::allow;
 use crate::governance::identity::Action;
@@ -96,7 +96,7 @@ impl nodes_server::Nodes for NodesService {
             audit_id: fastrand::u64(..),
         };
         let given = order(&*self.store, &self.parts.keys, &asked.node_id, wanted, by).await;
-        let orders = given.map_err(|error| of_orders(&error))?;
+        let orders = given.map_err(|error| status::orders(&error))?;
         let mut node = self.node(&asked.node_id).await?;
         node.orders = Some(orders);
         Ok(Response::new(node))
@@ -115,7 +115,7 @@ impl nodes_server::Nodes for NodesService {
         };
         let id = &request.get_ref().node_id;
         let forgotten = forget(&*self.store, &self.parts.keys, id, by).await;
-        forgotten.map_err(|error| of_orders(&error))?;
+        forgotten.map_err(|error| status::orders(&error))?;
         Ok(Response::new(pb::ForgetResponse {}))
     }
 }

@@ -4,7 +4,7 @@ use tonic::{Request, Response, Status};
 use weir_proto::control::v1 as pb;
 use weir_proto::control::v1::tokens_server;
 
-use super::status::of_tokens;
+use super::status;
 use crate::governance::NowUnixMs;
 use crate::governance::guard::allow;
 use crate::governance::identity::{Action, Role};
@@ -40,7 +40,7 @@ impl tokens_server::Tokens for TokensService {
         };
         let actor = identity.actor(&request.author);
         let created = self.tokens.create(&actor, &token, (self.now)()).await;
-        let token = created.map_err(|error| of_tokens(&error))?;
+        let token = created.map_err(|error| status::tokens(&error))?;
         let token = token.expose().to_owned();
         Ok(Response::new(pb::CreateTokenResponse { token }))
     }
@@ -51,7 +51,7 @@ impl tokens_server::Tokens for TokensService {
     ) -> Result<Response<pb::ListTokensResponse>, Status> {
         allow(&request, &Action::ManageTokens)?;
         let listed = self.tokens.list().await;
-        let tokens = listed.map_err(|error| of_tokens(&error))?;
+        let tokens = listed.map_err(|error| status::tokens(&error))?;
         Ok(Response::new(pb::ListTokensResponse { tokens }))
     }
 
@@ -66,7 +66,7 @@ impl tokens_server::Tokens for TokensService {
             .tokens
             .revoke(&actor, &request.name, (self.now)())
             .await;
-        revoked.map_err(|error| of_tokens(&error))?;
+        revoked.map_err(|error| status::tokens(&error))?;
         Ok(Response::new(pb::RevokeTokenResponse {}))
     }
 }

@@ -124,6 +124,12 @@ impl Keys {
         key.check().is_ok().then_some(key)
     }
 
+    /// The namespace.
+    pub fn namespace(&self) -> &str {
+        let after = self.root().strip_prefix("/weir/v1/").unwrap_or_default();
+        after.trim_end_matches('/')
+    }
+
     /// The prefix of everything, as text.
     pub fn root(&self) -> &str {
         std::str::from_utf8(&self.root).expect("it was made of text")

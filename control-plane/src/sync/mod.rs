@@ -69,3 +69,9 @@ impl Parts {
         self.leader.borrow().term
     }
 }
+
+/// Waits until the instance stops.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // Without a sender there is no instance.
+    let _ = stop.wait_for(|stop| *stop).await;
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use weir_proto::control::records::v1 as records;
 use weir_proto::control::v1 as pb;
 
-use super::Parts;
+use super::{Parts, stopped};
 use super::hello::Hello;
 use crate::keys::Key;
 use crate::records::encode;
@@ -41,7 +41,7 @@ pub(super) async fn suspect(parts: Arc<Parts>, hello: Hello) {
     let mut stop = parts.stop.clone();
     tokio::select! {
         biased;
-        _ = stop.wait_for(|stop| *stop) => return,
+        () = stopped(&mut stop) => return,
         () = tokio::time::sleep(SUSPECT_FOR) => {}
     }
     if !parts.sessions.has(hello.node_id()).await {

@@ -13,7 +13,7 @@ use super::hello::Hello;
 use super::lane::{Answer, Lane, RESET_AFTER, STALE_AFTER};
 use super::resources::{Resource, ResourceSet};
 use super::sessions::{Live, Place, Question};
-use super::{Parts, presence};
+use super::{Parts, presence, stopped};
 use crate::view::Orders;
 
 /// Messages that wait to be sent: a push of each type, and some more.
@@ -113,7 +113,7 @@ impl Session {
             self.push_all();
             let ended = tokio::select! {
                 biased;
-                _ = changes.stop.wait_for(|stop| *stop) => self.go_away("stopping", Ended::Stopping),
+                () = stopped(&mut changes.stop) => self.go_away("stopping", Ended::Stopping),
                 message = inbound.message() => match message {
                     Ok(Some(message)) => self.heard(message).await,
                     Ok(None) => Some(Ended::ByNode),

@@ -13,7 +13,7 @@ use super::{Orders, Standing};
 use crate::clock::WallClock;
 use crate::governance::tokens::TokenTable;
 use crate::keys::{Key, Keys};
-use crate::profiles::{ProfileBook, ProfileView};
+use crate::profiles::{ProfileBook, ProfileKeys, ProfileView};
 use crate::records::decode;
 use crate::store::follow::{Followed, Options, Reason, follow};
 use crate::store::{Event, EventKind, Store};
@@ -55,7 +55,7 @@ struct Changed {
 
 impl Follower {
     pub(super) fn new(keys: Keys, tokens: Arc<TokenTable>, clock: WallClock) -> (Self, Readers) {
-        let book = ProfileBook::new(keys.clone());
+        let mut book = ProfileBook::new(ProfileKeys::new(keys.namespace()));
         let (profiles_out, profiles) = watch::channel(book.snapshot());
         let (weights_out, weights) = watch::channel(Arc::default());
         let (orders_out, orders) = watch::channel(Arc::default());
@@ -164,11 +164,8 @@ impl Follower {
     }
 
     fn put(&mut self, key: &Bytes, value: &Bytes, revision: u64) {
+        self.changed.profiles |= self.book.put(key, value, revision);
         let result = match self.keys.parse(key) {
-            Some(Key::ProfileHead { .. }) => {
-                self.changed.profiles |= self.book.put(key, value, revision);
-                Ok(())
-            }
             Some(Key::Weights { service }) => decode(key, value).map(|record| {
                 let payload = weights_payload(record);
                 self.changed.weights |= self.weights.put(service, payload, revision);
@@ -186,8 +183,8 @@ impl Follower {
     }
 
     fn delete(&mut self, key: &Bytes, revision: u64) {
+        self.changed.profiles |= self.book.delete(key);
         match self.keys.parse(key) {
-            Some(Key::ProfileHead { .. }) => self.changed.profiles |= self.book.delete(key),
             Some(Key::Weights { service }) => {
                 self.changed.weights |= self.weights.remove(service, revision);
             }
