@@ -9,6 +9,11 @@
 //! Both messages go one way: the configuration is made anew of the file, the environment and what was given;
 //! any problem leaves the old one in force; every part has taken its share before the new one is.
 
+mod in_force;
+#[cfg(test)]
+mod knob_tests;
+#[cfg(test)]
+mod take_tests;
 #[cfg(test)]
 mod tests;
 pub mod watch;
@@ -23,10 +28,11 @@ use weir_core::trace::Sampler;
 use weir_core::tuning;
 
 use super::load_balancer::{Configure, LoadBalancerHandle};
-use crate::config::{Config, Environment, Give, Given, Ingress, Invalid, Problem};
+use crate::config::{Config, Environment, Give, Given, Ingress, Invalid};
 use crate::link::{Carried, Link, Permits, Refused};
 use crate::snapshot::Snapshot;
 use crate::telemetry::spans::Tracer;
+pub use in_force::InForce;
 
 /// Messages that may wait.
 pub const MESSAGES_WAITING_MAX: usize = 8;
@@ -61,9 +67,12 @@ pub enum Rejected {
     NotTaken(#[source] Refused),
 }
 
+/// What becomes of what the control plane gives: in force, or every reason why it is not.
+pub type Verdict = Result<Taken, Vec<tuning::Problem>>;
+
 /// Something that the control plane gives anew.
 #[derive(Message)]
-#[rtype(result = "Result<Result<Taken, Vec<tuning::Problem>>, Refused>")]
+#[rtype(result = "Result<Verdict, Refused>")]
 pub struct Take {
     /// What is given.
     pub give: Give,
@@ -89,54 +98,6 @@ impl Taken {
             pending_restart: config.pending_restart(),
             notes: config.notes.clone(),
             unchanged,
-        }
-    }
-}
-
-/// What is in force, for everyone to read.
-#[derive(Clone, Debug)]
-pub struct InForce {
-    /// The configuration.
-    pub config: Arc<Config>,
-    /// Grows by one with each configuration that came into force.
-    pub revision: u64,
-    /// Offers refused since the node started.
-    pub refusals: u64,
-    /// Why the last offer was refused; empty after one that was accepted.
-    pub last_problems: Vec<Problem>,
-    /// Why the last profile was refused; empty after one that was taken.
-    pub profile_problems: Vec<tuning::Problem>,
-}
-
-impl InForce {
-    /// The configuration that the node starts with.
-    pub fn first(config: Config) -> Self {
-        Self {
-            config: Arc::new(config),
-            revision: 1,
-            refusals: 0,
-            last_problems: Vec::new(),
-            profile_problems: Vec::new(),
-        }
-    }
-
-    /// The configuration that the node starts with, from a file and what was given when it ran last. A profile
-    /// that does not go with the file any more is left out and told.
-    ///
-    /// # Errors
-    /// Every problem of the file.
-    pub fn at_start(text: &str, environment: &Environment, given: &Given) -> Result<Self, Invalid> {
-        match Config::parse(text, environment, given) {
-            Ok(config) => Ok(Self::first(config)),
-            Err(invalid) if invalid.infeasible.is_empty() => Err(invalid),
-            Err(invalid) => {
-                tracing::warn!(problems = %invalid, "starting without the profile that was given last");
-                let without = given.with(Give::Profile(tuning::Profile::new()));
-                Ok(Self {
-                    profile_problems: invalid.infeasible,
-                    ..Self::first(Config::parse(text, environment, &without)?)
-                })
-            }
         }
     }
 }
@@ -182,7 +143,7 @@ impl ConfigAgentHandle {
     /// # Errors
     /// [`Refused`] when the agent or the load balancer did not answer: nothing is known, and giving it again does
     /// no harm. Every problem when the profile does not go with the file; the old one stays in force then.
-    pub async fn take(&self, give: Give) -> Result<Result<Taken, Vec<tuning::Problem>>, Refused> {
+    pub async fn take(&self, give: Give) -> Result<Verdict, Refused> {
         self.take.ask(Take { give }, None, VERDICT_TIMEOUT).await?
     }
 
@@ -340,7 +301,7 @@ impl Handler<Carried<Offer>> for ConfigAgent {
 }
 
 impl Handler<Carried<Take>> for ConfigAgent {
-    type Result = AtomicResponse<Self, Result<Result<Taken, Vec<tuning::Problem>>, Refused>>;
+    type Result = AtomicResponse<Self, Result<Verdict, Refused>>;
 
     fn handle(&mut self, take: Carried<Take>, _: &mut Context<Self>) -> Self::Result {
         let running = Arc::clone(&self.in_force.load().config);

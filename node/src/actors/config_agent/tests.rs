@@ -11,18 +11,27 @@ use crate::wiring::{Env, Wired, wire};
 const FIRST: &str = "[services.web]\nbackends = [\"127.0.0.1:1\"]\n[[routes]]\nservice = \"web\"\n";
 
 async fn wired() -> Wired {
-    let config = Config::parse(FIRST, &Environment::new(), &Given::default()).unwrap();
+    started(FIRST, Tracer::off()).await
+}
+
+/// A node's actors, started with `text` and nothing that was given.
+pub(super) async fn started(text: &str, tracer: Tracer) -> Wired {
+    let first = InForce::at_start(text, &Environment::new(), &Given::default()).unwrap();
+    started_with(first, tracer).await
+}
+
+pub(super) async fn started_with(first: InForce, tracer: Tracer) -> Wired {
     let env = Env {
         net: Arc::new(Tcp),
         clock: WallClock::starting_at(Duration::from_secs(1_000)),
-        tracer: Tracer::off(),
+        tracer,
         seed: 1,
         environment: Environment::new(),
     };
-    wire(InForce::first(config), &env).await.unwrap()
+    wire(first, &env).await.unwrap()
 }
 
-async fn run<T>(test: impl Future<Output = T>) -> T {
+pub(super) async fn run<T>(test: impl Future<Output = T>) -> T {
     LocalSet::new().run_until(test).await
 }
 
