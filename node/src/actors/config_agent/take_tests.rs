@@ -13,7 +13,8 @@ use crate::telemetry::spans::Tracer;
 use crate::wiring::Wired;
 
 const FILE: &str = "[node]\ncores = 2\n\
-    [services.web]\nbackends = [{ id = \"a\", address = \"127.0.0.1:1\", weight = 3 }, { id = \"b\", address = \"127.0.0.1:2\" }]\n\
+    [services.web]\nbackends = [{ id = \"a\", address = \"127.0.0.1:1\", weight = 3 },\n\
+    { id = \"b\", address = \"127.0.0.1:2\" }]\n\
     [[routes]]\nservice = \"web\"\n";
 
 pub(super) fn profile(settings: &[(&str, &str)]) -> Profile {
