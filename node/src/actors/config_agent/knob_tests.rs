@@ -42,10 +42,7 @@ fn parts(wired: &Wired) -> BTreeMap<&'static str, String> {
         ("load balancer", balancing),
         ("telemetry", format!("{:?}", wired.core_parts.tracer)),
         ("node", format!("{:?}", in_force.config.node)),
-        (
-            "status",
-            format!("{:?}", in_force.config.telemetry.status_cache_ttl),
-        ),
+        ("status", format!("{:?}", wired.status_age_max.load())),
     ])
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns      the configuration in force, what it was made of, and the last refusals.
 //! Receives  [`Offer`] from the file watcher; [`Take`] from whoever speaks with the control plane.
-//! Sends     [`Configure`] to `load_balancer`; the ingress limits as a snapshot; the sampler.
+//! Sends     [`Configure`] to `load_balancer`; everything else through its [`Outlets`].
 //! Bound     8 messages; when full one is refused: the watcher offers again at its next look, others see it.
 //! Restarts  with the configuration that was in force, which it publishes itself.
 //!
@@ -102,13 +102,46 @@ impl Taken {
     }
 }
 
+/// Where the actor publishes; outlives its lives.
+#[derive(Clone, Debug)]
+pub struct Outlets {
+    /// The configuration in force.
+    pub in_force: Snapshot<InForce>,
+    /// Limits of client connections.
+    pub ingress: Snapshot<Ingress>,
+    /// How old the status may be that a poll is shown.
+    pub status_age_max: Snapshot<Duration>,
+    /// Takes the share of requests that are traced.
+    pub tracer: Tracer,
+}
+
+impl Outlets {
+    /// Outlets that hold what the node starts with.
+    pub fn new(first: InForce, tracer: &Tracer) -> Self {
+        Self {
+            ingress: Snapshot::new(first.config.ingress.clone()),
+            status_age_max: Snapshot::new(first.config.telemetry.status_cache_ttl),
+            tracer: tracer.clone(),
+            in_force: Snapshot::new(first),
+        }
+    }
+
+    /// Publishes every part but the configuration itself.
+    fn publish_parts(&self, config: &Config) {
+        self.ingress.publish(config.ingress.clone());
+        self.status_age_max
+            .publish(config.telemetry.status_cache_ttl);
+        if let Ok(sampler) = Sampler::new(config.telemetry.sample_ratio) {
+            self.tracer.set_sampler(sampler);
+        }
+    }
+}
+
 /// The actor.
 pub struct ConfigAgent {
-    in_force: Snapshot<InForce>,
-    ingress: Snapshot<Ingress>,
+    outlets: Outlets,
     environment: Environment,
     load_balancer: LoadBalancerHandle,
-    tracer: Tracer,
 }
 
 /// What everyone else holds of it.
@@ -154,20 +187,16 @@ impl ConfigAgentHandle {
 }
 
 impl ConfigAgent {
-    /// An agent for what `in_force` holds.
+    /// An agent that goes on from what was published last.
     pub fn new(
-        in_force: Snapshot<InForce>,
-        ingress: Snapshot<Ingress>,
+        outlets: Outlets,
         environment: Environment,
         load_balancer: LoadBalancerHandle,
-        tracer: Tracer,
     ) -> Self {
         Self {
-            in_force,
-            ingress,
+            outlets,
             environment,
             load_balancer,
-            tracer,
         }
     }
 
@@ -177,7 +206,7 @@ impl ConfigAgent {
             // An editor or a script that truncates before it writes must not take everything down.
             return Err(Invalid::of_file("is empty"));
         }
-        let running = &self.in_force.load().config;
+        let running = &self.outlets.in_force.load().config;
         let mut config = Config::parse(text, &self.environment, running.given())?;
         let problems = config.needs_restart(running);
         if !problems.is_empty() {
@@ -189,7 +218,7 @@ impl ConfigAgent {
 
     /// The configuration of the same file with something given anew.
     fn with_given(&self, given: &Given) -> Result<Config, Vec<tuning::Problem>> {
-        let running = &self.in_force.load().config;
+        let running = &self.outlets.in_force.load().config;
         let parsed = Config::parse(running.text(), &self.environment, given);
         let mut config = parsed.map_err(Invalid::into_infeasible)?;
         config.keep_workers_of(running);
@@ -208,11 +237,8 @@ impl ConfigAgent {
 
     /// Publishes the rest: from here on `config` is in force.
     fn accept(&self, config: Config) -> InForce {
-        self.ingress.publish(config.ingress.clone());
-        if let Ok(sampler) = Sampler::new(config.telemetry.sample_ratio) {
-            self.tracer.set_sampler(sampler);
-        }
-        let before = self.in_force.load();
+        self.outlets.publish_parts(&config);
+        let before = self.outlets.in_force.load();
         InForce {
             config: Arc::new(config),
             revision: before.revision + 1,
@@ -223,7 +249,7 @@ impl ConfigAgent {
     fn accept_file(&self, config: Config) -> Applied {
         let accepted = self.accept(config);
         let revision = accepted.revision;
-        self.in_force.publish(InForce {
+        self.outlets.in_force.publish(InForce {
             last_problems: Vec::new(),
             ..accepted
         });
@@ -231,12 +257,12 @@ impl ConfigAgent {
     }
 
     fn refuse_file(&self, rejected: Rejected) -> Rejected {
-        let before = self.in_force.load();
+        let before = self.outlets.in_force.load();
         let last_problems = match &rejected {
             Rejected::Invalid(invalid) => invalid.problems.clone(),
             Rejected::NotTaken(_) => before.last_problems.clone(),
         };
-        self.in_force.publish(InForce {
+        self.outlets.in_force.publish(InForce {
             refusals: before.refusals + 1,
             last_problems,
             ..InForce::clone(&before)
@@ -250,15 +276,15 @@ impl ConfigAgent {
             accepted.profile_problems = Vec::new();
         }
         let taken = Taken::of(&accepted.config, false);
-        self.in_force.publish(accepted);
+        self.outlets.in_force.publish(accepted);
         taken
     }
 
     /// What was given is in force already, whatever was refused since.
     fn keep(&self, of_profile: bool) -> Taken {
-        let before = self.in_force.load();
+        let before = self.outlets.in_force.load();
         if of_profile && !before.profile_problems.is_empty() {
-            self.in_force.publish(InForce {
+            self.outlets.in_force.publish(InForce {
                 profile_problems: Vec::new(),
                 ..InForce::clone(&before)
             });
@@ -267,9 +293,9 @@ impl ConfigAgent {
     }
 
     fn refuse_given(&self, problems: Vec<tuning::Problem>) -> Vec<tuning::Problem> {
-        self.in_force.publish(InForce {
+        self.outlets.in_force.publish(InForce {
             profile_problems: problems.clone(),
-            ..InForce::clone(&self.in_force.load())
+            ..InForce::clone(&self.outlets.in_force.load())
         });
         problems
     }
@@ -304,7 +330,7 @@ impl Handler<Carried<Take>> for ConfigAgent {
     type Result = AtomicResponse<Self, Result<Verdict, Refused>>;
 
     fn handle(&mut self, take: Carried<Take>, _: &mut Context<Self>) -> Self::Result {
-        let running = Arc::clone(&self.in_force.load().config);
+        let running = Arc::clone(&self.outlets.in_force.load().config);
         let of_profile = matches!(take.message.give, Give::Profile(_));
         let given = running.given().with(take.message.give);
         let load_balancer = self.load_balancer.clone();

@@ -1,12 +1,11 @@
 //! What the control plane gives: profiles, weights, registered backends.
 
 use weir_core::health::Standing;
-use weir_core::trace::Sampler;
 use weir_core::tuning::{Code, Edit, Profile, Value, all, apply_edits};
 
 use super::tests::{run, started, started_with};
 use super::*;
-use crate::actors::load_balancer::{Change, Command};
+use crate::actors::load_balancer::{Change, Command, Outlet};
 use crate::config::{Endpoints, RegisteredBackend, Source, Weights, supported};
 use crate::data_plane::routing::BackendView;
 use crate::telemetry::spans::Tracer;
@@ -363,18 +362,11 @@ async fn registered_backends_join_and_leave_and_bad_ones_keep_nobody_out() {
 async fn what_the_load_balancer_does_not_take_is_not_in_force() {
     run(async {
         let config = Config::parse(FILE, &Environment::new(), &Given::default()).unwrap();
-        let ingress = Snapshot::new(config.ingress.clone());
-        let in_force = Snapshot::new(InForce::first(config));
-        let nobody = LoadBalancerHandle::new(&crate::actors::load_balancer::Outlet::new());
-        let handle = ConfigAgentHandle::new(&in_force);
-        let (tracer, _spans) = Tracer::new(Sampler::new(0.5).unwrap());
-        let agent = ConfigAgent::new(
-            in_force,
-            ingress.clone(),
-            Environment::new(),
-            nobody,
-            tracer,
-        );
+        let outlets = Outlets::new(InForce::first(config), &Tracer::off());
+        let nobody = LoadBalancerHandle::new(&Outlet::new());
+        let handle = ConfigAgentHandle::new(&outlets.in_force);
+        let ingress = outlets.ingress.clone();
+        let agent = ConfigAgent::new(outlets, Environment::new(), nobody);
         handle.take.point_at(&actix::Actor::start(agent));
         let give = Give::Profile(profile(&[("ingress.header_timeout", "7s")]));
         assert_eq!(handle.take(give).await, Err(Refused::Away));

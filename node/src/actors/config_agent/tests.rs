@@ -108,11 +108,10 @@ async fn what_needs_a_restart_is_refused_by_name() {
 async fn an_offer_that_the_load_balancer_does_not_take_is_not_in_force() {
     run(async {
         let config = Config::parse(FIRST, &Environment::new(), &Given::default()).unwrap();
-        let ingress = Snapshot::new(config.ingress.clone());
-        let in_force = Snapshot::new(InForce::first(config));
+        let outlets = Outlets::new(InForce::first(config), &Tracer::off());
         let nobody = LoadBalancerHandle::new(&Outlet::new());
-        let handle = ConfigAgentHandle::new(&in_force);
-        let agent = ConfigAgent::new(in_force, ingress, Environment::new(), nobody, Tracer::off());
+        let handle = ConfigAgentHandle::new(&outlets.in_force);
+        let agent = ConfigAgent::new(outlets, Environment::new(), nobody);
         handle.offer.point_at(&agent.start());
         let refused = handle.offer(FIRST.to_owned()).await.unwrap().unwrap_err();
         assert!(
