@@ -4,14 +4,15 @@
 //! and reads what the actors publish.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use crate::actors::config_agent::{self, ConfigAgent, ConfigAgentHandle, InForce};
+use crate::actors::config_agent::{self, ConfigAgent, ConfigAgentHandle, InForce, Outlets};
 use crate::actors::load_balancer::{
     Configure, LoadBalancer, LoadBalancerHandle, MESSAGES_WAITING_MAX, Outlet, Parts,
 };
-use crate::config::{Environment, Ingress};
+use crate::config::Environment;
 use crate::data_plane::CoreParts;
 use crate::grpc::Readiness;
 use crate::guardian::{Budget, BudgetSpent, guard};
@@ -50,6 +51,8 @@ pub struct Wired {
     pub readiness: Readiness,
     /// What each core is given.
     pub core_parts: CoreParts,
+    /// How old the status may be that a poll is shown.
+    pub status_age_max: Snapshot<Duration>,
     /// One task for each actor; a result is the end of the node.
     pub guardians: JoinSet<Result<(), BudgetSpent>>,
 }
@@ -61,7 +64,7 @@ pub struct Wired {
 pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
     let config = Arc::clone(&first.config);
     let metrics = NodeMetrics::new(config.node.cores);
-    let ingress: Snapshot<Ingress> = Snapshot::new(config.ingress.clone());
+    let outlets = Outlets::new(first, &env.tracer);
     let readiness = Readiness::new();
     let (orders, stop) = OrdersHandle::new(readiness.clone());
     let mut guardians = JoinSet::new();
@@ -92,7 +95,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
     let part = Configure::of(&config);
     let core_parts = CoreParts {
         routing: outlet.routing().clone(),
-        ingress: ingress.clone(),
+        ingress: outlets.ingress.clone(),
         net: Arc::clone(&env.net),
         metrics,
         tracer: env.tracer.clone(),
@@ -101,23 +104,15 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         name: config.node.name.as_str().into(),
     };
 
-    let in_force = Snapshot::new(first);
-    let agent = ConfigAgentHandle::new(&in_force);
-    let (agent_env, agent_balancer) = (env.clone(), load_balancer.clone());
+    let agent = ConfigAgentHandle::new(&outlets.in_force);
+    let status_age_max = outlets.status_age_max.clone();
+    let (environment, agent_balancer) = (env.environment.clone(), load_balancer.clone());
     let links = agent.clone();
     guardians.spawn_local(guard(
         "config_agent",
         config_agent::MESSAGES_WAITING_MAX,
         Budget::default(),
-        move || {
-            ConfigAgent::new(
-                in_force.clone(),
-                ingress.clone(),
-                agent_env.environment.clone(),
-                agent_balancer.clone(),
-                agent_env.tracer.clone(),
-            )
-        },
+        move || ConfigAgent::new(outlets.clone(), environment.clone(), agent_balancer.clone()),
         move |life| {
             links.offer.point_at(life);
             links.take.point_at(life);
@@ -135,8 +130,9 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         orders,
         readiness,
         core_parts,
+        status_age_max,
         guardians,
     })
 }
 
-const FIRST_CONFIGURE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+const FIRST_CONFIGURE_TIMEOUT: Duration = Duration::from_secs(10);

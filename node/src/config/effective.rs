@@ -1,7 +1,6 @@
 //! What every knob of the node is, and who decided.
 
 use weir_core::ids::ServiceName;
-use weir_core::tuning::knobs::ingress;
 use weir_core::tuning::{Code, Knob, Problem, Value, all};
 
 use super::Config;
@@ -49,19 +48,6 @@ impl Config {
         }
     }
 
-    fn pending_of(&self, knob: &Knob) -> Option<Value> {
-        match self.workers_wanted == self.node.cores {
-            false if knob == &ingress::WORKERS => Some(count(self.workers_wanted)),
-            _ => None,
-        }
-    }
-
-    /// Knobs whose values take effect when the node starts again.
-    pub fn pending_restart(&self) -> Vec<&'static str> {
-        let pending = |knob: &&'static Knob| self.pending_of(knob).is_some();
-        all().filter(pending).map(|knob| knob.path).collect()
-    }
-
     /// Knobs of the profile that no part of this node reads. The others are in force.
     pub fn unsupported(&self) -> Vec<Problem> {
         let unread = |(path, _): &(&'static str, &Value)| !supported().contains_key(path);
@@ -75,20 +61,4 @@ impl Config {
             })
             .collect()
     }
-
-    /// Goes on with as many threads as run: what the profile says of them is for the next start.
-    pub(crate) fn keep_workers_of(&mut self, running: &Self) {
-        if self.node.cores == running.node.cores {
-            return;
-        }
-        self.node.cores = running.node.cores;
-        let path = ingress::WORKERS.path;
-        if let Some(decided) = running.facts.of_node.get(path) {
-            self.facts.of_node.insert(path, decided.clone());
-        }
-    }
-}
-
-pub(super) fn count(number: usize) -> Value {
-    Value::Count(u64::try_from(number).unwrap_or(u64::MAX))
 }

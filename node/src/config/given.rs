@@ -171,7 +171,8 @@ fn note_strangers(strangers: &[(&ServiceName, usize)], notes: &mut Vec<Problem>)
     let backends: usize = strangers.iter().map(|(_, backends)| backends).sum();
     if let Some((first, _)) = strangers.first() {
         let message = format!(
-            "is the first of {} services that the file does not have; {backends} registered backends of them are left out",
+            "is the first of {} services that the file does not have; \
+             {backends} registered backends of them are left out",
             strangers.len()
         );
         let problem = Problem::new(

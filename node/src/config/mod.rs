@@ -18,9 +18,12 @@
 mod effective;
 mod given;
 mod health;
+mod invalid;
+mod kinds;
 mod listeners;
 mod overlay;
 mod reader;
+mod restart;
 mod routes;
 mod services;
 #[cfg(test)]
@@ -28,7 +31,6 @@ mod tests;
 mod tuned;
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -38,10 +40,11 @@ use toml::Table;
 use weir_core::ids::ServiceName;
 use weir_core::route::RouteTable;
 use weir_core::tuning::knobs::ingress::{DRAIN_TIMEOUT, WORKERS};
-use weir_core::tuning::{Code, Kind, Problem as KnobProblem, Value};
+use weir_core::tuning::{Kind, Problem as KnobProblem, Value};
 
 pub use effective::Effective;
 pub use given::{Endpoints, Give, Given, RegisteredBackend, Weights};
+pub use invalid::Invalid;
 pub use listeners::{Ingress, Listener, Telemetry};
 pub use overlay::Environment;
 pub use reader::Problem;
@@ -98,60 +101,6 @@ pub struct NodeSettings {
     pub drain_timeout: Duration,
     /// Nodes that `weir up` starts from this file.
     pub mesh_nodes: usize,
-}
-
-/// Why a configuration was refused.
-#[derive(Clone, Debug)]
-pub struct Invalid {
-    /// Every problem that was found.
-    pub problems: Vec<Problem>,
-    /// What the profile has to do with it; empty when the file is wrong by itself.
-    pub infeasible: Vec<KnobProblem>,
-}
-
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, problem) in self.problems.iter().enumerate() {
-            if at > 0 {
-                f.write_str("\n")?;
-            }
-            write!(f, "{problem}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for Invalid {}
-
-impl Invalid {
-    /// A problem of the file as a whole.
-    pub fn of_file(what: &str) -> Self {
-        Self::one("the file", what)
-    }
-
-    fn one(path: impl Into<String>, what: impl Into<String>) -> Self {
-        let (path, what) = (path.into(), what.into());
-        Self::of(vec![Problem { path, what }])
-    }
-
-    /// Everything as problems of what was given.
-    pub(crate) fn into_infeasible(self) -> Vec<KnobProblem> {
-        if !self.infeasible.is_empty() {
-            return self.infeasible;
-        }
-        let problems = self.problems.into_iter();
-        problems
-            .map(|problem| KnobProblem::new(problem.path, Code::Infeasible, problem.what, ""))
-            .collect()
-    }
-
-    /// Problems of the file alone.
-    pub(crate) const fn of(problems: Vec<Problem>) -> Self {
-        Self {
-            problems,
-            infeasible: Vec::new(),
-        }
-    }
 }
 
 impl Config {
@@ -241,65 +190,6 @@ impl Config {
     pub fn cores_each(&self, nodes: usize) -> usize {
         (self.node.cores / nodes.max(1)).max(1)
     }
-
-    /// What a file may not change, compared with the configuration that runs.
-    pub fn needs_restart(&self, running: &Self) -> Vec<Problem> {
-        // What the profile says of threads waits for the next start; a file that did not change does too.
-        let workers = match self.workers_wanted == running.workers_wanted || self.is_given_workers()
-        {
-            true => running.node.cores,
-            false => self.workers_wanted,
-        };
-        let pairs = [
-            (
-                "mesh.nodes",
-                self.node.mesh_nodes.to_string(),
-                running.node.mesh_nodes.to_string(),
-            ),
-            (
-                "node.name",
-                self.node.name.clone(),
-                running.node.name.clone(),
-            ),
-            (
-                "node.cores",
-                workers.to_string(),
-                running.node.cores.to_string(),
-            ),
-            (
-                "ingress.listen",
-                format!("{:?}", self.ingress.listen),
-                format!("{:?}", running.ingress.listen),
-            ),
-            (
-                "grpc.listen",
-                self.grpc.listen.to_string(),
-                running.grpc.listen.to_string(),
-            ),
-            (
-                "http_api.listen",
-                self.http_api.listen.to_string(),
-                running.http_api.listen.to_string(),
-            ),
-            (
-                "telemetry.otlp",
-                format!("{:?}", self.telemetry.otlp),
-                format!("{:?}", running.telemetry.otlp),
-            ),
-        ];
-        pairs
-            .into_iter()
-            .filter(|(_, new, old)| new != old)
-            .map(|(path, new, old)| Problem {
-                path: path.to_owned(),
-                what: format!("{new} needs a restart of the node (running with {old})"),
-            })
-            .collect()
-    }
-
-    fn is_given_workers(&self) -> bool {
-        self.given.profile.get(&WORKERS).is_some()
-    }
 }
 
 impl NodeSettings {
@@ -340,7 +230,7 @@ fn read_workers(node: &mut Section, problems: &mut Vec<Problem>) -> usize {
         Value::Count(workers @ 1..) => usize::try_from(workers).unwrap_or(usize::MAX),
         _ => std::thread::available_parallelism().map_or(1, usize::from),
     };
-    node.resolved(&WORKERS, effective::count(workers));
+    node.resolved(&WORKERS, restart::count(workers));
     workers
 }
 

@@ -94,7 +94,7 @@ impl Core {
         draw(&mut self.rng.borrow_mut())
     }
 
-    /// This core's connections to a backend.
+    /// This core's connections to a backend, under the service's newest limits.
     pub(super) fn pool(&self, service: &Service, backend: &Backend) -> Rc<BackendPool> {
         let mut pools = self.pools.borrow_mut();
         let pool = pools.entry(backend.serial).or_insert_with(|| {
@@ -107,6 +107,7 @@ impl Core {
                 self.index,
             )
         });
+        pool.configure(service.settings.pool);
         Rc::clone(pool)
     }
 
@@ -149,12 +150,11 @@ impl Core {
     }
 
     fn tend_backend(self: &Rc<Self>, service: &Service, backend: &Backend) {
-        let settings = service.settings.pool;
         let has_pool = self.pools.borrow().contains_key(&backend.serial);
-        if !has_pool && settings.idle_min == 0 {
+        if !has_pool && service.settings.pool.idle_min == 0 {
             return;
         }
         self.pool(service, backend)
-            .tend(settings, service.settings.timeouts.connect);
+            .tend(service.settings.timeouts.connect);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns      the configuration in force, what it was made of, and the last refusals.
 //! Receives  [`Offer`] from the file watcher; [`Take`] from whoever speaks with the control plane.
-//! Sends     [`Configure`] to `load_balancer`; the ingress limits as a snapshot; the sampler.
+//! Sends     [`Configure`] to `load_balancer`; everything else through its [`Outlets`].
 //! Bound     8 messages; when full one is refused: the watcher offers again at its next look, others see it.
 //! Restarts  with the configuration that was in force, which it publishes itself.
 //!
@@ -10,7 +10,12 @@
 //! any problem leaves the old one in force; every part has taken its share before the new one is.
 
 pub mod control_plane;
+mod in_force;
+#[cfg(test)]
+mod knob_tests;
 pub mod last_known_good;
+#[cfg(test)]
+mod take_tests;
 #[cfg(test)]
 mod tests;
 pub mod watch;
@@ -25,10 +30,11 @@ use weir_core::trace::Sampler;
 use weir_core::tuning;
 
 use super::load_balancer::{Configure, LoadBalancerHandle};
-use crate::config::{Config, Environment, Give, Given, Ingress, Invalid, Problem};
+use crate::config::{Config, Environment, Give, Given, Ingress, Invalid};
 use crate::link::{Carried, Link, Permits, Refused};
 use crate::snapshot::Snapshot;
 use crate::telemetry::spans::Tracer;
+pub use in_force::InForce;
 
 /// Messages that may wait.
 pub const MESSAGES_WAITING_MAX: usize = 8;
@@ -63,9 +69,12 @@ pub enum Rejected {
     NotTaken(#[source] Refused),
 }
 
+/// What becomes of what the control plane gives: in force, or every reason why it is not.
+pub type Verdict = Result<Taken, Vec<tuning::Problem>>;
+
 /// Something that the control plane gives anew.
 #[derive(Message)]
-#[rtype(result = "Result<Result<Taken, Vec<tuning::Problem>>, Refused>")]
+#[rtype(result = "Result<Verdict, Refused>")]
 pub struct Take {
     /// What is given.
     pub give: Give,
@@ -95,61 +104,46 @@ impl Taken {
     }
 }
 
-/// What is in force, for everyone to read.
+/// Where the actor publishes; outlives its lives.
 #[derive(Clone, Debug)]
-pub struct InForce {
-    /// The configuration.
-    pub config: Arc<Config>,
-    /// Grows by one with each configuration that came into force.
-    pub revision: u64,
-    /// Offers refused since the node started.
-    pub refusals: u64,
-    /// Why the last offer was refused; empty after one that was accepted.
-    pub last_problems: Vec<Problem>,
-    /// Why the last profile was refused; empty after one that was taken.
-    pub profile_problems: Vec<tuning::Problem>,
+pub struct Outlets {
+    /// The configuration in force.
+    pub in_force: Snapshot<InForce>,
+    /// Limits of client connections.
+    pub ingress: Snapshot<Ingress>,
+    /// How old the status may be that a poll is shown.
+    pub status_age_max: Snapshot<Duration>,
+    /// Takes the share of requests that are traced.
+    pub tracer: Tracer,
 }
 
-impl InForce {
-    /// The configuration that the node starts with.
-    pub fn first(config: Config) -> Self {
+impl Outlets {
+    /// Outlets that hold what the node starts with.
+    pub fn new(first: InForce, tracer: &Tracer) -> Self {
         Self {
-            config: Arc::new(config),
-            revision: 1,
-            refusals: 0,
-            last_problems: Vec::new(),
-            profile_problems: Vec::new(),
+            ingress: Snapshot::new(first.config.ingress.clone()),
+            status_age_max: Snapshot::new(first.config.telemetry.status_cache_ttl),
+            tracer: tracer.clone(),
+            in_force: Snapshot::new(first),
         }
     }
 
-    /// The configuration that the node starts with, from a file and what was given when it ran last. A profile
-    /// that does not go with the file any more is left out and told.
-    ///
-    /// # Errors
-    /// Every problem of the file.
-    pub fn at_start(text: &str, environment: &Environment, given: &Given) -> Result<Self, Invalid> {
-        match Config::parse(text, environment, given) {
-            Ok(config) => Ok(Self::first(config)),
-            Err(invalid) if invalid.infeasible.is_empty() => Err(invalid),
-            Err(invalid) => {
-                tracing::warn!(problems = %invalid, "starting without the profile that was given last");
-                let without = given.with(Give::Profile(tuning::Profile::new()));
-                Ok(Self {
-                    profile_problems: invalid.infeasible,
-                    ..Self::first(Config::parse(text, environment, &without)?)
-                })
-            }
+    /// Publishes every part but the configuration itself.
+    fn publish_parts(&self, config: &Config) {
+        self.ingress.publish(config.ingress.clone());
+        self.status_age_max
+            .publish(config.telemetry.status_cache_ttl);
+        if let Ok(sampler) = Sampler::new(config.telemetry.sample_ratio) {
+            self.tracer.set_sampler(sampler);
         }
     }
 }
 
 /// The actor.
 pub struct ConfigAgent {
-    in_force: Snapshot<InForce>,
-    ingress: Snapshot<Ingress>,
+    outlets: Outlets,
     environment: Environment,
     load_balancer: LoadBalancerHandle,
-    tracer: Tracer,
 }
 
 /// What everyone else holds of it.
@@ -184,7 +178,7 @@ impl ConfigAgentHandle {
     /// # Errors
     /// [`Refused`] when the agent or the load balancer did not answer: nothing is known, and giving it again does
     /// no harm. Every problem when the profile does not go with the file; the old one stays in force then.
-    pub async fn take(&self, give: Give) -> Result<Result<Taken, Vec<tuning::Problem>>, Refused> {
+    pub async fn take(&self, give: Give) -> Result<Verdict, Refused> {
         self.take.ask(Take { give }, None, VERDICT_TIMEOUT).await?
     }
 
@@ -195,20 +189,16 @@ impl ConfigAgentHandle {
 }
 
 impl ConfigAgent {
-    /// An agent for what `in_force` holds.
+    /// An agent that goes on from what was published last.
     pub fn new(
-        in_force: Snapshot<InForce>,
-        ingress: Snapshot<Ingress>,
+        outlets: Outlets,
         environment: Environment,
         load_balancer: LoadBalancerHandle,
-        tracer: Tracer,
     ) -> Self {
         Self {
-            in_force,
-            ingress,
+            outlets,
             environment,
             load_balancer,
-            tracer,
         }
     }
 
@@ -218,7 +208,7 @@ impl ConfigAgent {
             // An editor or a script that truncates before it writes must not take everything down.
             return Err(Invalid::of_file("is empty"));
         }
-        let running = &self.in_force.load().config;
+        let running = &self.outlets.in_force.load().config;
         let mut config = Config::parse(text, &self.environment, running.given())?;
         let problems = config.needs_restart(running);
         if !problems.is_empty() {
@@ -230,7 +220,7 @@ impl ConfigAgent {
 
     /// The configuration of the same file with something given anew.
     fn with_given(&self, given: &Given) -> Result<Config, Vec<tuning::Problem>> {
-        let running = &self.in_force.load().config;
+        let running = &self.outlets.in_force.load().config;
         let parsed = Config::parse(running.text(), &self.environment, given);
         let mut config = parsed.map_err(Invalid::into_infeasible)?;
         config.keep_workers_of(running);
@@ -249,11 +239,8 @@ impl ConfigAgent {
 
     /// Publishes the rest: from here on `config` is in force.
     fn accept(&self, config: Config) -> InForce {
-        self.ingress.publish(config.ingress.clone());
-        if let Ok(sampler) = Sampler::new(config.telemetry.sample_ratio) {
-            self.tracer.set_sampler(sampler);
-        }
-        let before = self.in_force.load();
+        self.outlets.publish_parts(&config);
+        let before = self.outlets.in_force.load();
         InForce {
             config: Arc::new(config),
             revision: before.revision + 1,
@@ -264,7 +251,7 @@ impl ConfigAgent {
     fn accept_file(&self, config: Config) -> Applied {
         let accepted = self.accept(config);
         let revision = accepted.revision;
-        self.in_force.publish(InForce {
+        self.outlets.in_force.publish(InForce {
             last_problems: Vec::new(),
             ..accepted
         });
@@ -272,12 +259,12 @@ impl ConfigAgent {
     }
 
     fn refuse_file(&self, rejected: Rejected) -> Rejected {
-        let before = self.in_force.load();
+        let before = self.outlets.in_force.load();
         let last_problems = match &rejected {
             Rejected::Invalid(invalid) => invalid.problems.clone(),
             Rejected::NotTaken(_) => before.last_problems.clone(),
         };
-        self.in_force.publish(InForce {
+        self.outlets.in_force.publish(InForce {
             refusals: before.refusals + 1,
             last_problems,
             ..InForce::clone(&before)
@@ -291,15 +278,15 @@ impl ConfigAgent {
             accepted.profile_problems = Vec::new();
         }
         let taken = Taken::of(&accepted.config, false);
-        self.in_force.publish(accepted);
+        self.outlets.in_force.publish(accepted);
         taken
     }
 
     /// What was given is in force already, whatever was refused since.
     fn keep(&self, of_profile: bool) -> Taken {
-        let before = self.in_force.load();
+        let before = self.outlets.in_force.load();
         if of_profile && !before.profile_problems.is_empty() {
-            self.in_force.publish(InForce {
+            self.outlets.in_force.publish(InForce {
                 profile_problems: Vec::new(),
                 ..InForce::clone(&before)
             });
@@ -308,9 +295,9 @@ impl ConfigAgent {
     }
 
     fn refuse_given(&self, problems: Vec<tuning::Problem>) -> Vec<tuning::Problem> {
-        self.in_force.publish(InForce {
+        self.outlets.in_force.publish(InForce {
             profile_problems: problems.clone(),
-            ..InForce::clone(&self.in_force.load())
+            ..InForce::clone(&self.outlets.in_force.load())
         });
         problems
     }
@@ -342,10 +329,10 @@ impl Handler<Carried<Offer>> for ConfigAgent {
 }
 
 impl Handler<Carried<Take>> for ConfigAgent {
-    type Result = AtomicResponse<Self, Result<Result<Taken, Vec<tuning::Problem>>, Refused>>;
+    type Result = AtomicResponse<Self, Result<Verdict, Refused>>;
 
     fn handle(&mut self, take: Carried<Take>, _: &mut Context<Self>) -> Self::Result {
-        let running = Arc::clone(&self.in_force.load().config);
+        let running = Arc::clone(&self.outlets.in_force.load().config);
         let of_profile = matches!(take.message.give, Give::Profile(_));
         let given = running.given().with(take.message.give);
         let load_balancer = self.load_balancer.clone();

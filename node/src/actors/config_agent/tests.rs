@@ -11,18 +11,27 @@ use crate::wiring::{Env, Wired, wire};
 const FIRST: &str = "[services.web]\nbackends = [\"127.0.0.1:1\"]\n[[routes]]\nservice = \"web\"\n";
 
 async fn wired() -> Wired {
-    let config = Config::parse(FIRST, &Environment::new(), &Given::default()).unwrap();
+    started(FIRST, Tracer::off()).await
+}
+
+/// A node's actors, started with `text` and nothing that was given.
+pub(super) async fn started(text: &str, tracer: Tracer) -> Wired {
+    let first = InForce::at_start(text, &Environment::new(), &Given::default()).unwrap();
+    started_with(first, tracer).await
+}
+
+pub(super) async fn started_with(first: InForce, tracer: Tracer) -> Wired {
     let env = Env {
         net: Arc::new(Tcp),
         clock: WallClock::starting_at(Duration::from_secs(1_000)),
-        tracer: Tracer::off(),
+        tracer,
         seed: 1,
         environment: Environment::new(),
     };
-    wire(InForce::first(config), &env).await.unwrap()
+    wire(first, &env).await.unwrap()
 }
 
-async fn run<T>(test: impl Future<Output = T>) -> T {
+pub(super) async fn run<T>(test: impl Future<Output = T>) -> T {
     LocalSet::new().run_until(test).await
 }
 
@@ -99,11 +108,10 @@ async fn what_needs_a_restart_is_refused_by_name() {
 async fn an_offer_that_the_load_balancer_does_not_take_is_not_in_force() {
     run(async {
         let config = Config::parse(FIRST, &Environment::new(), &Given::default()).unwrap();
-        let ingress = Snapshot::new(config.ingress.clone());
-        let in_force = Snapshot::new(InForce::first(config));
+        let outlets = Outlets::new(InForce::first(config), &Tracer::off());
         let nobody = LoadBalancerHandle::new(&Outlet::new());
-        let handle = ConfigAgentHandle::new(&in_force);
-        let agent = ConfigAgent::new(in_force, ingress, Environment::new(), nobody, Tracer::off());
+        let handle = ConfigAgentHandle::new(&outlets.in_force);
+        let agent = ConfigAgent::new(outlets, Environment::new(), nobody);
         handle.offer.point_at(&agent.start());
         let refused = handle.offer(FIRST.to_owned()).await.unwrap().unwrap_err();
         assert!(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use weir_core::balance::BackendLoad;
-use weir_core::health::{BackendHealth, Standing, may_eject};
+use weir_core::health::{BackendHealth, Check, HealthConfig, Standing, may_eject};
 use weir_core::ids::ServiceName;
 use weir_core::route::RouteTable;
 
@@ -184,7 +184,7 @@ impl ServiceState {
         next_serial: &mut u64,
     ) {
         let same_protocol = self.settings.protocol == settings.protocol;
-        let same_checks = self.settings.health == settings.health;
+        let same_checks = checks(&self.settings.health) == checks(&settings.health);
         self.settings = settings;
         let mut before = std::mem::take(&mut self.backends);
         for wanted in self.settings.backends.clone() {
@@ -297,6 +297,11 @@ impl ServiceState {
         }
         changed
     }
+}
+
+/// What a running series of checks depends on; everything else changes without disturbing it.
+fn checks(health: &HealthConfig) -> (&Option<Check>, Duration, Duration) {
+    (&health.check, health.interval, health.timeout)
 }
 
 fn log_standing(backend: &Backend, health: &BackendHealth, now: Instant) {

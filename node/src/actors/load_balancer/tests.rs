@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix::{Context, Handler, Message};
@@ -38,10 +38,12 @@ impl Handler<Carried<Crash>> for LoadBalancer {
 #[derive(Debug, Default)]
 pub(super) struct Wires {
     pub(super) cut: AtomicBool,
+    pub(super) connects: AtomicUsize,
 }
 
 impl Net for Wires {
     fn connect<'a>(&'a self, _: &'a Endpoint) -> BoxFuture<'a, io::Result<BoxedStream>> {
+        self.connects.fetch_add(1, Ordering::Relaxed);
         let connected = match self.cut.load(Ordering::Relaxed) {
             false => Ok(Box::new(tokio::io::duplex(64).0) as BoxedStream),
             true => Err(io::ErrorKind::ConnectionRefused.into()),
@@ -238,6 +240,31 @@ async fn a_tick_ejects_who_failed_in_a_row_and_brings_it_back() {
         assert_eq!(rig.routing().revision, quiet, "no news, no picture");
         rig.command("10.0.0.1:80", Change::Restore).await.unwrap();
         assert_eq!(rig.backend("10.0.0.1:80").standing, Standing::In);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_checks_depend_on_starts_them_anew() {
+    in_a_local_set(async {
+        let rig = Rig::start().await;
+        let configure = async |health: &str, panic_percent: u32| {
+            let service = format!("backends = [\"10.0.0.1:80\"]\npanic_percent = {panic_percent}");
+            rig.configure(&format!(
+                "[services.web]\n{service}\nhealth = {{ {health} }}\n"
+            ))
+            .await;
+        };
+        configure("interval = \"1h\"", 50).await;
+        sleep(Duration::from_secs(1)).await;
+        let connects = || rig.wires.connects.load(Ordering::Relaxed);
+        assert_eq!(connects(), 1);
+        configure("interval = \"1h\", rise = 7", 60).await;
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(connects(), 1);
+        configure("interval = \"10s\", rise = 7", 60).await;
+        sleep(Duration::from_secs(15)).await;
+        assert_eq!(connects(), 3);
     })
     .await;
 }

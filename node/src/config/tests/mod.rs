@@ -1,5 +1,7 @@
 //! What a configuration may say: one table for each section, every problem with its path and bound.
 
+mod defaults;
+mod given;
 mod services;
 
 use super::{Config, Environment, Given};
@@ -195,6 +197,10 @@ fn telemetry() {
             ("sample_ratio = 1.1", "1.1 is out of bounds (0 to 1)"),
             ("sample_ratio = -1", "-1 is out of bounds (0 to 1)"),
             ("sample_ratio = \"x\"", "NaN is out of bounds (0 to 1)"),
+            (
+                "status_cache_ttl = \"2m\"",
+                "`2m` is out of bounds (0ms to 1m)",
+            ),
         ],
     );
     accepts(

@@ -91,6 +91,11 @@ impl BackendPool {
         })
     }
 
+    /// Limits from now on; what is open stays open as far as they allow.
+    pub(super) fn configure(&self, settings: PoolSettings) {
+        self.settings.set(settings);
+    }
+
     fn metrics(&self) -> &CoreMetrics {
         self.metrics.core(self.core)
     }
@@ -148,35 +153,32 @@ impl BackendPool {
     }
 
     async fn lease_stream(self: &Rc<Self>, connect_timeout: Duration) -> Result<Lease, Reason> {
-        let settings = self.settings.get();
-        if let Some(connection) = self.shared.borrow_mut().free(&settings) {
-            self.metrics().backend_reuses.increment();
+        if let Some(connection) = self.free_stream() {
             return Ok(self.stream(connection, true));
         }
         // One connects for all that wait, and none waits longer than if it had connected itself.
-        timeout(
-            connect_timeout,
-            self.join_or_open(connect_timeout, &settings),
-        )
-        .await
-        .unwrap_or(Err(Reason::ConnectTimeout))
+        timeout(connect_timeout, self.join_or_open(connect_timeout))
+            .await
+            .unwrap_or(Err(Reason::ConnectTimeout))
     }
 
-    async fn join_or_open(
-        self: &Rc<Self>,
-        connect_timeout: Duration,
-        settings: &PoolSettings,
-    ) -> Result<Lease, Reason> {
+    fn free_stream(&self) -> Option<Rc<h2::SharedConnection>> {
+        let settings = self.settings.get();
+        let free = self.shared.borrow_mut().free(&settings)?;
+        self.metrics().backend_reuses.increment();
+        Some(free)
+    }
+
+    async fn join_or_open(self: &Rc<Self>, connect_timeout: Duration) -> Result<Lease, Reason> {
         let _turn = self
             .connecting
             .acquire()
             .await
             .map_err(|_| Reason::ConnectFailed)?;
-        if let Some(connection) = self.shared.borrow_mut().free(settings) {
-            self.metrics().backend_reuses.increment();
+        if let Some(connection) = self.free_stream() {
             return Ok(self.stream(connection, true));
         }
-        if self.shared.borrow().len() >= settings.h2_connections_max {
+        if self.shared.borrow().len() >= self.settings.get().h2_connections_max {
             return Err(Reason::PoolFull);
         }
         let connection = self.open_h2(connect_timeout).await?;
@@ -232,8 +234,8 @@ impl BackendPool {
     }
 
     /// Closes idle connections that are too old or too many and begins to open those that are missing.
-    pub(super) fn tend(self: &Rc<Self>, settings: PoolSettings, connect_timeout: Duration) {
-        self.settings.set(settings);
+    pub(super) fn tend(self: &Rc<Self>, connect_timeout: Duration) {
+        let settings = self.settings.get();
         let now = Instant::now();
         self.idle.borrow_mut().expire(now, &settings);
         self.shared.borrow_mut().expire(now, &settings);
@@ -242,26 +244,29 @@ impl BackendPool {
         }
         let pool = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            pool.warm(settings, connect_timeout).await;
+            pool.warm(connect_timeout).await;
             pool.warming.set(false);
         });
     }
 
-    async fn warm(self: &Rc<Self>, settings: PoolSettings, connect_timeout: Duration) {
+    async fn warm(self: &Rc<Self>, connect_timeout: Duration) {
         match self.protocol {
             Protocol::Http1 => {
-                while self.idle.borrow().len() < settings.idle_min
-                    && self.open.get() < settings.connections_max
+                while self.idle.borrow().len() < self.settings.get().idle_min
+                    && self.open.get() < self.settings.get().connections_max
                 {
                     let Ok(connection) = self.open_h1(connect_timeout).await else {
                         return;
                     };
+                    let idle_max = self.settings.get().idle_max;
                     self.idle
                         .borrow_mut()
-                        .push(connection, settings.idle_max, Instant::now());
+                        .push(connection, idle_max, Instant::now());
                 }
             }
-            Protocol::Http2 if settings.idle_min > 0 && self.shared.borrow().len() == 0 => {
+            Protocol::Http2
+                if self.settings.get().idle_min > 0 && self.shared.borrow().len() == 0 =>
+            {
                 // The next request reports what keeps it from connecting.
                 let _ = self.open_h2(connect_timeout).await;
             }

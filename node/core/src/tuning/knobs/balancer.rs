@@ -3,7 +3,8 @@
 use super::declare::*;
 
 knobs! {
-    POLICY = "balancer.policy", Kind::Choice(&["peak_ewma", "least_connections", "round_robin", "random", "consistent_hash"]),
+    POLICY = "balancer.policy",
+        Kind::Choice(&["peak_ewma", "least_connections", "round_robin", "random", "consistent_hash"]),
         Literal::Choice("peak_ewma"), ApplyClass::Hot,
         "How a backend is chosen.";
     BOUNDED_LOAD_PERCENT = "balancer.bounded_load_percent", Kind::Percent(101, 1000),

@@ -1,0 +1,96 @@
+//! What a running node cannot change: a file that does is refused, what is given waits for the next start.
+
+use weir_core::tuning::knobs::ingress::WORKERS;
+use weir_core::tuning::{Knob, Value, all};
+
+use super::{Config, Problem};
+
+impl Config {
+    /// What a file may not change, compared with the configuration that runs.
+    pub fn needs_restart(&self, running: &Self) -> Vec<Problem> {
+        // What the profile says of threads waits for the next start; a file that did not change does too.
+        let workers = match self.workers_wanted == running.workers_wanted || self.is_given_workers()
+        {
+            true => running.node.cores,
+            false => self.workers_wanted,
+        };
+        let pairs = [
+            (
+                "mesh.nodes",
+                self.node.mesh_nodes.to_string(),
+                running.node.mesh_nodes.to_string(),
+            ),
+            (
+                "node.name",
+                self.node.name.clone(),
+                running.node.name.clone(),
+            ),
+            (
+                "node.cores",
+                workers.to_string(),
+                running.node.cores.to_string(),
+            ),
+            (
+                "ingress.listen",
+                format!("{:?}", self.ingress.listen),
+                format!("{:?}", running.ingress.listen),
+            ),
+            (
+                "grpc.listen",
+                self.grpc.listen.to_string(),
+                running.grpc.listen.to_string(),
+            ),
+            (
+                "http_api.listen",
+                self.http_api.listen.to_string(),
+                running.http_api.listen.to_string(),
+            ),
+            (
+                "telemetry.otlp",
+                format!("{:?}", self.telemetry.otlp),
+                format!("{:?}", running.telemetry.otlp),
+            ),
+        ];
+        pairs
+            .into_iter()
+            .filter(|(_, new, old)| new != old)
+            .map(|(path, new, old)| Problem {
+                path: path.to_owned(),
+                what: format!("{new} needs a restart of the node (running with {old})"),
+            })
+            .collect()
+    }
+
+    fn is_given_workers(&self) -> bool {
+        self.given.profile.get(&WORKERS).is_some()
+    }
+
+    pub(super) fn pending_of(&self, knob: &Knob) -> Option<Value> {
+        match self.workers_wanted == self.node.cores {
+            false if knob == &WORKERS => Some(count(self.workers_wanted)),
+            _ => None,
+        }
+    }
+
+    /// Knobs whose values take effect when the node starts again.
+    pub fn pending_restart(&self) -> Vec<&'static str> {
+        let pending = |knob: &&'static Knob| self.pending_of(knob).is_some();
+        all().filter(pending).map(|knob| knob.path).collect()
+    }
+
+    /// Goes on with as many threads as run: what the profile says of them is for the next start.
+    pub(crate) fn keep_workers_of(&mut self, running: &Self) {
+        if self.node.cores == running.node.cores {
+            return;
+        }
+        self.node.cores = running.node.cores;
+        let path = WORKERS.path;
+        if let Some(decided) = running.facts.of_node.get(path) {
+            self.facts.of_node.insert(path, decided.clone());
+        }
+    }
+}
+
+pub(super) fn count(number: usize) -> Value {
+    Value::Count(u64::try_from(number).unwrap_or(u64::MAX))
+}
