@@ -211,8 +211,7 @@ fn serve_grpc(
 ) -> Result<(), NodeError> {
     let tracer = wired.core_parts.tracer.clone();
     let service = LoadBalancerService::new(wired.load_balancer.clone(), tracer);
-    let (readiness, orders) = (wired.readiness.clone(), wired.orders.clone());
-    let router = grpc::router(service, status, readiness, orders)?;
+    let router = grpc::router(service, status, wired.orders.clone())?;
     let incoming = accepted(listener);
     let stop = Arc::clone(stop);
     tokio::task::spawn_local(async move {

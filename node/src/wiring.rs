@@ -13,7 +13,6 @@ use crate::actors::load_balancer::{
 };
 use crate::config::{Config, Environment, Ingress};
 use crate::data_plane::CoreParts;
-use crate::grpc::Readiness;
 use crate::guardian::{Budget, BudgetSpent, guard};
 use crate::link::Refused;
 use crate::orders::OrdersHandle;
@@ -46,8 +45,6 @@ pub struct Wired {
     pub config: ConfigAgentHandle,
     /// What operators want of the node's clients.
     pub orders: OrdersHandle,
-    /// Says so over `grpc.health.v1`; the orders switch it.
-    pub readiness: Readiness,
     /// What each core is given.
     pub core_parts: CoreParts,
     /// One task for each actor; a result is the end of the node.
@@ -61,8 +58,7 @@ pub struct Wired {
 pub async fn wire(config: Config, env: &Env) -> Result<Wired, Refused> {
     let metrics = NodeMetrics::new(config.node.cores);
     let ingress: Snapshot<Ingress> = Snapshot::new(config.ingress.clone());
-    let readiness = Readiness::new();
-    let (orders, stop) = OrdersHandle::new(readiness.clone());
+    let (orders, stop) = OrdersHandle::new();
     let mut guardians = JoinSet::new();
 
     let outlet = Outlet::new();
@@ -129,7 +125,6 @@ pub async fn wire(config: Config, env: &Env) -> Result<Wired, Refused> {
         load_balancer,
         config: agent,
         orders,
-        readiness,
         core_parts,
         guardians,
     })

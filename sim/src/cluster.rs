@@ -62,8 +62,7 @@ async fn run_node(spec: NodeSpec, recorder: Recorder) -> turmoil::Result {
         orders: wired.orders.clone(),
     });
     let service = LoadBalancerService::new(wired.load_balancer.clone(), env.tracer.clone());
-    let (readiness, orders) = (wired.readiness.clone(), wired.orders.clone());
-    let router = grpc::router(service, status, readiness, orders)?;
+    let router = grpc::router(service, status, wired.orders.clone())?;
     let listener = TcpListener::bind(("0.0.0.0", GRPC_PORT)).await?;
     wired.orders.started().await;
     tracing::info!("node ready");
