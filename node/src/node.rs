@@ -179,13 +179,14 @@ async fn start(config: Config, environment: Environment) -> Result<Running, Node
     let name = config.node.name.clone();
     let wired = wire(config, &env).await.map_err(NodeError::Actors)?;
     let cores = data_plane::start(listeners, &wired.core_parts, seed)?;
-    let status = StatusCache::new(StatusSource {
+    let source = StatusSource {
         routing: wired.core_parts.routing.clone(),
         config: wired.config.clone(),
         metrics: wired.core_parts.metrics.clone(),
         started: Instant::now(),
         orders: wired.orders.clone(),
-    });
+    };
+    let status = StatusCache::new(source, wired.status_age_max.clone());
     let servers_stop = Arc::new(Notify::new());
     serve_grpc(grpc_listener, &wired, status.clone(), &servers_stop)?;
     serve_api(api_listener, &wired, status);

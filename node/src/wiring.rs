@@ -4,6 +4,7 @@
 //! and reads what the actors publish.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
@@ -14,6 +15,7 @@ use crate::actors::load_balancer::{
 use crate::config::{Config, Environment, Ingress};
 use crate::data_plane::CoreParts;
 use crate::guardian::{Budget, BudgetSpent, guard};
+use crate::http_api::AGE_MAX_DEFAULT;
 use crate::link::Refused;
 use crate::orders::OrdersHandle;
 use crate::ports::clock::WallClock;
@@ -45,6 +47,8 @@ pub struct Wired {
     pub config: ConfigAgentHandle,
     /// What operators want of the node's clients.
     pub orders: OrdersHandle,
+    /// How old the status may be that a poll is shown.
+    pub status_age_max: Snapshot<Duration>,
     /// What each core is given.
     pub core_parts: CoreParts,
     /// One task for each actor; a result is the end of the node.
@@ -125,9 +129,10 @@ pub async fn wire(config: Config, env: &Env) -> Result<Wired, Refused> {
         load_balancer,
         config: agent,
         orders,
+        status_age_max: Snapshot::new(AGE_MAX_DEFAULT),
         core_parts,
         guardians,
     })
 }
 
-const FIRST_CONFIGURE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+const FIRST_CONFIGURE_TIMEOUT: Duration = Duration::from_secs(10);
