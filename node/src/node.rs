@@ -192,13 +192,14 @@ async fn start(first: InForce, environment: Environment) -> Result<Running, Node
     let name = config.node.name.clone();
     let wired = wire(first, &env).await.map_err(NodeError::Actors)?;
     let cores = data_plane::start(listeners, &wired.core_parts, seed)?;
-    let status = StatusCache::new(StatusSource {
+    let source = StatusSource {
         routing: wired.core_parts.routing.clone(),
         config: wired.config.clone(),
         metrics: wired.core_parts.metrics.clone(),
         started: Instant::now(),
         orders: wired.orders.clone(),
-    });
+    };
+    let status = StatusCache::new(source, wired.status_age_max.clone());
     let servers_stop = Arc::new(Notify::new());
     serve_grpc(grpc_listener, &wired, status.clone(), &servers_stop)?;
     serve_api(api_listener, &wired, status);
@@ -224,8 +225,7 @@ fn serve_grpc(
 ) -> Result<(), NodeError> {
     let tracer = wired.core_parts.tracer.clone();
     let service = LoadBalancerService::new(wired.load_balancer.clone(), tracer);
-    let (readiness, orders) = (wired.readiness.clone(), wired.orders.clone());
-    let router = grpc::router(service, status, readiness, orders)?;
+    let router = grpc::router(service, status, wired.orders.clone())?;
     let incoming = accepted(listener);
     let stop = Arc::clone(stop);
     tokio::task::spawn_local(async move {

@@ -31,19 +31,21 @@ struct Obeying {
     orders: Snapshot<Orders>,
     stopping: AtomicBool,
     stopper: Stopper,
-    /// Locked for a whole change, so that what it says last is what was ordered last.
-    readiness: Mutex<Readiness>,
+    readiness: Readiness,
+    /// One change at a time: what readiness says last is what was ordered last.
+    turn: Mutex<()>,
 }
 
 impl OrdersHandle {
-    /// A handle that switches `readiness`, and what tells the data plane.
-    pub fn new(readiness: Readiness) -> (Self, Stop) {
+    /// A handle without orders, and what tells the data plane of them.
+    pub fn new() -> (Self, Stop) {
         let (stopper, stop) = Stopper::new();
         let obeying = Obeying {
             orders: Snapshot::new(Orders::default()),
             stopping: AtomicBool::new(false),
             stopper,
-            readiness: Mutex::new(readiness),
+            readiness: Readiness::default(),
+            turn: Mutex::default(),
         };
         (Self(Arc::new(obeying)), stop)
     }
@@ -75,6 +77,11 @@ impl OrdersHandle {
         .await;
     }
 
+    /// What says over `grpc.health.v1` whether the node wants new clients.
+    pub fn readiness(&self) -> &Readiness {
+        &self.0.readiness
+    }
+
     /// The orders in force.
     pub fn in_force(&self) -> Orders {
         *self.0.orders.load()
@@ -95,9 +102,9 @@ impl OrdersHandle {
         let this = self.clone();
         // In a task of its own: who asked may give up in the middle of it.
         let changed = tokio::spawn(async move {
-            let readiness = this.0.readiness.lock().await;
+            let _turn = this.0.turn.lock().await;
             change(&this.0);
-            readiness.tell(this.state() == READY).await;
+            this.0.readiness.tell(this.state() == READY).await;
         });
         if let Err(error) = changed.await {
             tracing::error!(%error, "orders not obeyed");
@@ -114,7 +121,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stop_wins_over_a_drain_and_a_drain_over_a_cordon() {
-        let (handle, _stop) = OrdersHandle::new(Readiness::new());
+        let (handle, _stop) = OrdersHandle::new();
         handle.started().await;
         assert_eq!(
             (handle.in_force(), handle.state()),

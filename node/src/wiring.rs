@@ -14,7 +14,6 @@ use crate::actors::load_balancer::{
 };
 use crate::config::Environment;
 use crate::data_plane::CoreParts;
-use crate::grpc::Readiness;
 use crate::guardian::{Budget, BudgetSpent, guard};
 use crate::link::Refused;
 use crate::orders::OrdersHandle;
@@ -47,8 +46,6 @@ pub struct Wired {
     pub config: ConfigAgentHandle,
     /// What operators want of the node's clients.
     pub orders: OrdersHandle,
-    /// Says so over `grpc.health.v1`; the orders switch it.
-    pub readiness: Readiness,
     /// What each core is given.
     pub core_parts: CoreParts,
     /// How old the status may be that a poll is shown.
@@ -65,8 +62,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
     let config = Arc::clone(&first.config);
     let metrics = NodeMetrics::new(config.node.cores);
     let outlets = Outlets::new(first, &env.tracer);
-    let readiness = Readiness::new();
-    let (orders, stop) = OrdersHandle::new(readiness.clone());
+    let (orders, stop) = OrdersHandle::new();
     let mut guardians = JoinSet::new();
 
     let outlet = Outlet::new();
@@ -128,7 +124,6 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         load_balancer,
         config: agent,
         orders,
-        readiness,
         core_parts,
         status_age_max,
         guardians,

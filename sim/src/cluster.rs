@@ -55,16 +55,16 @@ async fn run_node(spec: NodeSpec, recorder: Recorder) -> turmoil::Result {
         environment,
     };
     let mut wired = wire(first, &env).await?;
-    let status = StatusCache::new(StatusSource {
+    let source = StatusSource {
         routing: wired.core_parts.routing.clone(),
         config: wired.config.clone(),
         metrics: wired.core_parts.metrics.clone(),
         started: Instant::now(),
         orders: wired.orders.clone(),
-    });
+    };
+    let status = StatusCache::new(source, wired.status_age_max.clone());
     let service = LoadBalancerService::new(wired.load_balancer.clone(), env.tracer.clone());
-    let (readiness, orders) = (wired.readiness.clone(), wired.orders.clone());
-    let router = grpc::router(service, status, readiness, orders)?;
+    let router = grpc::router(service, status, wired.orders.clone())?;
     let listener = TcpListener::bind(("0.0.0.0", GRPC_PORT)).await?;
     wired.orders.started().await;
     tracing::info!("node ready");

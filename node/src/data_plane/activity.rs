@@ -221,6 +221,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_connection_is_quiet_once_the_client_has_taken_its_answer_and_begun_no_other() {
+        let activity = Activity::new();
+        assert_eq!(activity.quiet_since(), Some(Instant::now()));
+        activity.request_began();
+        assert_eq!(activity.quiet_since(), None);
+        activity.write_blocked(true);
+        activity.request_ended(Instant::now());
+        assert_eq!(activity.quiet_since(), None);
+        tokio::time::advance(Duration::from_secs(30)).await;
+        activity.write_blocked(false);
+        assert_eq!(activity.quiet_since(), Some(Instant::now()));
+        activity.head_began();
+        assert_eq!(activity.quiet_since(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_is_due_although_a_request_runs() {
         let activity = Activity::new();
         activity.request_began();

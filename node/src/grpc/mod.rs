@@ -27,16 +27,11 @@ const KEEPALIVE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20
 /// Calls that one client connection may have running.
 const STREAMS_MAX: u32 = 256;
 
-/// Says whether the node wants new clients, over `grpc.health.v1`.
+/// Says whether the node wants new clients, over `grpc.health.v1`; [`OrdersHandle`] switches it.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(HealthReporter);
 
 impl Readiness {
-    /// Says nothing yet of what the node serves.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Says so from now on.
     pub(crate) async fn tell(&self, ready: bool) {
         let status = match ready {
@@ -56,10 +51,10 @@ impl Readiness {
 pub fn router(
     load_balancer: LoadBalancerService,
     status: StatusCache,
-    readiness: Readiness,
     orders: OrdersHandle,
 ) -> Result<Router, tonic_reflection::server::Error> {
-    let health = HealthServer::new(HealthService::from_health_reporter(readiness.0));
+    let health = orders.readiness().0.clone();
+    let health = HealthServer::new(HealthService::from_health_reporter(health));
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(weir_proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)

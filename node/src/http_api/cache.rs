@@ -12,13 +12,14 @@ use crate::describe::StatusSource;
 use crate::orders::READY;
 use crate::snapshot::Snapshot;
 
-/// How old a snapshot may be, unless the node has been told something new since.
-const AGE_MAX: Duration = Duration::from_secs(2);
+/// How old a snapshot may be unless tuned otherwise.
+pub const AGE_MAX_DEFAULT: Duration = Duration::from_secs(2);
 
 /// Takes a snapshot when the last one is too old, however many ask.
 #[derive(Clone)]
 pub struct StatusCache {
     source: Arc<StatusSource>,
+    age_max: Snapshot<Duration>,
     last: Snapshot<Option<Arc<Cached>>>,
 }
 
@@ -40,19 +41,21 @@ pub(super) struct Document {
 }
 
 impl StatusCache {
-    /// A cache of what `source` tells.
-    pub fn new(source: StatusSource) -> Self {
+    /// A cache of what `source` tells. A snapshot may become as old as `age_max` says at each look; 0 takes
+    /// a new one each time.
+    pub fn new(source: StatusSource, age_max: Snapshot<Duration>) -> Self {
         Self {
             source: Arc::new(source),
+            age_max,
             last: Snapshot::new(None),
         }
     }
 
-    /// A snapshot no older than two seconds, nor than the last orders or offered configuration.
+    /// A snapshot no older than the cache may let it become, nor than the last orders or offered configuration.
     pub fn now(&self) -> Arc<Cached> {
         let now = Instant::now();
         if let Some(cached) = &*self.last.load()
-            && now.duration_since(cached.taken) < AGE_MAX
+            && now.duration_since(cached.taken) < *self.age_max.load()
             && self.source.was_told_nothing_since(&cached.status)
         {
             return Arc::clone(cached);
@@ -124,5 +127,74 @@ impl Document {
         json.hash(&mut hasher);
         let etag = format!("\"{:016x}\"", hasher.finish());
         Self { json, etag }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actors::config_agent::{ConfigAgentHandle, InForce};
+    use crate::config::{Config, Environment};
+    use crate::data_plane::routing::Routing;
+    use crate::orders::{Orders, OrdersHandle};
+    use crate::telemetry::metrics::NodeMetrics;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A cache, and what its status shows changes of.
+    fn cache(age_max: &Snapshot<Duration>) -> (StatusCache, NodeMetrics, OrdersHandle) {
+        let config = Config::parse("", &Environment::new()).unwrap();
+        let metrics = NodeMetrics::new(1);
+        let (orders, _) = OrdersHandle::new();
+        let source = StatusSource {
+            routing: Snapshot::new(Routing::empty()),
+            config: ConfigAgentHandle::new(&Snapshot::new(InForce::first(config))),
+            metrics: metrics.clone(),
+            started: Instant::now(),
+            orders: orders.clone(),
+        };
+        (StatusCache::new(source, age_max.clone()), metrics, orders)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_snapshot_is_replaced_when_it_is_as_old_as_it_may_become() {
+        let age_max = Snapshot::new(AGE_MAX_DEFAULT);
+        let (cache, metrics, _) = cache(&age_max);
+        let connections = || cache.now().status.connections_open;
+        assert_eq!(connections(), 0);
+        metrics.core(0).connections_open.increment();
+        tokio::time::advance(AGE_MAX_DEFAULT - SECOND).await;
+        assert_eq!(connections(), 0);
+        tokio::time::advance(SECOND).await;
+        assert_eq!(connections(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_age_is_tuned_while_the_node_runs() {
+        let age_max = Snapshot::new(AGE_MAX_DEFAULT);
+        let (cache, metrics, _) = cache(&age_max);
+        let connections = || cache.now().status.connections_open;
+        assert_eq!(connections(), 0);
+        metrics.core(0).connections_open.increment();
+        age_max.publish(60 * SECOND);
+        tokio::time::advance(59 * SECOND).await;
+        assert_eq!(connections(), 0);
+        age_max.publish(Duration::ZERO);
+        assert_eq!(connections(), 1);
+        metrics.core(0).connections_open.increment();
+        assert_eq!(connections(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_order_is_seen_however_old_a_snapshot_may_become() {
+        let (cache, _, orders) = cache(&Snapshot::new(60 * SECOND));
+        assert_eq!(cache.now().status.state, READY);
+        orders
+            .obey(Orders {
+                cordoned: true,
+                draining: false,
+            })
+            .await;
+        assert_eq!(cache.now().status.state, "cordoned");
     }
 }

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-pub use cache::StatusCache;
+pub use cache::{AGE_MAX_DEFAULT, StatusCache};
 use cache::{Cached, Document};
 
 use crate::data_plane::routing::Routing;
