@@ -50,6 +50,8 @@ pub(super) struct Disk {
     folder: PathBuf,
     /// Held open: the lock goes with the process, however that ends.
     lock: Option<File>,
+    /// Brings a file or a folder down to the disk.
+    sync: fn(&File) -> io::Result<()>,
 }
 
 impl Disk {
@@ -57,6 +59,16 @@ impl Disk {
         Self {
             folder: folder.to_owned(),
             lock: None,
+            sync: File::sync_all,
+        }
+    }
+
+    /// For tests of what does not depend on the disk's own memory: waiting for it takes long.
+    #[cfg(test)]
+    pub(super) fn without_sync(folder: &Path) -> Self {
+        Self {
+            sync: |_| Ok(()),
+            ..Self::new(folder)
         }
     }
 
@@ -69,7 +81,7 @@ impl Disk {
             .mode(0o700)
             .create(&self.folder)?;
         match self.folder.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+            Some(parent) if !parent.as_os_str().is_empty() => (self.sync)(&File::open(parent)?),
             _ => Ok(()),
         }
     }
@@ -126,7 +138,7 @@ impl Files for Disk {
             .mode(0o600)
             .open(self.folder.join(name))?;
         file.write_all(bytes)?;
-        file.sync_all()
+        (self.sync)(&file)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -141,6 +153,6 @@ impl Files for Disk {
     }
 
     fn sync_folder(&self) -> io::Result<()> {
-        File::open(&self.folder)?.sync_all()
+        (self.sync)(&File::open(&self.folder)?)
     }
 }

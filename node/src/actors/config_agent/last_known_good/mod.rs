@@ -153,11 +153,13 @@ impl LastKnownGood {
     /// What kept it from the disk; tried again after [`RETRY_AFTER`].
     pub fn look(&mut self, now: Duration, healthy: bool) -> Result<(), Error> {
         if self.retry_is_due(now) {
-            match self.unsaved.clone() {
-                Some(unsaved) if self.is_in_force(unsaved.hash) => {
-                    self.store(unsaved.payload, unsaved.hash, &unsaved.epoch, now)?;
-                }
-                _ => self.coming_into_force(self.in_force.map(|content| content.hash), now)?,
+            match self.waiting().cloned() {
+                Some(Unsaved {
+                    payload,
+                    hash,
+                    epoch,
+                }) => self.store(payload, hash, &epoch, now)?,
+                None => self.coming_into_force(self.in_force.map(|content| content.hash), now)?,
             }
         }
         if !self.proof_is_due(now, healthy) {
@@ -267,7 +269,7 @@ impl LastKnownGood {
         self.wake()?;
         let newest = self.slots.newest(|_| true).map(|(_, held)| held);
         let same = newest.is_some_and(|held| held.is(hash, epoch, checksum(payload)));
-        // Content that failed may be in its slot, and nevertheless not on the disk.
+        // After a failure nobody knows whether the slot still holds it.
         if same && self.unsaved.is_none() {
             return Ok(());
         }
@@ -348,8 +350,12 @@ impl LastKnownGood {
         Ok(())
     }
 
-    fn is_in_force(&self, hash: ContentHash) -> bool {
-        self.in_force.is_some_and(|content| content.hash == hash)
+    /// Content in force that is not stored.
+    fn waiting(&self) -> Option<&Unsaved> {
+        let in_force = self.in_force?.hash;
+        self.unsaved
+            .as_ref()
+            .filter(|unsaved| unsaved.hash == in_force)
     }
 
     fn is_good(&self, hash: ContentHash) -> bool {
@@ -361,9 +367,7 @@ impl LastKnownGood {
     }
 
     fn retry_is_due(&self, now: Duration) -> bool {
-        let unsaved = self.unsaved.as_ref();
-        let content_waits = unsaved.is_some_and(|unsaved| self.is_in_force(unsaved.hash));
-        let waits = content_waits || !(self.run_told || self.ended);
+        let waits = self.waiting().is_some() || !(self.run_told || self.ended);
         // A clock that stepped back costs a try too many, not a wait without end.
         waits && (now < self.tried_at || now.saturating_sub(self.tried_at) >= RETRY_AFTER)
     }

@@ -4,7 +4,6 @@ use weir_core::probation::{ContentHash, InForce, Slot};
 
 use super::error::Error;
 use super::files::{Files, replace};
-use super::found::read_slot;
 use super::records::{SlotRecord, checksum};
 
 /// The files.
@@ -85,13 +84,8 @@ impl Slots {
         record: &SlotRecord,
     ) -> Result<(), Error> {
         let file = NAMES[at];
-        let written = replace(files, file, &record.encode());
-        self.0[at] = if written.is_ok() {
-            Some(Held::of(record))
-        } else {
-            // It may have come as far as its place, or not.
-            read_slot(files, at).ok().flatten().as_ref().map(Held::of)
-        };
-        written.map_err(|source| Error::Write { file, source })
+        replace(files, file, &record.encode()).map_err(|source| Error::Write { file, source })?;
+        self.0[at] = Some(Held::of(record));
+        Ok(())
     }
 }

@@ -161,16 +161,16 @@ fn another_version_of_the_node_tries_again() {
     for now in [2_000, 2_010, 2_020, 2_030] {
         crash(folder.path(), now);
     }
-    let (lkg, boot) = LastKnownGood::open(folder.path(), "1.2.4", secs(2_040));
+    let (lkg, boot) = open_version(folder.path(), "1.2.4", 2_040);
     assert_eq!((started(&boot), &boot.quarantined[..]), (Some(2), &[][..]));
     assert_eq!(lkg.refusal(hash(2)), None);
     drop(lkg);
     // Its own three crashes count, those of the other version do not.
     for now in [2_041, 2_042] {
-        let (_, boot) = LastKnownGood::open(folder.path(), "1.2.4", secs(now));
+        let (_, boot) = open_version(folder.path(), "1.2.4", now);
         assert_eq!(started(&boot), Some(2), "{now}");
     }
-    let (_, boot) = LastKnownGood::open(folder.path(), "1.2.4", secs(2_043));
+    let (_, boot) = open_version(folder.path(), "1.2.4", 2_043);
     assert_eq!((started(&boot), boot.rolled_back), (Some(1), Some(hash(2))));
 }
 
@@ -178,7 +178,7 @@ fn another_version_of_the_node_tries_again() {
 fn crashes_of_another_version_do_not_count() {
     let folder = folder_with_two();
     for version in ["1", "2", "3", "4", "5"] {
-        let (_, boot) = LastKnownGood::open(folder.path(), version, secs(2_000));
+        let (_, boot) = open_version(folder.path(), version, 2_000);
         assert_eq!((started(&boot), boot.quarantined.len()), (Some(2), 0));
     }
 }
@@ -219,4 +219,17 @@ fn a_quarantine_that_could_not_be_written_holds_nevertheless() {
     }
     let boot = crash(folder.path(), 2_050);
     assert_eq!((started(&boot), boot.notes.len()), (Some(1), 0));
+}
+
+#[test]
+fn a_quarantine_that_alone_cannot_be_written_holds_through_crashes() {
+    let folder = folder_with_two();
+    std::fs::create_dir(folder.path().join("quarantine")).unwrap();
+    for now in [2_000, 2_010, 2_020] {
+        assert_eq!(started(&crash(folder.path(), now)), Some(2), "{now}");
+    }
+    for now in [2_030, 2_040, 9_000] {
+        let boot = crash(folder.path(), now);
+        assert_eq!((started(&boot), boot.rolled_back), (Some(1), Some(hash(2))));
+    }
 }

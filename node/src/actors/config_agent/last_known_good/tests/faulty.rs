@@ -38,7 +38,7 @@ impl Faulty {
     pub(super) fn boxed(folder: &Path, fault: Fault, left: usize) -> (Box<Self>, Left) {
         let left = Arc::new(AtomicUsize::new(left));
         let faulty = Self {
-            disk: Disk::new(folder),
+            disk: Disk::without_sync(folder),
             fault,
             left: Arc::clone(&left),
             folder: folder.to_owned(),

@@ -12,6 +12,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
+use super::files::Disk;
 use super::*;
 
 const VERSION: &str = "1.2.3";
@@ -29,7 +30,11 @@ fn payload(n: u8) -> Bytes {
 }
 
 fn open(dir: &Path, now: u64) -> (LastKnownGood, Boot) {
-    LastKnownGood::open(dir, VERSION, secs(now))
+    open_version(dir, VERSION, now)
+}
+
+fn open_version(dir: &Path, version: &str, now: u64) -> (LastKnownGood, Boot) {
+    LastKnownGood::open_with(Box::new(Disk::without_sync(dir)), version, secs(now))
 }
 
 fn store(lkg: &mut LastKnownGood, n: u8, now: u64) {
@@ -94,7 +99,7 @@ fn what_was_stored_is_there_at_the_next_start() {
 fn the_folder_is_made_for_its_owner_alone() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("a/b");
-    let (mut lkg, _) = open(&folder, 0);
+    let (mut lkg, _) = LastKnownGood::open(&folder, VERSION, secs(0));
     store(&mut lkg, 1, 0);
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&folder), 0o700);
