@@ -16,13 +16,17 @@ struct Secured {
 }
 
 async fn secured(access: Access) -> Secured {
+    with_tls_for(access, access).await
+}
+
+async fn with_tls_for(asked: Access, access: Access) -> Secured {
     let authority = Authority::new();
     let tls = ServerTls {
         own: authority.server(),
         client_ca: Some(authority.file.clone()),
     };
     let home = home().await;
-    let tls = tls.load(access).unwrap();
+    let tls = tls.load(asked).unwrap();
     let server = serve(&home, &Clock::new(), access, Some(tls)).await;
     Secured {
         home,
@@ -164,8 +168,10 @@ async fn a_token_counts_before_a_certificate() {
 
 #[tokio::test]
 async fn a_certificate_counts_for_nothing_where_tokens_are_asked_for() {
-    let secured = secured(Access::Tokens).await;
-    let certified = secured.client_of(&["weir://default/admin/alice"]);
-    let status = certified.who_am_i().await.unwrap_err();
-    assert_eq!(status.code(), Code::Unauthenticated);
+    for asked in [Access::Tokens, Access::TokensOrMutualTls] {
+        let secured = with_tls_for(asked, Access::Tokens).await;
+        let certified = secured.client_of(&["weir://default/admin/alice"]);
+        let status = certified.who_am_i().await.unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated);
+    }
 }

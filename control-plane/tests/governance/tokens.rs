@@ -182,7 +182,8 @@ async fn no_more_tokens_are_made_than_there_may_be() {
         .await
         .unwrap()
         .unwrap();
-    let numbers: Vec<usize> = (0..TOKENS_MAX).collect();
+    // With the first one they are as many as there may be.
+    let numbers: Vec<usize> = (1..TOKENS_MAX).collect();
     for part in numbers.chunks(100) {
         let put = |number: &usize| Op::Put {
             key: Bytes::from(format!("{}{number:064x}", folder(PREFIX))),

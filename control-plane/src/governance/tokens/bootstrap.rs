@@ -32,7 +32,10 @@ pub enum BootstrapError {
     #[error(transparent)]
     Secret(#[from] SecretError),
     /// The file holds something else.
-    #[error("{} holds no token; allowed: `weir_` and 64 digits of 0-9a-f, or no file, then one is made", .file.display())]
+    #[error(
+        "{} holds no token; allowed: `weir_` and 64 digits of 0-9a-f, or no file, then one is made",
+        .file.display()
+    )]
     NotAToken {
         /// Which.
         file: PathBuf,
