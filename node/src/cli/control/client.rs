@@ -153,7 +153,7 @@ impl ControlPlane {
         self.call(Repeat::Harmless, call).await
     }
 
-    /// Hands every message of a stream to `each`, and opens it again at the next instance when it breaks.
+    /// Hands every message of a stream to `each`; a stream that breaks is opened again, by whoever answers.
     pub(in crate::cli) async fn watch<T>(
         &mut self,
         open: impl AsyncFn(Session) -> Result<Response<Streaming<T>>, Status>,

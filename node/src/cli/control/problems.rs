@@ -13,6 +13,9 @@ use weir_proto::tuning::v1::FieldError;
 use super::text;
 use crate::cli::output::{Failure, Format, print_json};
 
+/// More than a person reads.
+const PROBLEMS_SHOWN_MAX: usize = 100;
+
 /// One problem, and the line of the file that it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) struct Found {
@@ -57,7 +60,14 @@ pub(in crate::cli) fn report(
         let problems: Vec<ProblemView> = found.iter().map(ProblemView::from).collect();
         print_json(&ProblemsView { problems })?;
     }
-    let lines: Vec<String> = found.iter().map(|found| format!("\n  {found}")).collect();
+    let mut lines: Vec<String> = found
+        .iter()
+        .take(PROBLEMS_SHOWN_MAX)
+        .map(|found| format!("\n  {found}"))
+        .collect();
+    if let Some(more) = found.len().checked_sub(PROBLEMS_SHOWN_MAX + 1) {
+        lines.push(format!("\n  and {} more", more + 1));
+    }
     let count = text::counted(found.len(), "problem");
     Ok(Failure::Config(format!(
         "{what}: {count}, nothing is changed{}",
