@@ -17,6 +17,9 @@ pub(super) use standing::{Standing, is_connected};
 
 use super::output::{Failure, Format};
 
+/// Options of the connection are shown apart from those of the command.
+const HEADING: &str = "Control plane";
+
 /// How to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Output {
@@ -39,23 +42,24 @@ pub(super) struct Target {
         env = "WEIR_CONTROL_PLANE",
         default_value = "127.0.0.1:7500",
         value_delimiter = ',',
-        global = true
+        global = true,
+        help_heading = HEADING
     )]
     control_plane: Vec<String>,
     /// The token that says who asks.
-    #[arg(long, env = "WEIR_TOKEN", hide_env_values = true, global = true)]
+    #[arg(long, env = "WEIR_TOKEN", hide_env_values = true, global = true, help_heading = HEADING)]
     token: Option<String>,
     /// A file that holds the token; wins over --token.
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", global = true, help_heading = HEADING)]
     token_file: Option<PathBuf>,
     /// Who signs the control plane's certificate (PEM); asks for TLS.
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", global = true, help_heading = HEADING)]
     ca: Option<PathBuf>,
-    /// The own certificate (PEM), where one is asked for.
-    #[arg(long, value_name = "FILE", requires = "key", global = true)]
+    /// The caller's certificate (PEM), where the control plane asks for one.
+    #[arg(long, value_name = "FILE", requires = "key", global = true, help_heading = HEADING)]
     cert: Option<PathBuf>,
-    /// The key of the own certificate (PEM).
-    #[arg(long, value_name = "FILE", requires = "cert", global = true)]
+    /// Its key (PEM).
+    #[arg(long, value_name = "FILE", requires = "cert", global = true, help_heading = HEADING)]
     key: Option<PathBuf>,
     /// How to print.
     #[arg(short, long, value_enum, default_value_t = Output::Text, global = true)]

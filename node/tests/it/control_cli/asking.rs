@@ -1,5 +1,8 @@
 //! Which instance is asked, and what happens when one does not answer.
 
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tonic::transport::{Certificate, Identity, ServerTlsConfig};
+
 use super::fake::Fake;
 use super::weir;
 use crate::common::{free_ports, scripted_backend};
@@ -73,6 +76,55 @@ async fn a_server_of_another_kind_is_told_from_a_control_plane() {
     let api = node.api.to_string();
     let ended = weir(&api, &["nodes"]).await;
     assert!(ended.err.contains("speaks no gRPC"), "{}", ended.err);
+}
+
+/// What a control plane with TLS and its callers have: who signs, and a pair for each side.
+fn certificates() -> (String, [(String, String); 2]) {
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    let pair = |name: &str| {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &authority).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    };
+    (authority.pem(), [pair("127.0.0.1"), pair("alice")])
+}
+
+#[tokio::test]
+async fn both_sides_show_certificates_over_tls() {
+    let (authority, [(cert, key), caller]) = certificates();
+    let tls = ServerTlsConfig::new()
+        .identity(Identity::from_pem(cert, key))
+        .client_ca_root(Certificate::from_pem(&authority));
+    let (fake, _) = Fake::with_nodes().await;
+    let address = fake.listen_with_tls(tls).await.to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let [ca, cert, key, other_ca] = ["ca", "cert", "key", "other"].map(|name| {
+        let path = folder.path().join(name);
+        path.to_str().unwrap().to_owned()
+    });
+    std::fs::write(&ca, authority).unwrap();
+    std::fs::write(&cert, caller.0).unwrap();
+    std::fs::write(&key, caller.1).unwrap();
+    std::fs::write(&other_ca, certificates().0).unwrap();
+
+    let nodes = ["nodes", "--ca", &ca, "--cert", &cert, "--key", &key];
+    weir(&address, &nodes).await.done();
+    let stranger = weir(&address, &["nodes", "--ca", &other_ca]).await;
+    assert_eq!(stranger.code, 3);
+    assert!(stranger.err.contains("certificate"), "{}", stranger.err);
+    assert_eq!(weir(&address, &["nodes", "--ca", &ca]).await.code, 3);
+    assert_eq!(weir(&address, &["nodes"]).await.code, 3);
+    let half = weir(&address, &["nodes", "--ca", &ca, "--cert", &cert]).await;
+    assert_eq!(half.code, 2);
+    let not_pem = weir(
+        &address,
+        &["nodes", "--ca", &ca, "--cert", &cert, "--key", &ca],
+    )
+    .await;
+    assert_eq!(not_pem.code, 2, "{}", not_pem.err);
 }
 
 #[tokio::test]

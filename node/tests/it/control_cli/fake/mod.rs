@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::Server;
+use tonic::transport::{Server, ServerTlsConfig};
 use tonic::{Request, Status};
 use weir_proto::control::v1 as pb;
 use weir_proto::control::v1::audit_server::AuditServer;
@@ -67,9 +67,19 @@ impl Fake {
 
     /// Answers at one more address.
     pub async fn listen(&self) -> SocketAddr {
+        self.listen_with(Server::builder()).await
+    }
+
+    /// Answers at one more address, over TLS, to callers with a certificate.
+    pub async fn listen_with_tls(&self, tls: ServerTlsConfig) -> SocketAddr {
+        self.listen_with(Server::builder().tls_config(tls).unwrap())
+            .await
+    }
+
+    async fn listen_with(&self, server: Server) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = Server::builder()
+        let server = server
             .timeout(PATIENCE)
             .add_service(ProfilesServer::new(self.clone()))
             .add_service(WeightsServer::new(self.clone()))
