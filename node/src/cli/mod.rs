@@ -46,7 +46,7 @@ enum Command {
     Profile(profile::Profile),
     Weights(weights::Weights),
     Nodes(nodes::Nodes),
-    ControlPlane(control_plane::ControlPlane),
+    ControlPlane(Box<control_plane::ControlPlane>),
     #[command(hide = true)]
     DemoBackend(demo::DemoBackend),
 }

@@ -1,5 +1,6 @@
 //! `weir control-plane`: runs an instance of the control plane, and shows and manages it.
 
+mod flags;
 mod run;
 mod show;
 mod tokens;
@@ -23,7 +24,7 @@ use super::output::Failure;
 )]
 pub(super) struct ControlPlane {
     #[command(flatten)]
-    instance: run::Flags,
+    instance: flags::Flags,
     #[command(subcommand)]
     action: Option<Action>,
 }
@@ -40,7 +41,12 @@ enum Action {
     #[command(after_help = "Example:\n  weir control-plane audit --limit 10")]
     Audit {
         /// How many records.
-        #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        #[arg(
+            long,
+            value_name = "N",
+            default_value_t = 50,
+            value_parser = clap::value_parser!(u32).range(1..=1_000)
+        )]
         limit: u32,
         #[command(flatten)]
         target: Target,

@@ -1,12 +1,14 @@
 //! `weir profile`: the tuning of nodes, read and changed while they run.
 
 mod catalogue;
+mod diff;
 mod edit;
 mod effective;
 mod file;
 mod rollout;
 mod scope;
 mod show;
+mod validate;
 mod view;
 mod write;
 
@@ -71,14 +73,19 @@ enum Action {
     #[command(
         after_help = "Example:\n  weir profile diff\n  weir profile diff 3 7\n  weir profile diff -f fleet.toml"
     )]
-    Diff(show::Diff),
+    Diff(diff::Diff),
     /// Show who changed a profile, when and why
     #[command(after_help = "Example:\n  weir profile history --group eu")]
     History {
         #[command(flatten)]
         scope: ScopeArgs,
         /// How many revisions, from the newest on.
-        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        #[arg(
+            long,
+            value_name = "N",
+            default_value_t = 20,
+            value_parser = clap::value_parser!(u32).range(1..=1_000)
+        )]
         limit: u32,
     },
     /// Show one revision
@@ -96,7 +103,7 @@ enum Action {
     /// Check a file and change nothing
     #[command(after_help = "Example:\n  weir profile validate -f fleet.toml\n  \
         weir profile validate --offline -f fleet.toml")]
-    Validate(edit::Validate),
+    Validate(validate::Validate),
     /// Show what each knob of a node is, where that comes from and who reads it
     #[command(after_help = "Example:\n  weir profile effective node-1 --changed")]
     Effective {

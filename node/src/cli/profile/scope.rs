@@ -124,7 +124,8 @@ mod tests {
                 .unwrap()
         };
         assert_eq!(of(&[], None), None);
-        assert_eq!(of(&[], Some(9)).unwrap().labels, present.labels);
+        let higher = of(&[], Some(9)).unwrap();
+        assert_eq!((&higher.labels, higher.priority), (&present.labels, 9));
         let other = of(&["zone=b", "disk=ssd"], None).unwrap();
         assert_eq!((other.labels.len(), other.priority), (2, 7));
         assert!(label("zone").is_err() && label("=a").is_err());
