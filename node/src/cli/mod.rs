@@ -1,12 +1,17 @@
 //! The command line: one file for each subcommand.
 
+mod control;
+mod control_plane;
 mod demo;
 mod mesh;
 mod node;
+mod nodes;
 mod output;
+mod profile;
 mod services;
 mod status;
 mod up;
+mod weights;
 
 use std::process::ExitCode;
 
@@ -14,13 +19,18 @@ use clap::{Args, Parser, Subcommand};
 
 use output::{Failure, Format};
 
+const EXIT_CODES: &str = "Exit codes:
+  0 done, 1 failed or refused by a node, 2 wrong usage, 3 nobody answers, 4 not found,
+  5 somebody else wrote first, 6 not allowed, 64 the configuration or the profile is wrong";
+
 /// Balances, watches and tunes the traffic of a cluster's backends.
 #[derive(Parser)]
 #[command(
     name = "weir",
     version,
     propagate_version = true,
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    after_help = EXIT_CODES
 )]
 struct Weir {
     #[command(subcommand)]
@@ -33,6 +43,10 @@ enum Command {
     Node(node::Node),
     Status(status::Status),
     Services(services::Services),
+    Profile(profile::Profile),
+    Weights(weights::Weights),
+    Nodes(nodes::Nodes),
+    ControlPlane(Box<control_plane::ControlPlane>),
     #[command(hide = true)]
     DemoBackend(demo::DemoBackend),
 }
@@ -55,14 +69,18 @@ struct Target {
 
 /// Runs the command that the process was started with.
 ///
-/// Exit codes: 0 done; 1 failed; 2 wrong usage; 3 the node cannot be reached; 4 not found; 64 the
-/// configuration is wrong.
+/// Exit codes: 0 done; 1 failed; 2 wrong usage; 3 the node or the control plane cannot be reached; 4 not
+/// found; 5 somebody else wrote first; 6 the caller may not do it; 64 the configuration or the profile is wrong.
 pub fn run() -> ExitCode {
     let result = match Weir::parse().command {
         Command::Up(up) => up.run(),
         Command::Node(node) => node.run(),
         Command::Status(status) => status.run(),
         Command::Services(services) => services.run(),
+        Command::Profile(profile) => profile.run(),
+        Command::Weights(weights) => weights.run(),
+        Command::Nodes(nodes) => nodes.run(),
+        Command::ControlPlane(control_plane) => control_plane.run(),
         Command::DemoBackend(demo) => demo.run(),
     };
     match result {

@@ -32,6 +32,9 @@ pub(super) enum Failure {
     /// The node cannot be reached.
     #[error("no node answers at {0}; is it running? (--node ADDRESS or WEIR_NODE says where)")]
     NoNode(String),
+    /// No instance of the control plane can be reached, or none could do it.
+    #[error("{0}")]
+    Away(String),
     /// A node did not start or end well.
     #[error(transparent)]
     Node(#[from] NodeError),
@@ -49,8 +52,11 @@ pub(super) enum Failure {
     Other(String),
 }
 
+/// How the message begins that tonic makes when the other side speaks no gRPC.
+pub(super) const NO_GRPC: &str = "grpc-status header missing";
+
 fn told(status: &tonic::Status) -> &str {
-    if status.message().starts_with("grpc-status header missing") {
+    if status.message().starts_with(NO_GRPC) {
         "what answers there speaks no gRPC; the node's gRPC address is wanted (port 7400, not 7480 or 8080)"
     } else {
         status.message()
@@ -65,14 +71,20 @@ impl From<tonic::Status> for Failure {
 
 impl Failure {
     fn code(&self) -> u8 {
+        use tonic::Code;
         match self {
-            Self::Refused(status) if status.code() == tonic::Code::NotFound => 4,
-            Self::Refused(status) if status.code() == tonic::Code::InvalidArgument => 2,
-            Self::NoNode(_) => 3,
+            Self::Refused(status) => match status.code() {
+                Code::InvalidArgument => 2,
+                Code::NotFound => 4,
+                Code::Aborted => 5,
+                Code::Unauthenticated | Code::PermissionDenied => 6,
+                _ => 1,
+            },
+            Self::NoNode(_) | Self::Away(_) => 3,
             Self::Usage(_) => 2,
             Self::Config(_)
             | Self::Node(NodeError::Config { .. } | NodeError::Unreadable { .. }) => 64,
-            Self::Refused(_) | Self::Node(_) | Self::System(_) | Self::Other(_) => 1,
+            Self::Node(_) | Self::System(_) | Self::Other(_) => 1,
         }
     }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::common::{Backend, Weir};
+use crate::control_cli::{self, fake::Fake};
 
 fn readme() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
@@ -51,24 +52,74 @@ async fn every_command_of_the_readme_that_asks_a_node_works() {
          [[routes]]\nservice = \"web\"\n"
     ))
     .await;
-    let commands: Vec<String> = blocks(&readme(), "console")
+    let commands = commands_of_the_readme(&["services", "status"]);
+    assert!(commands.len() >= 4, "{commands:?}");
+    for command in commands {
+        let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
+        let output = weir(&arguments, &node.grpc.to_string());
+        assert!(output.status.success(), "weir {command:?}: {output:?}");
+    }
+}
+
+/// The arguments of each `weir` command that the README shows and that begins with one of these.
+fn commands_of_the_readme(first: &[&str]) -> Vec<Vec<String>> {
+    blocks(&readme(), "console")
         .iter()
         .flat_map(|block| block.lines())
         .filter_map(|line| line.strip_prefix("$ weir "))
-        .filter(|line| line.starts_with("services") || line.starts_with("status"))
-        .map(str::to_owned)
-        .collect();
-    assert!(commands.len() >= 4, "{commands:?}");
+        .filter(|line| first.iter().any(|words| line.starts_with(words)))
+        .map(words)
+        .collect()
+}
+
+/// Words as a shell takes them; what is in double quotes is one.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (at, part) in line.split('"').enumerate() {
+        match at % 2 {
+            0 => words.extend(part.split_whitespace().map(str::to_owned)),
+            _ => words.push(part.to_owned()),
+        }
+    }
+    words
+}
+
+/// Those that ask the control plane; the one that runs it is not among them.
+const ASK_THE_CONTROL_PLANE: [&str; 6] = [
+    "profile",
+    "weights",
+    "nodes",
+    "control-plane status",
+    "control-plane audit",
+    "control-plane token",
+];
+
+#[tokio::test]
+async fn every_command_of_the_readme_that_asks_the_control_plane_works() {
+    let (_fake, address) = Fake::with_nodes().await;
+    let folder = tempfile::tempdir().unwrap();
+    let profiles = blocks(&readme(), "toml profile");
+    let [profile] = profiles.as_slice() else {
+        panic!("the README shows one profile: {profiles:?}");
+    };
+    let path = control_cli::file(&folder, profile);
+    let commands = commands_of_the_readme(&ASK_THE_CONTROL_PLANE);
+    assert!(commands.len() >= 10, "{commands:?}");
     for command in commands {
-        let arguments: Vec<&str> = command.split_whitespace().collect();
-        let output = weir(&arguments, &node.grpc.to_string());
-        assert!(output.status.success(), "weir {command}: {output:?}");
+        let in_folder = |word: &String| match word.as_str() {
+            "fleet.toml" => path.clone(),
+            _ => word.clone(),
+        };
+        let arguments: Vec<String> = command.iter().map(in_folder).collect();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let ended = control_cli::weir(&address.to_string(), &arguments).await;
+        assert_eq!(ended.code, 0, "weir {command:?}: {}", ended.err);
     }
 }
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    let commands: [&[&str]; 12] = [
+    let commands: [&[&str]; 47] = [
         &["up"],
         &["node"],
         &["status"],
@@ -81,6 +132,41 @@ fn every_command_has_help_with_an_example() {
         &["services", "weight"],
         &["services", "eject"],
         &["services", "restore"],
+        &["profile"],
+        &["profile", "list"],
+        &["profile", "get"],
+        &["profile", "set"],
+        &["profile", "unset"],
+        &["profile", "apply"],
+        &["profile", "diff"],
+        &["profile", "history"],
+        &["profile", "show"],
+        &["profile", "rollback"],
+        &["profile", "validate"],
+        &["profile", "effective"],
+        &["profile", "presets"],
+        &["profile", "knobs"],
+        &["weights"],
+        &["weights", "list"],
+        &["weights", "get"],
+        &["weights", "set"],
+        &["weights", "unset"],
+        &["nodes"],
+        &["nodes", "list"],
+        &["nodes", "get"],
+        &["nodes", "watch"],
+        &["nodes", "cordon"],
+        &["nodes", "uncordon"],
+        &["nodes", "drain"],
+        &["nodes", "undrain"],
+        &["nodes", "forget"],
+        &["control-plane"],
+        &["control-plane", "status"],
+        &["control-plane", "audit"],
+        &["control-plane", "token"],
+        &["control-plane", "token", "create"],
+        &["control-plane", "token", "list"],
+        &["control-plane", "token", "revoke"],
     ];
     for command in commands {
         let output = weir(&[command, &["--help"]].concat(), "");

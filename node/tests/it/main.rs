@@ -10,6 +10,7 @@ mod blame;
 mod bounds;
 mod client;
 mod common;
+mod control_cli;
 mod docs;
 mod drains;
 mod drains_h2;

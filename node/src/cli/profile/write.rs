@@ -1,0 +1,161 @@
+//! Writes a profile, says what it changes, and waits for nodes.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use weir_core::tuning::{Problem, Scope};
+use weir_proto::control::v1 as pb;
+
+use super::file::ProfileFile;
+use super::rollout::{Before, Rollout, RolloutView, wait_for_nodes};
+use super::view::{ChangeView, NodeDiffView, RevisionView, change_lines, changes, diff_lines};
+use crate::cli::control::{ControlPlane, Found, of_status, report};
+use crate::cli::output::{Failure, Format, print, print_json};
+
+/// One write.
+pub(super) struct Commit<'a> {
+    pub(super) scope: &'a Scope,
+    /// What problems are problems of.
+    pub(super) name: &'a str,
+    pub(super) file: Option<&'a ProfileFile>,
+    /// How long to wait for nodes.
+    pub(super) wait: Option<Duration>,
+    pub(super) format: Format,
+}
+
+impl Commit<'_> {
+    pub(super) async fn run(
+        &self,
+        plane: &mut ControlPlane,
+        request: pb::PutProfileRequest,
+    ) -> Result<(), Failure> {
+        if request.dry_run {
+            let written = self.sound(dry_run(plane, request).await?)?;
+            return self.show_dry_run(&written);
+        }
+        let before = match self.wait {
+            None => None,
+            Some(_) => Some(Before::look(plane, self.scope).await?),
+        };
+        let written = self.sound(put(plane, request).await?)?;
+        if self.format == Format::Text {
+            print(&self.as_text(&written))?;
+        }
+        // It is written whatever becomes of this: a failure to look is told after what was written.
+        let looked = match (self.wait, &before) {
+            (Some(wait), Some(before)) => wait_for_nodes(plane, self.scope, before, &written, wait)
+                .await
+                .map(Some),
+            _ => Ok(None),
+        };
+        let rollout = looked.as_ref().ok().and_then(Option::as_ref);
+        match (self.format, rollout) {
+            (Format::Json, _) => print_json(&WriteView::of(&written, false, rollout))?,
+            (Format::Text, Some(rollout)) => print(&rollout.as_lines().join("\n"))?,
+            (Format::Text, None) => {}
+        }
+        looked?.map_or(Ok(()), |rollout| rollout.outcome())
+    }
+
+    fn sound(
+        &self,
+        answer: Result<pb::PutProfileResponse, Vec<Problem>>,
+    ) -> Result<pb::PutProfileResponse, Failure> {
+        let problems = match answer {
+            Ok(written) => return Ok(written),
+            Err(problems) => problems,
+        };
+        let found = match self.file {
+            Some(file) => file.located(problems),
+            None => problems.into_iter().map(Found::from).collect(),
+        };
+        Err(report(self.name, &found, self.format)?)
+    }
+
+    fn show_dry_run(&self, written: &pb::PutProfileResponse) -> Result<(), Failure> {
+        if self.format == Format::Json {
+            return print_json(&WriteView::of(written, true, None));
+        }
+        let mut lines = vec![match written.changed {
+            true => format!("{} would change; nothing is written", self.scope),
+            false => format!("{} would stay as it is", self.scope),
+        }];
+        lines.extend(change_lines(&written.changes, "  "));
+        lines.extend(diff_lines(&written.nodes));
+        if written.changed && written.nodes.is_empty() {
+            lines.push("no node would change".to_owned());
+        }
+        print(&lines.join("\n"))
+    }
+
+    fn as_text(&self, written: &pb::PutProfileResponse) -> String {
+        let revision = written
+            .profile
+            .as_ref()
+            .map_or(0, |profile| profile.revision);
+        let mut lines = vec![match written.changed {
+            true => format!("{}: revision {revision}", self.scope),
+            false => format!(
+                "{}: nothing to change, revision {revision} stays",
+                self.scope
+            ),
+        }];
+        lines.extend(change_lines(&written.changes, "  "));
+        lines.join("\n")
+    }
+}
+
+/// Writes, or names every problem.
+async fn put(
+    plane: &mut ControlPlane,
+    mut request: pb::PutProfileRequest,
+) -> Result<Result<pb::PutProfileResponse, Vec<Problem>>, Failure> {
+    request.write_id = plane.write_id();
+    let answer = plane
+        .ask(async |session| session.profiles().put_profile(request.clone()).await)
+        .await;
+    match answer {
+        Ok(written) => Ok(Ok(written)),
+        Err(Failure::Refused(status)) => match of_status(&status) {
+            Some(problems) => Ok(Err(problems)),
+            None => Err(status.into()),
+        },
+        Err(failure) => Err(failure),
+    }
+}
+
+/// What a write would do.
+pub(super) async fn dry_run(
+    plane: &mut ControlPlane,
+    request: pb::PutProfileRequest,
+) -> Result<Result<pb::PutProfileResponse, Vec<Problem>>, Failure> {
+    let request = pb::PutProfileRequest {
+        dry_run: true,
+        ..request
+    };
+    put(plane, request).await
+}
+
+/// A write as scripts read it.
+#[derive(Serialize)]
+struct WriteView {
+    dry_run: bool,
+    changed: bool,
+    profile: Option<RevisionView>,
+    changes: Vec<ChangeView>,
+    nodes: Vec<NodeDiffView>,
+    rollout: Option<RolloutView>,
+}
+
+impl WriteView {
+    fn of(written: &pb::PutProfileResponse, dry_run: bool, rollout: Option<&Rollout>) -> Self {
+        Self {
+            dry_run,
+            changed: written.changed,
+            profile: written.profile.clone().map(RevisionView::from),
+            changes: changes(&written.changes),
+            nodes: written.nodes.iter().map(NodeDiffView::from).collect(),
+            rollout: rollout.map(RolloutView::from),
+        }
+    }
+}

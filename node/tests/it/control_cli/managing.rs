@@ -1,0 +1,99 @@
+//! Nodes, tokens, the audit and the control plane itself.
+
+use serde_json::json;
+
+use super::fake::Fake;
+use super::weir;
+
+#[tokio::test]
+async fn nodes_are_listed_ordered_and_forgotten() {
+    let (fake, address) = Fake::with_nodes().await;
+    let address = address.to_string();
+    let list = weir(&address, &["nodes"]).await.done();
+    assert!(
+        list.starts_with("NODE    PRESENCE   VERSION  ZONE  PROFILE"),
+        "{list}"
+    );
+    assert_eq!(list.lines().count(), 4);
+    for (order, shown) in [
+        ("cordon", "node-1 connected, cordoned for"),
+        ("drain", "node-1 connected, draining for"),
+        ("undrain", "node-1 connected, cordoned for"),
+        ("uncordon", "node-1 connected for"),
+    ] {
+        let out = weir(&address, &["nodes", order, "node-1"]).await.done();
+        assert!(out.starts_with(shown), "{order}: {out}");
+    }
+    let out = weir(&address, &["nodes", "forget", "node-3"]).await.done();
+    assert_eq!(out, "node-3 is forgotten\n");
+    assert_eq!(fake.state().await.nodes.len(), 2);
+    let ended = weir(&address, &["nodes", "forget", "node-3"]).await;
+    assert_eq!(ended.code, 4);
+}
+
+#[tokio::test]
+async fn a_token_is_told_once_and_revoked_by_name() {
+    let (_fake, address) = Fake::with_nodes().await;
+    let address = address.to_string();
+    let create = [
+        "control-plane",
+        "token",
+        "create",
+        "ci",
+        "--role",
+        "operator",
+        "--ttl",
+        "30d",
+    ];
+    assert_eq!(weir(&address, &create).await.done(), "weir_secret\n");
+    let list = ["control-plane", "token", "list", "-o", "json"];
+    assert_eq!(
+        weir(&address, &list).await.json(),
+        json!([{
+            "name": "ci", "role": "operator", "subject": null, "author": "alice",
+            "created_at": "2026-03-01T12:00:00.000Z", "expires_at": "2026-03-31T12:00:00.000Z",
+        }])
+    );
+    weir(&address, &["control-plane", "token", "revoke", "ci"])
+        .await
+        .done();
+    assert_eq!(weir(&address, &list).await.json(), json!([]));
+}
+
+#[tokio::test]
+async fn the_control_plane_tells_how_it_is_and_what_was_done() {
+    let (_fake, address) = Fake::with_nodes().await;
+    let address = address.to_string();
+    let status = weir(&address, &["control-plane", "status"]).await.done();
+    assert_eq!(
+        status,
+        "cp-1, version 0.1.0, epoch e1\n\
+         store not healthy, revision 12, 4KiB on disk\n\
+         \x20 no quorum\n\
+         leader cp-1, term 3; instances cp-1, cp-2\n\
+         3 node streams here\n"
+    );
+    let audit = weir(&address, &["control-plane", "audit", "-o", "json"])
+        .await
+        .json();
+    assert_eq!(
+        (&audit[0]["action"], &audit[0]["at"]),
+        (&json!("profile.put"), &json!("2026-03-01T12:00:00.000Z"))
+    );
+}
+
+#[tokio::test]
+async fn an_instance_whose_arguments_do_not_fit_does_not_start() {
+    for (arguments, named) in [
+        (&["--access", "mtls"][..], "--client-ca"),
+        (&["--store", "redis://a:1"], "`redis://a:1` is no store"),
+        (&["--namespace", "a/b"], "--namespace"),
+    ] {
+        let ended = weir("127.0.0.1:1", &[&["control-plane"], arguments].concat()).await;
+        assert!(
+            ended.code == 2 && ended.err.contains(named),
+            "{}",
+            ended.err
+        );
+    }
+}
