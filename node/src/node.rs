@@ -370,7 +370,8 @@ impl Parent {
     }
 }
 
-fn raise_open_files() {
+/// Takes as many file descriptors as the hard limit allows.
+pub(crate) fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let most = limit

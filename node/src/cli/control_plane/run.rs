@@ -2,10 +2,27 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::ValueEnum;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tonic::transport::ServerTlsConfig;
+use weir_control_plane::clock::WallClock;
+use weir_control_plane::governance::guard;
+use weir_control_plane::governance::listen::{Insecure, Wire, check_listen};
+use weir_control_plane::governance::secret::SecretRef;
+use weir_control_plane::governance::tls::{self, ClientTls, KeyPair};
+use weir_control_plane::governance::tokens::{Bootstrapped, Tokens};
+use weir_control_plane::keys::Keys;
+use weir_control_plane::server::{ControlPlane, Options};
+use weir_control_plane::store::Store;
+use weir_control_plane::store::embedded::{self, EmbeddedStore};
+use weir_control_plane::store::etcd::{self, EtcdStore};
 
 use crate::cli::output::Failure;
+use crate::node;
+use crate::telemetry::logs;
 
 /// Who may call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -78,8 +95,157 @@ pub(in crate::cli) struct ServerTls {
 }
 
 /// Runs one instance until it is told to stop.
-pub(super) fn run(_arguments: RunArguments) -> Result<(), Failure> {
-    Err(Failure::Other(
-        "this version holds no control plane yet".to_owned(),
-    ))
+pub(super) fn run(arguments: RunArguments) -> Result<(), Failure> {
+    logs::start(&arguments.log, arguments.log_json);
+    node::raise_open_files();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(arguments))
+}
+
+async fn serve(arguments: RunArguments) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut parent = node::Parent::new(arguments.stop_with_stdin)?;
+    let access = arguments.access.into();
+    let (wire, tls) = match &arguments.tls {
+        Some(tls) => (Wire::Tls, Some(tls.load(access)?)),
+        None => (Wire::Plain, None),
+    };
+    let insecure = match arguments.insecure {
+        true => Insecure::Allowed,
+        false => Insecure::Refused,
+    };
+    check_listen(arguments.listen, access, wire, insecure).map_err(usage)?;
+    let listener = TcpListener::bind(arguments.listen).await;
+    let listener = listener
+        .map_err(|error| Failure::Other(format!("--listen {}: {error}", arguments.listen)))?;
+    let store = arguments.store.open().await?;
+    bootstrap(&store, &arguments).await?;
+    let options = Options {
+        instance: arguments.name.clone(),
+        address: arguments.listen.to_string(),
+        namespace: arguments.namespace,
+        access,
+        tls,
+        seed: fastrand::u64(..),
+    };
+    let control_plane = ControlPlane::start(store, options).await.map_err(failed)?;
+    tracing::info!(
+        instance = arguments.name,
+        listen = %arguments.listen,
+        version = env!("CARGO_PKG_VERSION"),
+        "control plane ready"
+    );
+    let stop = async {
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = parent.gone() => {}
+        }
+    };
+    control_plane.serve(listener, stop).await.map_err(failed)
+}
+
+/// Lets the first administrator in.
+async fn bootstrap(store: &Arc<dyn Store>, arguments: &RunArguments) -> Result<(), Failure> {
+    let Some(file) = &arguments.bootstrap_token_file else {
+        return Ok(());
+    };
+    let keys = Keys::new(&arguments.namespace).map_err(usage)?;
+    let tokens = Tokens::new(Arc::clone(store), keys.root());
+    let bootstrapped = tokens
+        .bootstrap(file, WallClock::system().unix_ms_now())
+        .await;
+    match bootstrapped.map_err(failed)? {
+        Bootstrapped::Inserted => {
+            tracing::info!(file = %file.display(), "the token in the file is the administrator's");
+        }
+        Bootstrapped::AdminExists => {}
+    }
+    Ok(())
+}
+
+impl StorePlace {
+    async fn open(&self) -> Result<Arc<dyn Store>, Failure> {
+        match self {
+            Self::Embedded(folder) => {
+                let options = embedded::Options::new(folder, fastrand::u64(..));
+                Ok(Arc::new(EmbeddedStore::open(options).await.map_err(failed)?))
+            }
+            Self::Etcd(etcd) => {
+                let options = etcd::Options {
+                    tls: etcd.tls()?,
+                    user: etcd.user()?,
+                    ..etcd::Options::new(etcd.endpoints.clone())
+                };
+                Ok(Arc::new(EtcdStore::connect(options).await.map_err(failed)?))
+            }
+        }
+    }
+}
+
+impl Etcd {
+    fn tls(&self) -> Result<Option<etcd::TlsOptions>, Failure> {
+        let Some(ca) = &self.ca else {
+            return Ok(None);
+        };
+        let own = self.identity.clone();
+        let tls = ClientTls {
+            ca: ca.clone(),
+            own: own.map(|(certificate, key)| KeyPair { certificate, key }),
+            server_name: None,
+        };
+        Ok(Some(tls.load().map_err(failed)?))
+    }
+
+    fn user(&self) -> Result<Option<(String, String)>, Failure> {
+        let Some((name, reference)) = &self.user else {
+            return Ok(None);
+        };
+        let reference: SecretRef = reference.parse().map_err(usage)?;
+        let password = reference.read().map_err(failed)?;
+        Ok(Some((name.clone(), password.expose().to_owned())))
+    }
+}
+
+impl ServerTls {
+    fn load(&self, access: guard::Access) -> Result<ServerTlsConfig, Failure> {
+        let tls = tls::ServerTls {
+            own: KeyPair {
+                certificate: self.cert.clone(),
+                key: self.key.clone(),
+            },
+            client_ca: self.client_ca.clone(),
+        };
+        tls.load(access).map_err(failed)
+    }
+}
+
+impl From<Access> for guard::Access {
+    fn from(access: Access) -> Self {
+        match access {
+            Access::Open => Self::OpenLoopback,
+            Access::Tokens => Self::Tokens,
+            Access::Mtls => Self::MutualTls,
+            Access::TokensOrMtls => Self::TokensOrMutualTls,
+        }
+    }
+}
+
+fn usage(error: impl std::error::Error) -> Failure {
+    Failure::Usage(error.to_string())
+}
+
+/// An error and what caused it, in one line.
+fn failed(error: impl std::error::Error) -> Failure {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    Failure::Other(text)
 }

@@ -47,7 +47,6 @@ struct ProfileView {
 struct HeartbeatView {
     connections_open: u64,
     requests_in_flight: u64,
-    requests: u64,
 }
 
 impl From<&pb::NodeInfo> for NodeView {
@@ -71,7 +70,6 @@ impl From<&pb::NodeInfo> for NodeView {
             heartbeat: node.heartbeat.as_ref().map(|heartbeat| HeartbeatView {
                 connections_open: heartbeat.connections_open,
                 requests_in_flight: heartbeat.requests_in_flight,
-                requests: heartbeat.requests,
             }),
         }
     }
