@@ -15,6 +15,7 @@
 //! A file is valid by itself: nothing that is given mends it. A profile that contradicts it is refused whole;
 //! weights and registered backends never are.
 
+mod control_plane;
 mod effective;
 mod given;
 mod health;
@@ -30,9 +31,9 @@ mod services;
 mod tests;
 mod tuned;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +43,7 @@ use weir_core::route::RouteTable;
 use weir_core::tuning::knobs::ingress::{DRAIN_TIMEOUT, WORKERS};
 use weir_core::tuning::{Kind, Problem as KnobProblem, Value};
 
+pub use control_plane::ControlPlane;
 pub use effective::Effective;
 pub use given::{Endpoints, Give, Given, RegisteredBackend, Weights};
 pub use invalid::Invalid;
@@ -72,6 +74,8 @@ pub struct Config {
     pub http_api: Listener,
     /// Traces and logs.
     pub telemetry: Telemetry,
+    /// Where the control plane is, and who this node is to it.
+    pub control_plane: ControlPlane,
     /// Services in the order of their names.
     pub services: Vec<Arc<ServiceSettings>>,
     /// Routes, compiled; targets name [`Config::services`].
@@ -99,6 +103,10 @@ pub struct NodeSettings {
     pub cores: usize,
     /// How long a stopping node waits for what still runs.
     pub drain_timeout: Duration,
+    /// The folder for what must survive the node; without it nothing does.
+    pub data_dir: Option<PathBuf>,
+    /// What operators call it by: groups of profiles choose nodes by their labels.
+    pub labels: BTreeMap<String, String>,
     /// Nodes that `weir up` starts from this file.
     pub mesh_nodes: usize,
 }
@@ -149,6 +157,7 @@ impl Config {
         let grpc = Listener::read(&mut root, problems, "grpc", "127.0.0.1:7400");
         let http_api = Listener::read(&mut root, problems, "http_api", "127.0.0.1:7480");
         let telemetry = Telemetry::read(&mut root, problems);
+        let control_plane = ControlPlane::read(&mut root, problems);
         let mut services = services::read(&mut root, problems);
         let notes = given.apply(&mut services);
         let names: BTreeSet<ServiceName> = services.iter().map(|s| s.name.clone()).collect();
@@ -165,6 +174,7 @@ impl Config {
             grpc,
             http_api,
             telemetry,
+            control_plane,
             services: services.into_iter().map(Arc::new).collect(),
             routes: Arc::new(routes),
             route_settings: route_settings.into(),
@@ -207,6 +217,8 @@ impl NodeSettings {
             zone: node.text(problems, "zone").unwrap_or_default(),
             cores,
             drain_timeout: node.tuned(problems, "drain_timeout", &DRAIN_TIMEOUT),
+            data_dir: node.path(problems, "data_dir"),
+            labels: control_plane::read_labels(&mut node, problems),
             mesh_nodes: {
                 let mut mesh = root.section(problems, "mesh");
                 let nodes = mesh.number(problems, "nodes", 3, 1..=16);

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use toml::{Table, Value};
@@ -161,6 +162,16 @@ impl Section {
                 None
             }
         }
+    }
+
+    /// A path of a file or folder; nothing is said of whether it is there.
+    pub(super) fn path(&mut self, problems: &mut Vec<Problem>, key: &str) -> Option<PathBuf> {
+        let path = self.text(problems, key)?;
+        if path.is_empty() {
+            self.problem(problems, key, "is empty; leave it out for none");
+            return None;
+        }
+        Some(path.into())
     }
 
     pub(super) fn texts(&mut self, problems: &mut Vec<Problem>, key: &str) -> Vec<String> {

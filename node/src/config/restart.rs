@@ -14,51 +14,41 @@ impl Config {
             true => running.node.cores,
             false => self.workers_wanted,
         };
-        let pairs = [
-            (
-                "mesh.nodes",
-                self.node.mesh_nodes.to_string(),
-                running.node.mesh_nodes.to_string(),
-            ),
-            (
-                "node.name",
-                self.node.name.clone(),
-                running.node.name.clone(),
-            ),
-            (
-                "node.cores",
-                workers.to_string(),
-                running.node.cores.to_string(),
-            ),
-            (
-                "ingress.listen",
-                format!("{:?}", self.ingress.listen),
-                format!("{:?}", running.ingress.listen),
-            ),
-            (
-                "grpc.listen",
-                self.grpc.listen.to_string(),
-                running.grpc.listen.to_string(),
-            ),
-            (
-                "http_api.listen",
-                self.http_api.listen.to_string(),
-                running.http_api.listen.to_string(),
-            ),
-            (
-                "telemetry.otlp",
-                format!("{:?}", self.telemetry.otlp),
-                format!("{:?}", running.telemetry.otlp),
-            ),
-        ];
-        pairs
-            .into_iter()
-            .filter(|(_, new, old)| new != old)
-            .map(|(path, new, old)| Problem {
+        let new = self.fixed_while_running(workers);
+        let old = running.fixed_while_running(running.node.cores);
+        new.into_iter()
+            .zip(old)
+            .filter(|((_, new), (_, old))| new != old)
+            .map(|((path, new), (_, old))| Problem {
                 path: path.to_owned(),
                 what: format!("{new} needs a restart of the node (running with {old})"),
             })
             .collect()
+    }
+
+    /// Each key that only a start reads, with its value for people.
+    fn fixed_while_running(&self, workers: usize) -> [(&'static str, String); 15] {
+        let (node, control_plane) = (&self.node, &self.control_plane);
+        [
+            ("mesh.nodes", node.mesh_nodes.to_string()),
+            ("node.name", node.name.clone()),
+            ("node.cores", workers.to_string()),
+            ("node.data_dir", shown(&node.data_dir)),
+            ("node.labels", format!("{:?}", node.labels)),
+            ("ingress.listen", format!("{:?}", self.ingress.listen)),
+            ("grpc.listen", self.grpc.listen.to_string()),
+            ("http_api.listen", self.http_api.listen.to_string()),
+            ("telemetry.otlp", format!("{:?}", self.telemetry.otlp)),
+            (
+                "control_plane.endpoints",
+                format!("{:?}", control_plane.endpoints),
+            ),
+            ("control_plane.token", shown(&control_plane.token)),
+            ("control_plane.ca", shown(&control_plane.ca)),
+            ("control_plane.cert", shown(&control_plane.cert)),
+            ("control_plane.key", shown(&control_plane.key)),
+            ("control_plane.namespace", control_plane.namespace.clone()),
+        ]
     }
 
     fn is_given_workers(&self) -> bool {
@@ -93,4 +83,10 @@ impl Config {
 
 pub(super) fn count(number: usize) -> Value {
     Value::Count(u64::try_from(number).unwrap_or(u64::MAX))
+}
+
+fn shown<T: std::fmt::Debug>(value: &Option<T>) -> String {
+    value
+        .as_ref()
+        .map_or_else(|| "none".to_owned(), |value| format!("{value:?}"))
 }

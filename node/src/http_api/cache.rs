@@ -134,7 +134,7 @@ impl Document {
 mod tests {
     use super::*;
     use crate::actors::config_agent::{ConfigAgentHandle, InForce};
-    use crate::config::{Config, Environment};
+    use crate::config::{Config, Environment, Given};
     use crate::data_plane::routing::Routing;
     use crate::orders::{Orders, OrdersHandle};
     use crate::telemetry::metrics::NodeMetrics;
@@ -143,7 +143,7 @@ mod tests {
 
     /// A cache, and what its status shows changes of.
     fn cache(age_max: &Snapshot<Duration>) -> (StatusCache, NodeMetrics, OrdersHandle) {
-        let config = Config::parse("", &Environment::new()).unwrap();
+        let config = Config::parse("", &Environment::new(), &Given::default()).unwrap();
         let metrics = NodeMetrics::new(1);
         let (orders, _) = OrdersHandle::new();
         let source = StatusSource {

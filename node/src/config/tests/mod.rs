@@ -1,5 +1,6 @@
 //! What a configuration may say: one table for each section, every problem with its path and bound.
 
+mod control_plane;
 mod defaults;
 mod given;
 mod services;
