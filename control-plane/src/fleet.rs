@@ -136,11 +136,17 @@ impl AskNode for Parts {
             let command = pb::command::Command::ReportEffective(pb::ReportEffective {});
             match self.sessions.ask(node_id, command).await {
                 Ok(result) => Ok(result.effective.unwrap_or_default()),
-                Err(_) if elsewhere.as_ref().is_some_and(|other| **other != *self.instance) => {
+                Err(_)
+                    if elsewhere
+                        .as_ref()
+                        .is_some_and(|other| **other != *self.instance) =>
+                {
                     let instance = elsewhere.unwrap_or_default();
                     let instances = self.view.instances.borrow();
                     let address = instances.get(&instance).map_or("", String::as_str);
-                    Err(format!("it is connected to {instance} ({address}), which can ask it"))
+                    Err(format!(
+                        "it is connected to {instance} ({address}), which can ask it"
+                    ))
                 }
                 Err(why) => Err(why),
             }

@@ -3,6 +3,7 @@
 pub mod actors;
 pub mod cli;
 pub mod config;
+pub mod control_link;
 pub mod data_plane;
 pub mod describe;
 pub mod grpc;

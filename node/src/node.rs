@@ -18,6 +18,7 @@ use weir_core::trace::Sampler;
 
 use crate::actors::config_agent::{InForce, watch};
 use crate::config::{self, Config, Environment, Given, Invalid};
+use crate::control_link::{self, ControlLink};
 use crate::data_plane::{self, Cores};
 use crate::describe::StatusSource;
 use crate::grpc::{self, LoadBalancerService};
@@ -79,6 +80,9 @@ pub enum NodeError {
     /// An actor failed too often.
     #[error(transparent)]
     Actor(#[from] BudgetSpent),
+    /// The way to the control plane cannot be taken.
+    #[error(transparent)]
+    ControlLink(#[from] control_link::Error),
     /// The reflection schema is broken.
     #[error("gRPC reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -100,13 +104,17 @@ impl NodeError {
 pub fn run(path: &Path, environment: Environment, stop_with_stdin: bool) -> Result<(), NodeError> {
     raise_open_files();
     let text = text_of(path)?;
-    let first = InForce::at_start(&text, &environment, &Given::default())
-        .map_err(|problems| NodeError::of_config(path, problems))?;
+    let of_config = |problems| NodeError::of_config(path, problems);
+    let file = Config::parse(&text, &environment, &Given::default()).map_err(of_config)?;
+    let clock = WallClock::system();
+    let link = ControlLink::prepare(&file, clock)?;
+    let first = InForce::at_start(&text, &environment, link.given()).map_err(of_config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let local = LocalSet::new();
-    let node = start_and_wait(first, text, path.to_owned(), environment, stop_with_stdin);
+    let file = (path.to_owned(), text);
+    let node = start_and_wait(first, file, environment, (link, clock), stop_with_stdin);
     runtime.block_on(local.run_until(node))
 }
 
@@ -131,6 +139,7 @@ fn text_of(path: &Path) -> Result<String, NodeError> {
 
 /// Everything that runs on the control thread.
 struct Running {
+    env: Env,
     wired: Wired,
     cores: Cores,
     exporter: Option<JoinHandle<()>>,
@@ -139,14 +148,23 @@ struct Running {
 
 async fn start_and_wait(
     first: InForce,
-    text: String,
-    path: PathBuf,
+    (path, text): (PathBuf, String),
     environment: Environment,
+    (link, clock): (ControlLink, WallClock),
     stop_with_stdin: bool,
 ) -> Result<(), NodeError> {
     let mut signals = Signals::new()?;
     let mut parent = Parent::new(stop_with_stdin)?;
-    let mut running = start(first, environment).await?;
+    let mut running = match start(first, environment, clock).await {
+        Ok(running) => running,
+        Err(error) => {
+            if !matches!(error, NodeError::Actors(_) | NodeError::System(_)) {
+                link.ended_well().await;
+            }
+            return Err(error);
+        }
+    };
+    let link = link.start(&running.wired, &running.env);
     let look_now = Arc::new(Notify::new());
     let agent = running.wired.config.clone();
     tokio::task::spawn_local(watch::run(path, text, agent, Arc::clone(&look_now)));
@@ -165,12 +183,19 @@ async fn start_and_wait(
         }
     };
     running.stop().await;
+    // An actor that panics time and again may do so for what the profile says.
+    if ended.is_ok() {
+        link.stop().await;
+    }
     ended
 }
 
-async fn start(first: InForce, environment: Environment) -> Result<Running, NodeError> {
+async fn start(
+    first: InForce,
+    environment: Environment,
+    clock: WallClock,
+) -> Result<Running, NodeError> {
     let config = Arc::clone(&first.config);
-    let clock = WallClock::system();
     let seed = fastrand::u64(..);
     let (tracer, exporter) = start_tracing(&config, clock)?;
     let env = Env {
@@ -210,6 +235,7 @@ async fn start(first: InForce, environment: Environment) -> Result<Running, Node
         "node ready"
     );
     Ok(Running {
+        env,
         wired,
         cores,
         exporter,
@@ -313,7 +339,7 @@ impl Running {
         tracing::info!(took = ?began.elapsed(), requests_cut = cut, "stopped");
         self.servers_stop.notify_one();
         // Every tracer must be gone before the exporter sees the end of its queue.
-        drop(self.wired);
+        drop((self.wired, self.env));
         if let Some(exporter) = self.exporter {
             let _ = timeout(LAST_SPANS_TIMEOUT, exporter).await;
         }

@@ -37,7 +37,12 @@ impl control_plane_server::ControlPlane for ControlPlaneService {
         let mut told = pb::ControlPlaneStatus {
             instance: parts.instance.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            epoch: parts.epoch.borrow().as_deref().unwrap_or_default().to_owned(),
+            epoch: parts
+                .epoch
+                .borrow()
+                .as_deref()
+                .unwrap_or_default()
+                .to_owned(),
             streams,
             ..pb::ControlPlaneStatus::default()
         };

@@ -47,7 +47,11 @@ pub trait AskNode: Send + Sync {
 }
 
 /// Who does this, if they may: as proven, else as claimed.
-fn author_of<T>(request: &Request<T>, action: &Action<'_>, claimed: &str) -> Result<Author, Status> {
+fn author_of<T>(
+    request: &Request<T>,
+    action: &Action<'_>,
+    claimed: &str,
+) -> Result<Author, Status> {
     let actor = allow(request, action)?.actor(claimed);
     Ok(Author {
         name: actor.author,

@@ -90,7 +90,8 @@ pub fn router(served: &Served) -> Result<Router, RouterError> {
         ask: Arc::clone(parts) as _,
         now_unix_ms: Arc::clone(now),
     };
-    let tokens = Tokens::new(Arc::clone(store), parts.keys.root()).with_table(Arc::clone(&parts.tokens));
+    let tokens =
+        Tokens::new(Arc::clone(store), parts.keys.root()).with_table(Arc::clone(&parts.tokens));
     let weights = WeightStore::new(Arc::clone(store), keys);
     let audit = AuditService::new(Arc::clone(store), parts.keys.root(), Arc::clone(now));
     let control_plane = ControlPlaneService::new(Arc::clone(parts), Arc::clone(store));
@@ -107,7 +108,10 @@ pub fn router(served: &Served) -> Result<Router, RouterError> {
     Ok(server
         .add_service(NodeSyncServer::with_interceptor(sync, guard()))
         .add_service(RegistryServer::with_interceptor(registry, guard()))
-        .add_service(ProfilesServer::with_interceptor(ProfilesService::new(profiles), guard()))
+        .add_service(ProfilesServer::with_interceptor(
+            ProfilesService::new(profiles),
+            guard(),
+        ))
         .add_service(WeightsServer::with_interceptor(
             WeightsService::new(weights, Arc::clone(now)),
             guard(),

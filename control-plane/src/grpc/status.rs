@@ -9,8 +9,8 @@ use weir_proto::convert::field_error;
 
 use crate::governance::tokens;
 use crate::orders;
-use crate::registry::backends;
 use crate::profiles::{PutError, ReadError};
+use crate::registry::backends;
 use crate::store;
 use crate::weights::{self, SetError};
 

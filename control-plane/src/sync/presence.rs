@@ -6,8 +6,8 @@ use std::time::Duration;
 use weir_proto::control::records::v1 as records;
 use weir_proto::control::v1 as pb;
 
-use super::{Parts, stopped};
 use super::hello::Hello;
+use super::{Parts, stopped};
 use crate::keys::Key;
 use crate::records::encode;
 

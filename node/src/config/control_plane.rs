@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use http::Uri;
 use weir_control_plane::governance::secret::SecretRef;
-use weir_control_plane::keys::{DEFAULT_NAMESPACE, check_name};
 
 use super::reader::{Problem, Section};
 
@@ -29,8 +28,6 @@ pub struct ControlPlane {
     pub cert: Option<PathBuf>,
     /// PEM of the certificate's key.
     pub key: Option<PathBuf>,
-    /// The part of the store that the node belongs to.
-    pub namespace: String,
 }
 
 impl ControlPlane {
@@ -52,7 +49,6 @@ impl ControlPlane {
             ca,
             cert,
             key,
-            namespace: read_namespace(&mut s, problems),
         };
         s.finish(problems);
         settings
@@ -110,16 +106,6 @@ fn read_token(s: &mut Section, problems: &mut Vec<Problem>) -> Option<SecretRef>
         s.problem(problems, "token", "must be file:/path or env:NAME");
     }
     place
-}
-
-fn read_namespace(s: &mut Section, problems: &mut Vec<Problem>) -> String {
-    let said = s.text(problems, "namespace");
-    let namespace = said.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
-    if let Err(invalid) = check_name("namespace", &namespace) {
-        let what = format!("`{}` must be {}", invalid.value, invalid.bound);
-        s.problem(problems, "namespace", what);
-    }
-    namespace
 }
 
 /// The labels of a node.

@@ -173,7 +173,9 @@ impl StorePlace {
         match self {
             Self::Embedded(folder) => {
                 let options = embedded::Options::new(folder, fastrand::u64(..));
-                Ok(Arc::new(EmbeddedStore::open(options).await.map_err(failed)?))
+                Ok(Arc::new(
+                    EmbeddedStore::open(options).await.map_err(failed)?,
+                ))
             }
             Self::Etcd(etcd) => {
                 let options = etcd::Options {

@@ -11,7 +11,6 @@ fn config(text: &str) -> Config {
 fn without_a_word_there_is_no_control_plane_and_nothing_is_kept() {
     let config = config("");
     assert_eq!(config.control_plane.endpoints, [""; 0]);
-    assert_eq!(config.control_plane.namespace, "default");
     assert_eq!(config.control_plane.token, None);
     assert_eq!(config.node.data_dir, None);
     assert!(config.node.labels.is_empty());
@@ -28,12 +27,6 @@ fn control_plane() {
             ("cert = \"/c\"", "needs key"),
             ("cert = \"/c\"", "needs ca"),
             ("key = \"/k\"", "needs cert"),
-            (
-                "namespace = \"a/b\"",
-                "`a/b` must be 1 to 255 bytes without /",
-            ),
-            ("namespace = \"\"", "`` must be 1 to 255 bytes"),
-            ("namespace = 7", "expected a text, found integer (7)"),
             ("token = \"hunter2\"", "must be file:/path or env:NAME"),
             ("adress = \"x\"", "unknown key"),
         ],
@@ -174,7 +167,6 @@ fn each_of_these_keys_needs_a_restart() {
         ),
         ("control_plane.token", "control_plane.token = \"env:T\""),
         ("control_plane.ca", "control_plane.ca = \"/other\""),
-        ("control_plane.namespace", "control_plane.namespace = \"n\""),
     ] {
         let mut text = format!("{line}\n");
         for (other, kept) in [

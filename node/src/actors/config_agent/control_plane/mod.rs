@@ -16,4 +16,4 @@ mod stream;
 mod taker;
 
 pub use stream::{Settings, run};
-pub use taker::{Start, Taker};
+pub use taker::{Ends, Start, Taker};

@@ -30,8 +30,7 @@ pub struct Start {
     offered: Option<Offered>,
     quarantined: Vec<Vec<u8>>,
     rolled_back: Option<Problem>,
-    /// What the node starts from.
-    pub given: Given,
+    given: Given,
 }
 
 impl Start {
@@ -59,6 +58,11 @@ impl Start {
             }
         }
         start
+    }
+
+    /// What the node starts from.
+    pub fn given(&self) -> &Given {
+        &self.given
     }
 
     fn hold(&mut self, kind: pb::ResourceType, set: HeldSet, clock: &WallClock) {

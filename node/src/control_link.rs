@@ -1,0 +1,219 @@
+//! The node's side of the control plane, from the disk at the start to the last word at the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::ClientTlsConfig;
+use weir_control_plane::governance::secret::SecretError;
+use weir_control_plane::governance::tls::{ClientTls, KeyPair, TlsError};
+use weir_proto::control::v1 as pb;
+
+use crate::actors::config_agent::control_plane::{Ends, Settings, Start, Taker, run};
+use crate::actors::config_agent::last_known_good::{Boot, Keeper, LastKnownGood, told};
+use crate::config::{Config, ControlPlane, Given};
+use crate::ports::clock::WallClock;
+use crate::ports::net::Endpoint;
+use crate::snapshot::Snapshot;
+use crate::wiring::{Env, Wired};
+
+/// How long the last word to the control plane may take.
+const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(2);
+/// The folder below the node's own in which its last known good is.
+const FOLDER: &str = "last-known-good";
+
+/// Why the way to the control plane cannot be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The token cannot be read.
+    #[error("control_plane.token: {0}")]
+    Token(#[source] SecretError),
+    /// The token is no token.
+    #[error("control_plane.token: holds what no header can carry")]
+    NotAToken,
+    /// A certificate or key cannot be used.
+    #[error("control_plane: {0}")]
+    Tls(#[source] TlsError),
+}
+
+/// What the node knows before it starts: the way to the control plane, and what it had when it last ran.
+pub struct ControlLink {
+    endpoints: Vec<Endpoint>,
+    tls: Option<ClientTlsConfig>,
+    authorization: Option<MetadataValue<Ascii>>,
+    keeper: Option<Keeper>,
+    start: Start,
+}
+
+/// The link at work.
+pub struct Linked {
+    stop: watch::Sender<bool>,
+    stream: Option<JoinHandle<()>>,
+    keeper: Option<Keeper>,
+}
+
+impl ControlLink {
+    /// Reads what the file points to, and the node's last known good.
+    ///
+    /// # Errors
+    /// When a token, certificate or key cannot be used. A disk that cannot be used is told and does no harm.
+    pub fn prepare(file: &Config, clock: WallClock) -> Result<Self, Error> {
+        let ControlPlane {
+            endpoints, token, ..
+        } = &file.control_plane;
+        let authorization = match token {
+            None => None,
+            Some(place) => {
+                let token = place.read().map_err(Error::Token)?;
+                let bearer = format!("Bearer {}", token.expose());
+                let mut bearer = MetadataValue::try_from(bearer).map_err(|_| Error::NotAToken)?;
+                bearer.set_sensitive(true);
+                Some(bearer)
+            }
+        };
+        let mut link = Self {
+            endpoints: endpoints.iter().filter_map(|url| place_of(url)).collect(),
+            tls: tls(&file.control_plane)?,
+            authorization,
+            keeper: None,
+            start: Start::default(),
+        };
+        if let Some(folder) = &file.node.data_dir
+            && !endpoints.is_empty()
+        {
+            let version = env!("CARGO_PKG_VERSION");
+            let (disk, boot) = LastKnownGood::open(&folder.join(FOLDER), version, clock.unix_now());
+            log(&boot);
+            link.start = Start::of(&boot, &clock);
+            link.keeper = Some(Keeper::new(disk, clock));
+        }
+        Ok(link)
+    }
+
+    /// What the node starts from.
+    pub fn given(&self) -> &Given {
+        self.start.given()
+    }
+
+    /// Begins to speak with the control plane. Must run within a `LocalSet`.
+    pub fn start(self, wired: &Wired, env: &Env) -> Linked {
+        let (stop, stopping) = watch::channel(false);
+        let keeper = self.keeper.clone();
+        if self.endpoints.is_empty() {
+            return Linked {
+                stop,
+                stream: None,
+                keeper,
+            };
+        }
+        let taker = Taker::new(
+            self.start,
+            Ends {
+                agent: wired.config.clone(),
+                orders: wired.orders.clone(),
+                peers: Snapshot::new(Vec::new()),
+                keeper: self.keeper,
+            },
+        );
+        let settings = Settings {
+            endpoints: self.endpoints,
+            net: Arc::clone(&env.net),
+            tls: self.tls,
+            authorization: self.authorization,
+            hello: hello(&wired.config.in_force().config, env),
+            metrics: wired.core_parts.metrics.clone(),
+            seed: env.seed,
+        };
+        Linked {
+            stop,
+            stream: Some(tokio::task::spawn_local(run(settings, taker, stopping))),
+            keeper,
+        }
+    }
+
+    /// The node does not start, for a reason that its profile cannot have caused.
+    pub async fn ended_well(self) {
+        ended_well(self.keeper.as_ref()).await;
+    }
+}
+
+impl Linked {
+    /// Takes leave: the control plane knows that the node stops, and the disk that it did not crash.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        if let Some(stream) = self.stream {
+            let _ = timeout(LAST_WORD_TIMEOUT, stream).await;
+        }
+        ended_well(self.keeper.as_ref()).await;
+    }
+}
+
+async fn ended_well(keeper: Option<&Keeper>) {
+    if let Some(keeper) = keeper
+        && let Err(error) = keeper.ended_well().await
+    {
+        tracing::warn!(error = %told(&error), "the next start will take this end for a crash");
+    }
+}
+
+fn log(boot: &Boot) {
+    for note in &boot.notes {
+        tracing::warn!(note, "last known good");
+    }
+    if let Some(hash) = &boot.rolled_back {
+        tracing::error!(%hash, "this profile crashed the node; it is in quarantine, and the one before is back");
+    }
+}
+
+/// `host:port` of a URL that the configuration has checked.
+fn place_of(url: &str) -> Option<Endpoint> {
+    let (_, place) = url.split_once("://")?;
+    place.parse().ok()
+}
+
+fn tls(settings: &ControlPlane) -> Result<Option<ClientTlsConfig>, Error> {
+    let Some(ca) = &settings.ca else {
+        return Ok(None);
+    };
+    let own = settings.cert.clone().zip(settings.key.clone());
+    let tls = ClientTls {
+        ca: ca.clone(),
+        own: own.map(|(certificate, key)| KeyPair { certificate, key }),
+        server_name: None,
+    };
+    tls.load().map(Some).map_err(Error::Tls)
+}
+
+/// The node's first words.
+fn hello(config: &Config, env: &Env) -> pb::Hello {
+    let subscribe = [
+        pb::ResourceType::Profile,
+        pb::ResourceType::Weights,
+        pb::ResourceType::Endpoints,
+        pb::ResourceType::Peers,
+        pb::ResourceType::Orders,
+    ];
+    let boot_ms = env.clock.unix_now().as_millis();
+    pb::Hello {
+        node_id: config.node.name.clone(),
+        // Sorts by time; the rest tells processes of one moment apart.
+        boot_id: format!("{boot_ms:012x}-{:016x}", env.seed),
+        node_version: env!("CARGO_PKG_VERSION").to_owned(),
+        labels: config.node.labels.clone(),
+        zone: config.node.zone.clone(),
+        grpc_address: config.grpc.listen.to_string(),
+        http_api_address: config.http_api.listen.to_string(),
+        ingress_addresses: config
+            .ingress
+            .listen
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        subscribe: subscribe.map(|kind| kind as i32).to_vec(),
+        schema_version: 1,
+        ..pb::Hello::default()
+    }
+}
