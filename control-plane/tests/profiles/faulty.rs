@@ -21,6 +21,8 @@ pub(crate) enum Fault {
     Made,
     /// It is lost itself.
     NotMade,
+    /// It is made, then another writer's transaction is, and the answer is lost.
+    MadeThenRival,
     /// The answer is lost; it is made just before the next one.
     MadeWithNext,
     /// The answer is lost; it is made when the test lets it arrive.
@@ -33,6 +35,7 @@ pub(crate) struct Faulty {
     faults: Mutex<VecDeque<Fault>>,
     with_next: Mutex<Option<Txn>>,
     stuck: Mutex<Option<Txn>>,
+    rival: Mutex<Option<Txn>>,
 }
 
 impl Faulty {
@@ -42,7 +45,13 @@ impl Faulty {
             faults: Mutex::new(faults.iter().copied().collect()),
             with_next: Mutex::new(None),
             stuck: Mutex::new(None),
+            rival: Mutex::new(None),
         })
+    }
+
+    /// What the other writer of [`Fault::MadeThenRival`] does.
+    pub(crate) async fn rival(&self, txn: Txn) {
+        *self.rival.lock().await = Some(txn);
     }
 
     /// Makes what is stuck; whether its conditions held.
@@ -81,6 +90,12 @@ impl Store for Faulty {
                 Some(Fault::NotMade) => Err(late()),
                 Some(Fault::Made) => {
                     self.inner.txn(txn).await.unwrap();
+                    Err(late())
+                }
+                Some(Fault::MadeThenRival) => {
+                    self.inner.txn(txn).await.unwrap();
+                    let rival = self.rival.lock().await.take().unwrap();
+                    self.inner.txn(rival).await.unwrap();
                     Err(late())
                 }
                 Some(Fault::MadeWithNext) => {

@@ -1,7 +1,9 @@
 //! What is refused, and how it is said.
 
+use weir_control_plane::store::{Op, Txn};
 use weir_core::tuning::Code;
 
+use crate::offers::revision;
 use crate::support::{Home, NOW, embedded, labels, node, paths, problems, selector, texts};
 
 #[tokio::test]
@@ -169,4 +171,37 @@ async fn groups_of_one_priority_may_not_disagree_about_a_node() {
     odd.set = texts(&[]);
     odd.group = selector(&[("", "b")], 1);
     assert_eq!(paths(&problems(home.put(&odd).await)), ["group.labels"]);
+}
+
+/// Not a promise but a bound that would show a blunder: every node with a profile of its own.
+#[tokio::test]
+async fn a_fleet_of_five_thousand_is_judged_in_good_time() {
+    let (_folder, store) = embedded().await;
+    let home = Home::on(store);
+    let heads = (0..900).map(|n| {
+        let revision = revision(&format!("node/n{n}"), &[("upstream.idle_max", "200")]);
+        Op::Put {
+            key: home.keys.head(&revision.scope),
+            value: revision.write(),
+            lease: None,
+        }
+    });
+    let heads: Vec<Op> = heads.collect();
+    for then in heads.chunks(100) {
+        let txn = Txn {
+            then: then.to_vec(),
+            ..Txn::default()
+        };
+        home.store.txn(txn).await.unwrap();
+    }
+    home.view(|view| view.heads().count() == 900).await;
+    let nodes: Vec<_> = (0..5_000).map(|n| node(&format!("n{n}"), &[])).collect();
+    let mut request = home.request("fleet", 0, &[]);
+    request.preset = "high-traffic".to_owned();
+    let begun = tokio::time::Instant::now();
+    let outcome = home.put_with(&request, NOW, &nodes).await.unwrap();
+    assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+    let told: Vec<u64> = outcome.nodes.iter().map(|nodes| nodes.nodes).collect();
+    // Those with a value of their own get one setting less.
+    assert_eq!(told, [4_100, 900]);
 }

@@ -52,6 +52,7 @@ on_every_store! {
         a_lost_answer_of_a_write_that_was_made_writes_once,
         a_lost_answer_of_a_write_that_was_not_made_writes_once,
         a_late_write_does_not_undo_another,
+        a_lost_answer_is_found_beneath_what_others_wrote,
         a_store_that_stays_away_leaves_the_writer_uncertain;
     history:
         revisions_are_kept_and_restored,
@@ -68,5 +69,6 @@ on_every_store! {
         weights_are_set_over_what_the_writer_saw,
         writers_at_once_lose_nothing,
         a_lost_answer_sets_once,
+        a_lost_answer_undoes_nobody,
         wrong_weights_are_refused_by_field;
 }

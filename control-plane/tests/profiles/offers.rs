@@ -267,7 +267,7 @@ fn a_record_that_cannot_be_read_leaves_what_was_there_and_is_told() {
 
 /// Not a promise but a bound that would show a blunder: every node with layers of its own.
 #[test]
-fn a_fleet_of_five_thousand_is_judged_and_offered_in_good_time() {
+fn a_fleet_of_five_thousand_is_offered_in_good_time() {
     let mut shelf = Shelf::new();
     shelf.put(&revision("fleet", &[("ingress.headers_max", "7")]));
     for n in 0..900 {

@@ -1,6 +1,7 @@
 //! Never doubled, never lost.
 
-use weir_control_plane::profiles::PutError;
+use weir_control_plane::profiles::{PutError, Revision};
+use weir_control_plane::store::{Op, Txn};
 use weir_core::tuning::Scope;
 
 use crate::faulty::{Fault, Faulty};
@@ -74,6 +75,34 @@ pub(crate) async fn a_late_write_does_not_undo_another(home: Home) {
     assert_eq!(faulty.arrive().await, Some(false));
     let newest = home.profiles.newest(&Scope::Fleet).await.unwrap();
     assert_eq!(newest.settings.texts()["ingress.headers_max"], "8");
+}
+
+pub(crate) async fn a_lost_answer_is_found_beneath_what_others_wrote(home: Home) {
+    let request = home.request("fleet", 0, &[("ingress.headers_max", "7")]);
+    let faulty = Faulty::new(&home.store, &[Fault::MadeThenRival]);
+    let rival = Revision {
+        revision: 2,
+        write_id: "rival".to_owned(),
+        ..Revision::none(Scope::Fleet)
+    };
+    let put = |key| Op::Put {
+        key,
+        value: rival.write(),
+        lease: None,
+    };
+    let (head, second) = (
+        home.keys.head(&Scope::Fleet),
+        home.keys.revision(&Scope::Fleet, 2),
+    );
+    let txn = Txn {
+        then: vec![put(head), put(second)],
+        ..Txn::default()
+    };
+    faulty.rival(txn).await;
+    let profiles = home.through(faulty);
+    let outcome = profiles.put(&request, &change("ana", NOW), &[]).await;
+    assert_eq!(outcome.unwrap().revision.revision, 1);
+    assert_eq!(home.profiles.newest(&Scope::Fleet).await.unwrap(), rival);
 }
 
 pub(crate) async fn a_store_that_stays_away_leaves_the_writer_uncertain(home: Home) {

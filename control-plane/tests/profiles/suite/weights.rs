@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
-use weir_control_plane::store::List;
+use weir_control_plane::store::{List, Op, Txn};
 use weir_control_plane::weights::{ServiceWeights, SetError, WeightStore};
 use weir_proto::control::v1::SetWeightsRequest;
 
@@ -103,6 +103,32 @@ pub(crate) async fn a_lost_answer_sets_once(home: Home) {
         assert_eq!(sound.get("web").await.unwrap(), done);
         assert_eq!(audit_records(&home).await, round as usize);
     }
+}
+
+/// Whether the write was made or not, another writer came in between and is not undone.
+pub(crate) async fn a_lost_answer_undoes_nobody(home: Home) {
+    let sound = WeightStore::new(home.store.clone(), home.keys.clone());
+    let rival = ServiceWeights {
+        weights: weights(&[("b", 9)]),
+        revision: 2,
+        write_id: "rival".to_owned(),
+        ..ServiceWeights::none("web")
+    };
+    let faulty = Faulty::new(&home.store, &[Fault::MadeThenRival]);
+    let put = Op::Put {
+        key: home.keys.weights("web"),
+        value: rival.write(),
+        lease: None,
+    };
+    let txn = Txn {
+        then: vec![put],
+        ..Txn::default()
+    };
+    faulty.rival(txn).await;
+    let store = WeightStore::new(faulty.clone(), home.keys.clone());
+    let done = set(&store, &request("w1", &[("b", 1)])).await.unwrap();
+    assert_eq!((done.revision, done.weights), (1, weights(&[("b", 1)])));
+    assert_eq!(sound.get("web").await.unwrap(), rival);
 }
 
 pub(crate) async fn wrong_weights_are_refused_by_field(home: Home) {
