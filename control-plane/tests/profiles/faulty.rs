@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +15,9 @@ use weir_control_plane::store::{
 
 use crate::support::Shared;
 
+/// How many reads fail after [`Fault::MadeThenAway`].
+const READS_FAILING: u32 = 3;
+
 /// What becomes of a transaction that writes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
@@ -21,6 +25,8 @@ pub(crate) enum Fault {
     Made,
     /// It is lost itself.
     NotMade,
+    /// It is made, its answer is lost, and the next reads fail too.
+    MadeThenAway,
     /// It is made, then another writer's transaction is, and the answer is lost.
     MadeThenRival,
     /// The answer is lost; it is made just before the next one.
@@ -36,6 +42,7 @@ pub(crate) struct Faulty {
     with_next: Mutex<Option<Txn>>,
     stuck: Mutex<Option<Txn>>,
     rival: Mutex<Option<Txn>>,
+    reads_failing: AtomicU32,
 }
 
 impl Faulty {
@@ -46,6 +53,7 @@ impl Faulty {
             with_next: Mutex::new(None),
             stuck: Mutex::new(None),
             rival: Mutex::new(None),
+            reads_failing: AtomicU32::new(0),
         })
     }
 
@@ -61,6 +69,17 @@ impl Faulty {
     }
 }
 
+impl Faulty {
+    fn read(&self) -> Result<(), Error> {
+        let fail = |left: u32| left.checked_sub(1);
+        let failing = &self.reads_failing;
+        match failing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fail) {
+            Ok(_) => Err(late()),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
 fn late() -> Error {
     Error::Late {
         operation: "txn",
@@ -70,7 +89,10 @@ fn late() -> Error {
 
 impl Store for Faulty {
     fn get(&self, key: Bytes, at: Option<Revision>) -> BoxFuture<'_, Result<Option<Entry>, Error>> {
-        self.inner.get(key, at)
+        Box::pin(async move {
+            self.read()?;
+            self.inner.get(key, at).await
+        })
     }
 
     fn list(&self, list: List) -> BoxFuture<'_, Result<Page, Error>> {
@@ -80,6 +102,7 @@ impl Store for Faulty {
     fn txn(&self, txn: Txn) -> BoxFuture<'_, Result<TxnOutcome, Error>> {
         Box::pin(async move {
             if txn.when.is_empty() {
+                self.read()?;
                 return self.inner.txn(txn).await;
             }
             if let Some(before) = self.with_next.lock().await.take() {
@@ -90,6 +113,11 @@ impl Store for Faulty {
                 Some(Fault::NotMade) => Err(late()),
                 Some(Fault::Made) => {
                     self.inner.txn(txn).await.unwrap();
+                    Err(late())
+                }
+                Some(Fault::MadeThenAway) => {
+                    self.inner.txn(txn).await.unwrap();
+                    self.reads_failing.store(READS_FAILING, Ordering::Relaxed);
                     Err(late())
                 }
                 Some(Fault::MadeThenRival) => {

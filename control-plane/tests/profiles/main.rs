@@ -45,7 +45,8 @@ on_every_store! {
     races:
         of_writers_at_once_one_wins_each_revision_and_the_others_learn_who,
         two_scopes_that_do_not_go_together_are_not_both_written,
-        writers_of_different_scopes_all_get_through;
+        writers_of_different_scopes_all_get_through,
+        a_write_waits_for_what_others_wrote;
     once:
         a_write_id_used_again_writes_once,
         a_write_id_of_another_write_is_refused,

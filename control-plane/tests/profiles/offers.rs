@@ -238,6 +238,14 @@ fn what_this_version_cannot_read_is_offered_as_it_is() {
     let key = shelf.keys.head(&Scope::Node("n".to_owned()));
     shelf.book.put(&key, &near, 9);
     assert_eq!(offered(&mut shelf)["ingress.headers_max"], "2000000");
+    // Of groups, the one of the higher priority.
+    for (name, priority, value) in [("a", 9, 91), ("b", 5, 51)] {
+        let mut group = group(name, &[], priority, &[]);
+        let settings = vec![count("ingress.warp", value)];
+        group.settings = Settings::decode(&pb::Profile { settings });
+        shelf.put(&group);
+    }
+    assert_eq!(offered(&mut shelf)["ingress.warp"], "91");
 }
 
 #[test]

@@ -51,6 +51,7 @@ async fn written_once(home: &Home, faults: &[Fault]) {
 
 pub(crate) async fn a_lost_answer_of_a_write_that_was_made_writes_once(home: Home) {
     written_once(&home, &[Fault::Made]).await;
+    written_once(&home, &[Fault::MadeThenAway]).await;
     written_once(&home, &[Fault::NotMade, Fault::NotMade, Fault::Made]).await;
 }
 

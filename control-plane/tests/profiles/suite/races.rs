@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::join_all;
-use weir_control_plane::profiles::{Lost, PutError};
+use tokio::sync::watch;
+use weir_control_plane::profiles::{Lost, ProfileStore, PutError};
 use weir_core::tuning::Scope;
 
 use crate::support::{Home, NOW, change, node, paths, problems, selector, texts};
@@ -111,4 +113,28 @@ pub(crate) async fn writers_of_different_scopes_all_get_through(home: Home) {
         panic!("{lost:?}");
     };
     assert_eq!(winner.unwrap().revision, 1);
+}
+
+/// What another instance wrote is not here yet: a write that goes with what is here may not go with that.
+pub(crate) async fn a_write_waits_for_what_others_wrote(home: Home) {
+    let nodes = [node("n1", &[("zone", "eu"), ("kind", "edge")])];
+    let request = |scope: &str, label, value: &str| {
+        let mut request = home.request(scope, 0, &[("ingress.headers_max", value)]);
+        request.group = selector(&[label], 3);
+        request
+    };
+    let (publish, lagging) = watch::channel(home.profiles.view());
+    let first = request("group/a", ("zone", "eu"), "7");
+    home.put_with(&first, NOW, &nodes).await.unwrap();
+    let profiles = ProfileStore::new(home.store.clone(), home.keys.clone(), lagging);
+    let (second, change) = (request("group/b", ("kind", "edge"), "8"), change("bo", NOW));
+    let mut put = Box::pin(profiles.put(&second, &change, &nodes));
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut put).await;
+    assert!(early.is_err(), "{early:?}");
+    publish.send_replace(home.profiles.view());
+    assert_eq!(paths(&problems(put.await)), ["ingress.headers_max"]);
+    // Nor is it written if that never comes.
+    publish.send_replace(Arc::default());
+    let never = profiles.put(&second, &change, &nodes).await;
+    assert_eq!(never, Err(PutError::Behind));
 }

@@ -90,6 +90,7 @@ pub(crate) async fn a_lost_answer_sets_once(home: Home) {
         &[Fault::Made][..],
         &[Fault::NotMade],
         &[Fault::NotMade, Fault::Made],
+        &[Fault::MadeThenAway],
         &[Fault::MadeWithNext],
         &[Fault::Stuck],
     ];
