@@ -5,7 +5,9 @@ use weir_proto::control::v1 as pb;
 use weir_proto::convert;
 use weir_proto::tuning::v1 as tuning;
 
-use crate::profiles::{Difference, LayeredKnob, NodeDifference, PutOutcome, Revision};
+use crate::profiles::{
+    Difference, LayeredKnob, NodeDifference, PutOutcome, Revision, wire_selector,
+};
 use crate::weights::ServiceWeights;
 
 pub(super) fn revision(revision: &Revision) -> pb::ProfileRevision {
@@ -20,10 +22,7 @@ pub(super) fn revision(revision: &Revision) -> pb::ProfileRevision {
         message: revision.message.clone(),
         written_at_unix_ms: revision.written_at_unix_ms,
         rollback_of: revision.rollback_of,
-        group: revision.group.as_ref().map(|group| pb::GroupSelector {
-            labels: group.labels.clone(),
-            priority: group.priority,
-        }),
+        group: revision.group.as_ref().map(wire_selector),
         until_unix_ms: revision.until_unix_ms,
         hash: revision.hash().to_vec(),
     }

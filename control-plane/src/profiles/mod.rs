@@ -58,6 +58,7 @@ pub use prune::{
     PruneOutcome, REVISION_AGE_MAX, REVISIONS_KEPT_MAX, REVISIONS_KEPT_MIN, SCOPE_IDLE_MAX,
 };
 pub use put::PUT_LIMIT;
+pub(crate) use record::wire_selector;
 pub use record::{FORMAT, Head, RecordError, Revision, Selector, decode, encode};
 pub use request::{GROUPS_MAX, SCOPES_MAX};
 pub use settings::{Difference, Settings};

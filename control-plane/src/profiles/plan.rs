@@ -90,7 +90,7 @@ impl Plan<'_> {
             let problem = refused("write_id", Code::Conflict, &message, value, bound);
             return Err(PutError::Problems(vec![problem]));
         }
-        // What nodes get is not this write's doing any more; that the layers allow it was judged then.
+        // That the layers allow it was judged when it was made.
         Ok(self.follow(seen, made, &mut Vec::new()))
     }
 

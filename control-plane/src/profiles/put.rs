@@ -19,7 +19,7 @@ use super::view::ProfileView;
 use crate::store::{self, Compare, Op, OpResult, Txn};
 
 /// No attempt begins later than this after the first.
-pub const PUT_LIMIT: Duration = Duration::from_secs(10);
+pub const PUT_LIMIT: Duration = Duration::from_secs(5);
 /// How long a writer waits for the view to show what it wrote, so that it reads its own write.
 const SHOWN_LIMIT: Duration = Duration::from_secs(1);
 /// How long it waits for a newer view before it looks at the store again.

@@ -16,7 +16,7 @@ use crate::store::limits::VALUE_BYTES_MAX;
 use crate::store::{self, Compare, Op, Txn};
 
 /// No attempt begins later than this after the first.
-pub const SET_LIMIT: Duration = Duration::from_secs(10);
+pub const SET_LIMIT: Duration = Duration::from_secs(5);
 /// After a write whose answer was lost.
 const PAUSE: Duration = Duration::from_millis(100);
 
