@@ -11,6 +11,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint as Uri};
 use tonic::{Request, Status, Streaming};
 use weir_core::backoff::Backoff;
+use weir_core::error::chain;
 use weir_proto::control::v1 as pb;
 use weir_proto::control::v1::node_sync_client::NodeSyncClient;
 
@@ -163,7 +164,7 @@ async fn open(
     messages: mpsc::Receiver<pb::NodeMessage>,
 ) -> Result<(Streaming<pb::ControlMessage>, First), Status> {
     let channel = connect(settings, endpoint).await;
-    let channel = channel.map_err(|error| Status::unavailable(told(&error)))?;
+    let channel = channel.map_err(|error| Status::unavailable(chain(&error)))?;
     let mut client = NodeSyncClient::new(channel).max_decoding_message_size(PUSH_BYTES_MAX);
     let hello = message(pb::node_message::Message::Hello(hello));
     out.try_send(hello).expect("the queue is new");
@@ -207,17 +208,6 @@ async fn connect(
         async move { net.connect(&to).await.map(TokioIo::new) }
     });
     uri.connect_with_connector(connector).await
-}
-
-/// An error and what caused it, in one line.
-fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn sent_away(away: &pb::GoAway) -> Ended {

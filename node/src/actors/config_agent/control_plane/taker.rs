@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use prost::Message as _;
 use tokio::time::{Instant, sleep};
+use weir_core::error::chain;
 use weir_core::tuning::{Code, Problem};
 use weir_proto::control::v1 as pb;
 use weir_proto::convert::field_error;
@@ -318,7 +319,7 @@ impl Taker {
         if let Some(keeper) = &self.ends.keeper
             && let Err(error) = keeper.look(true).await
         {
-            tracing::warn!(error = %last_known_good::told(&error), "last known good");
+            tracing::warn!(error = %chain(&error), "last known good");
         }
     }
 
@@ -353,7 +354,7 @@ impl Taker {
                 Err(problem)
             }
             Err(error) => {
-                tracing::warn!(error = %last_known_good::told(&error), "last known good");
+                tracing::warn!(error = %chain(&error), "last known good");
                 Ok(())
             }
             Ok(()) => Ok(()),
@@ -386,7 +387,7 @@ impl Taker {
         let payload = pb::LastKnownGood { sets }.encode_to_vec().into();
         let hash = weir_core::probation::ContentHash(in_force.hash);
         if let Err(error) = keeper.store(payload, hash, epoch).await {
-            tracing::warn!(error = %last_known_good::told(&error), "last known good");
+            tracing::warn!(error = %chain(&error), "last known good");
         }
     }
 }

@@ -33,9 +33,9 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use weir_core::error::chain;
 use weir_core::probation::{ContentHash, Crashes, InForce, Probation, Standing};
 
-pub use error::told;
 use files::{Files, replace};
 use found::Found;
 use records::{RunRecord, SlotRecord, checksum};
@@ -375,7 +375,7 @@ impl LastKnownGood {
     fn keep_problem<T>(&mut self, outcome: Result<T, Error>) -> Result<T, Error> {
         match &outcome {
             Err(Error::Quarantined { .. }) => {}
-            Err(error) => self.problem = Some(told(error)),
+            Err(error) => self.problem = Some(chain(error)),
             Ok(_) if self.unsaved.is_some() => {}
             Ok(_) => self.problem = None,
         }
