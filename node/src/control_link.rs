@@ -117,8 +117,10 @@ impl ControlLink {
                 orders: wired.orders.clone(),
                 peers: Snapshot::new(Vec::new()),
                 keeper: self.keeper,
+                standing: wired.control_plane.clone(),
             },
         );
+        taker.show(|standing| standing.configured = true);
         let settings = Settings {
             endpoints: self.endpoints,
             net: Arc::clone(&env.net),

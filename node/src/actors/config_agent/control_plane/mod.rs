@@ -12,8 +12,10 @@
 
 mod held;
 mod payload;
+mod standing;
 mod stream;
 mod taker;
 
+pub use standing::Standing;
 pub use stream::{Settings, run};
 pub use taker::{Ends, Start, Taker};

@@ -73,7 +73,9 @@ pub async fn run(settings: Settings, mut taker: Taker, mut stop: watch::Receiver
             return;
         };
         at += 1;
-        let wait = match one_stream(&settings, endpoint, &mut taker, &mut stop).await {
+        let ended = one_stream(&settings, endpoint, &mut taker, &mut stop).await;
+        taker.show(|standing| standing.connected = false);
+        let wait = match ended {
             Ended::Stopping => return,
             Ended::SentAway(wait) => wait.max(backoff.next_wait()),
             Ended::Broken { welcomed, why } => {
@@ -139,6 +141,11 @@ async fn one_stream(
         First::GoAway(away) => return sent_away(&away),
     };
     tracing::info!(%endpoint, instance = welcome.instance, "connected to the control plane");
+    taker.show(|standing| {
+        standing.connected = true;
+        standing.instance = welcome.instance.as_str().into();
+        standing.heard_at = Some(Instant::now());
+    });
     let heartbeat = Duration::from_millis(welcome.heartbeat_interval_ms.clamp(100, 600_000));
     let mut conversation = Conversation {
         taker,
@@ -277,6 +284,8 @@ impl Conversation<'_> {
 
     async fn heard(&mut self, message: pb::ControlMessage) -> Option<Ended> {
         use pb::control_message::Message;
+        self.taker
+            .show(|standing| standing.heard_at = Some(Instant::now()));
         let answer = match message.message? {
             Message::Push(push) => pb::node_message::Message::Ack(self.taker.take(&push).await),
             Message::Command(command) => {
@@ -285,6 +294,7 @@ impl Conversation<'_> {
             Message::GoAway(away) => return Some(sent_away(&away)),
             Message::Welcome(_) | Message::Heartbeat(_) => return None,
         };
+        self.taker.show(|_| {});
         let sent = self
             .out
             .send_timeout(self::message(answer), WELCOME_TIMEOUT)
@@ -301,6 +311,7 @@ impl Conversation<'_> {
         if *self.taker.state() != before {
             let state = self.taker.state().clone();
             self.offer(pb::node_message::Message::ProfileState(state));
+            self.taker.show(|_| {});
         }
     }
 

@@ -13,6 +13,7 @@ use weir_proto::convert::field_error;
 
 use super::held::HeldSet;
 use super::payload::{self, Offered};
+use super::standing::Standing;
 use crate::actors::config_agent::last_known_good::{self, Boot, Keeper};
 use crate::actors::config_agent::{ConfigAgentHandle, Taken};
 use crate::config::{Give, Given};
@@ -101,6 +102,8 @@ pub struct Ends {
     pub peers: Snapshot<Vec<pb::Peer>>,
     /// The disk, if the node has a place there.
     pub keeper: Option<Keeper>,
+    /// Where it shows how it is.
+    pub standing: Snapshot<Standing>,
 }
 
 /// The taker.
@@ -178,6 +181,18 @@ impl Taker {
     /// What became of the profile.
     pub fn state(&self) -> &pb::ProfileState {
         &self.state
+    }
+
+    /// Shows how the stream is, and what became of the profile.
+    pub fn show(&self, change: impl FnOnce(&mut Standing)) {
+        let mut standing = Standing::clone(&self.ends.standing.load());
+        change(&mut standing);
+        if *standing.profile != self.state {
+            standing.profile = Arc::new(self.state.clone());
+        }
+        let keeper = self.ends.keeper.as_ref();
+        standing.disk_problem = keeper.and_then(|keeper| keeper.status().problem.clone());
+        self.ends.standing.publish(standing);
     }
 
     /// Takes a push; the answer goes back.
