@@ -8,7 +8,7 @@ use weir_proto::node::v1 as pb;
 use weir_proto::tuning::v1::FieldError;
 
 use crate::actors::config_agent::ConfigAgentHandle;
-use crate::actors::config_agent::control_plane::Standing;
+use crate::actors::config_agent::control_plane::LinkStatus;
 use crate::config::{Effective, Source};
 use crate::data_plane::routing::{BackendView, Routing, Service};
 use crate::orders::OrdersHandle;
@@ -107,7 +107,7 @@ pub struct StatusSource {
     /// What the node was told to do with its clients.
     pub orders: OrdersHandle,
     /// How the stream to the control plane is.
-    pub control_plane: Snapshot<Standing>,
+    pub control_plane: Snapshot<LinkStatus>,
 }
 
 impl StatusSource {
@@ -150,7 +150,20 @@ impl StatusSource {
     }
 }
 
-fn control_link(standing: &Standing) -> pb::ControlLink {
+/// A node of the mesh.
+pub fn peer(peer: &control::Peer) -> pb::Peer {
+    pb::Peer {
+        node: peer.node_id.clone(),
+        zone: peer.zone.clone(),
+        version: peer.node_version.clone(),
+        grpc_address: peer.grpc_address.clone(),
+        http_api_address: peer.http_api_address.clone(),
+        ingress_addresses: peer.ingress_addresses.clone(),
+        labels: peer.labels.clone(),
+    }
+}
+
+fn control_link(standing: &LinkStatus) -> pb::ControlLink {
     let state = match (standing.configured, standing.connected) {
         (false, _) => "none",
         (true, true) => "connected",
@@ -172,6 +185,7 @@ fn control_link(standing: &Standing) -> pb::ControlLink {
             .map(|error| error.path.clone())
             .collect(),
         pending_restart: profile.pending_restart.clone(),
+        peers: standing.peers.len() as u64,
         disk_problem: standing.disk_problem.clone().unwrap_or_default(),
     }
 }

@@ -82,7 +82,10 @@ fn as_text(status: &NodeStatus) -> String {
 fn of_control_plane(link: &ControlLink) -> Vec<String> {
     let mut lines = match link.state.as_str() {
         "none" => return Vec::new(),
-        "connected" => vec![format!("control plane {}, connected", link.instance)],
+        "connected" => vec![format!(
+            "control plane {}, connected, {} nodes",
+            link.instance, link.peers
+        )],
         _ => vec![format!("control plane away for {}", uptime(link.silent_s))],
     };
     if !link.profile.is_empty() {

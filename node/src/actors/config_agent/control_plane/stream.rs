@@ -74,7 +74,7 @@ pub async fn run(settings: Settings, mut taker: Taker, mut stop: watch::Receiver
         };
         at += 1;
         let ended = one_stream(&settings, endpoint, &mut taker, &mut stop).await;
-        taker.show(|standing| standing.connected = false);
+        taker.show(|status| status.connected = false);
         let wait = match ended {
             Ended::Stopping => return,
             Ended::SentAway(wait) => wait.max(backoff.next_wait()),
@@ -141,10 +141,10 @@ async fn one_stream(
         First::GoAway(away) => return sent_away(&away),
     };
     tracing::info!(%endpoint, instance = welcome.instance, "connected to the control plane");
-    taker.show(|standing| {
-        standing.connected = true;
-        standing.instance = welcome.instance.as_str().into();
-        standing.heard_at = Some(Instant::now());
+    taker.show(|status| {
+        status.connected = true;
+        status.instance = welcome.instance.as_str().into();
+        status.heard_at = Some(Instant::now());
     });
     let heartbeat = Duration::from_millis(welcome.heartbeat_interval_ms.clamp(100, 600_000));
     let mut conversation = Conversation {
@@ -285,7 +285,7 @@ impl Conversation<'_> {
     async fn heard(&mut self, message: pb::ControlMessage) -> Option<Ended> {
         use pb::control_message::Message;
         self.taker
-            .show(|standing| standing.heard_at = Some(Instant::now()));
+            .show(|status| status.heard_at = Some(Instant::now()));
         let answer = match message.message? {
             Message::Push(push) => pb::node_message::Message::Ack(self.taker.take(&push).await),
             Message::Command(command) => {

@@ -12,8 +12,8 @@ use weir_proto::control::v1 as pb;
 use weir_proto::convert::field_error;
 
 use super::held::HeldSet;
+use super::link_status::LinkStatus;
 use super::payload::{self, Offered};
-use super::standing::Standing;
 use crate::actors::config_agent::last_known_good::{self, Boot, Keeper};
 use crate::actors::config_agent::{ConfigAgentHandle, Taken};
 use crate::config::{Give, Given};
@@ -98,12 +98,10 @@ pub struct Ends {
     pub agent: ConfigAgentHandle,
     /// Orders.
     pub orders: OrdersHandle,
-    /// Other nodes.
-    pub peers: Snapshot<Vec<pb::Peer>>,
     /// The disk, if the node has a place there.
     pub keeper: Option<Keeper>,
     /// Where it shows how it is.
-    pub standing: Snapshot<Standing>,
+    pub status: Snapshot<LinkStatus>,
 }
 
 /// The taker.
@@ -184,15 +182,15 @@ impl Taker {
     }
 
     /// Shows how the stream is, and what became of the profile.
-    pub fn show(&self, change: impl FnOnce(&mut Standing)) {
-        let mut standing = Standing::clone(&self.ends.standing.load());
-        change(&mut standing);
-        if *standing.profile != self.state {
-            standing.profile = Arc::new(self.state.clone());
+    pub fn show(&self, change: impl FnOnce(&mut LinkStatus)) {
+        let mut status = LinkStatus::clone(&self.ends.status.load());
+        change(&mut status);
+        if *status.profile != self.state {
+            status.profile = Arc::new(self.state.clone());
         }
         let keeper = self.ends.keeper.as_ref();
-        standing.disk_problem = keeper.and_then(|keeper| keeper.status().problem.clone());
-        self.ends.standing.publish(standing);
+        status.disk_problem = keeper.and_then(|keeper| keeper.status().problem.clone());
+        self.ends.status.publish(status);
     }
 
     /// Takes a push; the answer goes back.
@@ -223,7 +221,7 @@ impl Taker {
                     .await
             }
             pb::ResourceType::Peers => {
-                self.ends.peers.publish(payload::peers(&after));
+                self.show(|status| status.peers = payload::peers(&after));
                 (pb::ApplyStatus::Applied, Vec::new())
             }
             pb::ResourceType::Orders => {

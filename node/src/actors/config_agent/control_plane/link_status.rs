@@ -7,7 +7,7 @@ use weir_proto::control::v1 as control;
 
 /// The stream and what it brought.
 #[derive(Clone, Debug, Default)]
-pub struct Standing {
+pub struct LinkStatus {
     /// False for a node of its own.
     pub configured: bool,
     /// The instance at the other end, or the last one there was.
@@ -18,6 +18,8 @@ pub struct Standing {
     pub heard_at: Option<Instant>,
     /// What became of the profile.
     pub profile: Arc<control::ProfileState>,
+    /// The nodes of the mesh, this one included.
+    pub peers: Arc<[control::Peer]>,
     /// What keeps the last known good from the disk.
     pub disk_problem: Option<String>,
 }
