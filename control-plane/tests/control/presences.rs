@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use tokio::time::Instant;
 use weir_control_plane::leases::{
     Buckets, ENTRIES_MAX, Options, Presences, Refused, Settled, Settlement, Unsettled,
 };
@@ -95,10 +96,16 @@ async fn keys_of_a_lost_lease_are_put_again() {
         let _ = home.store.revoke(entry.lease.unwrap()).await;
     }
     assert!(count(&home.store, "p/").await < 10);
+    let begun = Instant::now();
     until("all are back", async || {
         count(&home.store, "p/").await == 201
     })
     .await;
+    let after = begun.elapsed();
+    assert!(
+        after < Duration::from_secs(12),
+        "not before an audit: {after:?}"
+    );
     let taken = one.way.txns() - before;
     assert!(
         taken <= 70,

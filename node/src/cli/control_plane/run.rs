@@ -19,6 +19,7 @@ use weir_control_plane::server::{ControlPlane, Limits, Options};
 use weir_control_plane::store::Store;
 use weir_control_plane::store::embedded::{self, EmbeddedStore};
 use weir_control_plane::store::etcd::{self, EtcdStore};
+use weir_core::error::chain;
 
 use crate::cli::output::Failure;
 use crate::node;
@@ -242,13 +243,6 @@ fn usage(error: impl std::error::Error) -> Failure {
     Failure::Usage(error.to_string())
 }
 
-/// An error and what caused it, in one line.
 fn failed(error: impl std::error::Error) -> Failure {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    Failure::Other(text)
+    Failure::Other(chain(&error))
 }

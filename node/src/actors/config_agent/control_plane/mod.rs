@@ -11,9 +11,11 @@
 //! comes back when the stream breaks. The node serves on what it has, whether anybody answers or not.
 
 mod held;
+mod link_status;
 mod payload;
 mod stream;
 mod taker;
 
+pub use link_status::LinkStatus;
 pub use stream::{Settings, run};
 pub use taker::{Ends, Start, Taker};

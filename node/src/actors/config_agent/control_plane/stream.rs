@@ -11,6 +11,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint as Uri};
 use tonic::{Request, Status, Streaming};
 use weir_core::backoff::Backoff;
+use weir_core::error::chain;
 use weir_proto::control::v1 as pb;
 use weir_proto::control::v1::node_sync_client::NodeSyncClient;
 
@@ -72,7 +73,9 @@ pub async fn run(settings: Settings, mut taker: Taker, mut stop: watch::Receiver
             return;
         };
         at += 1;
-        let wait = match one_stream(&settings, endpoint, &mut taker, &mut stop).await {
+        let ended = one_stream(&settings, endpoint, &mut taker, &mut stop).await;
+        taker.show(|status| status.connected = false);
+        let wait = match ended {
             Ended::Stopping => return,
             Ended::SentAway(wait) => wait.max(backoff.next_wait()),
             Ended::Broken { welcomed, why } => {
@@ -138,6 +141,11 @@ async fn one_stream(
         First::GoAway(away) => return sent_away(&away),
     };
     tracing::info!(%endpoint, instance = welcome.instance, "connected to the control plane");
+    taker.show(|status| {
+        status.connected = true;
+        status.instance = welcome.instance.as_str().into();
+        status.heard_at = Some(Instant::now());
+    });
     let heartbeat = Duration::from_millis(welcome.heartbeat_interval_ms.clamp(100, 600_000));
     let mut conversation = Conversation {
         taker,
@@ -163,7 +171,7 @@ async fn open(
     messages: mpsc::Receiver<pb::NodeMessage>,
 ) -> Result<(Streaming<pb::ControlMessage>, First), Status> {
     let channel = connect(settings, endpoint).await;
-    let channel = channel.map_err(|error| Status::unavailable(told(&error)))?;
+    let channel = channel.map_err(|error| Status::unavailable(chain(&error)))?;
     let mut client = NodeSyncClient::new(channel).max_decoding_message_size(PUSH_BYTES_MAX);
     let hello = message(pb::node_message::Message::Hello(hello));
     out.try_send(hello).expect("the queue is new");
@@ -207,17 +215,6 @@ async fn connect(
         async move { net.connect(&to).await.map(TokioIo::new) }
     });
     uri.connect_with_connector(connector).await
-}
-
-/// An error and what caused it, in one line.
-fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn sent_away(away: &pb::GoAway) -> Ended {
@@ -287,6 +284,8 @@ impl Conversation<'_> {
 
     async fn heard(&mut self, message: pb::ControlMessage) -> Option<Ended> {
         use pb::control_message::Message;
+        self.taker
+            .show(|status| status.heard_at = Some(Instant::now()));
         let answer = match message.message? {
             Message::Push(push) => pb::node_message::Message::Ack(self.taker.take(&push).await),
             Message::Command(command) => {
@@ -295,6 +294,7 @@ impl Conversation<'_> {
             Message::GoAway(away) => return Some(sent_away(&away)),
             Message::Welcome(_) | Message::Heartbeat(_) => return None,
         };
+        self.taker.show(|_| {});
         let sent = self
             .out
             .send_timeout(self::message(answer), WELCOME_TIMEOUT)
@@ -311,6 +311,7 @@ impl Conversation<'_> {
         if *self.taker.state() != before {
             let state = self.taker.state().clone();
             self.offer(pb::node_message::Message::ProfileState(state));
+            self.taker.show(|_| {});
         }
     }
 

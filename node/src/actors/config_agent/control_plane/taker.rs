@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use prost::Message as _;
 use tokio::time::{Instant, sleep};
+use weir_core::error::chain;
 use weir_core::tuning::{Code, Problem};
 use weir_proto::control::v1 as pb;
 use weir_proto::convert::field_error;
 
 use super::held::HeldSet;
+use super::link_status::LinkStatus;
 use super::payload::{self, Offered};
 use crate::actors::config_agent::last_known_good::{self, Boot, Keeper};
 use crate::actors::config_agent::{ConfigAgentHandle, Taken};
@@ -96,10 +98,10 @@ pub struct Ends {
     pub agent: ConfigAgentHandle,
     /// Orders.
     pub orders: OrdersHandle,
-    /// Other nodes.
-    pub peers: Snapshot<Vec<pb::Peer>>,
     /// The disk, if the node has a place there.
     pub keeper: Option<Keeper>,
+    /// Where it shows how it is.
+    pub status: Snapshot<LinkStatus>,
 }
 
 /// The taker.
@@ -179,6 +181,18 @@ impl Taker {
         &self.state
     }
 
+    /// Shows how the stream is, and what became of the profile.
+    pub fn show(&self, change: impl FnOnce(&mut LinkStatus)) {
+        let mut status = LinkStatus::clone(&self.ends.status.load());
+        change(&mut status);
+        if *status.profile != self.state {
+            status.profile = Arc::new(self.state.clone());
+        }
+        let keeper = self.ends.keeper.as_ref();
+        status.disk_problem = keeper.and_then(|keeper| keeper.status().problem.clone());
+        self.ends.status.publish(status);
+    }
+
     /// Takes a push; the answer goes back.
     pub async fn take(&mut self, push: &pb::Push) -> pb::Ack {
         let kind = push.r#type();
@@ -207,7 +221,7 @@ impl Taker {
                     .await
             }
             pb::ResourceType::Peers => {
-                self.ends.peers.publish(payload::peers(&after));
+                self.show(|status| status.peers = payload::peers(&after));
                 (pb::ApplyStatus::Applied, Vec::new())
             }
             pb::ResourceType::Orders => {
@@ -318,7 +332,7 @@ impl Taker {
         if let Some(keeper) = &self.ends.keeper
             && let Err(error) = keeper.look(true).await
         {
-            tracing::warn!(error = %last_known_good::told(&error), "last known good");
+            tracing::warn!(error = %chain(&error), "last known good");
         }
     }
 
@@ -353,7 +367,7 @@ impl Taker {
                 Err(problem)
             }
             Err(error) => {
-                tracing::warn!(error = %last_known_good::told(&error), "last known good");
+                tracing::warn!(error = %chain(&error), "last known good");
                 Ok(())
             }
             Ok(()) => Ok(()),
@@ -386,7 +400,7 @@ impl Taker {
         let payload = pb::LastKnownGood { sets }.encode_to_vec().into();
         let hash = weir_core::probation::ContentHash(in_force.hash);
         if let Err(error) = keeper.store(payload, hash, epoch).await {
-            tracing::warn!(error = %last_known_good::told(&error), "last known good");
+            tracing::warn!(error = %chain(&error), "last known good");
         }
     }
 }
