@@ -53,7 +53,7 @@ async fn a_full_store_is_read_and_says_so_and_takes_writes_when_there_is_room() 
         service: "web".to_owned(),
         set: [("a".to_owned(), 1)].into(),
         write_id: "weights".to_owned(),
-            ..pb::SetWeightsRequest::default()
+        ..pb::SetWeightsRequest::default()
     };
     let weights = two.weights().set_weights(weights).await.unwrap_err();
     assert_eq!(weights.code(), Code::ResourceExhausted, "{weights}");

@@ -201,6 +201,15 @@ impl Task {
                     let sent = out.send(wrapped(ack)).await;
                     sent.map_err(|_| Status::unavailable("the stream ended"))?;
                 }
+                Some(pb::control_message::Message::Command(command)) => {
+                    let answer = pb::CommandResult {
+                        id: command.id,
+                        ..pb::CommandResult::default()
+                    };
+                    let answer = pb::node_message::Message::CommandResult(answer);
+                    let sent = out.send(wrapped(answer)).await;
+                    sent.map_err(|_| Status::unavailable("the stream ended"))?;
+                }
                 Some(pb::control_message::Message::GoAway(away)) => {
                     self.tell
                         .send_modify(|seen| seen.go_aways.push(away.reason));

@@ -102,7 +102,9 @@ impl Pair {
             assert_eq!(seen.mismatches, 0);
             let mut rest = history.iter();
             let told = seen.values.iter().filter(|value| **value != 0);
-            let in_order = told.clone().all(|value| rest.any(|written| written == value));
+            let in_order = told
+                .clone()
+                .all(|value| rest.any(|written| written == value));
             assert!(in_order, "{:?} of {history:?}", seen.values);
         }
         for node in &self.stayers {
