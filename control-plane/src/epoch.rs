@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use weir_proto::control::records::v1 as records;
 
 use crate::clock::WallClock;
-use crate::keys::{Key, Keys};
+use crate::keys::Keys;
 use crate::records::{decode, encode};
 use crate::store::{Compare, Error, Op, Store, Txn};
 use crate::view::Standing;
@@ -57,7 +57,7 @@ async fn read_or_make(
     clock: &WallClock,
     random: &mut fastrand::Rng,
 ) -> Result<Option<String>, Error> {
-    let key = keys.of(&Key::Epoch).expect("it has no names in it");
+    let key = keys.epoch();
     let id = store.status().await?.store.0;
     if let Some(entry) = store.get(key.clone(), None).await?
         && let Ok(meta) = decode::<records::Meta>(&key, &entry.value)

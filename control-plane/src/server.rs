@@ -96,7 +96,7 @@ impl ControlPlane {
         let now: NowUnixMs = Arc::new(move || clock.unix_ms_now());
         let mut seeds = fastrand::Rng::with_seed(options.seed);
         let mut tasks = JoinSet::new();
-        let tokens = Arc::new(TokenTable::new(keys.root()));
+        let tokens = Arc::new(TokenTable::new(keys.clone()));
         let view = View::follow(
             &store,
             &keys,

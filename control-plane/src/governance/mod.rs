@@ -14,7 +14,6 @@ pub mod audit;
 pub mod guard;
 pub mod identity;
 pub mod listen;
-mod records;
 pub mod secret;
 pub mod tls;
 pub mod tokens;

@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use weir_proto::control::v1 as pb;
 use weir_proto::control::v1::nodes_server;
 
-use super::status;
+use super::{actor_of, status};
 use crate::fleet;
 use crate::governance::guard::allow;
 use crate::governance::identity::Action;
@@ -82,7 +82,7 @@ impl nodes_server::Nodes for NodesService {
         &self,
         request: Request<pb::OrderRequest>,
     ) -> Result<Response<pb::NodeInfo>, Status> {
-        let actor = allow(&request, &Action::OrderNode)?.actor(&request.get_ref().author);
+        let actor = actor_of(&request, &Action::OrderNode, &request.get_ref().author)?;
         let asked = request.get_ref();
         self.node(&asked.node_id).await?;
         let wanted = Order {
@@ -106,7 +106,7 @@ impl nodes_server::Nodes for NodesService {
         &self,
         request: Request<pb::ForgetRequest>,
     ) -> Result<Response<pb::ForgetResponse>, Status> {
-        let actor = allow(&request, &Action::OrderNode)?.actor(&request.get_ref().author);
+        let actor = actor_of(&request, &Action::OrderNode, &request.get_ref().author)?;
         let by = By {
             actor: &actor,
             message: "",

@@ -20,7 +20,7 @@ use super::registry::RegistryService;
 use super::{AuditService, ProfilesContext, ProfilesService, TokensService, WeightsService};
 use crate::governance::guard::Guard;
 use crate::governance::tokens::Tokens;
-use crate::profiles::{ProfileKeys, ProfileStore};
+use crate::profiles::ProfileStore;
 use crate::registry::backends::Backends;
 use crate::store::Store;
 use crate::sync::{NodeSyncService, Parts};
@@ -82,7 +82,7 @@ pub fn router(served: &Served) -> Result<Router, RouterError> {
         server = server.tls_config(tls.clone())?;
     }
     let now = &parts.now;
-    let keys = ProfileKeys::new(parts.keys.namespace());
+    let keys = &parts.keys;
     let view = parts.view.profiles.clone();
     let profiles = ProfilesContext {
         profiles: ProfileStore::new(Arc::clone(store), keys.clone(), view),
@@ -90,10 +90,10 @@ pub fn router(served: &Served) -> Result<Router, RouterError> {
         ask: Arc::clone(parts) as _,
         now_unix_ms: Arc::clone(now),
     };
-    let tokens =
-        Tokens::new(Arc::clone(store), parts.keys.root()).with_table(Arc::clone(&parts.tokens));
-    let weights = WeightStore::new(Arc::clone(store), keys);
-    let audit = AuditService::new(Arc::clone(store), parts.keys.root(), Arc::clone(now));
+    let tokens = Tokens::new(Arc::clone(store), keys.clone());
+    let tokens = tokens.with_table(Arc::clone(&parts.tokens));
+    let weights = WeightStore::new(Arc::clone(store), keys.clone());
+    let audit = AuditService::new(Arc::clone(store), keys.clone(), Arc::clone(now));
     let control_plane = ControlPlaneService::new(Arc::clone(parts), Arc::clone(store));
     let nodes = NodesService::new(Arc::clone(parts), Arc::clone(store));
     let sync = NodeSyncService::new(Arc::clone(parts));
