@@ -23,7 +23,7 @@ const STATUS_KEPT: Duration = Duration::from_secs(7 * 86_400);
 const STATUSES_MAX: usize = 100;
 
 /// Does the duties whenever this instance leads.
-pub async fn run(
+pub(crate) async fn run(
     store: Arc<dyn Store>,
     keys: Keys,
     clock: WallClock,

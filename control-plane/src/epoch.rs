@@ -4,27 +4,45 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use weir_proto::control::records::v1 as records;
 
 use crate::clock::WallClock;
 use crate::keys::Keys;
 use crate::records::{decode, encode};
 use crate::store::{Compare, Error, Op, Store, Txn};
-use crate::view::Standing;
+use crate::view::View;
 
 const SCHEMA_VERSION: u32 = 1;
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 
+/// Follows the epoch, which changes whenever the store turns out to be another one; `None` until the store was read.
+/// The task belongs to `tasks`.
+pub(crate) fn follow(
+    store: &Arc<dyn Store>,
+    keys: &Keys,
+    clock: WallClock,
+    seed: u64,
+    view: &View,
+    tasks: &mut JoinSet<()>,
+) -> watch::Receiver<Option<Arc<str>>> {
+    let (out, epoch) = watch::channel(None);
+    let (store, keys, view) = (Arc::clone(store), keys.clone(), view.clone());
+    tasks.spawn(keep(store, keys, clock, seed, view, out));
+    epoch
+}
+
 /// Publishes the epoch, and a new one whenever the store turns out to be another one.
-pub async fn keep(
+async fn keep(
     store: Arc<dyn Store>,
     keys: Keys,
     clock: WallClock,
     seed: u64,
-    mut cfg: watch::Receiver<Standing>,
+    view: View,
     out: watch::Sender<Option<Arc<str>>>,
 ) {
     let mut random = fastrand::Rng::with_seed(seed);
+    let mut cfg = view.cfg.clone();
     loop {
         let replaced = cfg.borrow_and_update().replaced;
         match read_or_make(&*store, &keys, &clock, &mut random).await {

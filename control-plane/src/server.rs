@@ -20,7 +20,6 @@ use weir_proto::control::records::v1 as records;
 
 use crate::clock::WallClock;
 use crate::election::{self, Election};
-use crate::governance::NowUnixMs;
 use crate::governance::guard::{Access, Guard};
 use crate::governance::tokens::TokenTable;
 use crate::grpc;
@@ -79,7 +78,6 @@ pub struct ControlPlane {
     backends: Arc<Backends>,
     election: Election,
     announcement: Announcement,
-    guard: Guard,
     tls: Option<ServerTlsConfig>,
     tasks: JoinSet<()>,
     stop: watch::Sender<bool>,
@@ -93,7 +91,6 @@ impl ControlPlane {
     pub async fn start(store: Arc<dyn Store>, options: Options) -> Result<Self, Error> {
         let keys = Keys::new(&options.namespace)?;
         let clock = WallClock::system();
-        let now: NowUnixMs = Arc::new(move || clock.unix_ms_now());
         let mut seeds = fastrand::Rng::with_seed(options.seed);
         let mut tasks = JoinSet::new();
         let tokens = Arc::new(TokenTable::new(keys.clone()));
@@ -105,62 +102,43 @@ impl ControlPlane {
             seeds.u64(..),
             &mut tasks,
         );
-        let buckets = Arc::new(Buckets::start(
-            Arc::clone(&store),
-            leases::Options::new(seeds.u64(..)),
-        ));
-        let presences = Presences::start(Arc::clone(&store), buckets, seeds.u64(..));
-        let presences = Arc::new(presences);
         let standing = election::Options {
             instance: options.instance.clone(),
             seed: seeds.u64(..),
         };
         let election = Election::start(Arc::clone(&store), &keys, standing);
-        let (epoch_out, epoch) = watch::channel(None);
-        tasks.spawn(epoch::keep(
-            Arc::clone(&store),
-            keys.clone(),
-            clock,
-            seeds.u64(..),
-            view.cfg.clone(),
-            epoch_out,
-        ));
-        tasks.spawn(duties::run(
+        let duty = duties::run(
             Arc::clone(&store),
             keys.clone(),
             clock,
             view.clone(),
             election.standing(),
-        ));
-        let (stop, stopping) = watch::channel(false);
-        let own = records::Instance {
-            instance: options.instance.clone(),
-            address: options.address,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        };
-        let announcement =
-            Announcement::start(Arc::clone(&store), &keys, &own, seeds.u64(..)).await?;
-        let instance: Arc<str> = options.instance.into();
+        );
+        tasks.spawn(duty);
+        let epoch = epoch::follow(&store, &keys, clock, seeds.u64(..), &view, &mut tasks);
+        let announcement = announce(&store, &keys, &options, seeds.u64(..)).await?;
+        let presences = presences(&store, &mut seeds);
         let backends = Backends::start(
             Arc::clone(&store),
             keys.clone(),
             Arc::clone(&presences),
-            backends::Options::new(&*instance, seeds.u64(..)),
+            backends::Options::new(&*options.instance, seeds.u64(..)),
         );
         let guard = Guard::new(
             options.access,
             Arc::clone(&tokens),
             &options.namespace,
-            Arc::clone(&now),
+            clock.to_fn(),
         );
+        let (stop, stopping) = watch::channel(false);
         let parts = Parts {
             keys,
-            instance,
+            instance: options.instance.into(),
             clock,
-            now,
             view,
             presences,
             sessions: Sessions::default(),
+            guard,
             tokens,
             leader: election.standing(),
             epoch,
@@ -172,7 +150,6 @@ impl ControlPlane {
             backends: Arc::new(backends),
             election,
             announcement,
-            guard,
             tls: options.tls,
             tasks,
             stop,
@@ -192,7 +169,6 @@ impl ControlPlane {
             parts: Arc::clone(&self.parts),
             store: Arc::clone(&self.store),
             backends: Arc::clone(&self.backends),
-            guard: self.guard.clone(),
             tls: self.tls.clone(),
         };
         let router = grpc::router(&served)?;
@@ -214,6 +190,26 @@ impl ControlPlane {
         drop(self.tasks);
         Ok(served?)
     }
+}
+
+async fn announce(
+    store: &Arc<dyn Store>,
+    keys: &Keys,
+    options: &Options,
+    seed: u64,
+) -> Result<Announcement, instance::Error> {
+    let own = records::Instance {
+        instance: options.instance.clone(),
+        address: options.address.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    Announcement::start(Arc::clone(store), keys, &own, seed).await
+}
+
+fn presences(store: &Arc<dyn Store>, seeds: &mut fastrand::Rng) -> Arc<Presences> {
+    let options = leases::Options::new(seeds.u64(..));
+    let buckets = Arc::new(Buckets::start(Arc::clone(store), options));
+    Arc::new(Presences::start(Arc::clone(store), buckets, seeds.u64(..)))
 }
 
 /// The connections of a listener. Without file descriptors it rests; the caller would ask at once again.

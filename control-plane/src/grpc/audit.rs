@@ -7,9 +7,10 @@ use weir_proto::control::v1 as pb;
 use weir_proto::control::v1::audit_server;
 
 use super::{entries_max, status};
+use crate::clock::NowUnixMs;
+use crate::governance::audit;
 use crate::governance::guard::allow;
 use crate::governance::identity::Action;
-use crate::governance::{NowUnixMs, audit};
 use crate::keys::Keys;
 use crate::store::Store;
 

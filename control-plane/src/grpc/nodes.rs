@@ -24,14 +24,14 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Shows nodes and orders them about.
 #[derive(Clone)]
-pub struct NodesService {
+pub(super) struct NodesService {
     parts: Arc<Parts>,
     store: Arc<dyn Store>,
 }
 
 impl NodesService {
     /// A service over an instance; it belongs behind a guard.
-    pub fn new(parts: Arc<Parts>, store: Arc<dyn Store>) -> Self {
+    pub(super) fn new(parts: Arc<Parts>, store: Arc<dyn Store>) -> Self {
         Self { parts, store }
     }
 

@@ -12,7 +12,7 @@ use weir_proto::control::v1::profiles_server::Profiles;
 use weir_proto::convert;
 
 use super::{AskNode, KnownNodes, actor_of, entries_max, status, wire};
-use crate::governance::NowUnixMs;
+use crate::clock::NowUnixMs;
 use crate::governance::guard::allow;
 use crate::governance::identity::Action;
 use crate::problem::{no_name, refused};

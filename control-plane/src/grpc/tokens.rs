@@ -6,7 +6,7 @@ use weir_proto::control::v1 as pb;
 use weir_proto::control::v1::tokens_server;
 
 use super::{actor_of, status};
-use crate::governance::NowUnixMs;
+use crate::clock::NowUnixMs;
 use crate::governance::guard::allow;
 use crate::governance::identity::{Action, Role};
 use crate::governance::tokens::{NewToken, Tokens, roles};

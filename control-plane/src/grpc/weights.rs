@@ -7,7 +7,7 @@ use weir_proto::control::v1::{
 };
 
 use super::{actor_of, status, wire};
-use crate::governance::NowUnixMs;
+use crate::clock::NowUnixMs;
 use crate::governance::guard::allow;
 use crate::governance::identity::Action;
 use crate::weights::WeightStore;

@@ -130,11 +130,6 @@ impl Lane {
         }
     }
 
-    /// Forgets what the node holds: it asked for everything.
-    pub fn forget(&mut self) {
-        self.held = None;
-    }
-
     /// How long the push in flight has waited.
     pub fn waiting(&self, now: Instant) -> Option<Duration> {
         self.in_flight

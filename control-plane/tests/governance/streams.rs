@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tonic::Code;
-use weir_control_plane::governance::NowUnixMs;
+use weir_control_plane::clock::NowUnixMs;
 use weir_control_plane::governance::guard::Access;
 use weir_control_plane::governance::identity::{Identity, Role};
 use weir_control_plane::governance::tokens::{NewToken, TokenRefused};

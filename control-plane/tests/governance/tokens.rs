@@ -56,15 +56,15 @@ async fn wrong_fields_are_named_with_their_bounds() {
         ..token("ci", Role::Viewer)
     };
     for (wrong, expected) in [
-        (named(""), "name is ``"),
-        (named("a b"), "name is `a b`"),
-        (named(&"x".repeat(64)), "name is `xxx"),
+        (named(""), "name: `` names"),
+        (named("a b"), "name: `a b` names"),
+        (named(&"x".repeat(64)), "name: `xxx"),
         (named("bootstrap"), "reserved"),
-        (token("ci", Role::Local), "role is local"),
+        (token("ci", Role::Local), "role: `local` cannot"),
         (of(Role::Operator, "web"), "empty for role operator"),
-        (of(Role::Node, "a/b"), "subject is `a/b`"),
-        (lasting(999), "ttl_ms is 999"),
-        (lasting(TTL_MS_MAX + 1), "1000 to 315360000000 ms"),
+        (of(Role::Node, "a/b"), "subject: `a/b` names no"),
+        (lasting(999), "ttl_ms: `999` is out"),
+        (lasting(TTL_MS_MAX + 1), "1000 to 315360000000)"),
     ] {
         let created = home.tokens.create(&alice(), &wrong, BEGIN_MS).await;
         let error = created.unwrap_err().to_string();

@@ -259,7 +259,7 @@ fn a_record_that_cannot_be_read_leaves_what_was_there_and_is_told() {
     for value in [&b"\x09newer"[..], b"", b"\x01\xff\xff"] {
         assert!(shelf.book.put(&key, value, 9));
         let view = shelf.book.snapshot();
-        assert!(view.problems()[0].starts_with("the profile of fleet cannot be read: it "));
+        assert!(view.problems()[0].starts_with("the profile of fleet cannot be read: `/weir/"));
         assert!(Arc::ptr_eq(&before, &view.offer_for("n", &BTreeMap::new())));
     }
     shelf.put(&revision("fleet", &[("ingress.headers_max", "8")]));

@@ -13,7 +13,7 @@ use weir_proto::control::records::v1 as records;
 
 use super::plan::is_expired;
 use super::{TOKENS_MAX, TokenHash};
-use crate::governance::NowUnixMs;
+use crate::clock::NowUnixMs;
 use crate::governance::identity::{Identity, Proof, Role};
 use crate::keys::Keys;
 use crate::records::decode;

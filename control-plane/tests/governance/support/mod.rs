@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use weir_control_plane::governance::NowUnixMs;
+use weir_control_plane::clock::NowUnixMs;
 use weir_control_plane::governance::audit::Actor;
 use weir_control_plane::governance::identity::Role;
 use weir_control_plane::governance::secret::Secret;
