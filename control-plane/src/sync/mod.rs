@@ -61,10 +61,6 @@ pub struct Parts {
 }
 
 impl Parts {
-    fn epoch(&self) -> Option<Arc<str>> {
-        self.epoch.borrow().clone()
-    }
-
     fn leader_term(&self) -> u64 {
         self.leader.borrow().term
     }

@@ -18,6 +18,8 @@ use crate::governance::identity::{Action, Identity};
 
 /// How long a node may take to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a node waits for an instance that has just started.
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Waits of a node that is told to come back.
 const CROWDED_RETRY_MS: u64 = 1_000;
 const SUPERSEDED_RETRY_MS: u64 = 60_000;
@@ -48,42 +50,47 @@ impl NodeSync for NodeSyncService {
         let (out, messages) = mpsc::channel(OUT_WAITING_MAX);
         let parts = Arc::clone(&self.0);
         tokio::spawn(async move {
-            if let Err(status) = serve(parts, identity, request.into_inner(), &out).await {
-                let _ = out.try_send(Err(status));
+            match serve(&parts, identity, request.into_inner(), &out).await {
+                Ok(None) => {}
+                Ok(Some(hello)) => {
+                    // The answer ends now, whatever becomes of the node.
+                    drop(out);
+                    presence::suspect(parts, hello).await;
+                }
+                Err(status) => drop(out.try_send(Err(status))),
             }
         });
         Ok(Response::new(ReceiverStream::new(messages)))
     }
 }
 
+/// Serves a node to the end of its stream; returns its hello if it may come back.
 async fn serve(
-    parts: Arc<Parts>,
+    parts: &Arc<Parts>,
     identity: Identity,
     mut inbound: Streaming<pb::NodeMessage>,
     out: &mpsc::Sender<Result<pb::ControlMessage, Status>>,
-) -> Result<(), Status> {
+) -> Result<Option<Hello>, Status> {
     let now_unix_ms = parts.clock.unix_ms_now();
     let hello = first(&mut inbound, now_unix_ms).await?;
     let action = Action::SyncAs(hello.node_id());
     let allowed = identity.may(&action);
     allowed.map_err(|denied| Status::permission_denied(denied.to_string()))?;
-    let Some(epoch) = parts.epoch() else {
-        return Err(Status::unavailable("the store was not read yet"));
-    };
-    let place = match enter(&parts, &hello, now_unix_ms).await {
+    let epoch = read_store(parts).await?;
+    let place = match enter(parts, &hello, now_unix_ms).await {
         Ok(place) => place,
         Err(closed) => {
             let _ = out.try_send(Ok(message(pb::control_message::Message::GoAway(away(
                 closed,
             )))));
-            return Ok(());
+            return Ok(None);
         }
     };
-    let _ = out.try_send(Ok(message(welcome(&parts, &epoch, now_unix_ms))));
+    let _ = out.try_send(Ok(message(welcome(parts, &epoch, now_unix_ms))));
     let serial = place.serial;
-    presence::assert(&parts, &hello).await;
-    presence::put_first_status(&parts, &hello, now_unix_ms).await;
-    let session = Session::new(Arc::clone(&parts), hello.clone(), epoch, place, out.clone());
+    presence::assert(parts, &hello).await;
+    presence::put_first_status(parts, &hello, now_unix_ms).await;
+    let session = Session::new(Arc::clone(parts), hello.clone(), epoch, place, out.clone());
     let ended = tokio::select! {
         biased;
         refused = parts.tokens.ended(&identity, &parts.now) => {
@@ -94,11 +101,24 @@ async fn serve(
     };
     let is_gone = parts.sessions.leave(hello.node_id(), serial).await;
     match ended {
-        Ended::ByNode if is_gone => presence::withdraw(&parts, &hello).await,
-        Ended::Broken if is_gone => presence::suspect(parts, hello).await,
+        Ended::ByNode if is_gone => presence::withdraw(parts, &hello).await,
+        Ended::Broken if is_gone => return Ok(Some(hello)),
         _ => {}
     }
-    Ok(())
+    Ok(None)
+}
+
+/// The epoch, once all of the store was read: of a part that was not, a node would be told that nothing is there.
+async fn read_store(parts: &Parts) -> Result<Arc<str>, Status> {
+    let mut view = parts.view.clone();
+    let mut epoch = parts.epoch.clone();
+    let read = async {
+        view.complete().await;
+        let epoch = epoch.wait_for(Option::is_some).await;
+        epoch.ok().and_then(|epoch| epoch.clone())
+    };
+    let read = timeout(STORE_TIMEOUT, read).await.ok().flatten();
+    read.ok_or_else(|| Status::unavailable("the store was not read yet"))
 }
 
 async fn first(
