@@ -10,10 +10,14 @@
 //! became of it; it knows no network. [`stream`] connects, says hello with what is held, answers each push once, and
 //! comes back when the stream breaks. The node serves on what it has, whether anybody answers or not.
 
+mod disk;
 mod held;
 mod payload;
+mod profile;
+mod start;
 mod stream;
 mod taker;
 
+pub use start::Start;
 pub use stream::{Settings, run};
-pub use taker::{Ends, Start, Taker};
+pub use taker::{Ends, Taker};
