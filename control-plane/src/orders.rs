@@ -89,7 +89,7 @@ impl By<'_> {
             ..audit::Change::default()
         };
         let record = audit::record(self.actor, &change, self.now_unix_ms);
-        audit::put(keys.root(), record, self.audit_id)
+        audit::put(keys, record, self.audit_id)
     }
 }
 
