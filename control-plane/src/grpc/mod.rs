@@ -36,6 +36,10 @@ pub use weights::WeightsService;
 pub trait KnownNodes: Send + Sync {
     /// What layers need to know of each.
     fn facts(&self) -> Arc<[NodeFacts]>;
+    /// Whether what is not known is not there.
+    fn is_complete(&self) -> bool {
+        true
+    }
     /// Everything.
     fn infos(&self) -> BoxFuture<'_, Vec<NodeInfo>>;
 }
@@ -57,4 +61,12 @@ fn author_of<T>(
         name: actor.author,
         role: actor.role.as_text().to_owned(),
     })
+}
+
+/// An instance that has not read its store yet does not tell that there is nothing.
+fn read(is_complete: bool) -> Result<(), Status> {
+    match is_complete {
+        true => Ok(()),
+        false => Err(Status::unavailable("the store was not read yet")),
+    }
 }

@@ -201,6 +201,26 @@ async fn what_another_took_over_is_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_is_taken_although_its_lease_turns_out_to_be_lost() {
+    let home = embedded().await;
+    let (one, two) = (
+        Instance::start(&home.store, 1),
+        Instance::start(&home.store, 2),
+    );
+    one.assert("p/a", "of one").await;
+    let lease = get(&home.store, "p/a").await.unwrap().lease.unwrap();
+    two.assert("p/a", "of two").await;
+    home.store.revoke(lease).await.unwrap();
+    let begun = Instant::now();
+    let again = one.assert("p/a", "of one again").await;
+    assert!(matches!(again, Settlement::Written(_)), "{again:?}");
+    let after = begun.elapsed();
+    assert!(after < Duration::from_secs(3), "it asks at once: {after:?}");
+    let found = value(&home.store, "p/a").await;
+    assert_eq!(found.as_deref(), Some("of one again"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_what_was_seen_is_taken_over() {
     let home = embedded().await;
     let (one, two) = (
