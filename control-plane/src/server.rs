@@ -7,13 +7,17 @@
 //!   └─────── election ──► duties of the leader: what is old goes
 //! ```
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::Stream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tonic::transport::ServerTlsConfig;
+use tonic::transport::server::Connected;
 use weir_proto::control::records::v1 as records;
 
 use crate::clock::WallClock;
@@ -71,6 +75,8 @@ pub struct Options {
     pub tls: Option<ServerTlsConfig>,
     /// What it bounds.
     pub limits: Limits,
+    /// Time, for what is kept and told.
+    pub clock: WallClock,
     /// Seeds everything random.
     pub seed: u64,
 }
@@ -112,7 +118,7 @@ impl ControlPlane {
     /// When a name cannot stand in a key.
     pub async fn start(store: Arc<dyn Store>, options: Options) -> Result<Self, Error> {
         let keys = Keys::new(&options.namespace)?;
-        let clock = WallClock::system();
+        let clock = options.clock;
         let mut seeds = fastrand::Rng::with_seed(options.seed);
         let mut tasks = JoinSet::new();
         let tokens = Arc::new(TokenTable::new(keys.clone()));
@@ -196,6 +202,22 @@ impl ControlPlane {
         listener: TcpListener,
         stop: impl Future<Output = ()>,
     ) -> Result<(), Error> {
+        let connections = accepted(listener, self.connections_max);
+        self.serve_with(connections, stop).await
+    }
+
+    /// The same over connections that are made elsewhere, however many there are.
+    ///
+    /// # Errors
+    /// When the server cannot be set up or fails.
+    pub async fn serve_with<IO>(
+        self,
+        connections: impl Stream<Item = io::Result<IO>>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), Error>
+    where
+        IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    {
         let served = grpc::Served {
             parts: Arc::clone(&self.parts),
             store: Arc::clone(&self.store),
@@ -209,7 +231,6 @@ impl ControlPlane {
             // Streams end first: the server waits for them.
             ending.send_replace(true);
         };
-        let connections = accepted(listener, self.connections_max);
         let mut stopping = self.parts.stop.clone();
         let limit = async {
             let _ = stopping.wait_for(|stop| *stop).await;

@@ -153,6 +153,7 @@ async fn run(
     };
     let listener = bind(plan.address).await;
     let options = Options {
+        clock: weir_control_plane::clock::WallClock::system(),
         instance: plan.name.clone(),
         address: plan.address.to_string(),
         namespace: "default".to_owned(),

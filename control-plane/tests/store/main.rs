@@ -24,6 +24,14 @@ macro_rules! conformance {
                 }
             )+ })+
         }
+        mod on_memory {
+            $(mod $module { $(
+                #[tokio::test]
+                async fn $case() {
+                    crate::suite::$module::$case(crate::support::memory()).await;
+                }
+            )+ })+
+        }
         mod on_etcd {
             $(mod $module { $(
                 #[tokio::test]

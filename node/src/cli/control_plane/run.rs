@@ -131,6 +131,7 @@ async fn serve(arguments: RunArguments) -> Result<(), Failure> {
         access,
         tls,
         limits: Limits::default(),
+        clock: WallClock::system(),
         seed: fastrand::u64(..),
     };
     let control_plane = ControlPlane::start(store, options).await.map_err(failed)?;
