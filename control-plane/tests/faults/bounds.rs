@@ -40,6 +40,18 @@ async fn who_comes_beyond_the_bound_is_closed_and_may_come_when_another_left() {
 }
 
 #[tokio::test]
+async fn a_connection_that_says_nothing_is_closed() {
+    let etcd = Etcd::start().await;
+    let mut plan = Plan::new("cp-1", &[etcd.endpoint()]);
+    plan.limits.silent_max = Duration::from_millis(500);
+    let instance = plan.start().await;
+    let mut silent = TcpStream::connect(instance.address()).await.unwrap();
+    let mut greeting = Vec::new();
+    let closed = timeout(Duration::from_secs(5), silent.read_to_end(&mut greeting)).await;
+    closed.expect("it is closed").ok();
+}
+
+#[tokio::test]
 async fn a_stream_is_renewed_when_it_is_old_and_nobody_notices() {
     let etcd = Etcd::start().await;
     let members = [etcd.endpoint()];
