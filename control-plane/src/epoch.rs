@@ -87,15 +87,8 @@ async fn read_or_make(
         schema_version: SCHEMA_VERSION,
         created_at_unix_ms: clock.unix_ms_now(),
     };
-    let made = Txn {
-        when: vec![Compare::Absent(key.clone())],
-        then: vec![Op::Put {
-            key,
-            value: encode(&meta),
-            lease: None,
-        }],
-        or_else: Vec::new(),
-    };
+    let is_absent = Compare::Absent(key.clone());
+    let made = Txn::only_if(vec![is_absent], vec![Op::put(key, encode(&meta))]);
     store.txn(made).await?;
     Ok(None)
 }

@@ -17,6 +17,7 @@ mod error;
 pub mod etcd;
 pub mod follow;
 pub mod limits;
+mod pages;
 mod types;
 
 use std::time::Duration;
@@ -27,6 +28,7 @@ use futures::stream::BoxStream;
 
 pub use error::Error;
 pub use limits::Invalid;
+pub(crate) use pages::Pages;
 pub use types::{
     Compare, Entry, Event, EventKind, Lease, LeaseId, List, Op, OpResult, Page, Revision, Status,
     StoreId, Txn, TxnOutcome, Watch, Watched,

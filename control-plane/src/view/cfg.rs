@@ -125,10 +125,7 @@ impl Follower {
                     weights: true,
                     orders: true,
                 };
-                self.standing_out.send_modify(|standing| {
-                    standing.complete = true;
-                    standing.lost = None;
-                });
+                self.standing_out.send_modify(Standing::whole);
             }
             Followed::Changed { revision, events } => self.events(events, revision.0),
             Followed::Resync {
@@ -142,10 +139,8 @@ impl Follower {
                     self.changed.weights = true;
                 }
                 self.events(events, revision.0);
-                self.standing_out.send_modify(|standing| {
-                    standing.lost = None;
-                    standing.replaced += u64::from(is_other);
-                });
+                self.standing_out
+                    .send_modify(|standing| standing.again(is_other));
             }
             Followed::Lost(error) => {
                 self.standing_out

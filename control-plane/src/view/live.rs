@@ -17,6 +17,7 @@ use crate::records::{Error, decode};
 use crate::store::follow::{Followed, Options, Reason, follow};
 use crate::store::{Event, EventKind, Store};
 use crate::sync::resources::ResourceSet;
+use crate::wait::sleep_until;
 
 /// Changes are gathered until none came for this long,
 const GATHER_QUIET: Duration = Duration::from_millis(100);
@@ -101,8 +102,7 @@ impl Follower {
             let due = self.gathering.map(|gathering| gathering.due());
             tokio::select! {
                 biased;
-                () = async { tokio::time::sleep_until(due.unwrap_or_else(Instant::now)).await },
-                    if due.is_some() => self.publish(),
+                () = sleep_until(due) => self.publish(),
                 item = followed.next() => match item {
                     Some(item) => self.take(item),
                     None => return,
@@ -120,10 +120,7 @@ impl Follower {
                 self.endpoints.restart(revision.0);
                 self.peers.restart(revision.0);
                 self.publish();
-                self.standing_out.send_modify(|standing| {
-                    standing.complete = true;
-                    standing.lost = None;
-                });
+                self.standing_out.send_modify(Standing::whole);
             }
             Followed::Changed { revision, events } => self.events(events, revision.0),
             Followed::Resync {
@@ -138,10 +135,8 @@ impl Follower {
                 }
                 self.events(events, revision.0);
                 self.publish();
-                self.standing_out.send_modify(|standing| {
-                    standing.lost = None;
-                    standing.replaced += u64::from(is_other);
-                });
+                self.standing_out
+                    .send_modify(|standing| standing.again(is_other));
             }
             Followed::Lost(error) => {
                 self.standing_out

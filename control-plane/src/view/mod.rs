@@ -51,6 +51,20 @@ pub struct Standing {
     pub replaced: u64,
 }
 
+impl Standing {
+    /// All was read.
+    fn whole(&mut self) {
+        self.complete = true;
+        self.lost = None;
+    }
+
+    /// The store is followed again.
+    fn again(&mut self, is_other: bool) {
+        self.lost = None;
+        self.replaced += u64::from(is_other);
+    }
+}
+
 /// The pictures.
 #[derive(Clone)]
 pub struct View {
