@@ -16,7 +16,7 @@ use crate::view::View;
 const SCHEMA_VERSION: u32 = 1;
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 
-/// Follows the epoch, which changes whenever the store turns out to be another one; `None` until the store was read.
+/// Follows the epoch, which changes whenever the store turns out to be another one; `None` until all was read once.
 /// The task belongs to `tasks`.
 pub(crate) fn follow(
     store: &Arc<dyn Store>,
@@ -38,9 +38,11 @@ async fn keep(
     keys: Keys,
     clock: WallClock,
     seed: u64,
-    view: View,
+    mut view: View,
     out: watch::Sender<Option<Arc<str>>>,
 ) {
+    // Who has an epoch serves nodes, and must not take what is not read yet for what is not there.
+    view.complete().await;
     let mut random = fastrand::Rng::with_seed(seed);
     let mut cfg = view.cfg.clone();
     loop {
@@ -91,4 +93,45 @@ async fn read_or_make(
     let made = Txn::only_if(vec![is_absent], vec![Op::put(key, encode(&meta))]);
     store.txn(made).await?;
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::DEFAULT_NAMESPACE;
+    use crate::store::embedded::{EmbeddedStore, Options};
+    use crate::view::Standing;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn there_is_no_epoch_before_all_was_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options::new(folder.path(), 7);
+        let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(options).await.unwrap());
+        let (cfg_out, cfg) = watch::channel(Standing::default());
+        let (live_out, live) = watch::channel(Standing::default());
+        let view = View {
+            profiles: watch::channel(Arc::default()).1,
+            weights: watch::channel(Arc::default()).1,
+            endpoints: watch::channel(Arc::default()).1,
+            peers: watch::channel(Arc::default()).1,
+            orders: watch::channel(Arc::default()).1,
+            nodes: watch::channel(Arc::default()).1,
+            instances: watch::channel(Arc::default()).1,
+            cfg,
+            live,
+        };
+        let keys = Keys::new(DEFAULT_NAMESPACE).unwrap();
+        let mut tasks = JoinSet::new();
+        let clock = WallClock::system();
+        let mut epoch = follow(&store, &keys, clock, 1, &view, &mut tasks);
+        cfg_out.send_modify(|standing| standing.complete = true);
+        let early =
+            tokio::time::timeout(Duration::from_millis(300), epoch.wait_for(Option::is_some));
+        assert!(early.await.is_err());
+        live_out.send_modify(|standing| standing.complete = true);
+        let made = tokio::time::timeout(PATIENCE, epoch.wait_for(Option::is_some));
+        assert!(made.await.unwrap().is_ok());
+    }
 }
