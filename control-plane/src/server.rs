@@ -153,12 +153,7 @@ impl ControlPlane {
             Arc::clone(&presences),
             backends::Options::new(&*options.instance, seeds.u64(..)),
         );
-        let guard = Guard::new(
-            options.access,
-            Arc::clone(&tokens),
-            &options.namespace,
-            clock.to_fn(),
-        );
+        let guard = guard(&options, &tokens);
         let (stop, stopping) = watch::channel(false);
         let parts = Parts {
             keys,
@@ -251,6 +246,11 @@ impl ControlPlane {
         drop(self.tasks);
         Ok(served?)
     }
+}
+
+fn guard(options: &Options, tokens: &Arc<TokenTable>) -> Guard {
+    let (tokens, now) = (Arc::clone(tokens), options.clock.to_fn());
+    Guard::new(options.access, tokens, &options.namespace, now)
 }
 
 async fn announce(
