@@ -19,5 +19,5 @@ mod stream;
 mod taker;
 
 pub use start::Start;
-pub use stream::{Settings, run};
+pub use stream::{Settings, TokenError, bearer, run};
 pub use taker::{Ends, Taker};
