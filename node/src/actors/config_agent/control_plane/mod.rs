@@ -17,6 +17,8 @@ mod profile;
 mod start;
 mod stream;
 mod taker;
+#[cfg(test)]
+mod tests;
 
 pub use start::Start;
 pub use stream::{Settings, TokenError, bearer, run};
