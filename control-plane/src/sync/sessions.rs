@@ -15,7 +15,7 @@ use weir_proto::control::v1 as pb;
 /// Most streams of one instance.
 pub const STREAMS_MAX: usize = 20_000;
 /// Streams that are let in within a second; more are told to come back.
-const ADMITTED_PER_SECOND: u32 = 2_000;
+pub(super) const ADMITTED_PER_SECOND: u32 = 2_000;
 /// Questions that wait for one node.
 const QUESTIONS_WAITING_MAX: usize = 8;
 /// How long a node may take to answer one.
