@@ -13,14 +13,14 @@ use crate::sync::Parts;
 
 /// Tells how the control plane is.
 #[derive(Clone)]
-pub struct ControlPlaneService {
+pub(super) struct ControlPlaneService {
     parts: Arc<Parts>,
     store: Arc<dyn Store>,
 }
 
 impl ControlPlaneService {
     /// A service over an instance; it belongs behind a guard.
-    pub fn new(parts: Arc<Parts>, store: Arc<dyn Store>) -> Self {
+    pub(super) fn new(parts: Arc<Parts>, store: Arc<dyn Store>) -> Self {
         Self { parts, store }
     }
 }

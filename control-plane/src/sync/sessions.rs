@@ -15,7 +15,7 @@ use weir_proto::control::v1 as pb;
 /// Most streams of one instance.
 pub const STREAMS_MAX: usize = 20_000;
 /// Streams that are let in within a second; more are told to come back.
-pub const ADMITTED_PER_SECOND: u32 = 2_000;
+const ADMITTED_PER_SECOND: u32 = 2_000;
 /// Questions that wait for one node.
 const QUESTIONS_WAITING_MAX: usize = 8;
 /// How long a node may take to answer one.
@@ -160,15 +160,6 @@ impl Sessions {
     /// Whether a node is connected here.
     pub async fn has(&self, node_id: &str) -> bool {
         self.0.inner.lock().await.by_node.contains_key(node_id)
-    }
-
-    /// The boot id of a node that is connected here.
-    pub async fn boot_id(&self, node_id: &str) -> Option<Arc<str>> {
-        let inner = self.0.inner.lock().await;
-        inner
-            .by_node
-            .get(node_id)
-            .map(|entry| Arc::clone(&entry.boot_id))
     }
 
     /// What a node that is connected here says of itself.

@@ -9,9 +9,13 @@ mod set;
 
 use std::sync::Arc;
 
-use weir_core::tuning::{Problem, is_name};
+use weir_core::calendar::rfc3339;
+use weir_core::tuning::Problem;
 
-use crate::profiles::{ProfileKeys, RecordError, quoted, rfc3339};
+use crate::keys::{Key, Keys};
+use crate::problem::one_line;
+use crate::profiles::quoted;
+use crate::records;
 use crate::store::limits::PAGE_ENTRIES_MAX;
 use crate::store::{self, List, Store};
 
@@ -40,7 +44,7 @@ pub enum ReadError {
         service: String,
         /// Why.
         #[source]
-        source: RecordError,
+        source: records::Error,
     },
 }
 
@@ -48,7 +52,7 @@ pub enum ReadError {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SetError {
     /// The request is wrong; all of what is wrong.
-    #[error("the weights are refused: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    #[error("the weights are refused: {}", one_line(.0))]
     Problems(Vec<Problem>),
     /// Somebody else was faster.
     #[error("{}", lost(.expected, .winner))]
@@ -92,7 +96,7 @@ fn lost(expected: &u64, winner: &ServiceWeights) -> String {
 #[derive(Clone)]
 pub struct WeightStore {
     store: Arc<dyn Store>,
-    keys: ProfileKeys,
+    keys: Keys,
 }
 
 impl std::fmt::Debug for WeightStore {
@@ -105,7 +109,7 @@ impl std::fmt::Debug for WeightStore {
 
 impl WeightStore {
     /// On this store.
-    pub fn new(store: Arc<dyn Store>, keys: ProfileKeys) -> Self {
+    pub fn new(store: Arc<dyn Store>, keys: Keys) -> Self {
         Self { store, keys }
     }
 
@@ -124,7 +128,7 @@ impl WeightStore {
     /// When the store does not answer.
     pub async fn list(&self) -> Result<Vec<ServiceWeights>, ReadError> {
         let mut list = List {
-            prefix: self.keys.services(),
+            prefix: self.keys.weights(),
             entries_max: PAGE_ENTRIES_MAX,
             ..List::default()
         };
@@ -134,8 +138,10 @@ impl WeightStore {
             list.at = list.at.or(Some(page.revision));
             list.after = page.entries.last().map(|entry| entry.key.clone());
             found.extend(page.entries.iter().filter_map(|entry| {
-                let service = self.keys.service_of(&entry.key)?;
-                ServiceWeights::read(&entry.value, service).ok()
+                let Key::Weights { service } = self.keys.parse(&entry.key)? else {
+                    return None;
+                };
+                ServiceWeights::read(entry, service).ok()
             }));
             if !page.more || list.after.is_none() || found.len() >= SERVICES_MAX {
                 found.truncate(SERVICES_MAX);
@@ -146,13 +152,13 @@ impl WeightStore {
 
     /// The weights, and the store's revision that put them.
     async fn newest(&self, service: &str) -> Result<(ServiceWeights, u64), ReadError> {
-        if !is_name(service) {
+        let Ok(key) = self.keys.of(&Key::Weights { service }) else {
             return Ok((ServiceWeights::none(service), 0));
-        }
-        match self.store.get(self.keys.weights(service), None).await? {
+        };
+        match self.store.get(key, None).await? {
             None => Ok((ServiceWeights::none(service), 0)),
             Some(entry) => {
-                let read = ServiceWeights::read(&entry.value, service);
+                let read = ServiceWeights::read(&entry, service);
                 let weights = read.map_err(|source| ReadError::Unreadable {
                     service: service.to_owned(),
                     source,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
+mod cluster;
 mod embedded_faults;
 mod embedded_killed;
 mod etcd;

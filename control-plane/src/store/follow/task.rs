@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use weir_core::backoff::Backoff;
 
 use super::{Followed, Options, Reason};
 use crate::store::limits::PAGE_ENTRIES_MAX;
@@ -36,7 +37,7 @@ pub(super) struct Task {
     prefix: Bytes,
     options: Options,
     random: fastrand::Rng,
-    wait_max: Duration,
+    backoff: Backoff,
     tell: mpsc::Sender<Followed>,
     told: Option<Told>,
     is_lost: bool,
@@ -50,11 +51,13 @@ impl Task {
         options: Options,
         tell: mpsc::Sender<Followed>,
     ) -> Self {
+        let mut random = fastrand::Rng::with_seed(options.seed);
+        let waits = options.backoff_min..=options.backoff_max;
         Self {
             store,
             prefix,
-            random: fastrand::Rng::with_seed(options.seed),
-            wait_max: options.backoff_min,
+            backoff: Backoff::new(waits, random.fork()),
+            random,
             options,
             tell,
             told: None,
@@ -91,10 +94,9 @@ impl Task {
 
     async fn back_off(&mut self, lasted: Duration) {
         if lasted >= self.options.healthy_after {
-            self.wait_max = self.options.backoff_min;
+            self.backoff.reset();
         }
-        tokio::time::sleep(self.wait_max.mul_f64(self.random.f64())).await;
-        self.wait_max = (self.wait_max * 2).min(self.options.backoff_max);
+        tokio::time::sleep(self.backoff.next_wait()).await;
     }
 
     /// Lists, tells the difference and watches, until something ends it.
