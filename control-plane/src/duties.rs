@@ -17,7 +17,7 @@ use crate::view::View;
 const EVERY: Duration = Duration::from_secs(60);
 /// How long audit records are kept.
 const AUDIT_KEPT_DAYS: u32 = 90;
-/// How long what an absent node said last is kept.
+/// How long what a node said last is kept after it left.
 const STATUS_KEPT: Duration = Duration::from_secs(7 * 86_400);
 /// Statuses that one round forgets.
 const STATUSES_MAX: usize = 100;
@@ -64,7 +64,7 @@ async fn round(
     Ok(())
 }
 
-/// Forgets nodes that have been away for long and have no orders.
+/// Forgets what nodes said that have been away for long. Their orders stay until somebody forgets the node.
 async fn forget_statuses(
     store: &dyn Store,
     keys: &Keys,

@@ -1,6 +1,7 @@
 //! The control plane of Weir: desired state in a store, streamed to nodes.
 
 pub mod clock;
+mod connections;
 mod duties;
 pub mod election;
 pub mod epoch;

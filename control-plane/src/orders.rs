@@ -46,11 +46,13 @@ pub struct Order {
 impl Order {
     /// The orders after it.
     fn applied_to(self, before: pb::NodeOrders) -> pb::NodeOrders {
-        let draining = self.draining.unwrap_or(before.draining);
+        // A node that takes new clients does not drain.
+        let goes_on = before.draining && self.cordoned != Some(false);
+        let draining = self.draining.unwrap_or(goes_on);
         let cordoned = self.cordoned.unwrap_or(before.cordoned);
         pb::NodeOrders {
             cordoned: cordoned || draining,
-            draining: draining && self.cordoned != Some(false),
+            draining,
         }
     }
 
@@ -156,5 +158,34 @@ pub async fn forget(store: &dyn Store, keys: &Keys, node: &str, by: By<'_>) -> R
     match store.txn(forgotten).await?.succeeded {
         true => Ok(()),
         false => Err(Error::Connected(node.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draining_cordons_and_uncordoning_ends_it() {
+        let after = |cordoned, draining, before: (bool, bool)| {
+            let before = pb::NodeOrders {
+                cordoned: before.0,
+                draining: before.1,
+            };
+            let after = Order { cordoned, draining }.applied_to(before);
+            (after.cordoned, after.draining)
+        };
+        let (yes, no) = (Some(true), Some(false));
+        assert_eq!(after(yes, None, (false, false)), (true, false));
+        assert_eq!(after(None, yes, (false, false)), (true, true));
+        assert_eq!(after(None, no, (true, true)), (true, false));
+        assert_eq!(after(no, None, (true, true)), (false, false));
+        assert_eq!(after(no, None, (true, false)), (false, false));
+        assert_eq!(
+            after(no, yes, (false, false)),
+            (true, true),
+            "the stricter wins"
+        );
+        assert_eq!(after(None, None, (true, true)), (true, true));
     }
 }

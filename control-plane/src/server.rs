@@ -12,13 +12,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tonic::transport::ServerTlsConfig;
+use tonic::transport::server::Connected;
 use weir_proto::control::records::v1 as records;
 
 use crate::clock::WallClock;
+use crate::connections::accepted;
 use crate::election::{self, Election};
 use crate::governance::guard::{Access, Guard};
 use crate::governance::tokens::TokenTable;
@@ -28,14 +31,34 @@ use crate::keys::{InvalidName, Keys};
 use crate::leases::{self, Buckets, Presences};
 use crate::registry::backends::{self, Backends};
 use crate::store::Store;
-use crate::sync::{Parts, Sessions};
+use crate::sync::{Parts, STREAMS_MAX, Sessions};
 use crate::view::View;
 use crate::{duties, epoch};
 
-/// The wait after the process ran out of file descriptors.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-/// How long an orderly end may take.
+/// How long calls that run may go on when the instance stops.
+const CALLS_END_LIMIT: Duration = Duration::from_secs(5);
+/// How long an orderly end may take after that.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// Connections beside those of nodes.
+const OTHER_CONNECTIONS_MAX: usize = 1_000;
+
+/// What an instance bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections that are open at a time; who comes beyond is closed at once.
+    pub connections_max: usize,
+    /// How old a node's stream gets, within a tenth, before the node is asked to come back.
+    pub stream_age: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: STREAMS_MAX + OTHER_CONNECTIONS_MAX,
+            stream_age: Duration::from_secs(1_800),
+        }
+    }
+}
 
 /// How an instance runs.
 #[derive(Clone, Debug)]
@@ -50,6 +73,10 @@ pub struct Options {
     pub access: Access,
     /// TLS, where it is asked for.
     pub tls: Option<ServerTlsConfig>,
+    /// What it bounds.
+    pub limits: Limits,
+    /// Time, for what is kept and told.
+    pub clock: WallClock,
     /// Seeds everything random.
     pub seed: u64,
 }
@@ -79,6 +106,7 @@ pub struct ControlPlane {
     election: Election,
     announcement: Announcement,
     tls: Option<ServerTlsConfig>,
+    connections_max: usize,
     tasks: JoinSet<()>,
     stop: watch::Sender<bool>,
 }
@@ -90,23 +118,21 @@ impl ControlPlane {
     /// When a name cannot stand in a key.
     pub async fn start(store: Arc<dyn Store>, options: Options) -> Result<Self, Error> {
         let keys = Keys::new(&options.namespace)?;
-        let clock = WallClock::system();
+        let clock = options.clock;
         let mut seeds = fastrand::Rng::with_seed(options.seed);
         let mut tasks = JoinSet::new();
         let tokens = Arc::new(TokenTable::new(keys.clone()));
+        let presences = presences(&store, &mut seeds);
         let view = View::follow(
             &store,
             &keys,
             Arc::clone(&tokens),
+            Arc::clone(&presences),
             clock,
             seeds.u64(..),
             &mut tasks,
         );
-        let standing = election::Options {
-            instance: options.instance.clone(),
-            seed: seeds.u64(..),
-        };
-        let election = Election::start(Arc::clone(&store), &keys, standing);
+        let election = stand(&store, &keys, &options, seeds.u64(..));
         let duty = duties::run(
             Arc::clone(&store),
             keys.clone(),
@@ -117,7 +143,6 @@ impl ControlPlane {
         tasks.spawn(duty);
         let epoch = epoch::follow(&store, &keys, clock, seeds.u64(..), &view, &mut tasks);
         let announcement = announce(&store, &keys, &options, seeds.u64(..)).await?;
-        let presences = presences(&store, &mut seeds);
         let backends = Backends::start(
             Arc::clone(&store),
             keys.clone(),
@@ -143,6 +168,8 @@ impl ControlPlane {
             leader: election.standing(),
             epoch,
             stop: stopping,
+            stream_age: options.limits.stream_age,
+            seed: seeds.u64(..),
         };
         Ok(Self {
             store,
@@ -151,9 +178,15 @@ impl ControlPlane {
             election,
             announcement,
             tls: options.tls,
+            connections_max: options.limits.connections_max,
             tasks,
             stop,
         })
+    }
+
+    /// Who leads, as far as this instance knows.
+    pub fn standing(&self) -> watch::Receiver<election::Standing> {
+        self.election.standing()
     }
 
     /// Serves until `stop`, then leaves in order.
@@ -165,6 +198,22 @@ impl ControlPlane {
         listener: TcpListener,
         stop: impl Future<Output = ()>,
     ) -> Result<(), Error> {
+        let connections = accepted(listener, self.connections_max);
+        self.serve_with(connections, stop).await
+    }
+
+    /// The same over connections that are made elsewhere, however many there are.
+    ///
+    /// # Errors
+    /// When the server cannot be set up or fails.
+    pub async fn serve_with<IO>(
+        self,
+        connections: impl Stream<Item = io::Result<IO>>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), Error>
+    where
+        IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    {
         let served = grpc::Served {
             parts: Arc::clone(&self.parts),
             store: Arc::clone(&self.store),
@@ -178,9 +227,17 @@ impl ControlPlane {
             // Streams end first: the server waits for them.
             ending.send_replace(true);
         };
-        let served = router
-            .serve_with_incoming_shutdown(accepted(listener), stopped)
-            .await;
+        let mut stopping = self.parts.stop.clone();
+        let limit = async {
+            let _ = stopping.wait_for(|stop| *stop).await;
+            tokio::time::sleep(CALLS_END_LIMIT).await;
+        };
+        let served = tokio::select! {
+            biased;
+            served = router.serve_with_incoming_shutdown(connections, stopped) => served,
+            // Whoever does not end a call is not waited for.
+            () = limit => Ok(()),
+        };
         let left = async {
             self.election.resign().await;
             self.announcement.withdraw().await;
@@ -190,6 +247,12 @@ impl ControlPlane {
         drop(self.tasks);
         Ok(served?)
     }
+}
+
+fn stand(store: &Arc<dyn Store>, keys: &Keys, options: &Options, seed: u64) -> Election {
+    let instance = options.instance.clone();
+    let options = election::Options { instance, seed };
+    Election::start(Arc::clone(store), keys, options)
 }
 
 async fn announce(
@@ -210,23 +273,4 @@ fn presences(store: &Arc<dyn Store>, seeds: &mut fastrand::Rng) -> Arc<Presences
     let options = leases::Options::new(seeds.u64(..));
     let buckets = Arc::new(Buckets::start(Arc::clone(store), options));
     Arc::new(Presences::start(Arc::clone(store), buckets, seeds.u64(..)))
-}
-
-/// The connections of a listener. Without file descriptors it rests; the caller would ask at once again.
-fn accepted(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> {
-    futures::stream::unfold(listener, async |listener| {
-        loop {
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    // One that the client closed already shows so when it is read.
-                    let _ = stream.set_nodelay(true);
-                    return Some((Ok(stream), listener));
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "accept failed");
-                    tokio::time::sleep(ACCEPT_RETRY).await;
-                }
-            }
-        }
-    })
 }

@@ -18,7 +18,6 @@ use crate::actors::config_agent::last_known_good::{Boot, Keeper, LastKnownGood};
 use crate::config::{Config, ControlPlane, Given};
 use crate::ports::clock::WallClock;
 use crate::ports::net::Endpoint;
-use crate::snapshot::Snapshot;
 use crate::wiring::{Env, Wired};
 
 /// How long the last word to the control plane may take.
@@ -115,10 +114,11 @@ impl ControlLink {
             Ends {
                 agent: wired.config.clone(),
                 orders: wired.orders.clone(),
-                peers: Snapshot::new(Vec::new()),
                 keeper: self.keeper,
+                status: wired.control_plane.clone(),
             },
         );
+        taker.show(|status| status.configured = true);
         let settings = Settings {
             endpoints: self.endpoints,
             net: Arc::clone(&env.net),

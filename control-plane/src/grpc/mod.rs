@@ -40,6 +40,10 @@ pub use weights::WeightsService;
 pub trait KnownNodes: Send + Sync {
     /// What layers need to know of each.
     fn facts(&self) -> Arc<[NodeFacts]>;
+    /// Whether what is not known is not there.
+    fn is_complete(&self) -> bool {
+        true
+    }
     /// Everything.
     fn infos(&self) -> BoxFuture<'_, Vec<NodeInfo>>;
 }
@@ -67,4 +71,12 @@ fn entries_max(asked: u32, default: usize, most: usize) -> Result<usize, Status>
 /// Who does this, if they may: as proven, else as claimed.
 fn actor_of<T>(request: &Request<T>, action: &Action<'_>, claimed: &str) -> Result<Actor, Status> {
     Ok(allow(request, action)?.actor(claimed))
+}
+
+/// An instance that has not read its store yet does not tell that there is nothing.
+fn read(is_complete: bool) -> Result<(), Status> {
+    match is_complete {
+        true => Ok(()),
+        false => Err(Status::unavailable("the store was not read yet")),
+    }
 }

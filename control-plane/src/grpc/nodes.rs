@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use weir_proto::control::v1 as pb;
 use weir_proto::control::v1::nodes_server;
 
-use super::{actor_of, status};
+use super::{actor_of, read, status};
 use crate::fleet;
 use crate::governance::guard::allow;
 use crate::governance::identity::Action;
@@ -36,6 +36,7 @@ impl NodesService {
     }
 
     async fn node(&self, id: &str) -> Result<pb::NodeInfo, Status> {
+        read(self.parts.view.is_complete())?;
         let found = fleet::one(&self.parts, id).await;
         found.ok_or_else(|| Status::not_found(format!("no node is called `{id}`")))
     }
@@ -50,6 +51,7 @@ impl nodes_server::Nodes for NodesService {
         request: Request<pb::ListNodesRequest>,
     ) -> Result<Response<pb::ListNodesResponse>, Status> {
         allow(&request, &Action::ReadAll)?;
+        read(self.parts.view.is_complete())?;
         let mut nodes = fleet::all(&self.parts).await;
         if request.get_ref().rejected {
             nodes.retain(fleet::has_refused);
@@ -72,6 +74,7 @@ impl nodes_server::Nodes for NodesService {
         request: Request<pb::WatchNodesRequest>,
     ) -> Result<Response<Lists>, Status> {
         allow(&request, &Action::ReadAll)?;
+        read(self.parts.view.is_complete())?;
         // One list waits at most: a slow reader gets the newest when it is ready.
         let (out, lists) = mpsc::channel(1);
         tokio::spawn(watch(Arc::clone(&self.parts), out));

@@ -11,7 +11,7 @@ use weir_proto::control::v1 as pb;
 use weir_proto::control::v1::profiles_server::Profiles;
 use weir_proto::convert;
 
-use super::{AskNode, KnownNodes, actor_of, entries_max, status, wire};
+use super::{AskNode, KnownNodes, actor_of, entries_max, read, status, wire};
 use crate::clock::NowUnixMs;
 use crate::governance::guard::allow;
 use crate::governance::identity::Action;
@@ -87,6 +87,7 @@ impl Profiles for ProfilesService {
         request: Request<pb::ListProfilesRequest>,
     ) -> Result<Response<pb::ListProfilesResponse>, Status> {
         allow(&request, &Action::ReadAll)?;
+        read(self.0.nodes.is_complete())?;
         let view = self.0.profiles.view();
         let profiles = view.heads().map(|head| wire::revision(&head.revision));
         Ok(Response::new(pb::ListProfilesResponse {
@@ -146,6 +147,7 @@ impl Profiles for ProfilesService {
         request: Request<pb::EffectiveRequest>,
     ) -> Result<Response<pb::EffectiveResponse>, Status> {
         allow(&request, &Action::ReadAll)?;
+        read(self.0.nodes.is_complete())?;
         let node_id = request.into_inner().node_id;
         let labels = self.labels_of(&node_id)?;
         let knobs = effective(&self.0.profiles.view(), &node_id, &labels);
@@ -166,6 +168,7 @@ impl Profiles for ProfilesService {
         request: Request<pb::RolloutRequest>,
     ) -> Result<Response<pb::RolloutResponse>, Status> {
         allow(&request, &Action::ReadAll)?;
+        read(self.0.nodes.is_complete())?;
         let scope = match request.get_ref().scope.as_str() {
             "" => None,
             text => Some(scope_of(text)?),

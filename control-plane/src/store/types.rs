@@ -257,6 +257,6 @@ pub struct Status {
     pub leader: Option<u64>,
     /// Which store it is.
     pub store: StoreId,
-    /// What it takes on disk.
+    /// What it takes on disk; of a store in memory, what it holds.
     pub disk_bytes: u64,
 }

@@ -130,6 +130,14 @@ impl Lane {
         }
     }
 
+    /// Versions begin anew: what the node holds and what is on its way compares by content alone.
+    pub fn forget_version(&mut self) {
+        let in_flight = self.in_flight.as_mut().map(|push| &mut push.then);
+        for held in self.held.as_mut().into_iter().chain(in_flight) {
+            held.version = 0;
+        }
+    }
+
     /// How long the push in flight has waited.
     pub fn waiting(&self, now: Instant) -> Option<Duration> {
         self.in_flight

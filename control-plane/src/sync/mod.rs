@@ -13,6 +13,7 @@
 
 mod hello;
 pub mod lane;
+mod lanes;
 mod presence;
 pub mod resources;
 mod service;
@@ -20,6 +21,7 @@ mod session;
 mod sessions;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -31,6 +33,7 @@ use crate::keys::Keys;
 use crate::leases::Presences;
 use crate::view::View;
 
+pub use lanes::CATCH_UP_LIMIT;
 pub use service::NodeSyncService;
 pub use sessions::{Live, STREAMS_MAX, Sessions};
 
@@ -58,9 +61,26 @@ pub struct Parts {
     pub epoch: watch::Receiver<Option<Arc<str>>>,
     /// True when this instance stops.
     pub stop: watch::Receiver<bool>,
+    /// How old a stream gets, within a tenth.
+    pub stream_age: Duration,
+    /// Seeds what is left to chance.
+    pub seed: u64,
 }
 
 impl Parts {
+    /// Waits until the store was read; until then nobody can tell what is not there.
+    async fn ready(&self) -> Arc<str> {
+        let (mut view, mut epoch) = (self.view.clone(), self.epoch.clone());
+        view.complete().await;
+        let named = epoch.wait_for(Option::is_some).await;
+        let named = named.ok().and_then(|epoch| epoch.clone());
+        match named {
+            Some(epoch) => epoch,
+            // Without a sender there is no instance.
+            None => std::future::pending().await,
+        }
+    }
+
     fn epoch(&self) -> Option<Arc<str>> {
         self.epoch.borrow().clone()
     }

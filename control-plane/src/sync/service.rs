@@ -10,15 +10,18 @@ use tonic::{Request, Response, Status, Streaming};
 use weir_proto::control::v1 as pb;
 use weir_proto::control::v1::node_sync_server::NodeSync;
 
+use super::Parts;
 use super::hello::Hello;
+use super::presence::{self, Left};
 use super::session::{Ended, HEARTBEAT_INTERVAL, OUT_WAITING_MAX, Session, message};
-use super::sessions::{Closed, Place};
-use super::{Parts, presence};
+use super::sessions::{Closed, Live, Place};
 use crate::governance::guard::{identity_of, permit};
 use crate::governance::identity::{Action, Identity};
 
 /// How long a node may take to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a node waits for an instance that has just started.
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
 /// Waits of a node that is told to come back.
 const CROWDED_RETRY_MS: u64 = 1_000;
 const SUPERSEDED_RETRY_MS: u64 = 60_000;
@@ -48,40 +51,59 @@ impl NodeSync for NodeSyncService {
         let (out, messages) = mpsc::channel(OUT_WAITING_MAX);
         let parts = Arc::clone(&self.0);
         tokio::spawn(async move {
-            if let Err(status) = serve(parts, identity, request.into_inner(), &out).await {
-                let _ = out.try_send(Err(status));
+            let inbound = request.into_inner();
+            let left = match serve(&parts, identity, inbound, &out).await {
+                Ok(left) => left,
+                Err(status) => {
+                    let _ = out.try_send(Err(status));
+                    None
+                }
+            };
+            // The stream ends here, whatever is still to be said of the node.
+            drop(out);
+            if let Some((hello, said, how)) = left {
+                presence::leave(&parts, &hello, &said, how).await;
             }
         });
         Ok(Response::new(ReceiverStream::new(messages)))
     }
 }
 
+/// Who left, what they said last, and how they left.
+type Gone = (Arc<Hello>, Arc<Live>, Left);
+
 async fn serve(
-    parts: Arc<Parts>,
+    parts: &Arc<Parts>,
     identity: Identity,
     mut inbound: Streaming<pb::NodeMessage>,
     out: &mpsc::Sender<Result<pb::ControlMessage, Status>>,
-) -> Result<(), Status> {
+) -> Result<Option<Gone>, Status> {
     let now_unix_ms = parts.clock.unix_ms_now();
     let hello = first(&mut inbound, now_unix_ms).await?;
     permit(&identity, &Action::SyncAs(hello.node_id()))?;
-    let Some(epoch) = parts.epoch() else {
-        return Err(Status::unavailable("the store was not read yet"));
-    };
-    let place = match enter(&parts, &hello, now_unix_ms).await {
+    let epoch = timeout(READ_TIMEOUT, parts.ready()).await;
+    let epoch = epoch.map_err(|_| Status::unavailable("the store was not read yet"))?;
+    let place = match enter(parts, &hello, now_unix_ms).await {
         Ok(place) => place,
         Err(closed) => {
             let _ = out.try_send(Ok(message(pb::control_message::Message::GoAway(away(
                 closed,
             )))));
-            return Ok(());
+            return Ok(None);
         }
     };
-    let _ = out.try_send(Ok(message(welcome(&parts, &epoch, now_unix_ms))));
-    let serial = place.serial;
-    presence::assert(&parts, &hello).await;
-    presence::put_first_status(&parts, &hello, now_unix_ms).await;
-    let session = Session::new(Arc::clone(&parts), hello.clone(), epoch, place, out.clone());
+    let _ = out.try_send(Ok(message(welcome(parts, &epoch, now_unix_ms))));
+    let (serial, said) = (place.serial, Arc::clone(&place.live));
+    presence::assert(parts, &hello).await;
+    presence::put_first_status(parts, &hello, now_unix_ms).await;
+    let hello = Arc::new(hello);
+    let session = Session::new(
+        Arc::clone(parts),
+        Arc::clone(&hello),
+        epoch,
+        place,
+        out.clone(),
+    );
     let ended = tokio::select! {
         biased;
         status = parts.guard.ended(&identity) => {
@@ -91,12 +113,14 @@ async fn serve(
         ended = session.run(inbound) => ended,
     };
     let is_gone = parts.sessions.leave(hello.node_id(), serial).await;
-    match ended {
-        Ended::ByNode if is_gone => presence::withdraw(&parts, &hello).await,
-        Ended::Broken if is_gone => presence::suspect(parts, hello).await,
-        _ => {}
-    }
-    Ok(())
+    let how = match ended {
+        Ended::ByNode => Left::ForGood,
+        Ended::Broken => Left::Unexpectedly,
+        Ended::Renewed => Left::ForAMoment,
+        // The younger stream speaks for the node, or the leases do.
+        Ended::Replaced | Ended::Stopping => return Ok(None),
+    };
+    Ok(is_gone.then(|| (hello, said.load_full(), how)))
 }
 
 async fn first(

@@ -46,5 +46,6 @@ mod streaming;
 mod tracing;
 mod traffic;
 mod trailers;
+mod tuning_document;
 mod up;
 mod upgrades;

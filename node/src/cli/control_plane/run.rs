@@ -15,7 +15,7 @@ use weir_control_plane::governance::secret::SecretRef;
 use weir_control_plane::governance::tls::{self, ClientTls, KeyPair};
 use weir_control_plane::governance::tokens::{Bootstrapped, Tokens};
 use weir_control_plane::keys::Keys;
-use weir_control_plane::server::{ControlPlane, Options};
+use weir_control_plane::server::{ControlPlane, Limits, Options};
 use weir_control_plane::store::Store;
 use weir_control_plane::store::embedded::{self, EmbeddedStore};
 use weir_control_plane::store::etcd::{self, EtcdStore};
@@ -130,6 +130,8 @@ async fn serve(arguments: RunArguments) -> Result<(), Failure> {
         namespace: arguments.namespace,
         access,
         tls,
+        limits: Limits::default(),
+        clock: WallClock::system(),
         seed: fastrand::u64(..),
     };
     let control_plane = ControlPlane::start(store, options).await.map_err(failed)?;

@@ -1,6 +1,7 @@
 //! From what is held to what the config agent takes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
@@ -20,6 +21,10 @@ use crate::config::{Endpoints, RegisteredBackend, Weights};
 pub(super) struct Offered {
     /// Names its content.
     pub(super) hash: ContentHash,
+    /// What it is made of, for the disk.
+    pub(super) set: HeldSet,
+    /// Where it comes from, as the control plane is told.
+    pub(super) origin: &'static str,
     base: Profile,
     overrides: Vec<TimedOverride>,
     /// Knobs that this version does not know.
@@ -40,6 +45,8 @@ impl Offered {
         let (hash, payload) = held.get("profile")?;
         let mut offered = Self {
             hash,
+            set: held.clone(),
+            origin: "control-plane",
             base: Profile::new(),
             overrides: Vec::new(),
             unknown: Vec::new(),
@@ -131,7 +138,7 @@ pub(super) fn endpoints(held: &HeldSet) -> Endpoints {
 }
 
 /// The nodes of the mesh that are held; what cannot be read is left out.
-pub(super) fn peers(held: &HeldSet) -> Vec<pb::Peer> {
+pub(super) fn peers(held: &HeldSet) -> Arc<[pb::Peer]> {
     let decode = |(_, payload): (&str, &bytes::Bytes)| pb::Peer::decode(payload.clone()).ok();
     held.iter().filter_map(decode).collect()
 }

@@ -45,7 +45,7 @@ pub enum Error {
     Read {
         /// Its name.
         file: &'static str,
-        /// What the system says, or a [`Damage`].
+        /// What the system says, or a [`super::Damage`].
         source: io::Error,
     },
     /// The disk took longer than the caller may wait; the work goes on.

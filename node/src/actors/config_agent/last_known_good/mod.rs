@@ -150,7 +150,7 @@ impl LastKnownGood {
     /// tried again.
     ///
     /// # Errors
-    /// What kept it from the disk; tried again after [`RETRY_AFTER`].
+    /// What kept it from the disk; tried again after half a minute.
     pub fn look(&mut self, now: Duration, healthy: bool) -> Result<(), Error> {
         if self.retry_is_due(now) {
             match self.waiting().cloned() {
