@@ -132,7 +132,11 @@ impl ControlPlane {
             seeds.u64(..),
             &mut tasks,
         );
-        let election = stand(&store, &keys, &options, seeds.u64(..));
+        let standing = election::Options {
+            instance: options.instance.clone(),
+            seed: seeds.u64(..),
+        };
+        let election = Election::start(Arc::clone(&store), &keys, standing);
         let duty = duties::run(
             Arc::clone(&store),
             keys.clone(),
@@ -149,12 +153,7 @@ impl ControlPlane {
             Arc::clone(&presences),
             backends::Options::new(&*options.instance, seeds.u64(..)),
         );
-        let guard = Guard::new(
-            options.access,
-            Arc::clone(&tokens),
-            &options.namespace,
-            clock.to_fn(),
-        );
+        let guard = guard(&options, &tokens);
         let (stop, stopping) = watch::channel(false);
         let parts = Parts {
             keys,
@@ -249,10 +248,9 @@ impl ControlPlane {
     }
 }
 
-fn stand(store: &Arc<dyn Store>, keys: &Keys, options: &Options, seed: u64) -> Election {
-    let instance = options.instance.clone();
-    let options = election::Options { instance, seed };
-    Election::start(Arc::clone(store), keys, options)
+fn guard(options: &Options, tokens: &Arc<TokenTable>) -> Guard {
+    let (tokens, now) = (Arc::clone(tokens), options.clock.to_fn());
+    Guard::new(options.access, tokens, &options.namespace, now)
 }
 
 async fn announce(

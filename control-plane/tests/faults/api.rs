@@ -69,7 +69,9 @@ impl Api {
 
     /// Sets the knob for all, however often it takes.
     pub(crate) async fn set(&self, value: u64) -> u64 {
-        Writer::new(&[self.clone()], "set").write(value).await
+        Writer::new(std::slice::from_ref(self), "set")
+            .write(value)
+            .await
     }
 
     pub(crate) async fn node(&self, id: &str) -> Result<pb::NodeInfo, Status> {

@@ -339,13 +339,13 @@ fn value_in(payload: &[u8]) -> u64 {
         .overrides
         .into_iter()
         .filter_map(|timed| timed.setting);
-    let settings = tuned
+    let mut settings = tuned
         .base
         .unwrap_or_default()
         .settings
         .into_iter()
         .chain(over);
-    let found = settings.filter(|setting| setting.path == KNOB).last();
+    let found = settings.rfind(|setting| setting.path == KNOB);
     match found.and_then(|setting| setting.value?.kind) {
         Some(weir_proto::tuning::v1::value::Kind::Count(count)) => count,
         None => 0,

@@ -5,6 +5,7 @@
 mod cluster;
 mod embedded_faults;
 mod embedded_killed;
+#[allow(dead_code, reason = "shared with other tests")]
 mod etcd;
 mod etcd_cluster;
 mod etcd_faults;
