@@ -88,11 +88,8 @@ async fn forget_statuses(
         let (Ok(status), Ok(presence)) = (status, presence) else {
             continue;
         };
-        let forgotten = Txn {
-            when: vec![fence.guard(), Compare::Absent(presence)],
-            then: vec![Op::Delete(status)],
-            or_else: Vec::new(),
-        };
+        let when = vec![fence.guard(), Compare::Absent(presence)];
+        let forgotten = Txn::only_if(when, vec![Op::Delete(status)]);
         store.txn(forgotten).await?;
     }
     Ok(())

@@ -99,15 +99,9 @@ impl Keeper {
             schema_version: SCHEMA_VERSION,
             created_at_unix_ms: self.clock.unix_ms_now(),
         };
-        let named = Txn {
-            when: vec![Compare::ModRevision(self.key.clone(), seen)],
-            then: vec![Op::Put {
-                key: self.key.clone(),
-                value: encode(&meta),
-                lease: None,
-            }],
-            or_else: Vec::new(),
-        };
+        let is_seen = Compare::ModRevision(self.key.clone(), seen);
+        let named = Op::put(self.key.clone(), encode(&meta));
+        let named = Txn::only_if(vec![is_seen], vec![named]);
         self.store.txn(named).await.map(drop)
     }
 

@@ -22,7 +22,7 @@ pub const MESSAGE_BYTES_MAX: usize = 2_560;
 pub const DETAILS_BYTES_MAX: usize = 4_096;
 
 /// A request that is wrong: each problem on a line, as many as there is room for, and in the details.
-pub(super) fn refusal(problems: &[Problem]) -> Status {
+pub(crate) fn refusal(problems: &[Problem]) -> Status {
     let mut message = String::new();
     let mut told = 0;
     for problem in problems {

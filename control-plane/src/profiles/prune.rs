@@ -133,12 +133,8 @@ impl ProfileStore {
 
     async fn delete(&self, keys: Vec<Bytes>, when: Vec<Compare>) -> Result<bool, store::Error> {
         const { assert!(PAGE_ENTRIES <= TXN_OPS_MAX) };
-        let txn = Txn {
-            when,
-            then: keys.into_iter().map(Op::Delete).collect(),
-            or_else: Vec::new(),
-        };
-        Ok(self.store.txn(txn).await?.succeeded)
+        let then = keys.into_iter().map(Op::Delete).collect();
+        Ok(self.store.txn(Txn::only_if(when, then)).await?.succeeded)
     }
 }
 

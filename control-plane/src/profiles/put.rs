@@ -227,29 +227,19 @@ impl Put<'_> {
         let (keys, revision) = (&self.profiles.keys, &outcome.revision);
         let scope = &revision.scope;
         let value = revision.write();
-        let put = |key, value| Op::Put {
-            key,
-            value,
-            lease: None,
-        };
-        let when = [
-            (keys.profile_head(scope), seen.head_at),
-            (keys.profile_serial(), seen.serial_at),
+        let is_at = |key, at| Compare::ModRevision(key, store::Revision(at));
+        let when = vec![
+            is_at(keys.profile_head(scope), seen.head_at),
+            is_at(keys.profile_serial(), seen.serial_at),
         ];
-        let txn = Txn {
-            when: when
-                .into_iter()
-                .map(|(key, at)| Compare::ModRevision(key, store::Revision(at)))
-                .collect(),
-            then: vec![
-                put(keys.profile_head(scope), value.clone()),
-                put(keys.profile_revision(scope, revision.revision), value),
-                put(keys.profile_serial(), vec![FORMAT].into()),
-                self.audit(outcome),
-            ],
-            or_else: Vec::new(),
-        };
-        self.profiles.store.txn(txn).await
+        let revision_key = keys.profile_revision(scope, revision.revision);
+        let then = vec![
+            Op::put(keys.profile_head(scope), value.clone()),
+            Op::put(revision_key, value),
+            Op::put(keys.profile_serial(), vec![FORMAT].into()),
+            self.audit(outcome),
+        ];
+        self.profiles.store.txn(Txn::only_if(when, then)).await
     }
 
     fn audit(&self, outcome: &PutOutcome) -> Op {

@@ -19,6 +19,8 @@ pub mod resources;
 mod service;
 mod session;
 mod sessions;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -122,6 +122,11 @@ impl ResourceSet {
         self.set_hash
     }
 
+    /// Names and resources, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Resource)> {
+        self.resources.iter()
+    }
+
     /// What somebody lacks who holds `held` of this very store; `None` holds nothing that compares.
     pub fn delta(&self, held: Option<Held>) -> Delta {
         let all = || {

@@ -16,8 +16,7 @@ use crate::keys::{Key, Keys};
 use crate::problem::one_line;
 use crate::profiles::quoted;
 use crate::records;
-use crate::store::limits::PAGE_ENTRIES_MAX;
-use crate::store::{self, List, Store};
+use crate::store::{self, Pages, Store};
 
 pub use record::ServiceWeights;
 pub use set::SET_LIMIT;
@@ -127,27 +126,21 @@ impl WeightStore {
     /// # Errors
     /// When the store does not answer.
     pub async fn list(&self) -> Result<Vec<ServiceWeights>, ReadError> {
-        let mut list = List {
-            prefix: self.keys.weights(),
-            entries_max: PAGE_ENTRIES_MAX,
-            ..List::default()
-        };
+        let mut pages = Pages::below(&*self.store, self.keys.weights());
         let mut found = Vec::new();
-        loop {
-            let page = self.store.list(list.clone()).await?;
-            list.at = list.at.or(Some(page.revision));
-            list.after = page.entries.last().map(|entry| entry.key.clone());
+        while let Some(page) = pages.next().await? {
             found.extend(page.entries.iter().filter_map(|entry| {
                 let Key::Weights { service } = self.keys.parse(&entry.key)? else {
                     return None;
                 };
                 ServiceWeights::read(entry, service).ok()
             }));
-            if !page.more || list.after.is_none() || found.len() >= SERVICES_MAX {
-                found.truncate(SERVICES_MAX);
-                return Ok(found);
+            if found.len() >= SERVICES_MAX {
+                break;
             }
         }
+        found.truncate(SERVICES_MAX);
+        Ok(found)
     }
 
     /// The weights, and the store's revision that put them.

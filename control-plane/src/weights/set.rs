@@ -143,19 +143,9 @@ impl Set<'_> {
     }
 
     fn txn(&self, next: &ServiceWeights, over: u64) -> Txn {
-        let put = Op::Put {
-            key: self.key.clone(),
-            value: next.write(),
-            lease: None,
-        };
-        Txn {
-            when: vec![Compare::ModRevision(
-                self.key.clone(),
-                store::Revision(over),
-            )],
-            then: vec![put, self.audit(next)],
-            or_else: Vec::new(),
-        }
+        let is_seen = Compare::ModRevision(self.key.clone(), store::Revision(over));
+        let put = Op::put(self.key.clone(), next.write());
+        Txn::only_if(vec![is_seen], vec![put, self.audit(next)])
     }
 
     fn audit(&self, next: &ServiceWeights) -> Op {

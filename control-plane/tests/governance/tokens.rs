@@ -249,7 +249,7 @@ async fn what_cannot_be_read_lets_nobody_in() {
         table.apply(&Followed::Changed {
             revision: Revision(3),
             events: vec![Event {
-                key: Bytes::from(key.clone()),
+                key: key.clone(),
                 kind: put,
                 previous: None,
             }],
@@ -257,7 +257,7 @@ async fn what_cannot_be_read_lets_nobody_in() {
         assert_eq!(look_up(), Err(TokenRefused::Unknown), "{damaged:?}");
     }
     let put = Op::Put {
-        key: Bytes::from(key),
+        key,
         value: Bytes::from_static(b"\x09"),
         lease: None,
     };

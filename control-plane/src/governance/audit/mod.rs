@@ -67,13 +67,9 @@ pub fn record(actor: &Actor, change: &Change<'_>, now_unix_ms: u64) -> AuditReco
 ///
 /// `id` tells records of one millisecond apart: draw it at random, or make it of the write ([`id_of_write`]).
 pub fn put(keys: &Keys, record: AuditRecord, id: u64) -> Op {
-    Op::Put {
-        key: keys.audit_record(record.at_unix_ms, id),
-        value: encode(&records::Audit {
-            record: Some(record),
-        }),
-        lease: None,
-    }
+    let key = keys.audit_record(record.at_unix_ms, id);
+    let record = Some(record);
+    Op::put(key, encode(&records::Audit { record }))
 }
 
 /// The same for each try of one write: where its record is, the write was made.

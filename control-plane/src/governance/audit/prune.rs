@@ -49,11 +49,7 @@ pub async fn prune(
             return Ok(Pruned::All(removed));
         }
         let batch = then.len();
-        let txn = Txn {
-            when: guard.to_vec(),
-            then,
-            or_else: Vec::new(),
-        };
+        let txn = Txn::only_if(guard.to_vec(), then);
         if !store.txn(txn).await?.succeeded {
             return Ok(Pruned::Fenced(removed));
         }

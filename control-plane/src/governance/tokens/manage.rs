@@ -11,15 +11,15 @@ use weir_core::tuning::Problem;
 use weir_proto::control::records::v1 as records;
 use weir_proto::control::v1::{AuditRecord, TokenInfo};
 
-use super::plan::{Kept, NewToken, Picture};
+use super::plan::{Kept, NewToken, Picture, token_record};
 use super::table::TokenTable;
 use super::{TOKENS_MAX, TokenHash, fresh, random};
 use crate::governance::audit::{self, Actor, Change};
 use crate::governance::identity::Role;
 use crate::governance::secret::Secret;
 use crate::keys::Keys;
-use crate::records::{decode, encode};
-use crate::store::{self, Compare, List, Op, Revision, Store, Txn, limits};
+use crate::records::decode;
+use crate::store::{self, Compare, Op, Pages, Revision, Store, Txn};
 
 /// How often a change is tried before somebody else has to.
 const ATTEMPTS_MAX: usize = 5;
@@ -174,7 +174,7 @@ impl Tokens {
             then.push(audit::put(&self.keys, record.clone(), id));
             then.push(self.mark(info));
             let when = Compare::ModRevision(self.keys.tokens_mark(), picture.changed_at);
-            match self.store.txn(only_if(when, then)).await {
+            match self.store.txn(Txn::only_if(vec![when], then)).await {
                 Ok(outcome) if outcome.succeeded => return Ok(()),
                 Ok(_) => {}
                 Err(error) if error.is_ambiguous() => lost = Some(error),
@@ -196,15 +196,8 @@ impl Tokens {
             tokens: Vec::new(),
             changed_at: mark.map_or(Revision(0), |mark| mark.mod_revision),
         };
-        let mut list = List {
-            prefix: self.keys.tokens(),
-            entries_max: limits::PAGE_ENTRIES_MAX,
-            ..List::default()
-        };
-        loop {
-            let page = self.store.list(list.clone()).await?;
-            list.at = list.at.or(Some(page.revision));
-            list.after = page.entries.last().map(|entry| entry.key.clone());
+        let mut pages = Pages::below(&*self.store, self.keys.tokens());
+        while let Some(page) = pages.next().await? {
             for entry in page.entries {
                 match decode::<records::Token>(&entry.key, &entry.value).map(|token| token.info) {
                     Ok(Some(info)) => picture.tokens.push(Kept {
@@ -215,29 +208,16 @@ impl Tokens {
                 }
             }
             // More than there may be is for `create` to refuse, not for memory to hold.
-            if !page.more || picture.tokens.len() > TOKENS_MAX {
-                return Ok(picture);
+            if picture.tokens.len() > TOKENS_MAX {
+                break;
             }
         }
+        Ok(picture)
     }
 
     /// Tells all who decide on a picture that it is out of date.
     fn mark(&self, info: &TokenInfo) -> Op {
-        Op::Put {
-            key: self.keys.tokens_mark(),
-            value: encode(&records::Token {
-                info: Some(info.clone()),
-            }),
-            lease: None,
-        }
-    }
-}
-
-fn only_if(when: Compare, then: Vec<Op>) -> Txn {
-    Txn {
-        when: vec![when],
-        then,
-        or_else: Vec::new(),
+        Op::put(self.keys.tokens_mark(), token_record(info))
     }
 }
 

@@ -115,6 +115,13 @@ impl Kept {
     }
 }
 
+/// A token as the store keeps it.
+pub(super) fn token_record(info: &TokenInfo) -> Bytes {
+    encode(&records::Token {
+        info: Some(info.clone()),
+    })
+}
+
 /// Whether a token ended by then.
 pub(super) fn is_expired(info: &TokenInfo, unix_ms: u64) -> bool {
     info.expires_at_unix_ms != 0 && info.expires_at_unix_ms <= unix_ms
@@ -159,13 +166,7 @@ impl Picture {
         if self.tokens.len() - steps.len() >= TOKENS_MAX {
             return Err(Error::Full);
         }
-        steps.push(Op::Put {
-            key: hash.key(keys),
-            value: encode(&records::Token {
-                info: Some(info.clone()),
-            }),
-            lease: None,
-        });
+        steps.push(Op::put(hash.key(keys), token_record(info)));
         Ok(steps)
     }
 

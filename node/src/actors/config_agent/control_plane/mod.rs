@@ -18,8 +18,10 @@ mod profile;
 mod start;
 mod stream;
 mod taker;
+#[cfg(test)]
+mod tests;
 
 pub use link_status::LinkStatus;
 pub use start::Start;
-pub use stream::{Settings, run};
+pub use stream::{Settings, TokenError, bearer, run};
 pub use taker::{Ends, Taker};

@@ -10,6 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint as Uri};
 use tonic::{Request, Status, Streaming};
+use weir_control_plane::governance::secret::{SecretError, SecretRef};
 use weir_core::backoff::Backoff;
 use weir_core::error::chain;
 use weir_proto::control::v1 as pb;
@@ -46,14 +47,37 @@ pub struct Settings {
     pub net: Arc<dyn Net>,
     /// TLS, where it is asked for.
     pub tls: Option<ClientTlsConfig>,
-    /// `Bearer ...`, where a token is asked for.
-    pub authorization: Option<MetadataValue<Ascii>>,
+    /// Where the token is, if one is asked for.
+    pub token: Option<SecretRef>,
     /// The node's first words; what it holds is filled in each time.
     pub hello: pb::Hello,
     /// What heartbeats tell.
     pub metrics: NodeMetrics,
     /// Seeds the waits.
     pub seed: u64,
+}
+
+/// Why a token cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// It is no token.
+    #[error("holds what no header can carry")]
+    NotAToken,
+}
+
+/// What proves to the control plane who the node is; one that was replaced counts for the next stream.
+///
+/// # Errors
+/// Why there is none.
+pub fn bearer(token: &SecretRef) -> Result<MetadataValue<Ascii>, TokenError> {
+    let token = token.read()?;
+    let bearer = MetadataValue::try_from(format!("Bearer {}", token.expose()));
+    let mut bearer = bearer.map_err(|_| TokenError::NotAToken)?;
+    bearer.set_sensitive(true);
+    Ok(bearer)
 }
 
 /// How a stream ended.
@@ -188,10 +212,9 @@ async fn open(
     let hello = message(pb::node_message::Message::Hello(hello));
     out.try_send(hello).expect("the queue is new");
     let mut request = Request::new(ReceiverStream::new(messages));
-    if let Some(authorization) = &settings.authorization {
-        request
-            .metadata_mut()
-            .insert("authorization", authorization.clone());
+    if let Some(token) = &settings.token {
+        let token = bearer(token).map_err(|error| Status::unauthenticated(error.to_string()))?;
+        request.metadata_mut().insert("authorization", token);
     }
     let mut inbound = client.sync(request).await?.into_inner();
     let first = inbound.message().await?.and_then(|first| first.message);
