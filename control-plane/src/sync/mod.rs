@@ -16,6 +16,7 @@ pub mod lane;
 mod lanes;
 mod presence;
 pub mod resources;
+mod said;
 mod service;
 mod session;
 mod sessions;

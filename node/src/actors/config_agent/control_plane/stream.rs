@@ -261,15 +261,17 @@ fn reason(status: &Status) -> String {
 }
 
 fn sent_away(away: &pb::GoAway) -> Ended {
-    tracing::warn!(
-        reason = away.reason,
-        superseded = away.superseded,
-        "sent away by the control plane"
-    );
     let floor = match away.superseded {
         // Two processes with one id must not take turns.
-        true => Duration::from_secs(30),
-        false => Duration::ZERO,
+        true => {
+            tracing::warn!(reason = away.reason, "sent away by the control plane");
+            Duration::from_secs(30)
+        }
+        // Streams are renewed now and then, and instances stop.
+        false => {
+            tracing::info!(reason = away.reason, "sent away by the control plane");
+            Duration::ZERO
+        }
     };
     Ended::SentAway(Duration::from_millis(away.retry_after_ms.min(600_000)).max(floor))
 }
