@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use weir_proto::control::records::v1 as records;
 
 use crate::clock::WallClock;
-use crate::keys::{Key, Keys};
+use crate::keys::Keys;
 use crate::records::encode;
 use crate::store::{Compare, Error, Op, Revision, Store, Txn};
-use crate::view::{Standing, StoredEpoch};
+use crate::view::{Standing, StoredEpoch, View};
 
 const SCHEMA_VERSION: u32 = 1;
 const RETRY_EVERY: Duration = Duration::from_millis(500);
@@ -36,23 +37,31 @@ struct Keeper {
     out: watch::Sender<Option<Arc<str>>>,
 }
 
-/// Publishes the epoch, and a new one whenever the store turns out to be another one.
-pub async fn keep(
-    store: Arc<dyn Store>,
-    keys: Keys,
+/// Follows the epoch, which changes whenever the store turns out to be another one; `None` until the store was read.
+/// The task belongs to `tasks`.
+pub(crate) fn follow(
+    store: &Arc<dyn Store>,
+    keys: &Keys,
     clock: WallClock,
     seed: u64,
-    mut cfg: watch::Receiver<Standing>,
-    out: watch::Sender<Option<Arc<str>>>,
-) {
-    let mut keeper = Keeper {
-        store,
-        key: keys.of(&Key::Epoch).expect("it has no names in it"),
+    view: &View,
+    tasks: &mut JoinSet<()>,
+) -> watch::Receiver<Option<Arc<str>>> {
+    let (out, epoch) = watch::channel(None);
+    let keeper = Keeper {
+        store: Arc::clone(store),
+        key: keys.epoch(),
         clock,
         random: fastrand::Rng::with_seed(seed),
         published: None,
         out,
     };
+    tasks.spawn(keep(keeper, view.cfg.clone()));
+    epoch
+}
+
+/// Publishes the epoch, and a new one whenever the store turns out to be another one.
+async fn keep(mut keeper: Keeper, mut cfg: watch::Receiver<Standing>) {
     loop {
         let standing = cfg.borrow_and_update().clone();
         if let Err(error) = keeper.follow(standing).await {
@@ -90,15 +99,9 @@ impl Keeper {
             schema_version: SCHEMA_VERSION,
             created_at_unix_ms: self.clock.unix_ms_now(),
         };
-        let named = Txn {
-            when: vec![Compare::ModRevision(self.key.clone(), seen)],
-            then: vec![Op::Put {
-                key: self.key.clone(),
-                value: encode(&meta),
-                lease: None,
-            }],
-            or_else: Vec::new(),
-        };
+        let is_seen = Compare::ModRevision(self.key.clone(), seen);
+        let named = Op::put(self.key.clone(), encode(&meta));
+        let named = Txn::only_if(vec![is_seen], vec![named]);
         self.store.txn(named).await.map(drop)
     }
 

@@ -12,7 +12,7 @@ pub mod instance;
 pub mod keys;
 pub mod leases;
 pub mod orders;
-pub mod problem;
+mod problem;
 pub mod profiles;
 pub mod records;
 pub mod registry;

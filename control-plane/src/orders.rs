@@ -1,6 +1,5 @@
 //! What operators want of a node: cordon, drain, forget.
 
-use bytes::Bytes;
 use weir_proto::control::records::v1 as records;
 use weir_proto::control::v1 as pb;
 
@@ -89,7 +88,7 @@ impl By<'_> {
             ..audit::Change::default()
         };
         let record = audit::record(self.actor, &change, self.now_unix_ms);
-        audit::put(keys.root(), record, self.audit_id)
+        audit::put(keys, record, self.audit_id)
     }
 }
 
@@ -124,14 +123,12 @@ pub async fn order(
             author: by.actor.author.clone(),
             written_at_unix_ms: by.now_unix_ms,
         };
-        let change = Txn {
-            when: vec![Compare::ModRevision(key.clone(), seen)],
-            then: vec![
-                put(key.clone(), encode(&record)),
-                by.audit(keys, order.action(), node),
-            ],
-            or_else: Vec::new(),
-        };
+        let is_seen = Compare::ModRevision(key.clone(), seen);
+        let then = vec![
+            Op::put(key.clone(), encode(&record)),
+            by.audit(keys, order.action(), node),
+        ];
+        let change = Txn::only_if(vec![is_seen], then);
         if store.txn(change).await?.succeeded {
             return Ok(after);
         }
@@ -152,26 +149,15 @@ pub async fn forget(store: &dyn Store, keys: &Keys, node: &str, by: By<'_>) -> R
     if !kept {
         return Err(Error::Unknown(node.to_owned()));
     }
-    let forgotten = Txn {
-        when: vec![Compare::Absent(presence)],
-        then: vec![
-            Op::Delete(status),
-            Op::Delete(orders),
-            by.audit(keys, "node.forget", node),
-        ],
-        or_else: Vec::new(),
-    };
+    let then = vec![
+        Op::Delete(status),
+        Op::Delete(orders),
+        by.audit(keys, "node.forget", node),
+    ];
+    let forgotten = Txn::only_if(vec![Compare::Absent(presence)], then);
     match store.txn(forgotten).await?.succeeded {
         true => Ok(()),
         false => Err(Error::Connected(node.to_owned())),
-    }
-}
-
-fn put(key: Bytes, value: Bytes) -> Op {
-    Op::Put {
-        key,
-        value,
-        lease: None,
     }
 }
 

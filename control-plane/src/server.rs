@@ -23,7 +23,6 @@ use weir_proto::control::records::v1 as records;
 use crate::clock::WallClock;
 use crate::connections::accepted;
 use crate::election::{self, Election};
-use crate::governance::NowUnixMs;
 use crate::governance::guard::{Access, Guard};
 use crate::governance::tokens::TokenTable;
 use crate::grpc;
@@ -106,7 +105,6 @@ pub struct ControlPlane {
     backends: Arc<Backends>,
     election: Election,
     announcement: Announcement,
-    guard: Guard,
     tls: Option<ServerTlsConfig>,
     connections_max: usize,
     tasks: JoinSet<()>,
@@ -121,10 +119,9 @@ impl ControlPlane {
     pub async fn start(store: Arc<dyn Store>, options: Options) -> Result<Self, Error> {
         let keys = Keys::new(&options.namespace)?;
         let clock = options.clock;
-        let now: NowUnixMs = Arc::new(move || clock.unix_ms_now());
         let mut seeds = fastrand::Rng::with_seed(options.seed);
         let mut tasks = JoinSet::new();
-        let tokens = Arc::new(TokenTable::new(keys.root()));
+        let tokens = Arc::new(TokenTable::new(keys.clone()));
         let presences = presences(&store, &mut seeds);
         let view = View::follow(
             &store,
@@ -140,51 +137,32 @@ impl ControlPlane {
             seed: seeds.u64(..),
         };
         let election = Election::start(Arc::clone(&store), &keys, standing);
-        let (epoch_out, epoch) = watch::channel(None);
-        tasks.spawn(epoch::keep(
-            Arc::clone(&store),
-            keys.clone(),
-            clock,
-            seeds.u64(..),
-            view.cfg.clone(),
-            epoch_out,
-        ));
-        tasks.spawn(duties::run(
+        let duty = duties::run(
             Arc::clone(&store),
             keys.clone(),
             clock,
             view.clone(),
             election.standing(),
-        ));
-        let own = records::Instance {
-            instance: options.instance.clone(),
-            address: options.address,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        };
-        let announcement =
-            Announcement::start(Arc::clone(&store), &keys, &own, seeds.u64(..)).await?;
-        let instance: Arc<str> = options.instance.into();
+        );
+        tasks.spawn(duty);
+        let epoch = epoch::follow(&store, &keys, clock, seeds.u64(..), &view, &mut tasks);
+        let announcement = announce(&store, &keys, &options, seeds.u64(..)).await?;
         let backends = Backends::start(
             Arc::clone(&store),
             keys.clone(),
             Arc::clone(&presences),
-            backends::Options::new(&*instance, seeds.u64(..)),
+            backends::Options::new(&*options.instance, seeds.u64(..)),
         );
-        let guard = Guard::new(
-            options.access,
-            Arc::clone(&tokens),
-            &options.namespace,
-            Arc::clone(&now),
-        );
+        let guard = guard(&options, &tokens);
         let (stop, stopping) = watch::channel(false);
         let parts = Parts {
             keys,
-            instance,
+            instance: options.instance.into(),
             clock,
-            now,
             view,
             presences,
             sessions: Sessions::default(),
+            guard,
             tokens,
             leader: election.standing(),
             epoch,
@@ -198,7 +176,6 @@ impl ControlPlane {
             backends: Arc::new(backends),
             election,
             announcement,
-            guard,
             tls: options.tls,
             connections_max: options.limits.connections_max,
             tasks,
@@ -240,7 +217,6 @@ impl ControlPlane {
             parts: Arc::clone(&self.parts),
             store: Arc::clone(&self.store),
             backends: Arc::clone(&self.backends),
-            guard: self.guard.clone(),
             tls: self.tls.clone(),
         };
         let router = grpc::router(&served)?;
@@ -272,10 +248,27 @@ impl ControlPlane {
     }
 }
 
-/// What this instance says of nodes and backends, under leases of its own.
+fn guard(options: &Options, tokens: &Arc<TokenTable>) -> Guard {
+    let (tokens, now) = (Arc::clone(tokens), options.clock.to_fn());
+    Guard::new(options.access, tokens, &options.namespace, now)
+}
+
+async fn announce(
+    store: &Arc<dyn Store>,
+    keys: &Keys,
+    options: &Options,
+    seed: u64,
+) -> Result<Announcement, instance::Error> {
+    let own = records::Instance {
+        instance: options.instance.clone(),
+        address: options.address.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    Announcement::start(Arc::clone(store), keys, &own, seed).await
+}
+
 fn presences(store: &Arc<dyn Store>, seeds: &mut fastrand::Rng) -> Arc<Presences> {
-    let leases = leases::Options::new(seeds.u64(..));
-    let buckets = Arc::new(Buckets::start(Arc::clone(store), leases));
-    let presences = Presences::start(Arc::clone(store), buckets, seeds.u64(..));
-    Arc::new(presences)
+    let options = leases::Options::new(seeds.u64(..));
+    let buckets = Arc::new(Buckets::start(Arc::clone(store), options));
+    Arc::new(Presences::start(Arc::clone(store), buckets, seeds.u64(..)))
 }

@@ -6,14 +6,15 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::ClientTlsConfig;
-use weir_control_plane::governance::secret::SecretError;
+use weir_control_plane::governance::secret::SecretRef;
 use weir_control_plane::governance::tls::{ClientTls, KeyPair, TlsError};
 use weir_core::error::chain;
 use weir_proto::control::v1 as pb;
 
-use crate::actors::config_agent::control_plane::{Ends, Settings, Start, Taker, run};
+use crate::actors::config_agent::control_plane::{
+    Ends, Settings, Start, Taker, TokenError, bearer, run,
+};
 use crate::actors::config_agent::last_known_good::{Boot, Keeper, LastKnownGood};
 use crate::config::{Config, ControlPlane, Given};
 use crate::ports::clock::WallClock;
@@ -28,12 +29,9 @@ const FOLDER: &str = "last-known-good";
 /// Why the way to the control plane cannot be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The token cannot be read.
+    /// The token cannot be used.
     #[error("control_plane.token: {0}")]
-    Token(#[source] SecretError),
-    /// The token is no token.
-    #[error("control_plane.token: holds what no header can carry")]
-    NotAToken,
+    Token(#[source] TokenError),
     /// A certificate or key cannot be used.
     #[error("control_plane: {0}")]
     Tls(#[source] TlsError),
@@ -43,7 +41,7 @@ pub enum Error {
 pub struct ControlLink {
     endpoints: Vec<Endpoint>,
     tls: Option<ClientTlsConfig>,
-    authorization: Option<MetadataValue<Ascii>>,
+    token: Option<SecretRef>,
     keeper: Option<Keeper>,
     start: Start,
 }
@@ -64,20 +62,14 @@ impl ControlLink {
         let ControlPlane {
             endpoints, token, ..
         } = &file.control_plane;
-        let authorization = match token {
-            None => None,
-            Some(place) => {
-                let token = place.read().map_err(Error::Token)?;
-                let bearer = format!("Bearer {}", token.expose());
-                let mut bearer = MetadataValue::try_from(bearer).map_err(|_| Error::NotAToken)?;
-                bearer.set_sensitive(true);
-                Some(bearer)
-            }
-        };
+        if let Some(token) = token {
+            // It is read again for each stream; a start without one would be a mistake.
+            bearer(token).map_err(Error::Token)?;
+        }
         let mut link = Self {
             endpoints: endpoints.iter().filter_map(|url| place_of(url)).collect(),
             tls: tls(&file.control_plane)?,
-            authorization,
+            token: token.clone(),
             keeper: None,
             start: Start::default(),
         };
@@ -123,7 +115,7 @@ impl ControlLink {
             endpoints: self.endpoints,
             net: Arc::clone(&env.net),
             tls: self.tls,
-            authorization: self.authorization,
+            token: self.token,
             hello: hello(&wired.config.in_force().config, env),
             metrics: wired.core_parts.metrics.clone(),
             seed: env.seed,

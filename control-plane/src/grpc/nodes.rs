@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use weir_proto::control::v1 as pb;
 use weir_proto::control::v1::nodes_server;
 
-use super::{read, status};
+use super::{actor_of, read, status};
 use crate::fleet;
 use crate::governance::guard::allow;
 use crate::governance::identity::Action;
@@ -24,14 +24,14 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Shows nodes and orders them about.
 #[derive(Clone)]
-pub struct NodesService {
+pub(super) struct NodesService {
     parts: Arc<Parts>,
     store: Arc<dyn Store>,
 }
 
 impl NodesService {
     /// A service over an instance; it belongs behind a guard.
-    pub fn new(parts: Arc<Parts>, store: Arc<dyn Store>) -> Self {
+    pub(super) fn new(parts: Arc<Parts>, store: Arc<dyn Store>) -> Self {
         Self { parts, store }
     }
 
@@ -85,7 +85,7 @@ impl nodes_server::Nodes for NodesService {
         &self,
         request: Request<pb::OrderRequest>,
     ) -> Result<Response<pb::NodeInfo>, Status> {
-        let actor = allow(&request, &Action::OrderNode)?.actor(&request.get_ref().author);
+        let actor = actor_of(&request, &Action::OrderNode, &request.get_ref().author)?;
         let asked = request.get_ref();
         self.node(&asked.node_id).await?;
         let wanted = Order {
@@ -109,7 +109,7 @@ impl nodes_server::Nodes for NodesService {
         &self,
         request: Request<pb::ForgetRequest>,
     ) -> Result<Response<pb::ForgetResponse>, Status> {
-        let actor = allow(&request, &Action::OrderNode)?.actor(&request.get_ref().author);
+        let actor = actor_of(&request, &Action::OrderNode, &request.get_ref().author)?;
         let by = By {
             actor: &actor,
             message: "",

@@ -20,6 +20,7 @@ pub mod follow;
 mod lease_clock;
 pub mod limits;
 pub mod memory;
+mod pages;
 mod types;
 
 use std::time::Duration;
@@ -30,6 +31,7 @@ use futures::stream::BoxStream;
 
 pub use error::Error;
 pub use limits::Invalid;
+pub(crate) use pages::Pages;
 pub use types::{
     Compare, Entry, Event, EventKind, Lease, LeaseId, List, Op, OpResult, Page, Revision, Status,
     StoreId, Txn, TxnOutcome, Watch, Watched,

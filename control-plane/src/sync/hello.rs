@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use tonic::Status;
-use weir_core::tuning::is_name;
+use weir_core::tuning::Code;
 use weir_proto::control::v1 as pb;
 
 use super::resources::Held;
+use crate::grpc::refusal;
+use crate::problem::{no_name, refused};
 
 /// Labels of one node, and bytes of one label's name or value.
 const LABELS_MAX: usize = 32;
@@ -27,14 +29,12 @@ impl Hello {
     /// Checks every field.
     pub(super) fn checked(wire: pb::Hello, now_unix_ms: u64) -> Result<Self, Status> {
         let refuse = |field: &str, value: &str, bound: &str| {
-            let value: String = value.chars().take(80).collect();
-            Err(Status::invalid_argument(format!(
-                "hello.{field}: `{value}` is refused (allowed: {bound})"
-            )))
+            let path = format!("hello.{field}");
+            let problem = refused(path, Code::Range, "is out of bounds", value, bound);
+            Err(refusal(&[problem]))
         };
-        if !is_name(&wire.node_id) {
-            let bound = "1 to 63 letters, digits, `-`, `_` or `.`";
-            return refuse("node_id", &wire.node_id, bound);
+        if let Some(problem) = no_name("hello.node_id", "names no node", &wire.node_id) {
+            return Err(refusal(&[problem]));
         }
         if wire.boot_id.is_empty() || wire.boot_id.len() > TEXT_BYTES_MAX {
             return refuse("boot_id", &wire.boot_id, "1 to 255 bytes");
@@ -101,5 +101,153 @@ impl Hello {
         let set_hash = point.set_hash.as_slice().try_into().ok()?;
         let version = point.version;
         Some((&point.epoch, Held { version, set_hash }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello() -> pb::Hello {
+        pb::Hello {
+            node_id: "node-a".to_owned(),
+            boot_id: "1".to_owned(),
+            ..pb::Hello::default()
+        }
+    }
+
+    #[test]
+    fn what_breaks_a_bound_is_refused_by_field_and_value() {
+        let long = "x".repeat(256);
+        let label = |name: &str, value: &str| pb::Hello {
+            labels: [(name.to_owned(), value.to_owned())].into(),
+            ..hello()
+        };
+        let labels = (0..33).map(|n| (n.to_string(), String::new())).collect();
+        for (field, wire) in [
+            (
+                "node_id: `` is",
+                pb::Hello {
+                    node_id: String::new(),
+                    ..hello()
+                },
+            ),
+            (
+                "node_id: `a/b` is",
+                pb::Hello {
+                    node_id: "a/b".to_owned(),
+                    ..hello()
+                },
+            ),
+            (
+                "boot_id: `` is",
+                pb::Hello {
+                    boot_id: String::new(),
+                    ..hello()
+                },
+            ),
+            (
+                "boot_id: `xxx",
+                pb::Hello {
+                    boot_id: long.clone(),
+                    ..hello()
+                },
+            ),
+            (
+                "node_version",
+                pb::Hello {
+                    node_version: long.clone(),
+                    ..hello()
+                },
+            ),
+            (
+                "zone",
+                pb::Hello {
+                    zone: long.clone(),
+                    ..hello()
+                },
+            ),
+            (
+                "grpc_address",
+                pb::Hello {
+                    grpc_address: long.clone(),
+                    ..hello()
+                },
+            ),
+            (
+                "http_api_address",
+                pb::Hello {
+                    http_api_address: long.clone(),
+                    ..hello()
+                },
+            ),
+            ("labels: `` is", label("", "v")),
+            ("labels: `xxx", label(&long, "v")),
+            ("labels: `name` is", label("name", &long)),
+            ("labels: `33` is", pb::Hello { labels, ..hello() }),
+            (
+                "ingress_addresses: `17` is",
+                pb::Hello {
+                    ingress_addresses: vec![String::new(); 17],
+                    ..hello()
+                },
+            ),
+            (
+                "ingress_addresses: `1` is",
+                pb::Hello {
+                    ingress_addresses: vec![long.clone()],
+                    ..hello()
+                },
+            ),
+        ] {
+            let refused = Hello::checked(wire, 0).unwrap_err();
+            assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+            let told = refused.message();
+            assert!(
+                told.starts_with(&format!("hello.{field}")),
+                "{field}: {told}"
+            );
+            assert!(told.contains("allowed: "), "{told}");
+            assert!(told.len() < 300, "what is refused is cut: {told}");
+        }
+        assert!(Hello::checked(hello(), 0).is_ok());
+    }
+
+    #[test]
+    fn types_count_once_and_unknown_ones_not_at_all() {
+        let subscribe = vec![3, 0, 3, 77, 1];
+        let checked = Hello::checked(
+            pb::Hello {
+                subscribe,
+                ..hello()
+            },
+            5,
+        )
+        .unwrap();
+        let known = [pb::ResourceType::Endpoints, pb::ResourceType::Profile];
+        assert_eq!(checked.subscribe, known);
+        assert_eq!(checked.connected_at_unix_ms, 5);
+    }
+
+    #[test]
+    fn what_is_held_is_read_from_its_resume_point() {
+        let point = |kind: pb::ResourceType, hash: Vec<u8>| pb::ResumePoint {
+            r#type: kind as i32,
+            epoch: "e".to_owned(),
+            version: 4,
+            set_hash: hash,
+        };
+        let resume = vec![
+            point(pb::ResourceType::Weights, vec![1; 16]),
+            point(pb::ResourceType::Peers, vec![1; 15]),
+        ];
+        let checked = Hello::checked(pb::Hello { resume, ..hello() }, 0).unwrap();
+        let held = Held {
+            version: 4,
+            set_hash: [1; 16],
+        };
+        assert_eq!(checked.held(pb::ResourceType::Weights), Some(("e", held)));
+        assert_eq!(checked.held(pb::ResourceType::Peers), None, "no hash");
+        assert_eq!(checked.held(pb::ResourceType::Profile), None);
     }
 }

@@ -144,3 +144,123 @@ impl Lane {
             .map(|push| now.saturating_duration_since(push.sent_at))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    const KIND: pb::ResourceType = pb::ResourceType::Weights;
+
+    /// A set of one resource with this content, as of this version.
+    fn set(content: u8, version: u64) -> ResourceSet {
+        let mut set = ResourceSet::default();
+        set.put("a", Bytes::from(vec![content]), version);
+        set
+    }
+
+    fn push(lane: &mut Lane, set: &ResourceSet, nonce: u64) -> Option<pb::Push> {
+        lane.push(set, "epoch", nonce, Instant::now())
+    }
+
+    #[test]
+    fn one_push_is_in_flight_and_the_newest_state_is_next() {
+        let mut lane = Lane::new(KIND, None);
+        let mut there = set(1, 1);
+        let first = push(&mut lane, &there, 1).unwrap();
+        assert!(first.reset);
+        assert_eq!(
+            (first.version, &*first.epoch, first.r#type()),
+            (1, "epoch", KIND)
+        );
+        for content in 2..9 {
+            there.put("a", Bytes::from(vec![content]), content.into());
+            assert_eq!(push(&mut lane, &there, content.into()), None);
+        }
+        assert_eq!(lane.acked(1, false), Answer::Expected);
+        let next = push(&mut lane, &there, 9).unwrap();
+        assert_eq!((next.reset, next.from_version, next.version), (false, 1, 8));
+        assert_eq!(next.resources.len(), 1);
+        assert_eq!(&*next.resources[0].payload, &[8]);
+        assert_eq!(lane.acked(9, false), Answer::Expected);
+        assert_eq!(push(&mut lane, &there, 10), None);
+        assert_eq!(lane.held().unwrap().set_hash, there.set_hash());
+    }
+
+    #[test]
+    fn what_is_held_already_is_not_sent_and_a_newer_version_of_it_is_noted() {
+        let there = set(1, 7);
+        let held = Held {
+            version: 3,
+            set_hash: there.set_hash(),
+        };
+        let mut lane = Lane::new(KIND, Some(held));
+        assert_eq!(push(&mut lane, &there, 1), None);
+        assert_eq!(lane.held().unwrap().version, 7);
+        assert_eq!(lane.waiting(Instant::now()), None);
+    }
+
+    #[test]
+    fn a_refused_push_is_not_sent_again_before_something_changes() {
+        // A refusal is an answer as any other: the node holds the content, and does not have it in force.
+        let mut lane = Lane::new(KIND, None);
+        push(&mut lane, &set(1, 1), 1).unwrap();
+        lane.acked(1, false);
+        assert_eq!(push(&mut lane, &set(1, 1), 2), None);
+        assert!(push(&mut lane, &set(2, 2), 2).is_some());
+    }
+
+    #[test]
+    fn three_pushes_in_a_row_that_make_no_sense_are_hopeless() {
+        let mut lane = Lane::new(KIND, None);
+        for nonce in 1..RESYNCS_MAX {
+            assert!(push(&mut lane, &set(1, 1), nonce.into()).unwrap().reset);
+            assert_eq!(lane.acked(nonce.into(), true), Answer::Expected);
+        }
+        // One that does begins the count anew.
+        push(&mut lane, &set(1, 1), 10).unwrap();
+        assert_eq!(lane.acked(10, false), Answer::Expected);
+        for nonce in 11..=10 + RESYNCS_MAX {
+            let pushed = push(
+                &mut lane,
+                &set(nonce.try_into().unwrap(), nonce.into()),
+                nonce.into(),
+            );
+            assert_eq!(pushed.unwrap().reset, nonce > 11);
+            let hopeless = nonce == 10 + RESYNCS_MAX;
+            let wanted = if hopeless {
+                Answer::Hopeless
+            } else {
+                Answer::Expected
+            };
+            assert_eq!(lane.acked(nonce.into(), true), wanted);
+        }
+    }
+
+    #[test]
+    fn an_answer_to_nothing_is_unexpected_and_changes_nothing() {
+        let mut lane = Lane::new(KIND, None);
+        assert_eq!(lane.acked(0, false), Answer::Unexpected);
+        push(&mut lane, &set(1, 1), 5).unwrap();
+        assert_eq!(lane.acked(4, false), Answer::Unexpected);
+        assert_eq!(lane.acked(4, true), Answer::Unexpected);
+        assert_eq!(lane.held(), None);
+        assert_eq!(lane.acked(5, false), Answer::Expected);
+        assert_eq!(
+            lane.acked(5, false),
+            Answer::Unexpected,
+            "each push has one answer"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_tells_for_how_long_an_answer_is_owed() {
+        let mut lane = Lane::new(KIND, None);
+        push(&mut lane, &set(1, 1), 1).unwrap();
+        tokio::time::advance(STALE_AFTER).await;
+        assert_eq!(lane.waiting(Instant::now()), Some(STALE_AFTER));
+        lane.acked(1, false);
+        assert_eq!(lane.waiting(Instant::now()), None);
+    }
+}

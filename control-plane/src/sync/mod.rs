@@ -19,6 +19,8 @@ pub mod resources;
 mod service;
 mod session;
 mod sessions;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +29,7 @@ use tokio::sync::watch;
 
 use crate::clock::WallClock;
 use crate::election;
-use crate::governance::NowUnixMs;
+use crate::governance::guard::Guard;
 use crate::governance::tokens::TokenTable;
 use crate::keys::Keys;
 use crate::leases::Presences;
@@ -45,15 +47,15 @@ pub struct Parts {
     pub instance: Arc<str>,
     /// Time.
     pub clock: WallClock,
-    /// The same, for who takes a function.
-    pub now: NowUnixMs,
     /// What the store holds.
     pub view: View,
     /// What this instance says of its nodes in the store.
     pub presences: Arc<Presences>,
     /// Who is connected.
     pub sessions: Sessions,
-    /// Tokens; a stream ends when its own is revoked.
+    /// Who is let in; a stream ends when its token is revoked.
+    pub guard: Guard,
+    /// Tokens as the store has them.
     pub tokens: Arc<TokenTable>,
     /// Who leads.
     pub leader: watch::Receiver<election::Standing>,

@@ -122,8 +122,11 @@ pub(super) async fn put_first_status(parts: &Parts, hello: &Hello, at_unix_ms: u
             .get(hello.node_id())
             .and_then(|node| node.status.clone())
     };
+    let wire = &hello.wire;
     let is_kept = kept.is_some_and(|kept| {
-        kept.profile.as_ref() == Some(&state) && kept.node_version == hello.wire.node_version
+        kept.profile.as_ref() == Some(&state)
+            && (&kept.node_version, &kept.zone, &kept.labels)
+                == (&wire.node_version, &wire.zone, &wire.labels)
     });
     if !is_kept {
         put_status(parts, hello, state, at_unix_ms).await;

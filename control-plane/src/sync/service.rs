@@ -15,6 +15,7 @@ use super::hello::Hello;
 use super::presence::{self, Left};
 use super::session::{Ended, HEARTBEAT_INTERVAL, OUT_WAITING_MAX, Session, message};
 use super::sessions::{Closed, Live, Place};
+use crate::governance::guard::{identity_of, permit};
 use crate::governance::identity::{Action, Identity};
 
 /// How long a node may take to say hello.
@@ -46,8 +47,7 @@ impl NodeSync for NodeSyncService {
         &self,
         request: Request<Streaming<pb::NodeMessage>>,
     ) -> Result<Response<Messages>, Status> {
-        let identity = request.extensions().get::<Identity>().cloned();
-        let identity = identity.ok_or_else(|| Status::unauthenticated("no identity"))?;
+        let identity = identity_of(&request)?;
         let (out, messages) = mpsc::channel(OUT_WAITING_MAX);
         let parts = Arc::clone(&self.0);
         tokio::spawn(async move {
@@ -80,9 +80,7 @@ async fn serve(
 ) -> Result<Option<Gone>, Status> {
     let now_unix_ms = parts.clock.unix_ms_now();
     let hello = first(&mut inbound, now_unix_ms).await?;
-    let action = Action::SyncAs(hello.node_id());
-    let allowed = identity.may(&action);
-    allowed.map_err(|denied| Status::permission_denied(denied.to_string()))?;
+    permit(&identity, &Action::SyncAs(hello.node_id()))?;
     let epoch = timeout(READ_TIMEOUT, parts.ready()).await;
     let epoch = epoch.map_err(|_| Status::unavailable("the store was not read yet"))?;
     let place = match enter(parts, &hello, now_unix_ms).await {
@@ -108,8 +106,8 @@ async fn serve(
     );
     let ended = tokio::select! {
         biased;
-        refused = parts.tokens.ended(&identity, &parts.now) => {
-            let _ = out.try_send(Err(Status::unauthenticated(refused.to_string())));
+        status = parts.guard.ended(&identity) => {
+            let _ = out.try_send(Err(status));
             Ended::Broken
         }
         ended = session.run(inbound) => ended,

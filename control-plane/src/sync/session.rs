@@ -114,31 +114,32 @@ impl Session {
             let ended = tokio::select! {
                 biased;
                 () = stopped(&mut changes.stop) => self.go_away("stopping", Ended::Stopping),
-                message = inbound.message() => match message {
-                    Ok(Some(message)) => self.heard(message).await,
-                    Ok(None) => Some(Ended::ByNode),
-                    Err(_) => Some(Ended::Broken),
-                },
                 question = self.questions.recv() => match question {
                     Some(question) => self.ask(question),
                     None => self.go_away("another stream of this node is younger", Ended::Replaced),
                 },
                 _ = look.tick() => self.look(),
                 _ = heartbeat.tick() => self.heartbeat().await,
+                Ok(()) = changes.epoch.changed() => self.change_epoch(),
+                Ok(()) = changes.taken_over.changed() => self.check_taken_over(),
+                () = tokio::time::sleep_until(self.ends_at) => {
+                    self.go_away("the stream is renewed", Ended::Renewed)
+                }
+                // After what comes seldom: who never stops talking cannot keep that from happening.
+                message = inbound.message() => match message {
+                    Ok(Some(message)) => self.heard(message).await,
+                    Ok(None) => Some(Ended::ByNode),
+                    Err(_) => Some(Ended::Broken),
+                },
                 Ok(()) = changes.profiles.changed() => None,
                 Ok(()) = changes.weights.changed() => None,
                 Ok(()) = changes.endpoints.changed() => None,
                 Ok(()) = changes.peers.changed() => None,
                 Ok(()) = changes.orders.changed() => None,
-                Ok(()) = changes.epoch.changed() => self.change_epoch(),
                 () = sleep_until(self.lanes.look_at()) => {
                     self.lanes.stop_waiting();
                     None
                 }
-                () = tokio::time::sleep_until(self.ends_at) => {
-                    self.go_away("the stream is renewed", Ended::Renewed)
-                }
-                Ok(()) = changes.taken_over.changed() => self.check_taken_over(),
             };
             if let Some(ended) = ended {
                 return ended;

@@ -15,7 +15,7 @@ use weir_proto::control::v1 as pb;
 /// Most streams of one instance.
 pub const STREAMS_MAX: usize = 20_000;
 /// Streams that are let in within a second; more are told to come back.
-pub const ADMITTED_PER_SECOND: u32 = 2_000;
+pub(super) const ADMITTED_PER_SECOND: u32 = 2_000;
 /// Questions that wait for one node.
 const QUESTIONS_WAITING_MAX: usize = 8;
 /// How long a node may take to answer one.
@@ -162,15 +162,6 @@ impl Sessions {
         self.0.inner.lock().await.by_node.contains_key(node_id)
     }
 
-    /// The boot id of a node that is connected here.
-    pub async fn boot_id(&self, node_id: &str) -> Option<Arc<str>> {
-        let inner = self.0.inner.lock().await;
-        inner
-            .by_node
-            .get(node_id)
-            .map(|entry| Arc::clone(&entry.boot_id))
-    }
-
     /// What a node that is connected here says of itself.
     pub async fn live(&self, node_id: &str) -> Option<Arc<Live>> {
         let inner = self.0.inner.lock().await;
@@ -232,5 +223,128 @@ impl Sessions {
                 "`{node_id}` did not answer within {ANSWER_TIMEOUT:?}"
             )),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn enter(sessions: &Sessions, node: &str, boot: &str) -> Result<Place, Closed> {
+        let profile = pb::ProfileState::default();
+        sessions.enter(node, boot, profile, Instant::now(), 0).await
+    }
+
+    fn report() -> pb::command::Command {
+        pb::command::Command::ReportEffective(pb::ReportEffective {})
+    }
+
+    #[tokio::test]
+    async fn a_younger_process_takes_the_place_and_an_older_one_does_not() {
+        let sessions = Sessions::default();
+        let mut first = enter(&sessions, "a", "2").await.unwrap();
+        assert_eq!(
+            enter(&sessions, "a", "1").await.err(),
+            Some(Closed::Superseded)
+        );
+        assert!(
+            first
+                .questions
+                .try_recv()
+                .is_err_and(|e| e == mpsc::error::TryRecvError::Empty)
+        );
+        // The same process comes back before its old stream is known to be dead.
+        let mut again = enter(&sessions, "a", "2").await.unwrap();
+        assert!(
+            first.questions.recv().await.is_none(),
+            "it is told that it lost its place"
+        );
+        let younger = enter(&sessions, "a", "3").await.unwrap();
+        assert!(again.questions.recv().await.is_none());
+        assert_eq!(sessions.boot_id("a").await.as_deref(), Some("3"));
+        // Who lost the place does not give it back for another.
+        assert!(!sessions.leave("a", again.serial).await);
+        assert!(sessions.has("a").await);
+        assert!(sessions.leave("a", younger.serial).await);
+        assert_eq!(
+            (sessions.count().await, sessions.has("a").await),
+            (0, false)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn too_many_at_once_are_told_to_come_back_and_those_who_do_are_let_in() {
+        let sessions = Sessions::default();
+        let mut places = Vec::new();
+        for node in 0..ADMITTED_PER_SECOND {
+            places.push(enter(&sessions, &node.to_string(), "1").await.unwrap());
+        }
+        assert_eq!(
+            enter(&sessions, "late", "1").await.err(),
+            Some(Closed::Crowded)
+        );
+        assert_eq!(sessions.count().await, places.len());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(enter(&sessions, "late", "1").await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_instance_that_is_full_lets_only_those_in_who_have_a_place() {
+        let sessions = Sessions::default();
+        let mut places = Vec::new();
+        for node in 0..STREAMS_MAX {
+            if node % ADMITTED_PER_SECOND as usize == 0 {
+                tokio::time::advance(Duration::from_secs(1)).await;
+            }
+            places.push(enter(&sessions, &node.to_string(), "1").await.unwrap());
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(
+            enter(&sessions, "more", "1").await.err(),
+            Some(Closed::Full)
+        );
+        assert!(enter(&sessions, "7", "2").await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_is_answered_or_ends_by_itself() {
+        let sessions = Sessions::default();
+        let unknown = sessions.ask("a", report()).await.unwrap_err();
+        assert!(unknown.contains("not connected"), "{unknown}");
+        let mut place = enter(&sessions, "a", "1").await.unwrap();
+        let asked = sessions.ask("a", report());
+        let answering = async {
+            let question = place.questions.recv().await.unwrap();
+            let result = pb::CommandResult {
+                id: "1".to_owned(),
+                ..pb::CommandResult::default()
+            };
+            question.answer.send(result).unwrap();
+        };
+        let (answered, ()) = tokio::join!(asked, answering);
+        assert_eq!(answered.unwrap().id, "1");
+
+        let silent = sessions.ask("a", report()).await.unwrap_err();
+        assert!(silent.contains("did not answer"), "{silent}");
+        // One waits already. What is more than may wait is refused at once.
+        for _ in 1..QUESTIONS_WAITING_MAX {
+            let late = sessions.ask("a", report()).await.unwrap_err();
+            assert!(late.contains("did not answer"), "{late}");
+        }
+        let since = Instant::now();
+        let full = sessions.ask("a", report()).await.unwrap_err();
+        assert!(full.contains("questions to answer"), "{full}");
+        assert_eq!(since.elapsed(), Duration::ZERO);
+        let dropping = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            while let Ok(question) = place.questions.try_recv() {
+                drop(question);
+            }
+        };
+        dropping.await;
+        let asked = sessions.ask("a", report());
+        let leaving = async { drop(place.questions.recv().await.unwrap()) };
+        let (left, ()) = tokio::join!(asked, leaving);
+        assert!(left.unwrap_err().contains("left"));
     }
 }

@@ -13,7 +13,7 @@ use super::{NodeOrder, Orders, Standing, StoredEpoch};
 use crate::clock::WallClock;
 use crate::governance::tokens::TokenTable;
 use crate::keys::{Key, Keys};
-use crate::profiles::{ProfileBook, ProfileKeys, ProfileView};
+use crate::profiles::{ProfileBook, ProfileView};
 use crate::records::decode;
 use crate::store::follow::{Followed, Options, Reason, follow};
 use crate::store::{Event, EventKind, Store};
@@ -56,7 +56,7 @@ struct Changed {
 
 impl Follower {
     pub(super) fn new(keys: Keys, tokens: Arc<TokenTable>, clock: WallClock) -> (Self, Readers) {
-        let mut book = ProfileBook::new(ProfileKeys::new(keys.namespace()));
+        let mut book = ProfileBook::new(keys.clone());
         let (profiles_out, profiles) = watch::channel(book.snapshot());
         let (weights_out, weights) = watch::channel(Arc::default());
         let (orders_out, orders) = watch::channel(Arc::default());

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
+mod cluster;
 mod embedded_faults;
 mod embedded_killed;
+#[allow(dead_code, reason = "shared with other tests")]
 mod etcd;
 mod etcd_cluster;
 mod etcd_faults;

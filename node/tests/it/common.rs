@@ -1,7 +1,7 @@
 //! What tests of the whole binary share: a node in a process of its own, and raw connections to it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -23,6 +23,7 @@ pub struct Weir {
     pub child: Child,
     folder: tempfile::TempDir,
     listeners: String,
+    environment: Vec<(String, String)>,
 }
 
 impl Weir {
@@ -38,23 +39,36 @@ impl Weir {
 
     /// The same with variables in the node's environment.
     pub async fn start_in(ingress_keys: &str, config: &str, environment: &[(&str, &str)]) -> Self {
-        let deadline = Instant::now() + PATIENCE;
         loop {
             let mut weir = Self::spawn(ingress_keys, config, environment);
-            while weir.get_api("/api/health").await.is_none() {
-                let ended = weir.child.try_wait().unwrap().is_some();
-                // Another test run may have taken a port in the moment since it was found free.
-                if ended && weir.log().contains("Address already in use") {
-                    break;
-                }
-                assert!(!ended, "the node ended: {}", weir.log());
-                let late = Instant::now() >= deadline;
-                assert!(!late, "the node did not start: {}", weir.log());
-                sleep(LOOK_INTERVAL).await;
-            }
-            if weir.child.try_wait().unwrap().is_none() {
+            // Another test run may have taken a port in the moment since it was found free.
+            let taken = weir.is_ready().await.err();
+            let taken = taken.filter(|log| log.contains("Address already in use"));
+            if taken.is_none() {
+                assert!(
+                    weir.child.try_wait().unwrap().is_none(),
+                    "the node ended: {}",
+                    weir.log()
+                );
                 return weir;
             }
+        }
+    }
+
+    /// Waits until it serves; its log if it ended before.
+    async fn is_ready(&mut self) -> Result<(), String> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.get_api("/api/health").await.is_none() {
+            if self.child.try_wait().unwrap().is_some() {
+                return Err(self.log());
+            }
+            let late = Instant::now() >= deadline;
+            assert!(!late, "the node did not start: {}", self.log());
+            sleep(LOOK_INTERVAL).await;
+        }
+        match self.child.try_wait().unwrap() {
+            None => Ok(()),
+            Some(_) => Err(self.log()),
         }
     }
 
@@ -70,26 +84,39 @@ impl Weir {
             format!("{listeners}{config}"),
         )
         .unwrap();
-        let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_weir"))
-            .args(["node", "--config"])
-            .arg(folder.path().join("node.toml"))
-            .env("WEIR_NODE__CORES", "2")
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let environment: Vec<(String, String)> = environment.iter().map(own).collect();
         Self {
             ingress,
             grpc,
             api,
-            child,
+            child: run(folder.path(), &environment),
             folder,
             listeners,
+            environment,
         }
+    }
+
+    /// Ends the process as a crash would.
+    pub async fn crash(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Starts again, where it was and with the same file, what has ended.
+    pub async fn start_again(&mut self) {
+        self.child = run(self.folder.path(), &self.environment);
+        self.is_ready().await.unwrap();
+    }
+
+    /// Ends the process in order.
+    pub async fn stop(&mut self) {
+        self.signal(rustix::process::Signal::TERM);
+        let ended = timeout(PATIENCE, self.child.wait()).await;
+        assert!(
+            ended.expect("it stops").unwrap().success(),
+            "{}",
+            self.log()
+        );
     }
 
     /// Replaces the configuration behind the listeners, as an editor would.
@@ -173,6 +200,26 @@ impl Weir {
         let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
         self.exchange(request.as_bytes()).await
     }
+}
+
+/// Runs the node of a folder.
+fn run(folder: &Path, environment: &[(String, String)]) -> Child {
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join("log"))
+        .unwrap();
+    Command::new(env!("CARGO_BIN_EXE_weir"))
+        .args(["node", "--config"])
+        .arg(folder.join("node.toml"))
+        .env("WEIR_NODE__CORES", "2")
+        .envs(environment.iter().cloned())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
 }
 
 /// Reads until the other side closes; what a reset cut off is returned as far as it came.

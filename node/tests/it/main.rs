@@ -11,6 +11,8 @@ mod bounds;
 mod client;
 mod common;
 mod control_cli;
+mod control_plane;
+mod control_plane_etcd;
 mod docs;
 mod drains;
 mod drains_h2;

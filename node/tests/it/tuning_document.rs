@@ -13,7 +13,7 @@ fn document() -> String {
          Every knob of a tuning profile, made from its declaration. `weir profile set KNOB=VALUE` sets one for the fleet,\n\
          `--group`, `--node` and `--override --for 10m` for less. A change takes effect at once (hot), for connections opened\n\
          from then on, after what it rules was drained, when the node starts again (restart), or never by itself (host). A knob\n\
-         without a consumer is refused by nodes of this version, by name.\n",
+         without a consumer is told by nodes of this version by name, and the rest applies.\n",
     );
     let mut section = "";
     for knob in all() {

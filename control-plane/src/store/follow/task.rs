@@ -11,9 +11,8 @@ use tokio::time::Instant;
 use weir_core::backoff::Backoff;
 
 use super::{Followed, Options, Reason};
-use crate::store::limits::PAGE_ENTRIES_MAX;
 use crate::store::{
-    Entry, Error, Event, EventKind, List, Revision, Store, StoreId, Watch, WatchStream, Watched,
+    Entry, Error, Event, EventKind, Pages, Revision, Store, StoreId, Watch, WatchStream, Watched,
 };
 
 /// What the reader knows.
@@ -120,30 +119,20 @@ impl Task {
 
     /// Everything below the prefix at one revision.
     async fn list_all(&self) -> Result<Told, Error> {
-        let mut list = List {
-            prefix: self.prefix.clone(),
-            entries_max: PAGE_ENTRIES_MAX,
-            ..List::default()
-        };
-        let mut entries = BTreeMap::new();
-        loop {
-            let page = self.store.list(list.clone()).await?;
-            let revision = *list.at.get_or_insert(page.revision);
-            list.after = page.entries.last().map(|entry| entry.key.clone());
-            entries.extend(
-                page.entries
-                    .into_iter()
-                    .map(|entry| (entry.key.clone(), entry)),
-            );
-            if !page.more || list.after.is_none() {
-                let store = page.store;
-                return Ok(Told {
-                    store,
-                    revision,
-                    entries,
-                });
-            }
+        let mut pages = Pages::below(&*self.store, self.prefix.clone());
+        let mut told: Option<Told> = None;
+        while let Some(page) = pages.next().await? {
+            let told = told.get_or_insert(Told {
+                store: page.store,
+                revision: page.revision,
+                entries: BTreeMap::new(),
+            });
+            told.store = page.store;
+            let entries = page.entries.into_iter();
+            told.entries
+                .extend(entries.map(|entry| (entry.key.clone(), entry)));
         }
+        Ok(told.expect("there is a first page"))
     }
 
     async fn tell_found(&mut self, found: Told, reason: Reason) -> Result<(), End> {

@@ -158,7 +158,7 @@ async fn bootstrap(store: &Arc<dyn Store>, arguments: &RunArguments) -> Result<(
         return Ok(());
     };
     let keys = Keys::new(&arguments.namespace).map_err(usage)?;
-    let tokens = Tokens::new(Arc::clone(store), keys.root());
+    let tokens = Tokens::new(Arc::clone(store), keys);
     let bootstrapped = tokens
         .bootstrap(file, WallClock::system().unix_ms_now())
         .await;

@@ -66,6 +66,8 @@ pub(super) async fn wait_for_nodes(
 pub(super) struct Rollout {
     nodes: Vec<(pb::NodeInfo, Standing)>,
     away: Vec<String>,
+    /// The instance that answers does not know yet that the write concerns them.
+    unlisted: bool,
     /// What the write changes: of what nodes say about other knobs, nothing is told.
     paths: BTreeSet<String>,
 }
@@ -81,6 +83,8 @@ impl Rollout {
             changed.contains(&node.node_id)
                 && before.0.get(&node.node_id) == Some(&node.wanted_hash)
         };
+        let is_listed = |id: &&String| nodes.iter().any(|node| node.node_id == **id);
+        let unlisted = !changed.iter().all(is_listed);
         let (connected, away): (Vec<_>, Vec<_>) = nodes.into_iter().partition(is_connected);
         let nodes = connected
             .into_iter()
@@ -95,6 +99,7 @@ impl Rollout {
         Self {
             nodes,
             away: away.into_iter().map(|node| node.node_id).collect(),
+            unlisted,
             paths: written.changes.iter().map(|c| c.path.clone()).collect(),
         }
     }
@@ -105,7 +110,9 @@ impl Rollout {
     }
 
     fn is_settled(&self) -> bool {
-        self.named(Standing::Pending).is_empty() && self.named(Standing::Stale).is_empty()
+        !self.unlisted
+            && self.named(Standing::Pending).is_empty()
+            && self.named(Standing::Stale).is_empty()
     }
 
     /// The failure of a write that a node refused.
@@ -263,6 +270,9 @@ mod tests {
         assert_eq!(rollout.named(Standing::Pending), ["a"]);
         let rollout = Rollout::of(vec![node("a", 2, 2)], &before, &written(&["a"]));
         assert!(rollout.is_settled());
+        // The first write of a scope: who answers does not know the scope yet.
+        let rollout = Rollout::of(Vec::new(), &before, &written(&["a"]));
+        assert!(!rollout.is_settled());
     }
 
     #[test]

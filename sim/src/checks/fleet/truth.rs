@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use prost::Message;
-use weir_control_plane::keys::{DEFAULT_NAMESPACE, Key};
-use weir_control_plane::profiles::{ProfileBook, ProfileKeys};
+use weir_control_plane::keys::Key;
+use weir_control_plane::profiles::ProfileBook;
 use weir_control_plane::records::decode;
 use weir_control_plane::store::{Entry, EventKind};
 use weir_proto::control::records::v1 as records;
@@ -33,7 +33,7 @@ pub(super) fn revisions(history: &History, scope: &str) -> Vec<(Duration, record
         let (Key::ProfileRevision { scope: of, .. }, entry) = put(stored)? else {
             return None;
         };
-        (of == scope).then(|| (stored.at, read::<records::Profile>(entry)))
+        (of.to_string() == scope).then(|| (stored.at, read::<records::Profile>(entry)))
     });
     all.collect()
 }
@@ -72,7 +72,7 @@ pub(super) fn layered(history: &History, node: &str, at: Duration) -> BTreeMap<S
 
 /// The hash of what the control plane would offer a node that reads the store at this moment.
 pub(super) fn offered_hash(history: &History, node: &str, at: Duration) -> Vec<u8> {
-    let mut book = ProfileBook::new(ProfileKeys::new(DEFAULT_NAMESPACE));
+    let mut book = ProfileBook::new(keys());
     for stored in history.stored.iter().filter(|stored| stored.at <= at) {
         if let EventKind::Put(entry) = &stored.event.kind {
             book.put(&entry.key, &entry.value, entry.mod_revision.0);

@@ -21,6 +21,10 @@ use crate::config::{Endpoints, RegisteredBackend, Weights};
 pub(super) struct Offered {
     /// Names its content.
     pub(super) hash: ContentHash,
+    /// What it is made of, for the disk.
+    pub(super) set: HeldSet,
+    /// Where it comes from, as the control plane is told.
+    pub(super) origin: &'static str,
     base: Profile,
     overrides: Vec<TimedOverride>,
     /// Knobs that this version does not know.
@@ -41,6 +45,8 @@ impl Offered {
         let (hash, payload) = held.get("profile")?;
         let mut offered = Self {
             hash,
+            set: held.clone(),
+            origin: "control-plane",
             base: Profile::new(),
             overrides: Vec::new(),
             unknown: Vec::new(),

@@ -10,6 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint as Uri};
 use tonic::{Request, Status, Streaming};
+use weir_control_plane::governance::secret::{SecretError, SecretRef};
 use weir_core::backoff::Backoff;
 use weir_core::error::chain;
 use weir_proto::control::v1 as pb;
@@ -33,6 +34,10 @@ const OUT_WAITING_MAX: usize = 16;
 /// Bytes of one push.
 const PUSH_BYTES_MAX: usize = 64 << 20;
 const TICK: Duration = Duration::from_secs(1);
+/// A stream that lasted for this long worked: the waits begin small again.
+const WORKED_AFTER: Duration = Duration::from_secs(10);
+/// How long the control plane may take to end its side when the node leaves.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How the control plane is reached, and what it is told of this node.
 pub struct Settings {
@@ -42,8 +47,8 @@ pub struct Settings {
     pub net: Arc<dyn Net>,
     /// TLS, where it is asked for.
     pub tls: Option<ClientTlsConfig>,
-    /// `Bearer ...`, where a token is asked for.
-    pub authorization: Option<MetadataValue<Ascii>>,
+    /// Where the token is, if one is asked for.
+    pub token: Option<SecretRef>,
     /// The node's first words; what it holds is filled in each time.
     pub hello: pb::Hello,
     /// What heartbeats tell.
@@ -52,12 +57,35 @@ pub struct Settings {
     pub seed: u64,
 }
 
+/// Why a token cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// It is no token.
+    #[error("holds what no header can carry")]
+    NotAToken,
+}
+
+/// What proves to the control plane who the node is; one that was replaced counts for the next stream.
+///
+/// # Errors
+/// Why there is none.
+pub fn bearer(token: &SecretRef) -> Result<MetadataValue<Ascii>, TokenError> {
+    let token = token.read()?;
+    let bearer = MetadataValue::try_from(format!("Bearer {}", token.expose()));
+    let mut bearer = bearer.map_err(|_| TokenError::NotAToken)?;
+    bearer.set_sensitive(true);
+    Ok(bearer)
+}
+
 /// How a stream ended.
 enum Ended {
     /// The node stops.
     Stopping,
-    /// It broke or could not be opened; `welcomed` if the control plane had spoken.
-    Broken { welcomed: bool, why: String },
+    /// It broke or could not be opened.
+    Broken(String),
     /// The control plane sent the node away, for this time at least.
     SentAway(Duration),
 }
@@ -67,25 +95,30 @@ pub async fn run(settings: Settings, mut taker: Taker, mut stop: watch::Receiver
     let mut random = fastrand::Rng::with_seed(settings.seed);
     let mut backoff = Backoff::new(BACKOFF_MIN..=BACKOFF_MAX, random.fork());
     let mut at = random.usize(..settings.endpoints.len().max(1));
-    let mut was_told = false;
+    let mut told = vec![String::new(); settings.endpoints.len()];
+    taker.begin().await;
     loop {
-        let Some(endpoint) = settings.endpoints.get(at % settings.endpoints.len().max(1)) else {
+        at = (at + 1) % settings.endpoints.len().max(1);
+        let Some(endpoint) = settings.endpoints.get(at) else {
             return;
         };
-        at += 1;
-        let ended = one_stream(&settings, endpoint, &mut taker, &mut stop).await;
+        let mut welcomed_at = None;
+        let ended = one_stream(&settings, endpoint, &mut taker, &mut stop, &mut welcomed_at).await;
         taker.show(|status| status.connected = false);
+        if let Some(since) = welcomed_at {
+            told.fill(String::new());
+            if since.elapsed() >= WORKED_AFTER {
+                backoff.reset();
+            }
+        }
         let wait = match ended {
             Ended::Stopping => return,
             Ended::SentAway(wait) => wait.max(backoff.next_wait()),
-            Ended::Broken { welcomed, why } => {
-                // Once for each outage.
-                if welcomed || !was_told {
+            Ended::Broken(why) => {
+                // Once for each outage, and again when the reason is another one.
+                if told[at] != why {
                     tracing::warn!(%endpoint, why, "no control plane; the node goes on with what it has");
-                }
-                was_told = true;
-                if welcomed {
-                    backoff.reset();
+                    told[at] = why;
                 }
                 backoff.next_wait()
             }
@@ -117,12 +150,13 @@ async fn one_stream(
     endpoint: &Endpoint,
     taker: &mut Taker,
     stop: &mut watch::Receiver<bool>,
+    welcomed_at: &mut Option<Instant>,
 ) -> Ended {
-    let broken = |welcomed, why: String| Ended::Broken { welcomed, why };
     let (out, messages) = mpsc::channel(OUT_WAITING_MAX);
+    let told = taker.state().clone();
     let hello = pb::Hello {
         resume: taker.resume(),
-        profile: Some(taker.state().clone()),
+        profile: Some(told.clone()),
         ..settings.hello.clone()
     };
     let opened = open(settings, endpoint, hello, &out, messages);
@@ -133,13 +167,14 @@ async fn one_stream(
     };
     let (inbound, welcome) = match opened {
         Ok(Ok(opened)) => opened,
-        Ok(Err(status)) => return broken(false, status.message().to_owned()),
-        Err(_) => return broken(false, "it does not answer".to_owned()),
+        Ok(Err(status)) => return Ended::Broken(reason(&status)),
+        Err(_) => return Ended::Broken("it does not answer".to_owned()),
     };
     let welcome = match welcome {
         First::Welcome(welcome) => welcome,
         First::GoAway(away) => return sent_away(&away),
     };
+    *welcomed_at = Some(Instant::now());
     tracing::info!(%endpoint, instance = welcome.instance, "connected to the control plane");
     taker.show(|status| {
         status.connected = true;
@@ -147,8 +182,9 @@ async fn one_stream(
         status.heard_at = Some(Instant::now());
     });
     let heartbeat = Duration::from_millis(welcome.heartbeat_interval_ms.clamp(100, 600_000));
-    let mut conversation = Conversation {
+    let conversation = Conversation {
         taker,
+        told,
         out,
         heartbeat,
         seq: 0,
@@ -176,10 +212,9 @@ async fn open(
     let hello = message(pb::node_message::Message::Hello(hello));
     out.try_send(hello).expect("the queue is new");
     let mut request = Request::new(ReceiverStream::new(messages));
-    if let Some(authorization) = &settings.authorization {
-        request
-            .metadata_mut()
-            .insert("authorization", authorization.clone());
+    if let Some(token) = &settings.token {
+        let token = bearer(token).map_err(|error| Status::unauthenticated(error.to_string()))?;
+        request.metadata_mut().insert("authorization", token);
     }
     let mut inbound = client.sync(request).await?.into_inner();
     let first = inbound.message().await?.and_then(|first| first.message);
@@ -217,6 +252,14 @@ async fn connect(
     uri.connect_with_connector(connector).await
 }
 
+/// What a status says, in words.
+fn reason(status: &Status) -> String {
+    match status.message() {
+        "" => status.code().description().to_owned(),
+        message => message.to_owned(),
+    }
+}
+
 fn sent_away(away: &pb::GoAway) -> Ended {
     tracing::warn!(
         reason = away.reason,
@@ -240,6 +283,8 @@ fn message(message: pb::node_message::Message) -> pb::NodeMessage {
 /// A stream that both ends have spoken on.
 struct Conversation<'a> {
     taker: &'a mut Taker,
+    /// The state of the profile that the control plane knows.
+    told: pb::ProfileState,
     out: mpsc::Sender<pb::NodeMessage>,
     heartbeat: Duration,
     seq: u64,
@@ -248,7 +293,7 @@ struct Conversation<'a> {
 
 impl Conversation<'_> {
     async fn run(
-        &mut self,
+        mut self,
         mut inbound: Streaming<pb::ControlMessage>,
         stop: &mut watch::Receiver<bool>,
     ) -> Ended {
@@ -257,25 +302,21 @@ impl Conversation<'_> {
         let mut beats = interval(self.heartbeat);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut silent_at = Instant::now() + self.heartbeat * HEARTBEATS_MISSED_MAX;
-        let broken = |why: String| Ended::Broken {
-            welcomed: true,
-            why,
-        };
         loop {
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => return Ended::Stopping,
+                _ = stop.wait_for(|stop| *stop) => return self.leave(inbound).await,
                 message = inbound.message() => {
                     silent_at = Instant::now() + self.heartbeat * HEARTBEATS_MISSED_MAX;
                     match message {
                         Ok(Some(message)) => if let Some(ended) = self.heard(message).await {
                             return ended;
                         },
-                        Ok(None) => return broken("it ended the stream".to_owned()),
-                        Err(status) => return broken(status.message().to_owned()),
+                        Ok(None) => return Ended::Broken("it ended the stream".to_owned()),
+                        Err(status) => return Ended::Broken(reason(&status)),
                     }
                 }
-                () = sleep_until(silent_at) => return broken("it is silent".to_owned()),
+                () = sleep_until(silent_at) => return Ended::Broken("it is silent".to_owned()),
                 _ = beats.tick() => self.beat(),
                 _ = ticks.tick() => self.tick().await,
             }
@@ -287,7 +328,13 @@ impl Conversation<'_> {
         self.taker
             .show(|status| status.heard_at = Some(Instant::now()));
         let answer = match message.message? {
-            Message::Push(push) => pb::node_message::Message::Ack(self.taker.take(&push).await),
+            Message::Push(push) => {
+                let ack = self.taker.take(&push).await;
+                if let Some(state) = &ack.profile {
+                    self.told.clone_from(state);
+                }
+                pb::node_message::Message::Ack(ack)
+            }
             Message::Command(command) => {
                 pb::node_message::Message::CommandResult(self.taker.answer(&command))
             }
@@ -299,19 +346,20 @@ impl Conversation<'_> {
             .out
             .send_timeout(self::message(answer), WELCOME_TIMEOUT)
             .await;
-        sent.err().map(|_| Ended::Broken {
-            welcomed: true,
-            why: "it takes no answers".to_owned(),
-        })
+        let late = |_| Ended::Broken("it takes no answers".to_owned());
+        sent.err().map(late)
     }
 
     async fn tick(&mut self) {
-        let before = self.taker.state().clone();
         self.taker.tick().await;
-        if *self.taker.state() != before {
-            let state = self.taker.state().clone();
-            self.offer(pb::node_message::Message::ProfileState(state));
-            self.taker.show(|_| {});
+        self.taker.show(|_| {});
+        let state = self.taker.state();
+        if *state != self.told {
+            let news = pb::node_message::Message::ProfileState(state.clone());
+            // Without room the next tick tells it.
+            if self.out.try_send(message(news)).is_ok() {
+                self.told.clone_from(self.taker.state());
+            }
         }
     }
 
@@ -322,11 +370,17 @@ impl Conversation<'_> {
             connections_open: self.metrics.sum(|core| &core.connections_open),
             requests_in_flight: self.metrics.sum(|core| &core.requests_in_flight),
         };
-        self.offer(pb::node_message::Message::Heartbeat(heartbeat));
+        // One that is lost is made good by the next.
+        let _ = self
+            .out
+            .try_send(message(pb::node_message::Message::Heartbeat(heartbeat)));
     }
 
-    /// Says something that the next one of its kind makes good, if it is lost.
-    fn offer(&self, message: pb::node_message::Message) {
-        let _ = self.out.try_send(self::message(message));
+    /// Ends this side, and waits for the other: what is merely dropped looks like a node that is in trouble.
+    async fn leave(self, mut inbound: Streaming<pb::ControlMessage>) -> Ended {
+        drop(self.out);
+        let ended = async { while let Ok(Some(_)) = inbound.message().await {} };
+        let _ = timeout(LEAVE_TIMEOUT, ended).await;
+        Ended::Stopping
     }
 }

@@ -1,96 +1,38 @@
 //! Takes what the control plane pushes and says what became of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use prost::Message as _;
 use tokio::time::{Instant, sleep};
 use weir_core::error::chain;
 use weir_core::tuning::{Code, Problem};
 use weir_proto::control::v1 as pb;
 use weir_proto::convert::field_error;
+use weir_proto::sync::{ContentHash, content_hash};
+use weir_proto::tuning::v1::FieldError;
 
 use super::held::HeldSet;
 use super::link_status::LinkStatus;
 use super::payload::{self, Offered};
-use crate::actors::config_agent::last_known_good::{self, Boot, Keeper};
-use crate::actors::config_agent::{ConfigAgentHandle, Taken};
-use crate::config::{Give, Given};
+use super::start::Start;
+use crate::actors::config_agent::last_known_good::Keeper;
+use crate::actors::config_agent::{ConfigAgentHandle, Taken, Verdict};
+use crate::config::Give;
+use crate::link::Refused;
 use crate::orders::{Orders, OrdersHandle};
-use crate::ports::clock::WallClock;
 use crate::snapshot::Snapshot;
 
-/// Tries to reach a config agent that is restarting, and the wait between two.
-const AGENT_TRIES: u32 = 20;
+/// How long a push waits for a config agent that is restarting, and the wait between two tries. What does not
+/// reach it until then is tried again with each tick.
+pub(super) const AGENT_PATIENCE: Duration = Duration::from_secs(5);
 const AGENT_RETRY: Duration = Duration::from_millis(250);
-
-/// What a node held when it ended, as its disk tells.
-#[derive(Clone, Debug, Default)]
-pub struct Start {
-    held: BTreeMap<i32, HeldSet>,
-    offered: Option<Offered>,
-    quarantined: Vec<Vec<u8>>,
-    rolled_back: Option<Problem>,
-    given: Given,
-}
-
-impl Start {
-    /// Reads the last known good. What cannot be read is left out and told.
-    pub fn of(boot: &Boot, clock: &WallClock) -> Self {
-        let mut start = Self {
-            quarantined: boot.quarantined.iter().map(|q| q.hash.0.to_vec()).collect(),
-            ..Self::default()
-        };
-        if boot.rolled_back.is_some() {
-            let reason = boot.quarantined.last().map_or("", |q| q.reason.as_str());
-            start.rolled_back = Some(Problem::new("profile", Code::Quarantined, reason, ""));
-        }
-        let Some(content) = &boot.start_from else {
-            return start;
-        };
-        let Ok(kept) = pb::LastKnownGood::decode(content.payload.clone()) else {
-            tracing::error!("the last known good cannot be read");
-            return start;
-        };
-        for push in &kept.sets {
-            match HeldSet::default().after(push) {
-                Ok(set) => start.hold(push.r#type(), set, clock),
-                Err(error) => tracing::error!(%error, "a part of the last known good is left out"),
-            }
-        }
-        start
-    }
-
-    /// What the node starts from.
-    pub fn given(&self) -> &Given {
-        &self.given
-    }
-
-    fn hold(&mut self, kind: pb::ResourceType, set: HeldSet, clock: &WallClock) {
-        let given = std::mem::take(&mut self.given);
-        self.given = match kind {
-            pb::ResourceType::Weights => given.with(Give::Weights(payload::weights(&set))),
-            pb::ResourceType::Endpoints => given.with(Give::Endpoints(payload::endpoints(&set))),
-            pb::ResourceType::Profile => {
-                let sent_at = Duration::from_millis(set.sent_at_unix_ms());
-                let elapsed = clock.unix_now().saturating_sub(sent_at);
-                let now = Instant::now();
-                self.offered = Offered::of(&set, elapsed, now);
-                let sound = self
-                    .offered
-                    .as_ref()
-                    .filter(|offered| offered.problems.is_empty());
-                match sound {
-                    Some(offered) => given.with(Give::Profile(offered.at(now))),
-                    None => given,
-                }
-            }
-            _ => given,
-        };
-        self.held.insert(kind as i32, set);
-    }
-}
+/// What the disk keeps.
+pub(super) const KEPT: [pb::ResourceType; 3] = [
+    pb::ResourceType::Profile,
+    pb::ResourceType::Weights,
+    pb::ResourceType::Endpoints,
+];
 
 /// Where it hands on what it takes.
 pub struct Ends {
@@ -106,17 +48,22 @@ pub struct Ends {
 
 /// The taker.
 pub struct Taker {
-    ends: Ends,
-    held: BTreeMap<i32, HeldSet>,
+    pub(super) ends: Ends,
+    pub(super) held: BTreeMap<i32, HeldSet>,
+    /// Types of which everything shall be sent again.
+    forgotten: BTreeSet<i32>,
+    /// Types that the agent was away for.
+    unsettled: BTreeSet<i32>,
     /// The profile offered last.
-    offered: Option<Offered>,
+    pub(super) offered: Option<Offered>,
     /// The profile in force.
-    in_force: Option<Offered>,
+    pub(super) in_force: Option<Offered>,
     /// When the profile in force changes by itself.
-    next_end: Option<Instant>,
-    /// The configuration that the last attempt met.
-    config_revision: u64,
-    state: pb::ProfileState,
+    pub(super) next_end: Option<Instant>,
+    /// The configuration that the last attempt met, and its file.
+    pub(super) config_revision: u64,
+    pub(super) file: ContentHash,
+    pub(super) state: pb::ProfileState,
 }
 
 impl Taker {
@@ -136,7 +83,7 @@ impl Taker {
             if problems.is_empty() {
                 state.set_last_attempt(pb::ApplyStatus::Applied);
                 state.effective_hash = offered.hash.to_vec();
-                state.origin = "last-known-good".to_owned();
+                state.origin = offered.origin.to_owned();
                 let unsupported = in_force.config.unsupported();
                 state.unsupported = errors(offered.unknown.iter().chain(&unsupported));
                 let pending = in_force.config.pending_restart();
@@ -158,7 +105,10 @@ impl Taker {
                 .as_ref()
                 .and_then(|offered| offered.next_end(now)),
             config_revision: in_force.revision,
+            file: content_hash(in_force.config.text().as_bytes()),
             held: start.held,
+            forgotten: BTreeSet::new(),
+            unsettled: BTreeSet::new(),
             offered: start.offered,
             in_force: taker_in_force,
             ends,
@@ -166,14 +116,19 @@ impl Taker {
         }
     }
 
+    /// A profile that the start left out is not what a crash counts against.
+    pub async fn begin(&mut self) {
+        let in_force = self.in_force.as_ref().map(|in_force| in_force.hash);
+        // What the disk says against it was said when it was opened.
+        let _ = self.announce(in_force).await;
+    }
+
     /// What the control plane is told that the node holds.
     pub fn resume(&self) -> Vec<pb::ResumePoint> {
-        let point = |(kind, set): (&i32, &HeldSet)| {
-            let kind = pb::ResourceType::try_from(*kind).ok()?;
-            // Orders and peers are not kept; a set is resumed only where it is in force.
-            Some(set.resume(kind))
-        };
-        self.held.iter().filter_map(point).collect()
+        let held = self.held.iter();
+        let held = held.filter(|(kind, _)| !self.forgotten.contains(kind));
+        held.filter_map(|(kind, set)| Some(set.resume(pb::ResourceType::try_from(*kind).ok()?)))
+            .collect()
     }
 
     /// What became of the profile.
@@ -202,131 +157,106 @@ impl Taker {
             version: push.version,
             ..pb::Ack::default()
         };
-        let before = self.held.remove(&push.r#type).unwrap_or_default();
-        let Ok(after) = before.after(push) else {
-            ack.resync = true;
-            return ack;
+        let before = self.held.get(&push.r#type).cloned().unwrap_or_default();
+        let is_forgotten = self.forgotten.contains(&push.r#type) && !push.reset;
+        let after = match before.after(push) {
+            Ok(after) if !is_forgotten => after,
+            _ => {
+                ack.resync = true;
+                return ack;
+            }
         };
+        self.forgotten.remove(&push.r#type);
+        self.held.insert(push.r#type, after);
         let (status, problems) = match kind {
             pb::ResourceType::Profile => {
-                let status = self.take_profile(&after).await;
+                let status = self.take_profile().await;
                 ack.profile = Some(self.state.clone());
                 (status, self.state.errors.clone())
-            }
-            pb::ResourceType::Weights => {
-                self.hand_on(Give::Weights(payload::weights(&after))).await
-            }
-            pb::ResourceType::Endpoints => {
-                self.hand_on(Give::Endpoints(payload::endpoints(&after)))
-                    .await
-            }
-            pb::ResourceType::Peers => {
-                self.show(|status| status.peers = payload::peers(&after));
-                (pb::ApplyStatus::Applied, Vec::new())
-            }
-            pb::ResourceType::Orders => {
-                let orders = payload::orders(&after);
-                let orders = Orders {
-                    cordoned: orders.cordoned,
-                    draining: orders.draining,
-                };
-                self.ends.orders.obey(orders).await;
-                (pb::ApplyStatus::Applied, Vec::new())
             }
             pb::ResourceType::Unspecified => {
                 let problem = Problem::new("type", Code::Unsupported, "is not known", "");
                 (pb::ApplyStatus::Rejected, errors([&problem]))
             }
+            _ => self.hand_on(kind, AGENT_PATIENCE).await,
         };
-        self.held.insert(push.r#type, after);
         ack.set_status(status);
         ack.errors = problems;
-        self.keep().await;
+        if KEPT.contains(&kind) {
+            self.keep().await;
+        }
         ack
     }
 
+    /// Hands on what is held of a type other than profiles.
     async fn hand_on(
-        &self,
-        give: Give,
-    ) -> (pb::ApplyStatus, Vec<weir_proto::tuning::v1::FieldError>) {
-        match give_to(&self.ends.agent, give).await {
+        &mut self,
+        kind: pb::ResourceType,
+        patience: Duration,
+    ) -> (pb::ApplyStatus, Vec<FieldError>) {
+        let held = self.held.get(&(kind as i32)).cloned().unwrap_or_default();
+        let give = match kind {
+            pb::ResourceType::Weights => Give::Weights(payload::weights(&held)),
+            pb::ResourceType::Endpoints => Give::Endpoints(payload::endpoints(&held)),
+            pb::ResourceType::Peers => {
+                self.show(|status| status.peers = payload::peers(&held));
+                return (pb::ApplyStatus::Applied, Vec::new());
+            }
+            pb::ResourceType::Orders => {
+                let pb::NodeOrders {
+                    cordoned, draining, ..
+                } = payload::orders(&held);
+                self.ends.orders.obey(Orders { cordoned, draining }).await;
+                return (pb::ApplyStatus::Applied, Vec::new());
+            }
+            pb::ResourceType::Profile | pb::ResourceType::Unspecified => {
+                return (pb::ApplyStatus::Unchanged, Vec::new());
+            }
+        };
+        match self.give(kind, give, patience).await {
             Ok(taken) if taken.unchanged => (pb::ApplyStatus::Unchanged, Vec::new()),
             Ok(_) => (pb::ApplyStatus::Applied, Vec::new()),
             Err(problems) => (pb::ApplyStatus::Rejected, errors(&problems)),
         }
     }
 
-    async fn take_profile(&mut self, held: &HeldSet) -> pb::ApplyStatus {
-        let now = Instant::now();
-        match Offered::of(held, Duration::ZERO, now) {
-            Some(offered) => {
-                self.offered = Some(offered);
-                self.attempt().await
+    /// Gives to the agent; what does not reach it is not settled.
+    pub(super) async fn give(
+        &mut self,
+        kind: pb::ResourceType,
+        give: Give,
+        patience: Duration,
+    ) -> Result<Taken, Vec<Problem>> {
+        match give_to(&self.ends.agent, give, patience).await {
+            Ok(verdict) => {
+                self.unsettled.remove(&(kind as i32));
+                verdict
             }
-            None => pb::ApplyStatus::Unchanged,
+            Err(refused) => {
+                self.unsettled.insert(kind as i32);
+                let message = format!("the config agent did not take it yet: {refused}");
+                let path = kind.as_str_name().trim_start_matches("RESOURCE_TYPE_");
+                let path = path.to_lowercase();
+                Err(vec![Problem::new(path, Code::Infeasible, message, "")])
+            }
         }
     }
 
-    /// Tries to bring the profile offered last into force.
-    async fn attempt(&mut self) -> pb::ApplyStatus {
-        let Some(offered) = self.offered.clone() else {
-            return pb::ApplyStatus::Unchanged;
-        };
-        self.state.offered_hash = offered.hash.to_vec();
-        let before = self.in_force.as_ref().map(|in_force| in_force.hash);
-        let result = match self.announce(Some(offered.hash)).await {
-            Err(quarantined) => Err(vec![quarantined]),
-            Ok(()) if !offered.problems.is_empty() => Err(offered.problems.clone()),
-            Ok(()) => give_to(&self.ends.agent, Give::Profile(offered.at(Instant::now()))).await,
-        };
-        self.config_revision = self.ends.agent.in_force().revision;
-        let status = match result {
-            Ok(taken) => self.accepted(offered, &taken),
-            Err(problems) => {
-                self.state.errors = errors(&problems);
-                // A crash from now on counts against what is in force.
-                let _ = self.announce(before).await;
-                pb::ApplyStatus::Rejected
-            }
-        };
-        self.state.set_last_attempt(status);
-        status
-    }
-
-    fn accepted(&mut self, offered: Offered, taken: &Taken) -> pb::ApplyStatus {
-        let status = match (taken.unchanged, taken.pending_restart.is_empty()) {
-            (_, false) => pb::ApplyStatus::Deferred,
-            (true, true) => pb::ApplyStatus::Unchanged,
-            (false, true) => pb::ApplyStatus::Applied,
-        };
-        self.state.errors.clear();
-        self.state.unsupported = errors(offered.unknown.iter().chain(&taken.unsupported));
-        self.state.pending_restart = taken
-            .pending_restart
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        self.state.effective_hash = offered.hash.to_vec();
-        self.state.origin = "control-plane".to_owned();
-        self.next_end = offered.next_end(Instant::now());
-        self.in_force = Some(offered);
-        status
-    }
-
-    /// Lets time pass: overrides end, a refused profile is tried again when the file changed, content proves good.
+    /// Lets time pass: overrides end, what was refused or did not get through is tried again, content proves good.
     pub async fn tick(&mut self) {
-        let now = Instant::now();
-        if self.next_end.is_some_and(|end| end <= now)
-            && let Some(in_force) = self.in_force.clone()
-        {
-            match give_to(&self.ends.agent, Give::Profile(in_force.at(now))).await {
-                Ok(_) => self.next_end = in_force.next_end(now),
-                Err(problems) => tracing::error!(?problems, "an override cannot end"),
+        self.end_overrides().await;
+        let is_refused = self.state.last_attempt() == pb::ApplyStatus::Rejected;
+        let mut is_news = self.meets_other_file() && is_refused;
+        for kind in KEPT {
+            if self.unsettled.contains(&(kind as i32)) {
+                self.hand_on(kind, Duration::ZERO).await;
+                is_news = true;
             }
         }
-        let is_refused = self.state.last_attempt() == pb::ApplyStatus::Rejected;
-        if is_refused && self.ends.agent.in_force().revision != self.config_revision {
-            self.attempt().await;
+        if is_news {
+            if is_refused {
+                self.attempt(Duration::ZERO).await;
+            }
             self.keep().await;
         }
         if let Some(keeper) = &self.ends.keeper
@@ -346,86 +276,32 @@ impl Taker {
             Some(pb::command::Command::ReportEffective(_)) => {
                 result.effective = Some(effective(&self.ends.agent));
             }
-            Some(pb::command::Command::Resync(_)) => self.held.clear(),
+            // What is held stays in force, and on disk, until it is replaced.
+            Some(pb::command::Command::Resync(_)) => {
+                self.forgotten = self.held.keys().copied().collect();
+            }
             None => result.error = "the command is not known to this version".to_owned(),
         }
         result
     }
-
-    /// Says to the disk what comes into force; quarantined content does not.
-    async fn announce(
-        &mut self,
-        hash: Option<weir_proto::sync::ContentHash>,
-    ) -> Result<(), Problem> {
-        let Some(keeper) = &self.ends.keeper else {
-            return Ok(());
-        };
-        let hash = hash.map(weir_core::probation::ContentHash);
-        match keeper.coming_into_force(hash).await {
-            Err(last_known_good::Error::Quarantined { hash, reason }) => {
-                let problem = Problem::new("profile", Code::Quarantined, reason, hash.to_string());
-                Err(problem)
-            }
-            Err(error) => {
-                tracing::warn!(error = %chain(&error), "last known good");
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-        }
-    }
-
-    /// Keeps what is held on disk, as long as the profile held is the one in force.
-    async fn keep(&self) {
-        let (Some(keeper), Some(in_force)) = (&self.ends.keeper, &self.in_force) else {
-            return;
-        };
-        let profile = self.held.get(&(pb::ResourceType::Profile as i32));
-        let is_in_force = profile
-            .and_then(|set| set.get("profile"))
-            .is_some_and(|(hash, _)| hash == in_force.hash);
-        if !is_in_force {
-            return;
-        }
-        let kept = [
-            pb::ResourceType::Profile,
-            pb::ResourceType::Weights,
-            pb::ResourceType::Endpoints,
-        ];
-        let push = |kind: &pb::ResourceType| Some(self.held.get(&(*kind as i32))?.as_push(*kind));
-        let sets: Vec<pb::Push> = kept.iter().filter_map(push).collect();
-        let epoch = sets
-            .first()
-            .map(|push| push.epoch.clone())
-            .unwrap_or_default();
-        let payload = pb::LastKnownGood { sets }.encode_to_vec().into();
-        let hash = weir_core::probation::ContentHash(in_force.hash);
-        if let Err(error) = keeper.store(payload, hash, epoch).await {
-            tracing::warn!(error = %chain(&error), "last known good");
-        }
-    }
 }
 
-/// Gives to the agent, again if it is restarting.
-async fn give_to(agent: &ConfigAgentHandle, give: Give) -> Result<Taken, Vec<Problem>> {
-    let mut tries = 0;
+/// Gives to the agent, again until `patience` ends if it is restarting.
+pub(super) async fn give_to(
+    agent: &ConfigAgentHandle,
+    give: Give,
+    patience: Duration,
+) -> Result<Verdict, Refused> {
+    let deadline = Instant::now() + patience;
     loop {
         match agent.take(give.clone()).await {
-            Ok(answer) => return answer,
-            Err(refused) if tries == AGENT_TRIES => {
-                let problem = Problem::new("profile", Code::Infeasible, refused.to_string(), "");
-                return Err(vec![problem]);
-            }
-            Err(_) => {
-                tries += 1;
-                sleep(AGENT_RETRY).await;
-            }
+            Err(_) if Instant::now() < deadline => sleep(AGENT_RETRY).await,
+            answer => return answer,
         }
     }
 }
 
-fn errors<'a>(
-    problems: impl IntoIterator<Item = &'a Problem>,
-) -> Vec<weir_proto::tuning::v1::FieldError> {
+pub(super) fn errors<'a>(problems: impl IntoIterator<Item = &'a Problem>) -> Vec<FieldError> {
     problems.into_iter().map(field_error).collect()
 }
 

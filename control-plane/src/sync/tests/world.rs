@@ -1,0 +1,301 @@
+//! An instance without a store and a network: the test says what it sees.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use hyper_util::rt::TokioIo;
+use tokio::io::DuplexStream;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout};
+use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
+use tonic::transport::{Channel, Endpoint, Server};
+use tonic::{Request, Status, Streaming};
+use weir_proto::control::v1 as pb;
+use weir_proto::control::v1::control_message::Message;
+use weir_proto::control::v1::node_message;
+use weir_proto::control::v1::node_sync_client::NodeSyncClient;
+use weir_proto::control::v1::node_sync_server::NodeSyncServer;
+
+use crate::clock::WallClock;
+use crate::election;
+use crate::governance::identity::Identity;
+use crate::governance::tokens::TokenTable;
+use crate::keys::Keys;
+use crate::leases::{Buckets, Options, Presences};
+use crate::profiles::ProfileView;
+use crate::store::{
+    Entry, Error, Lease, LeaseId, List, Page, Revision, Store, Txn, TxnOutcome, Watch, WatchStream,
+};
+use crate::sync::resources::ResourceSet;
+use crate::sync::{NodeSyncService, Parts, Sessions};
+use crate::view::{NodeRecords, Orders, Standing, View};
+
+const BUFFER_BYTES: usize = 64 << 10;
+/// No step takes longer in the time of these tests.
+const PATIENCE: Duration = Duration::from_secs(300);
+pub(super) const INSTANCE: &str = "cp-1";
+
+/// A store that is away.
+struct Away;
+
+fn away<T: Send + 'static>() -> BoxFuture<'static, Result<T, Error>> {
+    let error = Error::Unavailable {
+        reason: "it is away".to_owned(),
+    };
+    async { Err(error) }.boxed()
+}
+
+impl Store for Away {
+    fn get(&self, _: Bytes, _: Option<Revision>) -> BoxFuture<'_, Result<Option<Entry>, Error>> {
+        away()
+    }
+    fn list(&self, _: List) -> BoxFuture<'_, Result<Page, Error>> {
+        away()
+    }
+    fn txn(&self, _: Txn) -> BoxFuture<'_, Result<TxnOutcome, Error>> {
+        away()
+    }
+    fn grant(&self, _: Duration) -> BoxFuture<'_, Result<Lease, Error>> {
+        away()
+    }
+    fn keep_alive(&self, _: LeaseId) -> BoxFuture<'_, Result<(), Error>> {
+        away()
+    }
+    fn revoke(&self, _: LeaseId) -> BoxFuture<'_, Result<(), Error>> {
+        away()
+    }
+    fn watch(&self, _: Watch) -> BoxFuture<'_, Result<WatchStream, Error>> {
+        away()
+    }
+    fn compact(&self, _: Revision) -> BoxFuture<'_, Result<(), Error>> {
+        away()
+    }
+    fn status(&self) -> BoxFuture<'_, Result<crate::store::Status, Error>> {
+        away()
+    }
+}
+
+/// What the instance sees; whoever holds it changes that.
+pub(super) struct World {
+    pub(super) parts: Arc<Parts>,
+    pub(super) weights: watch::Sender<Arc<ResourceSet>>,
+    pub(super) nodes: watch::Sender<Arc<NodeRecords>>,
+    pub(super) live: watch::Sender<Standing>,
+    pub(super) stop: watch::Sender<bool>,
+    _rest: Rest,
+    connections: mpsc::UnboundedSender<io::Result<DuplexStream>>,
+}
+
+/// Senders of what no test changes.
+struct Rest {
+    _profiles: watch::Sender<Arc<ProfileView>>,
+    _sets: [watch::Sender<Arc<ResourceSet>>; 2],
+    _orders: watch::Sender<Arc<Orders>>,
+    _instances: watch::Sender<Arc<BTreeMap<String, String>>>,
+    _cfg: watch::Sender<Standing>,
+    _leader: watch::Sender<election::Standing>,
+    _epoch: watch::Sender<Option<Arc<str>>>,
+}
+
+fn read() -> Standing {
+    Standing {
+        complete: true,
+        ..Standing::default()
+    }
+}
+
+impl World {
+    /// An instance that has read its store.
+    pub(super) fn new() -> Self {
+        let (profiles_out, profiles) = watch::channel(Arc::default());
+        let (weights_out, weights) = watch::channel(Arc::default());
+        let (endpoints_out, endpoints) = watch::channel(Arc::default());
+        let (peers_out, peers) = watch::channel(Arc::default());
+        let (orders_out, orders) = watch::channel(Arc::default());
+        let (nodes_out, nodes) = watch::channel(Arc::default());
+        let (instances_out, instances) = watch::channel(Arc::default());
+        let (cfg_out, cfg) = watch::channel(read());
+        let (live_out, live) = watch::channel(read());
+        let (leader_out, leader) = watch::channel(election::Standing::default());
+        let (epoch_out, epoch) = watch::channel(Some("epoch".into()));
+        let (stop_out, stop) = watch::channel(false);
+        let view = View {
+            profiles,
+            weights,
+            endpoints,
+            peers,
+            orders,
+            nodes,
+            instances,
+            cfg,
+            live,
+        };
+        let store: Arc<dyn Store> = Arc::new(Away);
+        let buckets = Arc::new(Buckets::start(Arc::clone(&store), Options::new(1)));
+        let clock = WallClock::starting_at(Duration::from_secs(1_000));
+        let keys = Keys::new("default").unwrap();
+        let parts = Arc::new(Parts {
+            tokens: Arc::new(TokenTable::new(keys.root())),
+            keys,
+            instance: INSTANCE.into(),
+            clock,
+            now: Arc::new(move || clock.unix_ms_now()),
+            view,
+            presences: Arc::new(Presences::start(store, buckets, 1)),
+            sessions: Sessions::default(),
+            leader,
+            epoch,
+            stop,
+        });
+        Self {
+            connections: serve(Arc::clone(&parts)),
+            parts,
+            weights: weights_out,
+            nodes: nodes_out,
+            live: live_out,
+            stop: stop_out,
+            _rest: Rest {
+                _profiles: profiles_out,
+                _sets: [endpoints_out, peers_out],
+                _orders: orders_out,
+                _instances: instances_out,
+                _cfg: cfg_out,
+                _leader: leader_out,
+                _epoch: epoch_out,
+            },
+        }
+    }
+
+    async fn channel(&self) -> Channel {
+        let connections = self.connections.clone();
+        let connector = tower::service_fn(move |_| {
+            let (near, far) = tokio::io::duplex(BUFFER_BYTES);
+            let sent = connections.send(Ok(far));
+            async move { sent.map(|()| TokioIo::new(near)).map_err(io::Error::other) }
+        });
+        let endpoint = Endpoint::from_static("http://instance");
+        endpoint.connect_with_connector(connector).await.unwrap()
+    }
+
+    /// Opens a stream and says nothing.
+    pub(super) async fn open(&self) -> Node {
+        let (out, messages) = mpsc::channel(16);
+        let mut client = NodeSyncClient::new(self.channel().await);
+        let inbound = client.sync(ReceiverStream::new(messages)).await;
+        Node {
+            out,
+            inbound: inbound.unwrap().into_inner(),
+        }
+    }
+
+    /// Opens a stream and says hello.
+    pub(super) async fn greet(&self, hello: pb::Hello) -> Node {
+        let node = self.open().await;
+        node.say(node_message::Message::Hello(hello)).await;
+        node
+    }
+
+    /// A node that was let in.
+    pub(super) async fn let_in(&self, hello: pb::Hello) -> Node {
+        let mut node = self.greet(hello).await;
+        let first = node.next().await.unwrap();
+        assert!(matches!(first, Message::Welcome(_)), "{first:?}");
+        node
+    }
+}
+
+fn serve(parts: Arc<Parts>) -> mpsc::UnboundedSender<io::Result<DuplexStream>> {
+    let (connections, incoming) = mpsc::unbounded_channel();
+    let service = NodeSyncService::new(parts);
+    let local = |mut request: Request<()>| {
+        request.extensions_mut().insert(Identity::local());
+        Ok(request)
+    };
+    let server = Server::builder().add_service(NodeSyncServer::with_interceptor(service, local));
+    tokio::spawn(server.serve_with_incoming(UnboundedReceiverStream::new(incoming)));
+    connections
+}
+
+/// A node that the test plays.
+pub(super) struct Node {
+    out: mpsc::Sender<pb::NodeMessage>,
+    inbound: Streaming<pb::ControlMessage>,
+}
+
+impl Node {
+    pub(super) async fn say(&self, message: node_message::Message) {
+        let message = pb::NodeMessage {
+            message: Some(message),
+        };
+        // The stream may have been ended.
+        let _ = self.out.send(message).await;
+    }
+
+    pub(super) async fn next(&mut self) -> Result<Message, Status> {
+        let next = timeout(PATIENCE, self.inbound.message()).await;
+        let next = next.expect("it says something or ends")?;
+        next.and_then(|next| next.message)
+            .ok_or_else(|| Status::ok("ended"))
+    }
+
+    /// The next push.
+    pub(super) async fn push(&mut self) -> pb::Push {
+        loop {
+            match self.next().await {
+                Ok(Message::Push(push)) => return push,
+                Ok(Message::Heartbeat(_)) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// Whether a push comes within some seconds.
+    pub(super) async fn is_pushed(&mut self) -> bool {
+        timeout(Duration::from_secs(5), self.push()).await.is_ok()
+    }
+
+    pub(super) async fn go_away(&mut self) -> pb::GoAway {
+        loop {
+            match self.next().await {
+                Ok(Message::GoAway(away)) => return away,
+                Ok(_) => {}
+                Err(status) => panic!("{status}"),
+            }
+        }
+    }
+
+    /// Reads on until the stream ends: why, and when.
+    pub(super) async fn ended(mut self) -> (Status, Instant) {
+        loop {
+            if let Err(status) = self.next().await {
+                return (status, Instant::now());
+            }
+        }
+    }
+}
+
+/// The first words of a node that wants weights.
+pub(super) fn hello(boot_id: &str) -> pb::Hello {
+    pb::Hello {
+        node_id: "node-a".to_owned(),
+        boot_id: boot_id.to_owned(),
+        subscribe: vec![pb::ResourceType::Weights as i32],
+        ..pb::Hello::default()
+    }
+}
+
+/// An answer to a push.
+pub(super) fn ack(push: &pb::Push) -> node_message::Message {
+    node_message::Message::Ack(pb::Ack {
+        nonce: push.nonce,
+        r#type: push.r#type,
+        version: push.version,
+        status: pb::ApplyStatus::Applied as i32,
+        ..pb::Ack::default()
+    })
+}
