@@ -2,11 +2,12 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: up test lint sim sim-meta bench setup setup-test setup-lint
+.PHONY: up test lint sim sim-meta bench bench-fleet setup setup-test setup-lint
 
 SCENARIO ?= partition
 SEED ?= 1
 SEEDS ?= 20
+NODES ?= 1000 5000
 APT := $(if $(filter 0,$(shell id -u)),,sudo -n) env DEBIAN_FRONTEND=noninteractive apt-get
 
 # Installs Debian packages when it may, else says in one line what to install.
@@ -38,10 +39,18 @@ sim: setup
 sim-meta: setup
 	@cargo run --quiet --locked -p weir-sim -- meta $(SCENARIO) --seeds $(SEEDS)
 
-## nginx, HAProxy, Envoy and Weir side by side; ARGS="--scenario S1 --rounds 5" narrows it.
+## nginx, HAProxy, Envoy and Weir side by side, then bench-fleet; ARGS="--scenario S1 --rounds 5" narrows the first.
 bench: setup
 	@cargo build --release --locked --quiet --bin weir
 	@python3 sim/bench/bench.py --install $(ARGS)
+	@$(MAKE) --no-print-directory bench-fleet
+
+## Thousands of simulated nodes on one control plane: make bench-fleet NODES="1000 5000"
+bench-fleet: setup
+	@cargo build --release --locked --quiet --bin weir
+	@for nodes in $(NODES); do \
+		cargo bench --locked --quiet -p weir-control-plane --bench fleet -- --nodes $$nodes; \
+	done
 
 # The build needs Rust, a C compiler, and protoc for the etcd client. Weir's own schema is compiled in Rust.
 setup:

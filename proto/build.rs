@@ -17,6 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("schema.bin"), schema.encode_to_vec())?;
     tonic_prost_build::configure()
+        .codec_path("crate::codec::FittingCodec")
         .btree_map(".weir")
         .bytes(".weir.control.v1.Resource.payload")
         .message_attribute(".weir", "#[derive(serde::Serialize)]")

@@ -1,8 +1,12 @@
 //! Wall-clock time that only moves forward.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+/// Tells the wall clock, in milliseconds since 1970: for those whose tests move the time by hand.
+pub type NowUnixMs = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// Unix time, read once when the process starts and carried on by the monotonic clock: a stepped system
 /// clock moves nothing, and a test may start it where it likes.
@@ -42,6 +46,11 @@ impl WallClock {
     /// The same in whole milliseconds, as records keep it.
     pub fn unix_ms_now(&self) -> u64 {
         u64::try_from(self.unix_now().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The same as a function.
+    pub fn to_fn(self) -> NowUnixMs {
+        Arc::new(move || self.unix_ms_now())
     }
 }
 

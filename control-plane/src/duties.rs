@@ -9,7 +9,7 @@ use crate::clock::WallClock;
 use crate::election::{Fence, Standing};
 use crate::governance::audit;
 use crate::keys::{Key, Keys};
-use crate::profiles::{ProfileKeys, ProfileStore, ReadError};
+use crate::profiles::{ProfileStore, ReadError};
 use crate::store::{Compare, Error, Op, Store, Txn};
 use crate::view::View;
 
@@ -17,21 +17,20 @@ use crate::view::View;
 const EVERY: Duration = Duration::from_secs(60);
 /// How long audit records are kept.
 const AUDIT_KEPT_DAYS: u32 = 90;
-/// How long what an absent node said last is kept.
+/// How long what a node said last is kept after it left.
 const STATUS_KEPT: Duration = Duration::from_secs(7 * 86_400);
 /// Statuses that one round forgets.
 const STATUSES_MAX: usize = 100;
 
 /// Does the duties whenever this instance leads.
-pub async fn run(
+pub(crate) async fn run(
     store: Arc<dyn Store>,
     keys: Keys,
     clock: WallClock,
     view: View,
     mut standing: watch::Receiver<Standing>,
 ) {
-    let profile_keys = ProfileKeys::new(keys.namespace());
-    let profiles = ProfileStore::new(Arc::clone(&store), profile_keys, view.profiles.clone());
+    let profiles = ProfileStore::new(Arc::clone(&store), keys.clone(), view.profiles.clone());
     loop {
         let fence = standing.borrow_and_update().is_self.clone();
         if let Some(fence) = fence {
@@ -61,11 +60,11 @@ async fn round(
     forget_statuses(&**store, keys, view, fence, now_unix_ms).await?;
     profiles.prune(Some(&fence.guard()), now_unix_ms).await?;
     let guard = [fence.guard()];
-    audit::prune(&**store, keys.root(), AUDIT_KEPT_DAYS, now_unix_ms, &guard).await?;
+    audit::prune(&**store, keys, AUDIT_KEPT_DAYS, now_unix_ms, &guard).await?;
     Ok(())
 }
 
-/// Forgets nodes that have been away for long and have no orders.
+/// Forgets what nodes said that have been away for long. Their orders stay until somebody forgets the node.
 async fn forget_statuses(
     store: &dyn Store,
     keys: &Keys,
@@ -89,11 +88,8 @@ async fn forget_statuses(
         let (Ok(status), Ok(presence)) = (status, presence) else {
             continue;
         };
-        let forgotten = Txn {
-            when: vec![fence.guard(), Compare::Absent(presence)],
-            then: vec![Op::Delete(status)],
-            or_else: Vec::new(),
-        };
+        let when = vec![fence.guard(), Compare::Absent(presence)];
+        let forgotten = Txn::only_if(when, vec![Op::Delete(status)]);
         store.txn(forgotten).await?;
     }
     Ok(())

@@ -1,83 +1,121 @@
 //! Within which the versions of resources compare: one store, from its making to its replacement or restoration.
+//!
+//! The name is in the store, so every instance tells its nodes the same. Whoever sees first that the store was put
+//! back to an older state gives it another name; the others find that it is done.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use weir_proto::control::records::v1 as records;
 
 use crate::clock::WallClock;
-use crate::keys::{Key, Keys};
-use crate::records::{decode, encode};
-use crate::store::{Compare, Error, Op, Store, Txn};
-use crate::view::Standing;
+use crate::keys::Keys;
+use crate::records::encode;
+use crate::store::{Compare, Error, Op, Revision, Store, Txn};
+use crate::view::{Standing, StoredEpoch, View};
 
 const SCHEMA_VERSION: u32 = 1;
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 
-/// Publishes the epoch, and a new one whenever the store turns out to be another one.
-pub async fn keep(
+/// What was published last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Published {
+    name: String,
+    /// How often the store had been replaced then.
+    replaced: u64,
+}
+
+struct Keeper {
     store: Arc<dyn Store>,
-    keys: Keys,
+    key: Bytes,
+    clock: WallClock,
+    random: fastrand::Rng,
+    published: Option<Published>,
+    out: watch::Sender<Option<Arc<str>>>,
+}
+
+/// Follows the epoch, which changes whenever the store turns out to be another one; `None` until the store was read.
+/// The task belongs to `tasks`.
+pub(crate) fn follow(
+    store: &Arc<dyn Store>,
+    keys: &Keys,
     clock: WallClock,
     seed: u64,
-    mut cfg: watch::Receiver<Standing>,
-    out: watch::Sender<Option<Arc<str>>>,
-) {
-    let mut random = fastrand::Rng::with_seed(seed);
+    view: &View,
+    tasks: &mut JoinSet<()>,
+) -> watch::Receiver<Option<Arc<str>>> {
+    let (out, epoch) = watch::channel(None);
+    let keeper = Keeper {
+        store: Arc::clone(store),
+        key: keys.epoch(),
+        clock,
+        random: fastrand::Rng::with_seed(seed),
+        published: None,
+        out,
+    };
+    tasks.spawn(keep(keeper, view.cfg.clone()));
+    epoch
+}
+
+/// Publishes the epoch, and a new one whenever the store turns out to be another one.
+async fn keep(mut keeper: Keeper, mut cfg: watch::Receiver<Standing>) {
     loop {
-        let replaced = cfg.borrow_and_update().replaced;
-        match read_or_make(&*store, &keys, &clock, &mut random).await {
-            Ok(Some(made)) => {
-                // The number tells an older state of one store from the newer one that it replaced.
-                let epoch = format!("{made}-{replaced}");
-                out.send_replace(Some(epoch.into()));
-            }
-            Ok(None) => continue,
-            Err(error) => {
-                tracing::debug!(%error, "the epoch cannot be read");
-                tokio::time::sleep(RETRY_EVERY).await;
-                continue;
-            }
-        }
-        if cfg
-            .wait_for(|standing| standing.replaced != replaced)
-            .await
-            .is_err()
-        {
+        let standing = cfg.borrow_and_update().clone();
+        if let Err(error) = keeper.follow(standing).await {
+            tracing::debug!(%error, "the epoch cannot be kept");
+            tokio::time::sleep(RETRY_EVERY).await;
+        } else if cfg.changed().await.is_err() {
             return;
         }
     }
 }
 
-/// `None` when another instance made it at this moment.
-async fn read_or_make(
-    store: &dyn Store,
-    keys: &Keys,
-    clock: &WallClock,
-    random: &mut fastrand::Rng,
-) -> Result<Option<String>, Error> {
-    let key = keys.of(&Key::Epoch).expect("it has no names in it");
-    let id = store.status().await?.store.0;
-    if let Some(entry) = store.get(key.clone(), None).await?
-        && let Ok(meta) = decode::<records::Meta>(&key, &entry.value)
-    {
-        return Ok(Some(format!("{}-{id:x}", meta.epoch)));
+impl Keeper {
+    async fn follow(&mut self, standing: Standing) -> Result<(), Error> {
+        let replaced = standing.replaced;
+        if !standing.complete {
+            return Ok(());
+        }
+        let Some(stored) = standing.epoch else {
+            return self.make(Revision(0)).await;
+        };
+        match &self.published {
+            Some(published) if published.name != stored.name => {
+                self.publish(stored, replaced).await
+            }
+            Some(published) if published.replaced == replaced => Ok(()),
+            Some(_) => self.make(Revision(stored.revision)).await,
+            None => self.publish(stored, replaced).await,
+        }
     }
-    let meta = records::Meta {
-        epoch: format!("{:016x}", random.u64(..)),
-        schema_version: SCHEMA_VERSION,
-        created_at_unix_ms: clock.unix_ms_now(),
-    };
-    let made = Txn {
-        when: vec![Compare::Absent(key.clone())],
-        then: vec![Op::Put {
-            key,
-            value: encode(&meta),
-            lease: None,
-        }],
-        or_else: Vec::new(),
-    };
-    store.txn(made).await?;
-    Ok(None)
+
+    /// Names the epoch, unless somebody else did meanwhile. Either way the view tells the name.
+    async fn make(&mut self, seen: Revision) -> Result<(), Error> {
+        let meta = records::Meta {
+            epoch: format!("{:016x}", self.random.u64(..)),
+            schema_version: SCHEMA_VERSION,
+            created_at_unix_ms: self.clock.unix_ms_now(),
+        };
+        let is_seen = Compare::ModRevision(self.key.clone(), seen);
+        let named = Op::put(self.key.clone(), encode(&meta));
+        let named = Txn::only_if(vec![is_seen], vec![named]);
+        self.store.txn(named).await.map(drop)
+    }
+
+    async fn publish(&mut self, stored: StoredEpoch, replaced: u64) -> Result<(), Error> {
+        // Tells copies of one store apart that nobody saw being made.
+        let id = self.store.status().await?.store.0;
+        let epoch: Arc<str> = format!("{}-{id:x}", stored.name).into();
+        self.out.send_if_modified(|told| {
+            let is_other = told.as_ref() != Some(&epoch);
+            *told = Some(epoch);
+            is_other
+        });
+        let name = stored.name;
+        self.published = Some(Published { name, replaced });
+        Ok(())
+    }
 }

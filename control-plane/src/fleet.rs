@@ -60,7 +60,7 @@ fn info(parts: &Parts, id: &str, record: &NodeRecord, live: Option<&Live>) -> pb
         info.stale = live.stale;
         info.heartbeat = live.heartbeat;
     }
-    info.orders = parts.view.orders.borrow().get(id).copied();
+    info.orders = parts.view.orders.borrow().get(id).map(|order| order.orders);
     let profiles = Arc::clone(&parts.view.profiles.borrow());
     info.wanted_hash = profiles.offer_for(id, &info.labels).hash.to_vec();
     info
@@ -115,6 +115,10 @@ impl KnownNodes for Parts {
     fn facts(&self) -> Arc<[NodeFacts]> {
         let facts = |(id, labels)| NodeFacts { id, labels };
         labels(self).into_iter().map(facts).collect()
+    }
+
+    fn is_complete(&self) -> bool {
+        self.view.is_complete()
     }
 
     fn infos(&self) -> BoxFuture<'_, Vec<pb::NodeInfo>> {

@@ -1,6 +1,7 @@
 //! The control plane of Weir: desired state in a store, streamed to nodes.
 
 pub mod clock;
+mod connections;
 mod duties;
 pub mod election;
 pub mod epoch;
@@ -11,7 +12,7 @@ pub mod instance;
 pub mod keys;
 pub mod leases;
 pub mod orders;
-pub mod problem;
+mod problem;
 pub mod profiles;
 pub mod records;
 pub mod registry;

@@ -1,6 +1,5 @@
 //! What operators want of a node: cordon, drain, forget.
 
-use bytes::Bytes;
 use weir_proto::control::records::v1 as records;
 use weir_proto::control::v1 as pb;
 
@@ -47,11 +46,13 @@ pub struct Order {
 impl Order {
     /// The orders after it.
     fn applied_to(self, before: pb::NodeOrders) -> pb::NodeOrders {
-        let draining = self.draining.unwrap_or(before.draining);
+        // A node that takes new clients does not drain.
+        let goes_on = before.draining && self.cordoned != Some(false);
+        let draining = self.draining.unwrap_or(goes_on);
         let cordoned = self.cordoned.unwrap_or(before.cordoned);
         pb::NodeOrders {
             cordoned: cordoned || draining,
-            draining: draining && self.cordoned != Some(false),
+            draining,
         }
     }
 
@@ -87,7 +88,7 @@ impl By<'_> {
             ..audit::Change::default()
         };
         let record = audit::record(self.actor, &change, self.now_unix_ms);
-        audit::put(keys.root(), record, self.audit_id)
+        audit::put(keys, record, self.audit_id)
     }
 }
 
@@ -122,14 +123,12 @@ pub async fn order(
             author: by.actor.author.clone(),
             written_at_unix_ms: by.now_unix_ms,
         };
-        let change = Txn {
-            when: vec![Compare::ModRevision(key.clone(), seen)],
-            then: vec![
-                put(key.clone(), encode(&record)),
-                by.audit(keys, order.action(), node),
-            ],
-            or_else: Vec::new(),
-        };
+        let is_seen = Compare::ModRevision(key.clone(), seen);
+        let then = vec![
+            Op::put(key.clone(), encode(&record)),
+            by.audit(keys, order.action(), node),
+        ];
+        let change = Txn::only_if(vec![is_seen], then);
         if store.txn(change).await?.succeeded {
             return Ok(after);
         }
@@ -150,25 +149,43 @@ pub async fn forget(store: &dyn Store, keys: &Keys, node: &str, by: By<'_>) -> R
     if !kept {
         return Err(Error::Unknown(node.to_owned()));
     }
-    let forgotten = Txn {
-        when: vec![Compare::Absent(presence)],
-        then: vec![
-            Op::Delete(status),
-            Op::Delete(orders),
-            by.audit(keys, "node.forget", node),
-        ],
-        or_else: Vec::new(),
-    };
+    let then = vec![
+        Op::Delete(status),
+        Op::Delete(orders),
+        by.audit(keys, "node.forget", node),
+    ];
+    let forgotten = Txn::only_if(vec![Compare::Absent(presence)], then);
     match store.txn(forgotten).await?.succeeded {
         true => Ok(()),
         false => Err(Error::Connected(node.to_owned())),
     }
 }
 
-fn put(key: Bytes, value: Bytes) -> Op {
-    Op::Put {
-        key,
-        value,
-        lease: None,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draining_cordons_and_uncordoning_ends_it() {
+        let after = |cordoned, draining, before: (bool, bool)| {
+            let before = pb::NodeOrders {
+                cordoned: before.0,
+                draining: before.1,
+            };
+            let after = Order { cordoned, draining }.applied_to(before);
+            (after.cordoned, after.draining)
+        };
+        let (yes, no) = (Some(true), Some(false));
+        assert_eq!(after(yes, None, (false, false)), (true, false));
+        assert_eq!(after(None, yes, (false, false)), (true, true));
+        assert_eq!(after(None, no, (true, true)), (true, false));
+        assert_eq!(after(no, None, (true, true)), (false, false));
+        assert_eq!(after(no, None, (true, false)), (false, false));
+        assert_eq!(
+            after(no, yes, (false, false)),
+            (true, true),
+            "the stricter wins"
+        );
+        assert_eq!(after(None, None, (true, true)), (true, true));
     }
 }

@@ -2,57 +2,82 @@
 
 use std::fmt;
 
-/// One field that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldProblem {
-    /// Where, as in the request: `endpoint.labels.region`.
-    pub path: String,
-    /// What is there, as people write it.
-    pub value: String,
-    /// What may be there.
-    pub bound: String,
-    /// One sentence for people.
-    pub message: String,
+use weir_core::tuning::{Code, NAME_BOUND, Problem, is_name};
+
+/// How much of a wrong value is repeated.
+const SHOWN_CHARS_MAX: usize = 60;
+
+/// A field that is wrong, with what it may be.
+pub(crate) fn refused(
+    path: impl Into<String>,
+    code: Code,
+    message: &str,
+    value: impl fmt::Display,
+    bound: impl Into<String>,
+) -> Problem {
+    Problem::new(path, code, message, shown(&value.to_string())).bounded(bound)
 }
 
-impl fmt::Display for FieldProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+/// What stands against a text that is no name ([`is_name`]).
+pub(crate) fn no_name(path: &str, message: &str, text: &str) -> Option<Problem> {
+    (!is_name(text)).then(|| refused(path, Code::Type, message, text, NAME_BOUND))
+}
+
+/// A text of others as it is repeated: shortened, and without what plays with a terminal.
+pub(crate) fn shown(text: &str) -> String {
+    let mut shown = String::new();
+    for char in text.chars().take(SHOWN_CHARS_MAX) {
+        match char {
+            '"' | '\'' | '\\' => shown.push(char),
+            _ => shown.extend(char.escape_debug()),
+        }
     }
+    if text.chars().nth(SHOWN_CHARS_MAX).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// All of them in one line.
+pub(crate) fn one_line(problems: &[Problem]) -> String {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    lines.join("; ")
 }
 
 /// Collects problems, so that all are told at once.
 #[derive(Debug, Default)]
-pub struct Problems(Vec<FieldProblem>);
-
-/// How much of a wrong value is repeated.
-const VALUE_CHARS_MAX: usize = 100;
+pub(crate) struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// Notes a problem unless `fits`.
-    pub fn check(&mut self, fits: bool, path: &str, value: impl fmt::Display, bound: &str) {
-        if fits {
-            return;
+    /// Notes that a value is out of bounds unless it `fits`.
+    pub(crate) fn range(&mut self, fits: bool, path: &str, value: impl fmt::Display, bound: &str) {
+        self.note(fits, path, Code::Range, "is out of bounds", value, bound);
+    }
+
+    /// Notes that a text is not what it should be unless it `fits`.
+    pub(crate) fn form(&mut self, fits: bool, path: &str, text: &str, bound: &str) {
+        self.note(fits, path, Code::Type, "is not of the form", text, bound);
+    }
+
+    fn note(
+        &mut self,
+        fits: bool,
+        path: &str,
+        code: Code,
+        message: &str,
+        value: impl fmt::Display,
+        bound: &str,
+    ) {
+        if !fits {
+            self.0.push(refused(path, code, message, value, bound));
         }
-        let value = value.to_string();
-        let mut shown: String = value.escape_debug().take(VALUE_CHARS_MAX).collect();
-        if shown.len() < value.len() {
-            shown.push('…');
-        }
-        self.0.push(FieldProblem {
-            message: format!("{path}: `{shown}` is not allowed; it must be {bound}"),
-            path: path.to_owned(),
-            value: shown,
-            bound: bound.to_owned(),
-        });
     }
 
     /// All of them, or nothing if there are none.
-    pub fn into_result(self) -> Result<(), Vec<FieldProblem>> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(self.0)
+    pub(crate) fn into_result(self) -> Result<(), Vec<Problem>> {
+        match self.0.is_empty() {
+            true => Ok(()),
+            false => Err(self.0),
         }
     }
 }
@@ -64,13 +89,17 @@ mod tests {
     #[test]
     fn a_problem_names_field_value_and_bound() {
         let mut problems = Problems::default();
-        problems.check(true, "fits", 1, "anything");
-        problems.check(false, "weight", 70_000, "0 to 65535");
-        problems.check(false, "zone", "x\n".repeat(200), "short");
+        problems.range(true, "fits", 1, "anything");
+        problems.range(false, "weight", 70_000, "0 to 65535");
+        problems.form(false, "zone", &"x\n".repeat(200), "short");
         let problems = problems.into_result().unwrap_err();
-        let told = "weight: `70000` is not allowed; it must be 0 to 65535";
+        let told = "weight: `70000` is out of bounds (allowed: 0 to 65535)";
         assert_eq!(problems[0].to_string(), told);
-        assert_eq!(problems[1].value.chars().count(), VALUE_CHARS_MAX + 1);
+        assert_eq!(
+            problems[1].value,
+            format!("{}…", "x\\n".repeat(SHOWN_CHARS_MAX / 2))
+        );
         assert!(Problems::default().into_result().is_ok());
+        assert_eq!(shown("<ä> \"b\""), "<ä> \"b\"");
     }
 }

@@ -32,6 +32,35 @@ pub enum Error {
         #[source]
         source: prost::DecodeError,
     },
+    /// It is not what its key says, or contradicts itself.
+    #[error("in `{key}` {field} is `{value}`; allowed: {bound}")]
+    Wrong {
+        /// Where it is.
+        key: String,
+        /// Which part.
+        field: &'static str,
+        /// What it is.
+        value: String,
+        /// What it may be.
+        bound: String,
+    },
+}
+
+impl Error {
+    /// A record at a key with a part that may not be.
+    pub(crate) fn wrong(
+        key: &[u8],
+        field: &'static str,
+        value: impl Into<String>,
+        bound: impl Into<String>,
+    ) -> Self {
+        Self::Wrong {
+            key: key.escape_ascii().to_string(),
+            field,
+            value: value.into(),
+            bound: bound.into(),
+        }
+    }
 }
 
 /// Writes a record.

@@ -12,15 +12,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tonic::transport::ServerTlsConfig;
+use tonic::transport::server::Connected;
 use weir_proto::control::records::v1 as records;
 
 use crate::clock::WallClock;
+use crate::connections::accepted;
 use crate::election::{self, Election};
-use crate::governance::NowUnixMs;
 use crate::governance::guard::{Access, Guard};
 use crate::governance::tokens::TokenTable;
 use crate::grpc;
@@ -29,14 +31,34 @@ use crate::keys::{InvalidName, Keys};
 use crate::leases::{self, Buckets, Presences};
 use crate::registry::backends::{self, Backends};
 use crate::store::Store;
-use crate::sync::{Parts, Sessions};
+use crate::sync::{Parts, STREAMS_MAX, Sessions};
 use crate::view::View;
 use crate::{duties, epoch};
 
-/// The wait after the process ran out of file descriptors.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-/// How long an orderly end may take.
+/// How long calls that run may go on when the instance stops.
+const CALLS_END_LIMIT: Duration = Duration::from_secs(5);
+/// How long an orderly end may take after that.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// Connections beside those of nodes.
+const OTHER_CONNECTIONS_MAX: usize = 1_000;
+
+/// What an instance bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections that are open at a time; who comes beyond is closed at once.
+    pub connections_max: usize,
+    /// How old a node's stream gets, within a tenth, before the node is asked to come back.
+    pub stream_age: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: STREAMS_MAX + OTHER_CONNECTIONS_MAX,
+            stream_age: Duration::from_secs(1_800),
+        }
+    }
+}
 
 /// How an instance runs.
 #[derive(Clone, Debug)]
@@ -51,6 +73,10 @@ pub struct Options {
     pub access: Access,
     /// TLS, where it is asked for.
     pub tls: Option<ServerTlsConfig>,
+    /// What it bounds.
+    pub limits: Limits,
+    /// Time, for what is kept and told.
+    pub clock: WallClock,
     /// Seeds everything random.
     pub seed: u64,
 }
@@ -79,8 +105,8 @@ pub struct ControlPlane {
     backends: Arc<Backends>,
     election: Election,
     announcement: Announcement,
-    guard: Guard,
     tls: Option<ServerTlsConfig>,
+    connections_max: usize,
     tasks: JoinSet<()>,
     stop: watch::Sender<bool>,
 }
@@ -92,79 +118,57 @@ impl ControlPlane {
     /// When a name cannot stand in a key.
     pub async fn start(store: Arc<dyn Store>, options: Options) -> Result<Self, Error> {
         let keys = Keys::new(&options.namespace)?;
-        let clock = WallClock::system();
-        let now: NowUnixMs = Arc::new(move || clock.unix_ms_now());
+        let clock = options.clock;
         let mut seeds = fastrand::Rng::with_seed(options.seed);
         let mut tasks = JoinSet::new();
-        let tokens = Arc::new(TokenTable::new(keys.root()));
+        let tokens = Arc::new(TokenTable::new(keys.clone()));
+        let presences = presences(&store, &mut seeds);
         let view = View::follow(
             &store,
             &keys,
             Arc::clone(&tokens),
+            Arc::clone(&presences),
             clock,
             seeds.u64(..),
             &mut tasks,
         );
-        let buckets = Arc::new(Buckets::start(
-            Arc::clone(&store),
-            leases::Options::new(seeds.u64(..)),
-        ));
-        let presences = Presences::start(Arc::clone(&store), buckets, seeds.u64(..));
-        let presences = Arc::new(presences);
         let standing = election::Options {
             instance: options.instance.clone(),
             seed: seeds.u64(..),
         };
         let election = Election::start(Arc::clone(&store), &keys, standing);
-        let (epoch_out, epoch) = watch::channel(None);
-        tasks.spawn(epoch::keep(
-            Arc::clone(&store),
-            keys.clone(),
-            clock,
-            seeds.u64(..),
-            view.cfg.clone(),
-            epoch_out,
-        ));
-        tasks.spawn(duties::run(
+        let duty = duties::run(
             Arc::clone(&store),
             keys.clone(),
             clock,
             view.clone(),
             election.standing(),
-        ));
-        let (stop, stopping) = watch::channel(false);
-        let own = records::Instance {
-            instance: options.instance.clone(),
-            address: options.address,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        };
-        let announcement =
-            Announcement::start(Arc::clone(&store), &keys, &own, seeds.u64(..)).await?;
-        let instance: Arc<str> = options.instance.into();
+        );
+        tasks.spawn(duty);
+        let epoch = epoch::follow(&store, &keys, clock, seeds.u64(..), &view, &mut tasks);
+        let announcement = announce(&store, &keys, &options, seeds.u64(..)).await?;
         let backends = Backends::start(
             Arc::clone(&store),
             keys.clone(),
             Arc::clone(&presences),
-            backends::Options::new(&*instance, seeds.u64(..)),
+            backends::Options::new(&*options.instance, seeds.u64(..)),
         );
-        let guard = Guard::new(
-            options.access,
-            Arc::clone(&tokens),
-            &options.namespace,
-            Arc::clone(&now),
-        );
+        let guard = guard(&options, &tokens);
+        let (stop, stopping) = watch::channel(false);
         let parts = Parts {
             keys,
-            instance,
+            instance: options.instance.into(),
             clock,
-            now,
             view,
             presences,
             sessions: Sessions::default(),
+            guard,
             tokens,
             leader: election.standing(),
             epoch,
             stop: stopping,
+            stream_age: options.limits.stream_age,
+            seed: seeds.u64(..),
         };
         Ok(Self {
             store,
@@ -172,11 +176,16 @@ impl ControlPlane {
             backends: Arc::new(backends),
             election,
             announcement,
-            guard,
             tls: options.tls,
+            connections_max: options.limits.connections_max,
             tasks,
             stop,
         })
+    }
+
+    /// Who leads, as far as this instance knows.
+    pub fn standing(&self) -> watch::Receiver<election::Standing> {
+        self.election.standing()
     }
 
     /// Serves until `stop`, then leaves in order.
@@ -188,11 +197,26 @@ impl ControlPlane {
         listener: TcpListener,
         stop: impl Future<Output = ()>,
     ) -> Result<(), Error> {
+        let connections = accepted(listener, self.connections_max);
+        self.serve_with(connections, stop).await
+    }
+
+    /// The same over connections that are made elsewhere, however many there are.
+    ///
+    /// # Errors
+    /// When the server cannot be set up or fails.
+    pub async fn serve_with<IO>(
+        self,
+        connections: impl Stream<Item = io::Result<IO>>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), Error>
+    where
+        IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    {
         let served = grpc::Served {
             parts: Arc::clone(&self.parts),
             store: Arc::clone(&self.store),
             backends: Arc::clone(&self.backends),
-            guard: self.guard.clone(),
             tls: self.tls.clone(),
         };
         let router = grpc::router(&served)?;
@@ -202,9 +226,17 @@ impl ControlPlane {
             // Streams end first: the server waits for them.
             ending.send_replace(true);
         };
-        let served = router
-            .serve_with_incoming_shutdown(accepted(listener), stopped)
-            .await;
+        let mut stopping = self.parts.stop.clone();
+        let limit = async {
+            let _ = stopping.wait_for(|stop| *stop).await;
+            tokio::time::sleep(CALLS_END_LIMIT).await;
+        };
+        let served = tokio::select! {
+            biased;
+            served = router.serve_with_incoming_shutdown(connections, stopped) => served,
+            // Whoever does not end a call is not waited for.
+            () = limit => Ok(()),
+        };
         let left = async {
             self.election.resign().await;
             self.announcement.withdraw().await;
@@ -216,21 +248,27 @@ impl ControlPlane {
     }
 }
 
-/// The connections of a listener. Without file descriptors it rests; the caller would ask at once again.
-fn accepted(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> {
-    futures::stream::unfold(listener, async |listener| {
-        loop {
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    // One that the client closed already shows so when it is read.
-                    let _ = stream.set_nodelay(true);
-                    return Some((Ok(stream), listener));
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "accept failed");
-                    tokio::time::sleep(ACCEPT_RETRY).await;
-                }
-            }
-        }
-    })
+fn guard(options: &Options, tokens: &Arc<TokenTable>) -> Guard {
+    let (tokens, now) = (Arc::clone(tokens), options.clock.to_fn());
+    Guard::new(options.access, tokens, &options.namespace, now)
+}
+
+async fn announce(
+    store: &Arc<dyn Store>,
+    keys: &Keys,
+    options: &Options,
+    seed: u64,
+) -> Result<Announcement, instance::Error> {
+    let own = records::Instance {
+        instance: options.instance.clone(),
+        address: options.address.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    Announcement::start(Arc::clone(store), keys, &own, seed).await
+}
+
+fn presences(store: &Arc<dyn Store>, seeds: &mut fastrand::Rng) -> Arc<Presences> {
+    let options = leases::Options::new(seeds.u64(..));
+    let buckets = Arc::new(Buckets::start(Arc::clone(store), options));
+    Arc::new(Presences::start(Arc::clone(store), buckets, seeds.u64(..)))
 }

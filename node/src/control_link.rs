@@ -9,16 +9,16 @@ use tokio::time::timeout;
 use tonic::transport::ClientTlsConfig;
 use weir_control_plane::governance::secret::SecretRef;
 use weir_control_plane::governance::tls::{ClientTls, KeyPair, TlsError};
+use weir_core::error::chain;
 use weir_proto::control::v1 as pb;
 
 use crate::actors::config_agent::control_plane::{
     Ends, Settings, Start, Taker, TokenError, bearer, run,
 };
-use crate::actors::config_agent::last_known_good::{Boot, Keeper, LastKnownGood, told};
+use crate::actors::config_agent::last_known_good::{Boot, Keeper, LastKnownGood};
 use crate::config::{Config, ControlPlane, Given};
 use crate::ports::clock::WallClock;
 use crate::ports::net::Endpoint;
-use crate::snapshot::Snapshot;
 use crate::wiring::{Env, Wired};
 
 /// How long the last word to the control plane may take.
@@ -106,10 +106,11 @@ impl ControlLink {
             Ends {
                 agent: wired.config.clone(),
                 orders: wired.orders.clone(),
-                peers: Snapshot::new(Vec::new()),
                 keeper: self.keeper,
+                status: wired.control_plane.clone(),
             },
         );
+        taker.show(|status| status.configured = true);
         let settings = Settings {
             endpoints: self.endpoints,
             net: Arc::clone(&env.net),
@@ -147,7 +148,7 @@ async fn ended_well(keeper: Option<&Keeper>) {
     if let Some(keeper) = keeper
         && let Err(error) = keeper.ended_well().await
     {
-        tracing::warn!(error = %told(&error), "the next start will take this end for a crash");
+        tracing::warn!(error = %chain(&error), "the next start will take this end for a crash");
     }
 }
 

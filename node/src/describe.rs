@@ -3,9 +3,12 @@
 use tokio::time::Instant;
 use weir_core::health::Standing;
 use weir_proto::control::v1 as control;
+use weir_proto::convert;
 use weir_proto::node::v1 as pb;
+use weir_proto::tuning::v1::FieldError;
 
 use crate::actors::config_agent::ConfigAgentHandle;
+use crate::actors::config_agent::control_plane::LinkStatus;
 use crate::config::{Effective, Source};
 use crate::data_plane::routing::{BackendView, Routing, Service};
 use crate::orders::OrdersHandle;
@@ -103,6 +106,8 @@ pub struct StatusSource {
     pub started: Instant,
     /// What the node was told to do with its clients.
     pub orders: OrdersHandle,
+    /// How the stream to the control plane is.
+    pub control_plane: Snapshot<LinkStatus>,
 }
 
 impl StatusSource {
@@ -132,6 +137,7 @@ impl StatusSource {
                 .map(ToString::to_string)
                 .collect(),
             services,
+            control_plane: Some(control_link(&self.control_plane.load())),
         }
     }
 
@@ -141,6 +147,46 @@ impl StatusSource {
         status.state == self.orders.state()
             && status.config_revision == in_force.revision
             && status.config_refusals == in_force.refusals
+    }
+}
+
+/// A node of the mesh.
+pub fn peer(peer: &control::Peer) -> pb::Peer {
+    pb::Peer {
+        node: peer.node_id.clone(),
+        zone: peer.zone.clone(),
+        version: peer.node_version.clone(),
+        grpc_address: peer.grpc_address.clone(),
+        http_api_address: peer.http_api_address.clone(),
+        ingress_addresses: peer.ingress_addresses.clone(),
+        labels: peer.labels.clone(),
+    }
+}
+
+fn control_link(standing: &LinkStatus) -> pb::ControlLink {
+    let state = match (standing.configured, standing.connected) {
+        (false, _) => "none",
+        (true, true) => "connected",
+        (true, false) => "away",
+    };
+    let told = |error: &FieldError| convert::problem(error).to_string();
+    let profile = &standing.profile;
+    let hash = profile.effective_hash.iter();
+    pb::ControlLink {
+        state: state.to_owned(),
+        instance: standing.instance.to_string(),
+        silent_s: standing.heard_at.map_or(0, |at| at.elapsed().as_secs()),
+        profile: hash.map(|byte| format!("{byte:02x}")).collect(),
+        profile_origin: profile.origin.clone(),
+        profile_problems: profile.errors.iter().map(told).collect(),
+        unsupported: profile
+            .unsupported
+            .iter()
+            .map(|error| error.path.clone())
+            .collect(),
+        pending_restart: profile.pending_restart.clone(),
+        peers: standing.peers.len() as u64,
+        disk_problem: standing.disk_problem.clone().unwrap_or_default(),
     }
 }
 

@@ -223,6 +223,7 @@ async fn start(
         metrics: wired.core_parts.metrics.clone(),
         started: Instant::now(),
         orders: wired.orders.clone(),
+        control_plane: wired.control_plane.clone(),
     };
     let status = StatusCache::new(source, wired.status_age_max.clone());
     let servers_stop = Arc::new(Notify::new());

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use crate::actors::config_agent::control_plane::LinkStatus;
 use crate::actors::config_agent::{self, ConfigAgent, ConfigAgentHandle, InForce, Outlets};
 use crate::actors::load_balancer::{
     Configure, LoadBalancer, LoadBalancerHandle, MESSAGES_WAITING_MAX, Outlet, Parts,
@@ -46,6 +47,8 @@ pub struct Wired {
     pub config: ConfigAgentHandle,
     /// What operators want of the node's clients.
     pub orders: OrdersHandle,
+    /// How the stream to the control plane is.
+    pub control_plane: Snapshot<LinkStatus>,
     /// What each core is given.
     pub core_parts: CoreParts,
     /// How old the status may be that a poll is shown.
@@ -124,6 +127,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         load_balancer,
         config: agent,
         orders,
+        control_plane: Snapshot::new(LinkStatus::default()),
         core_parts,
         status_age_max,
         guardians,

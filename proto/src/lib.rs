@@ -1,5 +1,6 @@
 //! Weir's wire schema and the code generated from it; [`convert`] is where wire becomes core and back.
 
+pub mod codec;
 pub mod convert;
 pub mod sync;
 

@@ -61,6 +61,7 @@ async fn run_node(spec: NodeSpec, recorder: Recorder) -> turmoil::Result {
         metrics: wired.core_parts.metrics.clone(),
         started: Instant::now(),
         orders: wired.orders.clone(),
+        control_plane: wired.control_plane.clone(),
     };
     let status = StatusCache::new(source, wired.status_age_max.clone());
     let service = LoadBalancerService::new(wired.load_balancer.clone(), env.tracer.clone());

@@ -3,6 +3,7 @@
 mod checks;
 mod cluster;
 mod determinism;
+mod fleet;
 mod history;
 mod log;
 mod meta;

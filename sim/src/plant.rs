@@ -20,4 +20,14 @@ pub(crate) enum Plant {
     LostChange,
     /// The log shows something that differs from process to process.
     ProcessId,
+    /// A node acknowledges profiles and never brings them into force.
+    HollowAck,
+    /// Instances follow the store no further once they lost it.
+    StaleReplica,
+    /// Instances miss some of what happens in the store.
+    LostEvents,
+    /// Some profiles are acknowledged and never written.
+    ForgottenWrite,
+    /// A leader's writes do not ask whether it still leads.
+    NoFence,
 }

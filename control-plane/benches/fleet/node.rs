@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, interval, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Endpoint;
 use tonic::{Status, Streaming};
@@ -19,10 +20,20 @@ use weir_proto::sync::{ContentHash, set_hash};
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The way out, the way in and the first word.
+type Opened = (
+    mpsc::Sender<pb::NodeMessage>,
+    Streaming<pb::ControlMessage>,
+    Option<pb::ControlMessage>,
+);
 
 /// What all nodes count together.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
+    pub(super) attempts: AtomicU64,
     pub(super) connected: AtomicU64,
     pub(super) welcomes: AtomicU64,
     pub(super) sent_away: AtomicU64,
@@ -31,13 +42,22 @@ pub(super) struct Counts {
     pub(super) mismatches: AtomicU64,
 }
 
+/// An answer to a profile.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answered {
+    /// When it was given to the connection.
+    pub(super) at: Instant,
+    /// Of the profile.
+    pub(super) hash: ContentHash,
+}
+
 /// The node.
 pub(super) struct Node {
     pub(super) id: String,
     pub(super) control_plane: SocketAddr,
+    pub(super) wants_peers: bool,
     pub(super) counts: Arc<Counts>,
-    /// When it answered a profile.
-    pub(super) answers: mpsc::UnboundedSender<Instant>,
+    pub(super) answers: mpsc::UnboundedSender<Answered>,
     pub(super) random: fastrand::Rng,
     pub(super) held: BTreeMap<i32, Held>,
     pub(super) profile: pb::ProfileState,
@@ -50,11 +70,12 @@ pub(super) struct Held {
     resources: BTreeMap<String, ContentHash>,
 }
 
-const SUBSCRIBED: [pb::ResourceType; 4] = [
+const SUBSCRIBED: [pb::ResourceType; 5] = [
     pb::ResourceType::Profile,
     pb::ResourceType::Weights,
     pb::ResourceType::Endpoints,
     pb::ResourceType::Orders,
+    pb::ResourceType::Peers,
 ];
 
 impl Node {
@@ -66,7 +87,7 @@ impl Node {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return,
                 ended = self.one_stream() => match ended {
-                    Ok(retry_after) => retry_after + backoff.next_wait(),
+                    Ok(retry_after) => retry_after.max(backoff.next_wait()),
                     Err((welcomed, _)) => {
                         if welcomed {
                             backoff.reset();
@@ -86,65 +107,91 @@ impl Node {
     /// Ends with the wait that a node was told, or with what broke the stream.
     async fn one_stream(&mut self) -> Result<Duration, (bool, Status)> {
         let early = |status: Status| (false, status);
-        let (out, inbound) = self.open().await.map_err(early)?;
-        let mut inbound = inbound;
-        let first = inbound.message().await.map_err(early)?;
-        match first.and_then(|first| first.message) {
-            Some(pb::control_message::Message::Welcome(_)) => {}
+        self.counts.attempts.fetch_add(1, Ordering::Relaxed);
+        let opened = timeout(WELCOME_TIMEOUT, self.open()).await;
+        let late = |_| early(Status::deadline_exceeded("no welcome"));
+        let (out, mut inbound, first) = opened.map_err(late)?.map_err(early)?;
+        let heartbeat = match first.and_then(|first| first.message) {
+            Some(pb::control_message::Message::Welcome(welcome)) => {
+                Duration::from_millis(welcome.heartbeat_interval_ms.clamp(100, 600_000))
+            }
             Some(pb::control_message::Message::GoAway(away)) => {
                 self.counts.sent_away.fetch_add(1, Ordering::Relaxed);
                 return Ok(Duration::from_millis(away.retry_after_ms));
             }
             _ => return Err((false, Status::internal("no welcome"))),
-        }
+        };
         self.counts.welcomes.fetch_add(1, Ordering::Relaxed);
         self.counts.connected.fetch_add(1, Ordering::Relaxed);
-        let ended = self.converse(&mut inbound, &out).await;
+        let ended = self.converse(&mut inbound, &out, heartbeat).await;
         self.counts.connected.fetch_sub(1, Ordering::Relaxed);
         ended.map_err(|status| (true, status))
     }
 
-    async fn open(
-        &self,
-    ) -> Result<(mpsc::Sender<pb::NodeMessage>, Streaming<pb::ControlMessage>), Status> {
+    async fn open(&self) -> Result<Opened, Status> {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.control_plane));
         let endpoint = endpoint.map_err(|error| Status::internal(error.to_string()))?;
-        let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).connect().await;
+        let endpoint = endpoint
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .keep_alive_while_idle(true);
+        let channel = endpoint.connect().await;
         let channel = channel.map_err(|error| Status::unavailable(error.to_string()))?;
         let (out, messages) = mpsc::channel(8);
-        let hello = pb::Hello {
+        let hello = pb::node_message::Message::Hello(self.hello());
+        out.try_send(message(hello)).expect("the queue is new");
+        let answers = self.answers.clone();
+        let messages =
+            ReceiverStream::new(messages).inspect(move |message| note(message, &answers));
+        let inbound = NodeSyncClient::new(channel).sync(messages).await?;
+        let mut inbound = inbound.into_inner();
+        let first = inbound.message().await?;
+        Ok((out, inbound, first))
+    }
+
+    fn hello(&self) -> pb::Hello {
+        let wanted = &SUBSCRIBED[..SUBSCRIBED.len() - usize::from(!self.wants_peers)];
+        pb::Hello {
             node_id: self.id.clone(),
             boot_id: format!("{:016x}", 1),
             node_version: "simulated".to_owned(),
-            subscribe: SUBSCRIBED.map(|kind| kind as i32).to_vec(),
+            zone: "zone-a".to_owned(),
+            grpc_address: "127.0.0.1:7400".to_owned(),
+            http_api_address: "127.0.0.1:7401".to_owned(),
+            ingress_addresses: vec!["127.0.0.1:8080".to_owned()],
+            subscribe: wanted.iter().map(|kind| *kind as i32).collect(),
             resume: self.held.values().map(|held| held.point.clone()).collect(),
             profile: Some(self.profile.clone()),
             schema_version: 1,
             ..pb::Hello::default()
-        };
-        let hello = pb::node_message::Message::Hello(hello);
-        out.try_send(message(hello)).expect("the queue is new");
-        let messages = ReceiverStream::new(messages);
-        let inbound = NodeSyncClient::new(channel).sync(messages).await?;
-        Ok((out, inbound.into_inner()))
+        }
     }
 
     async fn converse(
         &mut self,
         inbound: &mut Streaming<pb::ControlMessage>,
         out: &mpsc::Sender<pb::NodeMessage>,
+        heartbeat: Duration,
     ) -> Result<Duration, Status> {
-        while let Some(message) = inbound.message().await? {
-            match message.message {
+        let mut beats = interval(heartbeat);
+        let mut seq = 0;
+        let ended = || Status::unavailable("the stream ended");
+        loop {
+            let received = tokio::select! {
+                biased;
+                received = inbound.message() => received?.ok_or_else(ended)?,
+                _ = beats.tick() => {
+                    seq += 1;
+                    let beat = pb::NodeHeartbeat { seq, ..pb::NodeHeartbeat::default() };
+                    let beat = pb::node_message::Message::Heartbeat(beat);
+                    out.send(message(beat)).await.map_err(|_| ended())?;
+                    continue;
+                }
+            };
+            match received.message {
                 Some(pb::control_message::Message::Push(push)) => {
-                    let ack = self.take(&push);
-                    let ack = self::message(pb::node_message::Message::Ack(ack));
-                    let sent = out.send(ack).await;
-                    sent.map_err(|_| Status::unavailable("the stream ended"))?;
-                    if push.r#type() == pb::ResourceType::Profile {
-                        // It may be that nobody measures any more.
-                        let _ = self.answers.send(Instant::now());
-                    }
+                    let ack = pb::node_message::Message::Ack(self.take(&push));
+                    out.send(message(ack)).await.map_err(|_| ended())?;
                 }
                 Some(pb::control_message::Message::GoAway(away)) => {
                     return Ok(Duration::from_millis(away.retry_after_ms));
@@ -152,7 +199,6 @@ impl Node {
                 _ => {}
             }
         }
-        Err(Status::unavailable("the stream ended"))
     }
 
     fn take(&mut self, push: &pb::Push) -> pb::Ack {
@@ -206,6 +252,20 @@ impl Node {
             ack.profile = Some(self.profile.clone());
         }
         ack
+    }
+}
+
+/// Takes note of an answer to a profile when the connection takes it.
+fn note(message: &pb::NodeMessage, answers: &mpsc::UnboundedSender<Answered>) {
+    let Some(pb::node_message::Message::Ack(ack)) = &message.message else {
+        return;
+    };
+    if let Some(profile) = &ack.profile {
+        let at = Instant::now();
+        let hash = profile.offered_hash.as_slice().try_into();
+        let hash = hash.unwrap_or_default();
+        // It may be that nobody measures any more.
+        let _ = answers.send(Answered { at, hash });
     }
 }
 

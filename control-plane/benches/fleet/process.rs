@@ -14,6 +14,11 @@ use super::PATIENCE;
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
+/// Below the ports that the system gives to clients: a node that tries again while nobody listens must not be given
+/// the port that it tries, which would connect it with itself.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+const PORTS_TRIED_MAX: usize = 100;
+
 /// The process; it dies with this.
 pub(super) struct ControlPlane {
     pub(super) address: SocketAddr,
@@ -25,8 +30,7 @@ pub(super) struct ControlPlane {
 impl ControlPlane {
     /// Starts one on a free port, with an empty store in `data_dir`.
     pub(super) async fn start(weir: &Path, data_dir: &Path) -> Result<Self, String> {
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let address = free.map_err(|error| error.to_string())?;
+        let address = free_address()?;
         let mut started = Self {
             address,
             weir: weir.to_owned(),
@@ -95,16 +99,29 @@ impl ControlPlane {
     }
 }
 
+fn free_address() -> Result<SocketAddr, String> {
+    let mut random = fastrand::Rng::new();
+    for _ in 0..PORTS_TRIED_MAX {
+        let address = SocketAddr::from(([127, 0, 0, 1], random.u16(PORTS)));
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    Err("no free port was found".to_owned())
+}
+
 fn spawn(weir: &Path, data_dir: &Path, address: SocketAddr) -> Result<Child, String> {
     Command::new(weir)
         .args([
             "control-plane",
             "--listen",
             &address.to_string(),
+            // Its end ends the child, should this be killed.
+            "--stop-with-stdin",
             "--data-dir",
         ])
         .arg(data_dir)
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .kill_on_drop(true)

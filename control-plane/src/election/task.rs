@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
+use weir_core::backoff::Backoff;
 use weir_proto::control::records::v1::Leader;
 
 use super::seat::{Campaign, Mandate, Seat};
@@ -14,7 +15,7 @@ use super::{KEEP_ALIVE_EVERY, Options, Standing, TRY_WITHIN, TTL};
 use crate::records;
 use crate::store::follow::{self, Followed, Reason, follow};
 use crate::store::{Entry, Error, Event, EventKind, Revision, Store};
-use crate::wait::{Backoff, answer, sleep_until};
+use crate::wait::{answer, sleep_until};
 
 const RETRY_MIN: Duration = Duration::from_millis(100);
 /// Several tries fit between a keep-alive that failed and the end of the leadership.
@@ -171,7 +172,7 @@ impl Task {
             None => self.backoff.reset(),
             Some(error) => {
                 tracing::debug!(%error, "the election goes on");
-                self.act_at = Some(now + self.backoff.next());
+                self.act_at = Some(now + self.backoff.next_wait());
             }
         }
     }

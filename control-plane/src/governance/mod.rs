@@ -8,21 +8,15 @@
 //!
 //! [`guard`] is the only place where a request becomes an [`identity::Identity`]; what the identity may do
 //! is one pure table in [`identity`]. A change and its record in [`audit`] are one transaction: there is none
-//! without the other. Time is handed in, as milliseconds since 1970.
+//! without the other. Time is handed in ([`NowUnixMs`](crate::clock::NowUnixMs)).
 
 pub mod audit;
 pub mod guard;
 pub mod identity;
 pub mod listen;
-mod records;
 pub mod secret;
 pub mod tls;
 pub mod tokens;
-
-use std::sync::Arc;
-
-/// Tells the wall clock, in milliseconds since 1970.
-pub type NowUnixMs = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 const NAME_CHARS_MAX: usize = 63;
 const NAME_BOUND: &str = "1 to 63 letters, digits, `-`, `_`, `.` or `@`";

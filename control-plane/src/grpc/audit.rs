@@ -6,28 +6,26 @@ use tonic::{Request, Response, Status};
 use weir_proto::control::v1 as pb;
 use weir_proto::control::v1::audit_server;
 
-use super::status;
+use super::{entries_max, status};
+use crate::clock::NowUnixMs;
+use crate::governance::audit;
 use crate::governance::guard::allow;
 use crate::governance::identity::Action;
-use crate::governance::{NowUnixMs, audit};
+use crate::keys::Keys;
 use crate::store::Store;
 
 /// Shows what was done, by whom.
 #[derive(Clone)]
 pub struct AuditService {
     store: Arc<dyn Store>,
-    prefix: Arc<str>,
+    keys: Keys,
     now: NowUnixMs,
 }
 
 impl AuditService {
-    /// A service over the records below a prefix; it belongs behind a guard.
-    pub fn new(store: Arc<dyn Store>, prefix: &str, now: NowUnixMs) -> Self {
-        Self {
-            store,
-            prefix: Arc::from(prefix),
-            now,
-        }
+    /// A service over the records of a store; it belongs behind a guard.
+    pub fn new(store: Arc<dyn Store>, keys: Keys, now: NowUnixMs) -> Self {
+        Self { store, keys, now }
     }
 }
 
@@ -38,25 +36,11 @@ impl audit_server::Audit for AuditService {
         request: Request<pb::ListAuditRequest>,
     ) -> Result<Response<pb::ListAuditResponse>, Status> {
         allow(&request, &Action::ReadAudit)?;
-        let entries_max = entries_max(request.get_ref().entries_max)?;
+        let asked = request.get_ref().entries_max;
+        let entries_max = entries_max(asked, audit::ENTRIES_DEFAULT, audit::ENTRIES_MAX)?;
         let now_unix_ms = (self.now)();
-        let listed = audit::list(&*self.store, &self.prefix, entries_max, now_unix_ms).await;
+        let listed = audit::list(&*self.store, &self.keys, entries_max, now_unix_ms).await;
         let records = listed.map_err(|error| status::store(&error))?;
         Ok(Response::new(pb::ListAuditResponse { records }))
-    }
-}
-
-fn entries_max(asked: u32) -> Result<usize, Status> {
-    let out_of_bounds = || {
-        let bound = audit::ENTRIES_MAX;
-        let default = audit::ENTRIES_DEFAULT;
-        Status::invalid_argument(format!(
-            "entries_max is {asked}; allowed: 1 to {bound}, or 0 for {default}"
-        ))
-    };
-    match usize::try_from(asked) {
-        Ok(0) => Ok(audit::ENTRIES_DEFAULT),
-        Ok(asked) if asked <= audit::ENTRIES_MAX => Ok(asked),
-        _ => Err(out_of_bounds()),
     }
 }

@@ -13,14 +13,14 @@ use crate::sync::Parts;
 
 /// Tells how the control plane is.
 #[derive(Clone)]
-pub struct ControlPlaneService {
+pub(super) struct ControlPlaneService {
     parts: Arc<Parts>,
     store: Arc<dyn Store>,
 }
 
 impl ControlPlaneService {
     /// A service over an instance; it belongs behind a guard.
-    pub fn new(parts: Arc<Parts>, store: Arc<dyn Store>) -> Self {
+    pub(super) fn new(parts: Arc<Parts>, store: Arc<dyn Store>) -> Self {
         Self { parts, store }
     }
 }
@@ -57,6 +57,9 @@ impl control_plane_server::ControlPlane for ControlPlaneService {
         }
         let lost = [&parts.view.cfg, &parts.view.live].map(|part| part.borrow().lost.clone());
         told.store_problems.extend(lost.into_iter().flatten());
+        let profiles = Arc::clone(&parts.view.profiles.borrow());
+        told.store_problems
+            .extend(profiles.problems().iter().cloned());
         {
             let leader = parts.leader.borrow();
             told.leader = leader.leader.clone().unwrap_or_default();

@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use weir_proto::control::v1 as pb;
 use weir_proto::control::v1::nodes_server;
 
-use super::status;
+use super::{actor_of, read, status};
 use crate::fleet;
 use crate::governance::guard::allow;
 use crate::governance::identity::Action;
@@ -24,18 +24,19 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Shows nodes and orders them about.
 #[derive(Clone)]
-pub struct NodesService {
+pub(super) struct NodesService {
     parts: Arc<Parts>,
     store: Arc<dyn Store>,
 }
 
 impl NodesService {
     /// A service over an instance; it belongs behind a guard.
-    pub fn new(parts: Arc<Parts>, store: Arc<dyn Store>) -> Self {
+    pub(super) fn new(parts: Arc<Parts>, store: Arc<dyn Store>) -> Self {
         Self { parts, store }
     }
 
     async fn node(&self, id: &str) -> Result<pb::NodeInfo, Status> {
+        read(self.parts.view.is_complete())?;
         let found = fleet::one(&self.parts, id).await;
         found.ok_or_else(|| Status::not_found(format!("no node is called `{id}`")))
     }
@@ -50,6 +51,7 @@ impl nodes_server::Nodes for NodesService {
         request: Request<pb::ListNodesRequest>,
     ) -> Result<Response<pb::ListNodesResponse>, Status> {
         allow(&request, &Action::ReadAll)?;
+        read(self.parts.view.is_complete())?;
         let mut nodes = fleet::all(&self.parts).await;
         if request.get_ref().rejected {
             nodes.retain(fleet::has_refused);
@@ -72,6 +74,7 @@ impl nodes_server::Nodes for NodesService {
         request: Request<pb::WatchNodesRequest>,
     ) -> Result<Response<Lists>, Status> {
         allow(&request, &Action::ReadAll)?;
+        read(self.parts.view.is_complete())?;
         // One list waits at most: a slow reader gets the newest when it is ready.
         let (out, lists) = mpsc::channel(1);
         tokio::spawn(watch(Arc::clone(&self.parts), out));
@@ -82,7 +85,7 @@ impl nodes_server::Nodes for NodesService {
         &self,
         request: Request<pb::OrderRequest>,
     ) -> Result<Response<pb::NodeInfo>, Status> {
-        let actor = allow(&request, &Action::OrderNode)?.actor(&request.get_ref().author);
+        let actor = actor_of(&request, &Action::OrderNode, &request.get_ref().author)?;
         let asked = request.get_ref();
         self.node(&asked.node_id).await?;
         let wanted = Order {
@@ -106,7 +109,7 @@ impl nodes_server::Nodes for NodesService {
         &self,
         request: Request<pb::ForgetRequest>,
     ) -> Result<Response<pb::ForgetResponse>, Status> {
-        let actor = allow(&request, &Action::OrderNode)?.actor(&request.get_ref().author);
+        let actor = actor_of(&request, &Action::OrderNode, &request.get_ref().author)?;
         let by = By {
             actor: &actor,
             message: "",

@@ -6,18 +6,17 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use tonic::{Request, Response, Status};
-use weir_core::tuning::{Code, PRESETS, Scope, all, is_name};
+use weir_core::tuning::{Code, PRESETS, SCOPE_BOUND, Scope, all};
 use weir_proto::control::v1 as pb;
 use weir_proto::control::v1::profiles_server::Profiles;
 use weir_proto::convert;
 
-use super::{AskNode, KnownNodes, author_of, status, wire};
-use crate::governance::NowUnixMs;
+use super::{AskNode, KnownNodes, actor_of, entries_max, read, status, wire};
+use crate::clock::NowUnixMs;
 use crate::governance::guard::allow;
 use crate::governance::identity::Action;
-use crate::profiles::{
-    Change, HISTORY_ENTRIES_MAX, NodeFacts, ProfileStore, ProfileView, effective, refused,
-};
+use crate::problem::{no_name, refused};
+use crate::profiles::{HISTORY_ENTRIES_MAX, NodeFacts, ProfileStore, ProfileView, effective};
 
 /// Revisions of a history of which nobody said how many.
 pub const HISTORY_ENTRIES_DEFAULT: usize = 20;
@@ -58,8 +57,8 @@ impl ProfilesService {
 
 fn scope_of(text: &str) -> Result<Scope, Status> {
     text.parse().map_err(|_| {
-        let bound = "fleet, group/NAME, node/ID, override, override/ID";
-        status::refusal(&[refused("scope", Code::Type, "is no scope", text, bound)])
+        let problem = refused("scope", Code::Type, "is no scope", text, SCOPE_BOUND);
+        status::refusal(&[problem])
     })
 }
 
@@ -88,6 +87,7 @@ impl Profiles for ProfilesService {
         request: Request<pb::ListProfilesRequest>,
     ) -> Result<Response<pb::ListProfilesResponse>, Status> {
         allow(&request, &Action::ReadAll)?;
+        read(self.0.nodes.is_complete())?;
         let view = self.0.profiles.view();
         let profiles = view.heads().map(|head| wire::revision(&head.revision));
         Ok(Response::new(pb::ListProfilesResponse {
@@ -115,18 +115,11 @@ impl Profiles for ProfilesService {
         &self,
         request: Request<pb::PutProfileRequest>,
     ) -> Result<Response<pb::PutProfileResponse>, Status> {
-        let author = author_of(&request, &Action::ChangeProfile, &request.get_ref().author)?;
-        let request = request.get_ref();
-        let change = Change {
-            author: &author.name,
-            role: &author.role,
-            message: &request.message,
-            write_id: &request.write_id,
-            now_unix_ms: (self.0.now_unix_ms)(),
-        };
+        let actor = actor_of(&request, &Action::ChangeProfile, &request.get_ref().author)?;
         let nodes = self.0.nodes.facts();
-        let put = self.0.profiles.put(request, &change, &nodes).await;
-        let outcome = put.map_err(|error| status::put(&error))?;
+        let (request, now) = (request.get_ref(), (self.0.now_unix_ms)());
+        let put = self.0.profiles.put(request, &actor, now, &nodes);
+        let outcome = put.await.map_err(|error| status::put(&error))?;
         Ok(Response::new(wire::outcome(outcome)))
     }
 
@@ -137,7 +130,11 @@ impl Profiles for ProfilesService {
         allow(&request, &Action::ReadAll)?;
         let request = request.get_ref();
         let scope = scope_of(&request.scope)?;
-        let entries_max = entries_max(request.entries_max)?;
+        let entries_max = entries_max(
+            request.entries_max,
+            HISTORY_ENTRIES_DEFAULT,
+            HISTORY_ENTRIES_MAX,
+        )?;
         let found = self.0.profiles.history(&scope, entries_max).await;
         let found = found.map_err(|error| status::read(&error))?;
         Ok(Response::new(pb::HistoryResponse {
@@ -150,6 +147,7 @@ impl Profiles for ProfilesService {
         request: Request<pb::EffectiveRequest>,
     ) -> Result<Response<pb::EffectiveResponse>, Status> {
         allow(&request, &Action::ReadAll)?;
+        read(self.0.nodes.is_complete())?;
         let node_id = request.into_inner().node_id;
         let labels = self.labels_of(&node_id)?;
         let knobs = effective(&self.0.profiles.view(), &node_id, &labels);
@@ -170,6 +168,7 @@ impl Profiles for ProfilesService {
         request: Request<pb::RolloutRequest>,
     ) -> Result<Response<pb::RolloutResponse>, Status> {
         allow(&request, &Action::ReadAll)?;
+        read(self.0.nodes.is_complete())?;
         let scope = match request.get_ref().scope.as_str() {
             "" => None,
             text => Some(scope_of(text)?),
@@ -185,9 +184,7 @@ impl Profiles for ProfilesService {
 
 impl ProfilesService {
     fn labels_of(&self, node_id: &str) -> Result<BTreeMap<String, String>, Status> {
-        if !is_name(node_id) {
-            let bound = "1 to 63 letters, digits, `-`, `_` or `.`";
-            let problem = refused("node_id", Code::Type, "names no node", node_id, bound);
+        if let Some(problem) = no_name("node_id", "names no node", node_id) {
             return Err(status::refusal(&[problem]));
         }
         let nodes = self.0.nodes.facts();
@@ -208,19 +205,6 @@ impl ProfilesService {
         let knobs = report.knobs.into_iter();
         let by_path = knobs.map(|knob| (knob.path.clone(), knob)).collect();
         (by_path, String::new())
-    }
-}
-
-fn entries_max(asked: u32) -> Result<usize, Status> {
-    match usize::try_from(asked).unwrap_or(usize::MAX) {
-        0 => Ok(HISTORY_ENTRIES_DEFAULT),
-        entries_max @ 1..=HISTORY_ENTRIES_MAX => Ok(entries_max),
-        _ => {
-            let bound = format!("1 to {HISTORY_ENTRIES_MAX}");
-            let (message, value) = ("is out of bounds", asked.to_string());
-            let problem = refused("entries_max", Code::Range, message, &value, &bound);
-            Err(status::refusal(&[problem]))
-        }
     }
 }
 

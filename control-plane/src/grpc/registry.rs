@@ -13,11 +13,11 @@ use crate::registry::backends::Backends;
 
 /// Backends that announce themselves.
 #[derive(Clone)]
-pub struct RegistryService(Arc<Backends>);
+pub(super) struct RegistryService(Arc<Backends>);
 
 impl RegistryService {
     /// A service over these backends; it belongs behind a guard.
-    pub fn new(backends: Arc<Backends>) -> Self {
+    pub(super) fn new(backends: Arc<Backends>) -> Self {
         Self(backends)
     }
 }

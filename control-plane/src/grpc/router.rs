@@ -18,9 +18,8 @@ use super::control_plane::ControlPlaneService;
 use super::nodes::NodesService;
 use super::registry::RegistryService;
 use super::{AuditService, ProfilesContext, ProfilesService, TokensService, WeightsService};
-use crate::governance::guard::Guard;
 use crate::governance::tokens::Tokens;
-use crate::profiles::{ProfileKeys, ProfileStore};
+use crate::profiles::ProfileStore;
 use crate::registry::backends::Backends;
 use crate::store::Store;
 use crate::sync::{NodeSyncService, Parts};
@@ -43,8 +42,6 @@ pub struct Served {
     pub store: Arc<dyn Store>,
     /// Backends that announce themselves.
     pub backends: Arc<Backends>,
-    /// Who is let in.
-    pub guard: Guard,
     /// TLS, where it is asked for.
     pub tls: Option<ServerTlsConfig>,
 }
@@ -69,7 +66,6 @@ pub fn router(served: &Served) -> Result<Router, RouterError> {
         parts,
         store,
         backends,
-        guard,
         tls,
     } = served;
     let mut server = Server::builder()
@@ -81,24 +77,24 @@ pub fn router(served: &Served) -> Result<Router, RouterError> {
     if let Some(tls) = tls {
         server = server.tls_config(tls.clone())?;
     }
-    let now = &parts.now;
-    let keys = ProfileKeys::new(parts.keys.namespace());
+    let now = parts.clock.to_fn();
+    let keys = &parts.keys;
     let view = parts.view.profiles.clone();
     let profiles = ProfilesContext {
         profiles: ProfileStore::new(Arc::clone(store), keys.clone(), view),
         nodes: Arc::clone(parts) as _,
         ask: Arc::clone(parts) as _,
-        now_unix_ms: Arc::clone(now),
+        now_unix_ms: Arc::clone(&now),
     };
-    let tokens =
-        Tokens::new(Arc::clone(store), parts.keys.root()).with_table(Arc::clone(&parts.tokens));
-    let weights = WeightStore::new(Arc::clone(store), keys);
-    let audit = AuditService::new(Arc::clone(store), parts.keys.root(), Arc::clone(now));
+    let tokens = Tokens::new(Arc::clone(store), keys.clone());
+    let tokens = tokens.with_table(Arc::clone(&parts.tokens));
+    let weights = WeightStore::new(Arc::clone(store), keys.clone());
+    let audit = AuditService::new(Arc::clone(store), keys.clone(), Arc::clone(&now));
     let control_plane = ControlPlaneService::new(Arc::clone(parts), Arc::clone(store));
     let nodes = NodesService::new(Arc::clone(parts), Arc::clone(store));
     let sync = NodeSyncService::new(Arc::clone(parts));
     let registry = RegistryService::new(Arc::clone(backends));
-    let guard = || guard.clone();
+    let guard = || parts.guard.clone();
     let (reporter, health) = tonic_health::server::health_reporter();
     drop(reporter);
     let reflection = tonic_reflection::server::Builder::configure()
@@ -113,12 +109,12 @@ pub fn router(served: &Served) -> Result<Router, RouterError> {
             guard(),
         ))
         .add_service(WeightsServer::with_interceptor(
-            WeightsService::new(weights, Arc::clone(now)),
+            WeightsService::new(weights, Arc::clone(&now)),
             guard(),
         ))
         .add_service(NodesServer::with_interceptor(nodes, guard()))
         .add_service(TokensServer::with_interceptor(
-            TokensService::new(tokens, Arc::clone(now)),
+            TokensService::new(tokens, now),
             guard(),
         ))
         .add_service(AuditServer::with_interceptor(audit, guard()))

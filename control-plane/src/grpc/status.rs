@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use prost::Message;
 use tonic::{Code, Status};
+use weir_core::error::chain;
 use weir_core::tuning::Problem;
 use weir_proto::control::v1::PutProblems;
 use weir_proto::convert::field_error;
@@ -21,7 +22,7 @@ pub const MESSAGE_BYTES_MAX: usize = 2_560;
 pub const DETAILS_BYTES_MAX: usize = 4_096;
 
 /// A request that is wrong: each problem on a line, as many as there is room for, and in the details.
-pub(super) fn refusal(problems: &[Problem]) -> Status {
+pub(crate) fn refusal(problems: &[Problem]) -> Status {
     let mut message = String::new();
     let mut told = 0;
     for problem in problems {
@@ -68,14 +69,14 @@ pub(super) fn put(error: &PutError) -> Status {
         PutError::Lost(lost) => Status::aborted(lost.to_string()),
         PutError::Read(error) => read(error),
         PutError::Behind => Status::unavailable(error.to_string()),
-        PutError::Uncertain(source) => Status::unavailable(format!("{error}: {source}")),
+        PutError::Uncertain(_) => Status::unavailable(chain(error)),
     }
 }
 
 pub(super) fn read(error: &ReadError) -> Status {
     match error {
         ReadError::Store(error) => store(error),
-        ReadError::Unreadable { source, .. } => Status::data_loss(format!("{error}: {source}")),
+        ReadError::Unreadable { .. } => Status::data_loss(chain(error)),
     }
 }
 
@@ -85,16 +86,14 @@ pub(super) fn set(error: &SetError) -> Status {
         SetError::Lost { .. } => Status::aborted(error.to_string()),
         SetError::Read(error) => weights(error),
         SetError::Contended => Status::unavailable(error.to_string()),
-        SetError::Uncertain(source) => Status::unavailable(format!("{error}: {source}")),
+        SetError::Uncertain(_) => Status::unavailable(chain(error)),
     }
 }
 
 pub(super) fn weights(error: &weights::ReadError) -> Status {
     match error {
         weights::ReadError::Store(error) => store(error),
-        weights::ReadError::Unreadable { source, .. } => {
-            Status::data_loss(format!("{error}: {source}"))
-        }
+        weights::ReadError::Unreadable { .. } => Status::data_loss(chain(error)),
     }
 }
 
@@ -102,7 +101,7 @@ pub(super) fn weights(error: &weights::ReadError) -> Status {
 pub(super) fn tokens(error: &tokens::Error) -> Status {
     let message = error.to_string();
     match error {
-        tokens::Error::Invalid(_) => Status::invalid_argument(message),
+        tokens::Error::Invalid(problem) => refusal(std::slice::from_ref(problem)),
         tokens::Error::Taken(_) => Status::already_exists(message),
         tokens::Error::Unknown { .. } => Status::not_found(message),
         tokens::Error::Full => Status::resource_exhausted(message),
@@ -116,9 +115,9 @@ pub(super) fn tokens(error: &tokens::Error) -> Status {
 pub(super) fn orders(error: &orders::Error) -> Status {
     let message = error.to_string();
     match error {
-        orders::Error::Name(_) => Status::invalid_argument(message),
+        orders::Error::Name(name) => refusal(&[name.clone().into()]),
         orders::Error::Store(error) => store(error),
-        orders::Error::Record(error) => Status::data_loss(error.to_string()),
+        orders::Error::Record(error) => Status::data_loss(chain(error)),
         orders::Error::Busy(_) => Status::aborted(message),
         orders::Error::Connected(_) => Status::failed_precondition(message),
         orders::Error::Unknown(_) => Status::not_found(message),
@@ -129,10 +128,7 @@ pub(super) fn orders(error: &orders::Error) -> Status {
 pub(super) fn backends(error: &backends::Error) -> Status {
     let message = error.to_string();
     match error {
-        backends::Error::Invalid(problems) => {
-            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            Status::invalid_argument(lines.join("\n"))
-        }
+        backends::Error::Invalid(problems) => refusal(problems),
         backends::Error::Full(_) => Status::resource_exhausted(message),
         backends::Error::NotRegistered => Status::not_found(message),
         backends::Error::WrongRegistration => Status::already_exists(message),

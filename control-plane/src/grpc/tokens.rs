@@ -1,14 +1,16 @@
 //! `weir.control.v1.Tokens`.
 
 use tonic::{Request, Response, Status};
+use weir_core::tuning::Code;
 use weir_proto::control::v1 as pb;
 use weir_proto::control::v1::tokens_server;
 
-use super::status;
-use crate::governance::NowUnixMs;
+use super::{actor_of, status};
+use crate::clock::NowUnixMs;
 use crate::governance::guard::allow;
 use crate::governance::identity::{Action, Role};
-use crate::governance::tokens::{NewToken, Tokens};
+use crate::governance::tokens::{NewToken, Tokens, roles};
+use crate::problem::refused;
 
 /// Creates, lists and revokes tokens for administrators.
 #[derive(Clone)]
@@ -30,7 +32,7 @@ impl tokens_server::Tokens for TokensService {
         &self,
         request: Request<pb::CreateTokenRequest>,
     ) -> Result<Response<pb::CreateTokenResponse>, Status> {
-        let identity = allow(&request, &Action::ManageTokens)?;
+        let actor = actor_of(&request, &Action::ManageTokens, &request.get_ref().author)?;
         let request = request.into_inner();
         let token = NewToken {
             name: request.name,
@@ -38,7 +40,6 @@ impl tokens_server::Tokens for TokensService {
             subject: request.subject,
             ttl_ms: request.ttl_ms,
         };
-        let actor = identity.actor(&request.author);
         let created = self.tokens.create(&actor, &token, (self.now)()).await;
         let token = created.map_err(|error| status::tokens(&error))?;
         let token = token.expose().to_owned();
@@ -59,9 +60,8 @@ impl tokens_server::Tokens for TokensService {
         &self,
         request: Request<pb::RevokeTokenRequest>,
     ) -> Result<Response<pb::RevokeTokenResponse>, Status> {
-        let identity = allow(&request, &Action::ManageTokens)?;
+        let actor = actor_of(&request, &Action::ManageTokens, &request.get_ref().author)?;
         let request = request.into_inner();
-        let actor = identity.actor(&request.author);
         let revoked = self
             .tokens
             .revoke(&actor, &request.name, (self.now)())
@@ -72,6 +72,6 @@ impl tokens_server::Tokens for TokensService {
 }
 
 fn unknown_role(role: i32) -> Status {
-    let roles = Role::GIVEN.map(Role::as_text).join(", ");
-    Status::invalid_argument(format!("role is {role}; allowed: {roles}"))
+    let problem = refused("role", Code::Type, "is no role", role, roles());
+    status::refusal(&[problem])
 }

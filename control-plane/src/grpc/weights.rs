@@ -6,11 +6,10 @@ use weir_proto::control::v1::{
     GetWeightsRequest, ListWeightsRequest, ListWeightsResponse, SetWeightsRequest, WeightsRevision,
 };
 
-use super::{author_of, status, wire};
-use crate::governance::NowUnixMs;
+use super::{actor_of, status, wire};
+use crate::clock::NowUnixMs;
 use crate::governance::guard::allow;
 use crate::governance::identity::Action;
-use crate::profiles::Change;
 use crate::weights::WeightStore;
 
 /// Shares of new work, service by service.
@@ -63,16 +62,9 @@ impl Weights for WeightsService {
         &self,
         request: Request<SetWeightsRequest>,
     ) -> Result<Response<WeightsRevision>, Status> {
-        let author = author_of(&request, &Action::ChangeWeights, &request.get_ref().author)?;
-        let request = request.get_ref();
-        let change = Change {
-            author: &author.name,
-            role: &author.role,
-            message: &request.message,
-            write_id: &request.write_id,
-            now_unix_ms: (self.now_unix_ms)(),
-        };
-        let set = self.weights.set(request, &change).await;
+        let actor = actor_of(&request, &Action::ChangeWeights, &request.get_ref().author)?;
+        let (request, now) = (request.get_ref(), (self.now_unix_ms)());
+        let set = self.weights.set(request, &actor, now).await;
         let set = set.map_err(|error| status::set(&error))?;
         Ok(Response::new(wire::weights(set)))
     }

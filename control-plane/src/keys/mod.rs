@@ -2,36 +2,42 @@
 //!
 //! All keys are below `/weir/v1/{namespace}/`: `cfg/` is what operators want, `live/` is what is there now,
 //! `audit/` is what was done. [`Key`] names each, [`Keys::of`] writes it and [`Keys::parse`] reads it back.
-//! Names inside of keys are checked, so no name reaches into another one's keys.
+//! Names inside of keys are checked, so no name reaches into another one's keys. What has no such name in it has
+//! a function of its own that cannot fail.
 
 mod name;
 mod parse;
 
 use bytes::Bytes;
+use weir_core::calendar::{LAST_UNIX_MS, yyyymmdd};
+use weir_core::tuning::Scope;
 
-pub use name::{InvalidName, NAME_BYTES_MAX, check_name, check_scope};
+pub use name::{InvalidName, NAME_BYTES_MAX, check_name};
 
 /// The namespace of those who did not choose one.
 pub const DEFAULT_NAMESPACE: &str = "default";
 
-/// What a key is about. Scopes are text as operators write it: `fleet`, `group/NAME`, `node/ID`, `override`,
-/// `override/ID`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What a key is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Key<'a> {
     /// Which store this is; changes when it is replaced or restored.
     Epoch,
+    /// What every change of a token puts, so that the next one can tell that it was made.
+    TokensMark,
     /// The newest profile of a scope.
     ProfileHead {
         /// Whose.
-        scope: &'a str,
+        scope: Scope,
     },
     /// One revision of a scope's profile.
     ProfileRevision {
         /// Whose.
-        scope: &'a str,
+        scope: Scope,
         /// Which.
         revision: u64,
     },
+    /// What every write of a profile puts, so that the next one can tell that it was made.
+    ProfileSerial,
     /// The weights of a service.
     Weights {
         /// Which.
@@ -49,10 +55,10 @@ pub enum Key<'a> {
     },
     /// Something that was done.
     Audit {
-        /// When, as `yyyymmdd`.
-        day: &'a str,
-        /// Sorts by time within the day.
-        id: &'a str,
+        /// When; of what is after the year 9999 the end of that year.
+        at_unix_ms: u64,
+        /// Tells what was done in one millisecond apart.
+        id: u64,
     },
     /// A node that is connected.
     Presence {
@@ -98,23 +104,24 @@ impl Keys {
     /// The key.
     pub fn of(&self, key: &Key<'_>) -> Result<Bytes, InvalidName> {
         key.check()?;
-        let below = match *key {
-            Key::Epoch => "cfg/meta/epoch".to_owned(),
-            Key::ProfileHead { scope } => format!("cfg/profile/{scope}/head"),
-            Key::ProfileRevision { scope, revision } => {
-                format!("cfg/profile/{scope}/rev/{revision:020}")
+        Ok(match key {
+            Key::Epoch => self.epoch(),
+            Key::TokensMark => self.tokens_mark(),
+            Key::ProfileHead { scope } => self.profile_head(scope),
+            Key::ProfileRevision { scope, revision } => self.profile_revision(scope, *revision),
+            Key::ProfileSerial => self.profile_serial(),
+            Key::Weights { service } => self.below(&format!("cfg/service/{service}/weights")),
+            Key::Orders { node } => self.below(&format!("cfg/node/{node}/orders")),
+            Key::Token { hash } => self.below(&format!("cfg/token/{hash}")),
+            Key::Audit { at_unix_ms, id } => self.audit_record(*at_unix_ms, *id),
+            Key::Presence { node } => self.below(&format!("live/node/{node}/presence")),
+            Key::NodeStatus { node } => self.below(&format!("live/node/{node}/status")),
+            Key::Endpoint { service, backend } => {
+                self.below(&format!("live/endpoint/{service}/{backend}"))
             }
-            Key::Weights { service } => format!("cfg/service/{service}/weights"),
-            Key::Orders { node } => format!("cfg/node/{node}/orders"),
-            Key::Token { hash } => format!("cfg/token/{hash}"),
-            Key::Audit { day, id } => format!("audit/{day}/{id}"),
-            Key::Presence { node } => format!("live/node/{node}/presence"),
-            Key::NodeStatus { node } => format!("live/node/{node}/status"),
-            Key::Endpoint { service, backend } => format!("live/endpoint/{service}/{backend}"),
-            Key::Leader => "live/election/controller".to_owned(),
-            Key::Instance { instance } => format!("live/cp/{instance}"),
-        };
-        Ok(self.below(&below))
+            Key::Leader => self.leader(),
+            Key::Instance { instance } => self.below(&format!("live/cp/{instance}")),
+        })
     }
 
     /// What a key of this namespace is about; `None` for any other.
@@ -122,22 +129,6 @@ impl Keys {
         let below = std::str::from_utf8(key.strip_prefix(&*self.root)?).ok()?;
         let key = parse::below_root(below)?;
         key.check().is_ok().then_some(key)
-    }
-
-    /// The namespace.
-    pub fn namespace(&self) -> &str {
-        let after = self.root().strip_prefix("/weir/v1/").unwrap_or_default();
-        after.trim_end_matches('/')
-    }
-
-    /// The prefix of everything, as text.
-    pub fn root(&self) -> &str {
-        std::str::from_utf8(&self.root).expect("it was made of text")
-    }
-
-    /// The prefix of everything.
-    pub fn all(&self) -> Bytes {
-        self.root.clone()
     }
 
     /// The prefix of what operators want.
@@ -150,18 +141,37 @@ impl Keys {
         self.below("live/")
     }
 
+    /// The key of the epoch.
+    pub fn epoch(&self) -> Bytes {
+        self.below("cfg/meta/epoch")
+    }
+
     /// The prefix of all profiles, heads and revisions.
     pub fn profiles(&self) -> Bytes {
         self.below("cfg/profile/")
+    }
+
+    /// The key of the newest profile of a scope.
+    pub fn profile_head(&self, scope: &Scope) -> Bytes {
+        self.below(&format!("cfg/profile/{scope}/head"))
+    }
+
+    /// The key of one revision of a scope's profile.
+    pub fn profile_revision(&self, scope: &Scope, revision: u64) -> Bytes {
+        self.below(&format!("cfg/profile/{scope}/rev/{revision:020}"))
     }
 
     /// The prefix of one scope's revisions, and of nothing else.
     ///
     /// It ends with their first digit, which is 0 below 10^19: `override/rev/` alone would be the place of a
     /// node with the name `rev` too.
-    pub fn profile_revisions(&self, scope: &str) -> Result<Bytes, InvalidName> {
-        check_scope(scope)?;
-        Ok(self.below(&format!("cfg/profile/{scope}/rev/0")))
+    pub fn profile_revisions(&self, scope: &Scope) -> Bytes {
+        self.below(&format!("cfg/profile/{scope}/rev/0"))
+    }
+
+    /// The key that every write of a profile puts.
+    pub fn profile_serial(&self) -> Bytes {
+        self.below("cfg/profile/serial")
     }
 
     /// The prefix of all weights.
@@ -169,14 +179,14 @@ impl Keys {
         self.below("cfg/service/")
     }
 
-    /// The prefix of all orders.
-    pub fn orders(&self) -> Bytes {
-        self.below("cfg/node/")
-    }
-
     /// The prefix of all tokens.
     pub fn tokens(&self) -> Bytes {
         self.below("cfg/token/")
+    }
+
+    /// The key that every change of a token puts.
+    pub fn tokens_mark(&self) -> Bytes {
+        self.below("cfg/meta/tokens")
     }
 
     /// The prefix of what was done.
@@ -184,9 +194,18 @@ impl Keys {
         self.below("audit/")
     }
 
-    /// The prefix of all nodes' presences and states.
-    pub fn nodes(&self) -> Bytes {
-        self.below("live/node/")
+    /// Sorts after all that was done before a time, and before all else.
+    pub fn audit_from(&self, unix_ms: u64) -> Bytes {
+        let at_unix_ms = unix_ms.min(LAST_UNIX_MS);
+        let day = yyyymmdd(at_unix_ms);
+        self.below(&format!("audit/{day}/{at_unix_ms:020}"))
+    }
+
+    /// The key of something that was done.
+    pub fn audit_record(&self, at_unix_ms: u64, id: u64) -> Bytes {
+        let mut key = self.audit_from(at_unix_ms).to_vec();
+        key.extend_from_slice(format!("-{id:016x}").as_bytes());
+        key.into()
     }
 
     /// The prefix of all registered backends.
@@ -216,20 +235,21 @@ impl Keys {
 }
 
 impl Key<'_> {
-    /// Checks every name in it.
+    /// Checks every name in it; scopes were checked when they were made.
     fn check(&self) -> Result<(), InvalidName> {
         match *self {
-            Self::Epoch | Self::Leader => Ok(()),
-            Self::ProfileHead { scope } | Self::ProfileRevision { scope, .. } => check_scope(scope),
+            Self::Epoch
+            | Self::TokensMark
+            | Self::ProfileHead { .. }
+            | Self::ProfileRevision { .. }
+            | Self::ProfileSerial
+            | Self::Audit { .. }
+            | Self::Leader => Ok(()),
             Self::Weights { service } => check_name("service", service),
             Self::Orders { node } | Self::Presence { node } | Self::NodeStatus { node } => {
                 check_name("node", node)
             }
             Self::Token { hash } => check_name("hash", hash),
-            Self::Audit { day, id } => {
-                check_name("day", day)?;
-                check_name("id", id)
-            }
             Self::Endpoint { service, backend } => {
                 check_name("service", service)?;
                 check_name("backend", backend)

@@ -1,11 +1,14 @@
 //! What may stand in a key.
 
+use weir_core::tuning::{Code, Problem};
+
+use crate::problem::refused;
+
 /// Longest name.
 pub const NAME_BYTES_MAX: usize = 255;
 
 /// What a name may be, in words.
 const NAME_BOUND: &str = "1 to 255 bytes without / and control characters";
-const SCOPE_BOUND: &str = "fleet, group/NAME, node/ID, override or override/ID";
 
 /// A name that may not stand in a key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,29 +22,21 @@ pub struct InvalidName {
     pub bound: &'static str,
 }
 
+impl From<InvalidName> for Problem {
+    fn from(name: InvalidName) -> Self {
+        refused(name.field, Code::Type, "is no name", name.value, name.bound)
+    }
+}
+
 /// Checks the name of a service, a node, a backend or the like.
 pub fn check_name(field: &'static str, name: &str) -> Result<(), InvalidName> {
     let fits = (1..=NAME_BYTES_MAX).contains(&name.len());
     if fits && !name.chars().any(|c| c == '/' || c.is_control()) {
         return Ok(());
     }
-    Err(invalid(field, name, NAME_BOUND))
-}
-
-/// Checks a scope.
-pub fn check_scope(scope: &str) -> Result<(), InvalidName> {
-    match scope.split_once('/') {
-        None if matches!(scope, "fleet" | "override") => Ok(()),
-        Some(("group", name)) => check_name("group", name),
-        Some(("node" | "override", name)) => check_name("node", name),
-        _ => Err(invalid("scope", scope, SCOPE_BOUND)),
-    }
-}
-
-fn invalid(field: &'static str, value: &str, bound: &'static str) -> InvalidName {
-    InvalidName {
+    Err(InvalidName {
         field,
-        value: value.chars().take(NAME_BYTES_MAX).collect(),
-        bound,
-    }
+        value: name.chars().take(NAME_BYTES_MAX).collect(),
+        bound: NAME_BOUND,
+    })
 }

@@ -13,9 +13,10 @@ use futures::future::join_all;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use weir_core::backoff::Backoff;
 
 use crate::store::{Error, LeaseId, Store};
-use crate::wait::{Backoff, sleep_until};
+use crate::wait::sleep_until;
 
 /// Most leases of an instance; as many as bits that ask for them.
 pub const BUCKETS_MAX: usize = 64;
@@ -230,7 +231,7 @@ impl Owner {
                 }
                 Err(error) => *failed.get_or_insert_with(|| {
                     tracing::warn!(%error, "a lease could not be renewed");
-                    self.backoff.next()
+                    self.backoff.next_wait()
                 }),
             };
             self.slots[bucket].due = Some(Instant::now() + wait);

@@ -3,19 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use weir_core::error::chain;
 use weir_core::tuning::Scope;
 
-use super::keys::{ProfileKey, ProfileKeys};
 use super::offer::OfferCache;
 use super::record::{Head, Revision};
 use super::stack::Stack;
 use super::view::ProfileView;
+use crate::keys::{Key, Keys};
 
-/// What the store holds of profiles. Feed it with everything that happens below [`ProfileKeys::profiles`]; take a
+/// What the store holds of profiles. Feed it with everything that happens below [`Keys::profiles`]; take a
 /// snapshot after all of one store revision, never amid: a write is judged by the serial that came with it.
 #[derive(Debug)]
 pub struct ProfileBook {
-    keys: ProfileKeys,
+    keys: Keys,
     stack: Stack,
     serial: u64,
     problems: BTreeMap<Scope, String>,
@@ -25,7 +26,7 @@ pub struct ProfileBook {
 
 impl ProfileBook {
     /// An empty one.
-    pub fn new(keys: ProfileKeys) -> Self {
+    pub fn new(keys: Keys) -> Self {
         Self {
             keys,
             stack: Stack::default(),
@@ -41,13 +42,12 @@ impl ProfileBook {
     /// Of a record that cannot be read the problem is kept, and so is what the scope had before.
     pub fn put(&mut self, key: &[u8], value: &[u8], mod_revision: u64) -> bool {
         match self.keys.parse(key) {
-            None | Some(ProfileKey::Revision(..)) => false,
-            Some(ProfileKey::Serial) => {
+            Some(Key::ProfileSerial) => {
                 self.serial = mod_revision;
                 true
             }
-            Some(ProfileKey::Head(scope)) => {
-                match Revision::read(value, &scope) {
+            Some(Key::ProfileHead { scope }) => {
+                match Revision::read(key, value, &scope) {
                     Ok(revision) => {
                         self.problems.remove(&scope);
                         self.stack.put(Head {
@@ -58,27 +58,29 @@ impl ProfileBook {
                         self.next_id += 1;
                     }
                     Err(error) => {
-                        let problem = format!("the profile of {scope} cannot be read: {error}");
+                        let why = chain(&error);
+                        let problem = format!("the profile of {scope} cannot be read: {why}");
                         self.problems.insert(scope, problem);
                     }
                 }
                 true
             }
+            _ => false,
         }
     }
 
     /// Takes what was deleted; true if a snapshot would differ.
     pub fn delete(&mut self, key: &[u8]) -> bool {
         match self.keys.parse(key) {
-            None | Some(ProfileKey::Revision(..)) => false,
-            Some(ProfileKey::Serial) => {
+            Some(Key::ProfileSerial) => {
                 self.serial = 0;
                 true
             }
-            Some(ProfileKey::Head(scope)) => {
+            Some(Key::ProfileHead { scope }) => {
                 let was_problem = self.problems.remove(&scope).is_some();
                 self.stack.remove(&scope) || was_problem
             }
+            _ => false,
         }
     }
 

@@ -1,10 +1,11 @@
 //! Why a profile is not read or written.
 
+use weir_core::calendar::rfc3339;
 use weir_core::tuning::{Problem, Scope};
 
-use super::change::rfc3339;
-use super::record::{RecordError, Revision};
-use crate::store;
+use super::record::Revision;
+use crate::problem::one_line;
+use crate::{records, store};
 
 /// Somebody else was faster, or the writer saw something that is no more.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -57,7 +58,7 @@ pub enum ReadError {
         scope: Scope,
         /// Why.
         #[source]
-        source: RecordError,
+        source: records::Error,
     },
 }
 
@@ -87,9 +88,4 @@ impl From<store::Error> for PutError {
     fn from(error: store::Error) -> Self {
         Self::Read(ReadError::Store(error))
     }
-}
-
-fn one_line(problems: &[Problem]) -> String {
-    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    lines.join("; ")
 }

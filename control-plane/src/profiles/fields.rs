@@ -3,8 +3,10 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use weir_core::tuning::{Code, Problem, Scope, is_name};
+use weir_core::tuning::{Code, NAME_BOUND, Problem, Scope, is_name};
 use weir_proto::control::v1::GroupSelector;
+
+use crate::problem::refused;
 
 /// Longest message of a change.
 pub const MESSAGE_BYTES_MAX: usize = 1_024;
@@ -16,8 +18,6 @@ pub const LABELS_MAX: usize = 16;
 pub const OVERRIDE_TTL: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(86_400);
 
-/// What a scope may be.
-pub(super) const SCOPE_BOUND: &str = "fleet, group/NAME, node/ID, override, override/ID";
 /// What the life of an override may be.
 pub(super) const TTL_BOUND: &str = "1s to 24h";
 
@@ -25,23 +25,16 @@ pub(super) const TTL_BOUND: &str = "1s to 24h";
 pub fn check_message(message: &str) -> Option<Problem> {
     let is_text = |c: char| !c.is_control() || c == '\n' || c == '\t';
     let fits = message.len() <= MESSAGE_BYTES_MAX && message.chars().all(is_text);
-    let shown = || message.chars().take(60).collect::<String>();
     (!fits).then(|| {
         let bound = format!("a text of at most {MESSAGE_BYTES_MAX} bytes");
-        refused(
-            "message",
-            Code::Range,
-            "does not fit",
-            &shown().escape_debug().to_string(),
-            &bound,
-        )
+        refused("message", Code::Range, "does not fit", message, bound)
     })
 }
 
 /// Checks what names a write.
 pub fn check_write_id(write_id: &str) -> Option<Problem> {
     (!is_name(write_id)).then(|| {
-        let bound = "1 to 63 letters, digits, `-`, `_` or `.`, another for each write";
+        let bound = format!("{NAME_BOUND}, another for each write");
         refused("write_id", Code::Type, "names no write", write_id, bound)
     })
 }
@@ -54,42 +47,23 @@ pub(super) fn check_group(
 ) {
     let Some(group) = group else { return };
     if !matches!(scope, Scope::Group(_)) {
-        let message = "has no selector";
-        problems.push(refused(
-            "group",
-            Code::Conflict,
-            message,
-            &scope.to_string(),
-            "a selector only with group/NAME",
-        ));
+        let bound = "a selector only with group/NAME";
+        let problem = refused("group", Code::Conflict, "has no selector", scope, bound);
+        problems.push(problem);
     }
     if group.labels.len() > LABELS_MAX {
-        let (found, bound) = (
-            group.labels.len().to_string(),
-            format!("at most {LABELS_MAX}"),
-        );
-        problems.push(refused(
-            "group.labels",
-            Code::Range,
-            "are too many",
-            &found,
-            &bound,
-        ));
+        let (found, bound) = (group.labels.len(), format!("at most {LABELS_MAX}"));
+        let problem = refused("group.labels", Code::Range, "are too many", found, bound);
+        problems.push(problem);
     }
     for (key, value) in group.labels.iter().take(LABELS_MAX) {
         let fits =
             |text: &str| text.len() <= LABEL_BYTES_MAX && !text.chars().any(char::is_control);
         if key.is_empty() || !fits(key) || !fits(value) {
             let bound = format!("a key and a value of at most {LABEL_BYTES_MAX} bytes each");
-            let message = "is no label";
             let label = format!("{key}={value}");
-            problems.push(refused(
-                "group.labels",
-                Code::Range,
-                message,
-                &label,
-                &bound,
-            ));
+            let problem = refused("group.labels", Code::Range, "is no label", label, bound);
+            problems.push(problem);
         }
     }
 }
@@ -103,16 +77,9 @@ pub(super) fn check_ttl(scope: &Scope, ttl_ms: u64, problems: &mut Vec<Problem>)
     if !scope.is_override() {
         let bound = "only with override or override/ID";
         let message = "is asked for a scope that does not end";
-        problems.push(refused("ttl_ms", Code::Conflict, message, &value, bound));
+        problems.push(refused("ttl_ms", Code::Conflict, message, value, bound));
     } else if !OVERRIDE_TTL.contains(&Duration::from_millis(ttl_ms)) {
         let message = "is out of bounds";
-        problems.push(refused("ttl_ms", Code::Range, message, &value, TTL_BOUND));
+        problems.push(refused("ttl_ms", Code::Range, message, value, TTL_BOUND));
     }
-}
-
-/// A problem with a bound; the value is shortened.
-pub(crate) fn refused(path: &str, code: Code, message: &str, value: &str, bound: &str) -> Problem {
-    const CHARS_MAX: usize = 60;
-    let shown: String = value.chars().take(CHARS_MAX).collect();
-    Problem::new(path, code, message, shown).bounded(bound)
 }

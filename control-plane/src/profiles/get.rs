@@ -1,12 +1,11 @@
 //! Reads profiles and their history from the store.
 
-use bytes::Bytes;
 use weir_core::tuning::Scope;
 
 use super::ProfileStore;
 use super::error::ReadError;
 use super::record::Revision;
-use crate::store::{Op, OpResult, Txn};
+use crate::store::{Entry, Op, OpResult, Txn};
 
 /// Most revisions of one history.
 pub const HISTORY_ENTRIES_MAX: usize = 200;
@@ -20,8 +19,8 @@ impl ProfileStore {
     /// # Errors
     /// When the store does not answer or the record cannot be read.
     pub async fn newest(&self, scope: &Scope) -> Result<Revision, ReadError> {
-        let found = self.store.get(self.keys.head(scope), None).await?;
-        let read = found.map(|entry| read(&entry.value, scope));
+        let found = self.store.get(self.keys.profile_head(scope), None).await?;
+        let read = found.map(|entry| read(&entry, scope));
         read.unwrap_or_else(|| Ok(Revision::none(scope.clone())))
     }
 
@@ -34,9 +33,9 @@ impl ProfileStore {
         scope: &Scope,
         revision: u64,
     ) -> Result<Option<Revision>, ReadError> {
-        let key = self.keys.revision(scope, revision);
+        let key = self.keys.profile_revision(scope, revision);
         let found = self.store.get(key, None).await?;
-        found.map(|entry| read(&entry.value, scope)).transpose()
+        found.map(|entry| read(&entry, scope)).transpose()
     }
 
     /// The newest revisions of a scope, the newest first: at most `entries_max`, [`HISTORY_ENTRIES_MAX`] and what
@@ -56,14 +55,14 @@ impl ProfileStore {
             let step = left
                 .min(GETS_AT_ONCE)
                 .min(usize::try_from(next).unwrap_or(usize::MAX));
-            let values = self.values(scope, next, step).await?;
-            let (asked, got) = (step, values.len());
-            for value in values {
-                bytes += value.len();
+            let entries = self.entries(scope, next, step).await?;
+            let (asked, got) = (step, entries.len());
+            for entry in entries {
+                bytes += entry.value.len();
                 if bytes > HISTORY_BYTES_MAX && !found.is_empty() {
                     return Ok(found);
                 }
-                found.extend(Revision::read(&value, scope).ok());
+                found.extend(read(&entry, scope).ok());
             }
             if got < asked {
                 break;
@@ -75,30 +74,31 @@ impl ProfileStore {
     }
 
     /// So many revisions' records from this one down, as far as they are kept.
-    async fn values(
+    async fn entries(
         &self,
         scope: &Scope,
         newest: u64,
         count: usize,
-    ) -> Result<Vec<Bytes>, ReadError> {
+    ) -> Result<Vec<Entry>, ReadError> {
         let revisions = (1..=newest).rev().take(count);
         let txn = Txn {
             then: revisions
-                .map(|revision| Op::Get(self.keys.revision(scope, revision)))
+                .map(|revision| Op::Get(self.keys.profile_revision(scope, revision)))
                 .collect(),
             ..Txn::default()
         };
         let results = self.store.txn(txn).await?.results.into_iter();
-        let values = results.map_while(|result| match result {
-            OpResult::Got(entry) => entry.map(|entry| entry.value),
+        let entries = results.map_while(|result| match result {
+            OpResult::Got(entry) => entry,
             OpResult::Put | OpResult::Deleted(_) => None,
         });
-        Ok(values.collect())
+        Ok(entries.collect())
     }
 }
 
-pub(super) fn read(value: &[u8], scope: &Scope) -> Result<Revision, ReadError> {
-    Revision::read(value, scope).map_err(|source| ReadError::Unreadable {
+/// Reads what was found at a key of this scope.
+pub(super) fn read(entry: &Entry, scope: &Scope) -> Result<Revision, ReadError> {
+    Revision::read(&entry.key, &entry.value, scope).map_err(|source| ReadError::Unreadable {
         scope: scope.clone(),
         source,
     })

@@ -17,13 +17,11 @@
 //! neither drops them when it writes nor hides them from nodes.
 
 mod book;
-mod change;
 mod effective;
 mod error;
 mod fields;
 mod get;
 mod judge;
-mod keys;
 mod offer;
 mod plan;
 mod prune;
@@ -38,20 +36,18 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::keys::Keys;
 use crate::store::Store;
 
 pub use book::ProfileBook;
-pub use change::{Author, Change, audit_op, rfc3339};
 pub use effective::{LayeredKnob, effective};
 pub(crate) use error::quoted;
 pub use error::{Lost, PutError, ReadError};
-pub(crate) use fields::refused;
 pub use fields::{
     LABEL_BYTES_MAX, LABELS_MAX, MESSAGE_BYTES_MAX, OVERRIDE_TTL, check_message, check_write_id,
 };
 pub use get::{HISTORY_BYTES_MAX, HISTORY_ENTRIES_MAX};
 pub use judge::{NODE_IDS_MAX, NodeDifference, NodeFacts};
-pub use keys::{ProfileKey, ProfileKeys};
 pub use offer::{OFFERS_CACHED_MAX, Offer};
 pub use plan::PutOutcome;
 pub use prune::{
@@ -59,7 +55,7 @@ pub use prune::{
 };
 pub use put::PUT_LIMIT;
 pub(crate) use record::wire_selector;
-pub use record::{FORMAT, Head, RecordError, Revision, Selector, decode, encode};
+pub use record::{Head, Revision, Selector};
 pub use request::{GROUPS_MAX, SCOPES_MAX};
 pub use settings::{Difference, Settings};
 pub use view::ProfileView;
@@ -68,7 +64,7 @@ pub use view::ProfileView;
 #[derive(Clone)]
 pub struct ProfileStore {
     store: Arc<dyn Store>,
-    keys: ProfileKeys,
+    keys: Keys,
     views: watch::Receiver<Arc<ProfileView>>,
 }
 
@@ -84,7 +80,7 @@ impl ProfileStore {
     /// On this store; `views` are the snapshots of a book that follows it.
     pub fn new(
         store: Arc<dyn Store>,
-        keys: ProfileKeys,
+        keys: Keys,
         views: watch::Receiver<Arc<ProfileView>>,
     ) -> Self {
         Self { store, keys, views }

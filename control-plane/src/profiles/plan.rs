@@ -3,14 +3,14 @@
 use weir_core::tuning::{Code, Problem};
 use weir_proto::control::v1::PutProfileRequest;
 
-use super::change::Change;
 use super::error::{Lost, PutError};
-use super::fields::refused;
 use super::judge::{NodeDifference, NodeFacts, judge};
 use super::record::{Head, Revision};
 use super::request::{Wanted, check_room};
 use super::settings::{Difference, differences};
 use super::stack::Stack;
+use crate::governance::audit::Actor;
+use crate::problem::refused;
 use crate::store::limits::VALUE_BYTES_MAX;
 
 /// Most problems that are told of one request.
@@ -36,7 +36,8 @@ pub(super) struct Plan<'a> {
     /// What is wrong with the request's fields alone.
     pub(super) problems: &'a [Problem],
     pub(super) has_scope: bool,
-    pub(super) change: &'a Change<'a>,
+    pub(super) actor: &'a Actor,
+    pub(super) now_unix_ms: u64,
     pub(super) nodes: &'a [NodeFacts],
     /// All profiles; the scope's own is the newest one.
     pub(super) stack: &'a Stack,
@@ -48,15 +49,13 @@ impl Plan<'_> {
     /// The outcome of writing over `seen`, the newest revision.
     pub(super) fn decide(&self, seen: &Revision) -> Result<PutOutcome, PutError> {
         let mut problems = self.problems.to_vec();
-        let draft = self
-            .wanted
-            .draft(seen, self.restored, self.change.now_unix_ms);
+        let draft = self.wanted.draft(seen, self.restored, self.now_unix_ms);
         let draft = draft.map_err(|found| problems.extend(found)).ok();
         if problems.is_empty() && seen.revision != self.request.expected_revision {
             return Err(self.beaten_by(seen).into());
         }
         if let Some(draft) = draft.filter(|_| self.has_scope) {
-            if problems.is_empty() && is_same(seen, &draft, self.change.now_unix_ms) {
+            if problems.is_empty() && is_same(seen, &draft, self.now_unix_ms) {
                 return Ok(unchanged(seen));
             }
             let outcome = self.follow(seen, self.signed(draft), &mut problems);
@@ -105,10 +104,10 @@ impl Plan<'_> {
     fn signed(&self, draft: Revision) -> Revision {
         Revision {
             revision: self.request.expected_revision.saturating_add(1),
-            author: self.change.author.to_owned(),
-            message: self.change.message.to_owned(),
-            written_at_unix_ms: self.change.now_unix_ms,
-            write_id: self.change.write_id.to_owned(),
+            author: self.actor.author.clone(),
+            message: self.request.message.clone(),
+            written_at_unix_ms: self.now_unix_ms,
+            write_id: self.request.write_id.clone(),
             ..draft
         }
     }
@@ -117,12 +116,9 @@ impl Plan<'_> {
     fn follow(&self, seen: &Revision, next: Revision, problems: &mut Vec<Problem>) -> PutOutcome {
         let bytes = next.write().len();
         if bytes > VALUE_BYTES_MAX {
-            let (value, bound) = (
-                format!("{bytes} bytes"),
-                format!("at most {VALUE_BYTES_MAX} bytes"),
-            );
-            let message = "is too large with what it had";
-            problems.push(refused("profile", Code::Range, message, &value, &bound));
+            let bound = format!("at most {VALUE_BYTES_MAX} bytes");
+            let (message, value) = ("is too large with what it had", format!("{bytes} bytes"));
+            problems.push(refused("profile", Code::Range, message, value, bound));
         }
         problems.extend(check_room(self.stack, &next.scope));
         let (before, after) = (self.with(seen, u64::MAX), self.with(&next, 0));

@@ -6,7 +6,9 @@ use bytes::Bytes;
 
 use super::ProfileStore;
 use super::error::ReadError;
-use super::record::{Head, Revision};
+use super::get::read;
+use super::record::Head;
+use crate::keys::Key;
 use crate::store::limits::TXN_OPS_MAX;
 use crate::store::{self, Compare, Entry, List, Op, Txn};
 
@@ -72,11 +74,11 @@ impl ProfileStore {
         is_idle: bool,
     ) -> Result<Result<u64, Stopped>, ReadError> {
         let scope = &head.revision.scope;
-        let is_old = |entry: &Entry| is_idle || is_old(entry, head, now_unix_ms);
+        let is_old = |entry: &Entry| is_idle || self.is_old(entry, head, now_unix_ms);
         let mut pruned = 0;
         loop {
             let list = List {
-                prefix: self.keys.revisions(scope),
+                prefix: self.keys.profile_revisions(scope),
                 after: None,
                 at: None,
                 entries_max: PAGE_ENTRIES,
@@ -100,30 +102,39 @@ impl ProfileStore {
         }
     }
 
+    /// Whether a revision may go. One that cannot be read goes only for its number.
+    fn is_old(&self, entry: &Entry, head: &Head, now_unix_ms: u64) -> bool {
+        let Some(Key::ProfileRevision { revision, .. }) = self.keys.parse(&entry.key) else {
+            return false;
+        };
+        let behind = head.revision.revision.saturating_sub(revision);
+        let is_aged = || {
+            let read = read(entry, &head.revision.scope);
+            read.is_ok_and(|r| age(r.written_at_unix_ms, now_unix_ms) > REVISION_AGE_MAX)
+        };
+        behind >= REVISIONS_KEPT_MAX || (behind >= REVISIONS_KEPT_MIN && is_aged())
+    }
+
     async fn forget(
         &self,
         head: &Head,
         guard: Option<&Compare>,
     ) -> Result<Result<(), Stopped>, ReadError> {
         let guards = guard.cloned().into_iter().chain([self.is_still(head)]);
-        let key = self.keys.head(&head.revision.scope);
+        let key = self.keys.profile_head(&head.revision.scope);
         let done = self.delete(vec![key], guards.collect()).await?;
         Ok(if done { Ok(()) } else { Err(Stopped) })
     }
 
     fn is_still(&self, head: &Head) -> Compare {
-        let key = self.keys.head(&head.revision.scope);
+        let key = self.keys.profile_head(&head.revision.scope);
         Compare::ModRevision(key, store::Revision(head.mod_revision))
     }
 
     async fn delete(&self, keys: Vec<Bytes>, when: Vec<Compare>) -> Result<bool, store::Error> {
         const { assert!(PAGE_ENTRIES <= TXN_OPS_MAX) };
-        let txn = Txn {
-            when,
-            then: keys.into_iter().map(Op::Delete).collect(),
-            or_else: Vec::new(),
-        };
-        Ok(self.store.txn(txn).await?.succeeded)
+        let then = keys.into_iter().map(Op::Delete).collect();
+        Ok(self.store.txn(Txn::only_if(when, then)).await?.succeeded)
     }
 }
 
@@ -132,19 +143,6 @@ fn is_idle(head: &Head, now_unix_ms: u64) -> bool {
     let idle_since = revision.written_at_unix_ms.max(revision.until_unix_ms);
     let holds_nothing = revision.settings.is_empty() || revision.has_ended(now_unix_ms);
     holds_nothing && age(idle_since, now_unix_ms) > SCOPE_IDLE_MAX
-}
-
-/// Whether a revision may go. One that cannot be read goes only for its number.
-fn is_old(entry: &Entry, head: &Head, now_unix_ms: u64) -> bool {
-    let number = entry.key.rsplit(|byte| *byte == b'/').next();
-    let number = number.and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<u64>().ok());
-    let Some(number) = number else { return false };
-    let behind = head.revision.revision.saturating_sub(number);
-    let is_aged = || {
-        let read = Revision::read(&entry.value, &head.revision.scope);
-        read.is_ok_and(|r| age(r.written_at_unix_ms, now_unix_ms) > REVISION_AGE_MAX)
-    };
-    behind >= REVISIONS_KEPT_MAX || (behind >= REVISIONS_KEPT_MIN && is_aged())
 }
 
 fn age(then_unix_ms: u64, now_unix_ms: u64) -> Duration {

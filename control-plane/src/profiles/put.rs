@@ -8,14 +8,15 @@ use tokio::time::{Instant, sleep, timeout};
 use weir_proto::control::v1::PutProfileRequest;
 
 use super::ProfileStore;
-use super::change::{Change, audit_op};
 use super::error::{PutError, ReadError};
 use super::get::read;
 use super::judge::NodeFacts;
 use super::plan::{Plan, PutOutcome};
-use super::record::{FORMAT, Revision};
+use super::record::Revision;
 use super::request::{self, Read};
 use super::view::ProfileView;
+use crate::governance::audit::{self, Actor, Change};
+use crate::records::FORMAT;
 use crate::store::{self, Compare, Op, OpResult, Txn};
 
 /// No attempt begins later than this after the first.
@@ -54,22 +55,23 @@ struct Put<'a> {
     views: watch::Receiver<Arc<ProfileView>>,
     request: &'a PutProfileRequest,
     read: Read,
-    change: Change<'a>,
+    actor: &'a Actor,
+    now_unix_ms: u64,
     nodes: &'a [NodeFacts],
 }
 
 impl ProfileStore {
     /// Writes one scope, as `PutProfileRequest` says it.
     ///
-    /// `nodes` are those that are known: the layers of each must go together afterwards. Message and write id are the
-    /// request's, whatever `change` says.
+    /// `nodes` are those that are known: the layers of each must go together afterwards.
     ///
     /// # Errors
     /// Why it was not written; after [`PutError::Uncertain`] alone it may have been.
     pub async fn put(
         &self,
         request: &PutProfileRequest,
-        change: &Change<'_>,
+        actor: &Actor,
+        now_unix_ms: u64,
         nodes: &[NodeFacts],
     ) -> Result<PutOutcome, PutError> {
         let put = Put {
@@ -77,11 +79,8 @@ impl ProfileStore {
             views: self.views.clone(),
             request,
             read: request::read(request),
-            change: Change {
-                message: &request.message,
-                write_id: &request.write_id,
-                ..*change
-            },
+            actor,
+            now_unix_ms,
             nodes,
         };
         put.run().await
@@ -183,7 +182,8 @@ impl Put<'_> {
             wanted: &self.read.wanted,
             problems: &self.read.problems,
             has_scope: self.read.has_scope,
-            change: &self.change,
+            actor: self.actor,
+            now_unix_ms: self.now_unix_ms,
             nodes: self.nodes,
             stack: &view.stack,
             restored,
@@ -193,7 +193,11 @@ impl Put<'_> {
     async fn look(&self) -> Result<Seen, ReadError> {
         let (keys, scope) = (&self.profiles.keys, &self.read.wanted.scope);
         let made = self.request.expected_revision.saturating_add(1);
-        let gets = [keys.head(scope), keys.serial(), keys.revision(scope, made)];
+        let gets = [
+            keys.profile_head(scope),
+            keys.profile_serial(),
+            keys.profile_revision(scope, made),
+        ];
         let txn = Txn {
             then: gets.into_iter().map(Op::Get).collect(),
             ..Txn::default()
@@ -207,11 +211,11 @@ impl Put<'_> {
         Ok(Seen {
             head_at: head.as_ref().map_or(0, |entry| entry.mod_revision.0),
             newest: match head {
-                Some(entry) => read(&entry.value, scope)?,
+                Some(entry) => read(&entry, scope)?,
                 None => Revision::none(scope.clone()),
             },
             serial_at: serial.map_or(0, |entry| entry.mod_revision.0),
-            made: made.map(|entry| read(&entry.value, scope)).transpose()?,
+            made: made.map(|entry| read(&entry, scope)).transpose()?,
         })
     }
 
@@ -223,36 +227,31 @@ impl Put<'_> {
         let (keys, revision) = (&self.profiles.keys, &outcome.revision);
         let scope = &revision.scope;
         let value = revision.write();
-        let put = |key, value| Op::Put {
-            key,
-            value,
-            lease: None,
-        };
-        let when = [
-            (keys.head(scope), seen.head_at),
-            (keys.serial(), seen.serial_at),
+        let is_at = |key, at| Compare::ModRevision(key, store::Revision(at));
+        let when = vec![
+            is_at(keys.profile_head(scope), seen.head_at),
+            is_at(keys.profile_serial(), seen.serial_at),
         ];
-        let audit = audit_op(
-            keys,
-            &self.change,
-            "profile.put",
-            &scope.to_string(),
-            detail(outcome),
-        );
-        let txn = Txn {
-            when: when
-                .into_iter()
-                .map(|(key, at)| Compare::ModRevision(key, store::Revision(at)))
-                .collect(),
-            then: vec![
-                put(keys.head(scope), value.clone()),
-                put(keys.revision(scope, revision.revision), value),
-                put(keys.serial(), vec![FORMAT].into()),
-                audit,
-            ],
-            or_else: Vec::new(),
+        let revision_key = keys.profile_revision(scope, revision.revision);
+        let then = vec![
+            Op::put(keys.profile_head(scope), value.clone()),
+            Op::put(revision_key, value),
+            Op::put(keys.profile_serial(), vec![FORMAT].into()),
+            self.audit(outcome),
+        ];
+        self.profiles.store.txn(Txn::only_if(when, then)).await
+    }
+
+    fn audit(&self, outcome: &PutOutcome) -> Op {
+        let change = Change {
+            action: "profile.put",
+            target: &outcome.revision.scope.to_string(),
+            message: &self.request.message,
+            write_id: &self.request.write_id,
+            detail: &detail(outcome),
         };
-        self.profiles.store.txn(txn).await
+        let record = audit::record(self.actor, &change, self.now_unix_ms);
+        audit::put(&self.profiles.keys, record, audit::id_of_write(&change))
     }
 }
 

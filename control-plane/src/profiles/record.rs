@@ -1,8 +1,8 @@
-//! A scope's profile as the store keeps it: one byte of format, then the record.
+//! A scope's profile as the store keeps it.
 
 use std::collections::BTreeMap;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use prost::Message;
 use weir_core::tuning::Scope;
 use weir_proto::control::records::v1 as records;
@@ -10,53 +10,7 @@ use weir_proto::control::v1 as pb;
 use weir_proto::sync::{ContentHash, content_hash};
 
 use super::settings::Settings;
-
-/// The only format there is.
-pub const FORMAT: u8 = 1;
-
-/// A record that cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RecordError {
-    /// A newer version wrote it, or something else did.
-    #[error("it has format {found:?}; this version reads format {FORMAT}")]
-    Format {
-        /// Its first byte, if it has one.
-        found: Option<u8>,
-    },
-    /// It breaks the schema.
-    #[error("it is damaged")]
-    Damaged(#[source] prost::DecodeError),
-    /// It is not what its key says, or contradicts itself.
-    #[error("its {field} is `{value}`; allowed: {bound}")]
-    Wrong {
-        /// Which part.
-        field: &'static str,
-        /// What it is.
-        value: String,
-        /// What it may be.
-        bound: String,
-    },
-}
-
-/// Writes a record.
-pub fn encode(record: &impl Message) -> Bytes {
-    let mut value = BytesMut::with_capacity(1 + record.encoded_len());
-    value.put_u8(FORMAT);
-    record
-        .encode(&mut value)
-        .expect("a growing buffer has room");
-    value.freeze()
-}
-
-/// Reads a record.
-pub fn decode<R: Message + Default>(value: &[u8]) -> Result<R, RecordError> {
-    match value.split_first() {
-        Some((&FORMAT, record)) => R::decode(record).map_err(RecordError::Damaged),
-        other => Err(RecordError::Format {
-            found: other.map(|(format, _)| *format),
-        }),
-    }
-}
+use crate::records::{Error, decode, encode};
 
 /// Which nodes are in a group, and which group wins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -149,25 +103,20 @@ impl Revision {
         content_hash(&content)
     }
 
-    /// Reads the record at the key of this scope.
-    pub fn read(value: &[u8], scope: &Scope) -> Result<Self, RecordError> {
-        let record: records::Profile = decode(value)?;
-        let wrong = |field, value: String, bound: String| RecordError::Wrong {
-            field,
-            value,
-            bound,
-        };
+    /// Reads the record at a key, which is one of this scope.
+    pub fn read(key: &[u8], value: &[u8], scope: &Scope) -> Result<Self, Error> {
+        let record: records::Profile = decode(key, value)?;
+        let wrong = |field, value: &str, bound: &str| Err(Error::wrong(key, field, value, bound));
         if record.scope != scope.to_string() {
-            return Err(wrong("scope", record.scope, scope.to_string()));
+            return wrong("scope", &record.scope, &scope.to_string());
         }
         if record.revision == 0 {
-            return Err(wrong("revision", "0".to_owned(), "at least 1".to_owned()));
+            return wrong("revision", "0", "at least 1");
         }
         let is_group = matches!(scope, Scope::Group(_));
         if record.group.is_some() != is_group {
             let found = if is_group { "absent" } else { "present" };
-            let bound = "present for groups and for nothing else";
-            return Err(wrong("group", found.to_owned(), bound.to_owned()));
+            return wrong("group", found, "present for groups and for nothing else");
         }
         Ok(Self {
             scope: scope.clone(),
@@ -236,28 +185,23 @@ mod tests {
     #[test]
     fn a_revision_is_read_back() {
         let written = group();
-        assert_eq!(
-            Revision::read(&written.write(), &written.scope),
-            Ok(written)
-        );
+        let read = Revision::read(b"k", &written.write(), &written.scope);
+        assert_eq!(read, Ok(written));
     }
 
     #[test]
     fn a_record_that_is_not_what_its_key_says_is_refused() {
         let value = group().write();
-        let read = |scope: &str| Revision::read(&value, &scope.parse().unwrap());
+        let read = |scope: &str| Revision::read(b"k", &value, &scope.parse().unwrap());
         let error = read("group/h").unwrap_err().to_string();
-        assert_eq!(error, "its scope is `group/g`; allowed: group/h");
+        assert_eq!(error, "in `k` scope is `group/g`; allowed: group/h");
         let mut without = group();
         without.group = None;
-        let error = Revision::read(&without.write(), &without.scope).unwrap_err();
+        let error = Revision::read(b"k", &without.write(), &without.scope).unwrap_err();
         assert!(error.to_string().contains("group is `absent`"), "{error}");
         let fleet = Revision::none(Scope::Fleet);
-        let error = Revision::read(&fleet.write(), &fleet.scope).unwrap_err();
+        let error = Revision::read(b"k", &fleet.write(), &fleet.scope).unwrap_err();
         assert!(error.to_string().contains("at least 1"), "{error}");
-        for value in [&[][..], &[2, 1][..], &[FORMAT, 0xff][..]] {
-            assert!(Revision::read(value, &Scope::Fleet).is_err());
-        }
     }
 
     #[test]

@@ -1,15 +1,13 @@
 //! What a request to write a profile asks for, and whether it may.
 
-use weir_core::tuning::{Code, Edit, PRESETS, Preset, Problem, Scope, preset};
+use weir_core::tuning::{Code, Edit, PRESETS, Preset, Problem, SCOPE_BOUND, Scope, preset};
 use weir_proto::control::v1::{GroupSelector, PutProfileRequest};
 
-use super::fields::{
-    LABELS_MAX, SCOPE_BOUND, TTL_BOUND, check_group, check_message, check_ttl, check_write_id,
-    refused,
-};
+use super::fields::{LABELS_MAX, TTL_BOUND, check_group, check_message, check_ttl, check_write_id};
 use super::record::{Revision, Selector};
 use super::settings::Settings;
 use super::stack::Stack;
+use crate::problem::refused;
 
 /// Most scopes with a profile.
 pub const SCOPES_MAX: usize = 1_000;
@@ -96,7 +94,7 @@ fn begin(request: &PutProfileRequest, problems: &mut Vec<Problem>) -> Begin {
                     let names: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
                     let bound = names.join(", ");
                     let message = "is no preset";
-                    problems.push(refused("preset", Code::Unknown, message, name, &bound));
+                    problems.push(refused("preset", Code::Unknown, message, name, bound));
                     Begin::Nothing
                 }
             }
@@ -184,7 +182,7 @@ impl Wanted {
         if selector.labels.is_empty() {
             let message = "are missing: a group without them would have every node";
             let bound = format!("1 to {LABELS_MAX} labels");
-            problems.push(refused("group.labels", Code::Range, message, "", &bound));
+            problems.push(refused("group.labels", Code::Range, message, "", bound));
         }
         Some(selector)
     }
@@ -210,8 +208,8 @@ pub(super) fn check_room(stack: &Stack, scope: &Scope) -> Vec<Problem> {
     }
     let mut check = |found: usize, most: usize, message: &str| {
         if found >= most {
-            let (value, bound) = (scope.to_string(), format!("at most {most}"));
-            problems.push(refused("scope", Code::Range, message, &value, &bound));
+            let bound = format!("at most {most}");
+            problems.push(refused("scope", Code::Range, message, scope, bound));
         }
     };
     check(stack.heads().count(), SCOPES_MAX, "is one scope too many");

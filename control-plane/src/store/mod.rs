@@ -1,7 +1,8 @@
 //! Where the control plane keeps what must survive it: keys and values under one rising revision.
 //!
-//! Two stores, one meaning: [`etcd`] for a cluster, [`embedded`] for a single machine. Both hold to the
-//! limits in [`limits`] and to one conformance suite, so what works on one works on the other.
+//! Three stores, one meaning: [`etcd`] for a cluster, [`embedded`] for a single machine, [`memory`] for
+//! simulations. All hold to the limits in [`limits`] and to one conformance suite, so what works on one works
+//! on the others.
 //!
 //! Every change is a transaction: it compares, then does all of one list of operations or all of the
 //! other, and takes one revision. Fences are comparisons of a create or mod revision, never of time: a
@@ -16,7 +17,10 @@ pub mod embedded;
 mod error;
 pub mod etcd;
 pub mod follow;
+mod lease_clock;
 pub mod limits;
+pub mod memory;
+mod pages;
 mod types;
 
 use std::time::Duration;
@@ -27,6 +31,7 @@ use futures::stream::BoxStream;
 
 pub use error::Error;
 pub use limits::Invalid;
+pub(crate) use pages::Pages;
 pub use types::{
     Compare, Entry, Event, EventKind, Lease, LeaseId, List, Op, OpResult, Page, Revision, Status,
     StoreId, Txn, TxnOutcome, Watch, Watched,
@@ -89,4 +94,21 @@ pub(crate) async fn within<T>(
         Ok(result) => result,
         Err(_) => Err(Error::Late { operation, limit }),
     }
+}
+
+/// Whether a revision can be read.
+fn check_known(at: Revision, revision: u64, compacted: u64) -> Result<(), Error> {
+    if at.0 > revision {
+        return Err(Error::Future {
+            asked: at,
+            current: Some(Revision(revision)),
+        });
+    }
+    if at.0 < compacted {
+        return Err(Error::Compacted {
+            asked: at,
+            compacted: Some(Revision(compacted)),
+        });
+    }
+    Ok(())
 }

@@ -114,6 +114,15 @@ pub enum Op {
 }
 
 impl Op {
+    /// Puts a value that belongs to no lease.
+    pub fn put(key: Bytes, value: Bytes) -> Self {
+        Self::Put {
+            key,
+            value,
+            lease: None,
+        }
+    }
+
     /// The key that it reads or writes.
     pub fn key(&self) -> &Bytes {
         match self {
@@ -131,6 +140,17 @@ pub struct Txn {
     pub then: Vec<Op>,
     /// Done otherwise.
     pub or_else: Vec<Op>,
+}
+
+impl Txn {
+    /// Does nothing unless all hold.
+    pub fn only_if(when: Vec<Compare>, then: Vec<Op>) -> Self {
+        Self {
+            when,
+            then,
+            or_else: Vec::new(),
+        }
+    }
 }
 
 /// What a transaction did.
@@ -237,6 +257,6 @@ pub struct Status {
     pub leader: Option<u64>,
     /// Which store it is.
     pub store: StoreId,
-    /// What it takes on disk.
+    /// What it takes on disk; of a store in memory, what it holds.
     pub disk_bytes: u64,
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use tonic::Status;
-use weir_core::tuning::is_name;
+use weir_core::tuning::Code;
 use weir_proto::control::v1 as pb;
 
 use super::resources::Held;
+use crate::grpc::refusal;
+use crate::problem::{no_name, refused};
 
 /// Labels of one node, and bytes of one label's name or value.
 const LABELS_MAX: usize = 32;
@@ -27,14 +29,12 @@ impl Hello {
     /// Checks every field.
     pub(super) fn checked(wire: pb::Hello, now_unix_ms: u64) -> Result<Self, Status> {
         let refuse = |field: &str, value: &str, bound: &str| {
-            let value: String = value.chars().take(80).collect();
-            Err(Status::invalid_argument(format!(
-                "hello.{field}: `{value}` is refused (allowed: {bound})"
-            )))
+            let path = format!("hello.{field}");
+            let problem = refused(path, Code::Range, "is out of bounds", value, bound);
+            Err(refusal(&[problem]))
         };
-        if !is_name(&wire.node_id) {
-            let bound = "1 to 63 letters, digits, `-`, `_` or `.`";
-            return refuse("node_id", &wire.node_id, bound);
+        if let Some(problem) = no_name("hello.node_id", "names no node", &wire.node_id) {
+            return Err(refusal(&[problem]));
         }
         if wire.boot_id.is_empty() || wire.boot_id.len() > TEXT_BYTES_MAX {
             return refuse("boot_id", &wire.boot_id, "1 to 255 bytes");

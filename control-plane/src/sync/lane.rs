@@ -130,9 +130,12 @@ impl Lane {
         }
     }
 
-    /// Forgets what the node holds: it asked for everything.
-    pub fn forget(&mut self) {
-        self.held = None;
+    /// Versions begin anew: what the node holds and what is on its way compares by content alone.
+    pub fn forget_version(&mut self) {
+        let in_flight = self.in_flight.as_mut().map(|push| &mut push.then);
+        for held in self.held.as_mut().into_iter().chain(in_flight) {
+            held.version = 0;
+        }
     }
 
     /// How long the push in flight has waited.

@@ -13,6 +13,7 @@
 
 mod hello;
 pub mod lane;
+mod lanes;
 mod presence;
 pub mod resources;
 mod service;
@@ -22,17 +23,19 @@ mod sessions;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::clock::WallClock;
 use crate::election;
-use crate::governance::NowUnixMs;
+use crate::governance::guard::Guard;
 use crate::governance::tokens::TokenTable;
 use crate::keys::Keys;
 use crate::leases::Presences;
 use crate::view::View;
 
+pub use lanes::CATCH_UP_LIMIT;
 pub use service::NodeSyncService;
 pub use sessions::{Live, STREAMS_MAX, Sessions};
 
@@ -44,15 +47,15 @@ pub struct Parts {
     pub instance: Arc<str>,
     /// Time.
     pub clock: WallClock,
-    /// The same, for who takes a function.
-    pub now: NowUnixMs,
     /// What the store holds.
     pub view: View,
     /// What this instance says of its nodes in the store.
     pub presences: Arc<Presences>,
     /// Who is connected.
     pub sessions: Sessions,
-    /// Tokens; a stream ends when its own is revoked.
+    /// Who is let in; a stream ends when its token is revoked.
+    pub guard: Guard,
+    /// Tokens as the store has them.
     pub tokens: Arc<TokenTable>,
     /// Who leads.
     pub leader: watch::Receiver<election::Standing>,
@@ -60,9 +63,30 @@ pub struct Parts {
     pub epoch: watch::Receiver<Option<Arc<str>>>,
     /// True when this instance stops.
     pub stop: watch::Receiver<bool>,
+    /// How old a stream gets, within a tenth.
+    pub stream_age: Duration,
+    /// Seeds what is left to chance.
+    pub seed: u64,
 }
 
 impl Parts {
+    /// Waits until the store was read; until then nobody can tell what is not there.
+    async fn ready(&self) -> Arc<str> {
+        let (mut view, mut epoch) = (self.view.clone(), self.epoch.clone());
+        view.complete().await;
+        let named = epoch.wait_for(Option::is_some).await;
+        let named = named.ok().and_then(|epoch| epoch.clone());
+        match named {
+            Some(epoch) => epoch,
+            // Without a sender there is no instance.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn epoch(&self) -> Option<Arc<str>> {
+        self.epoch.borrow().clone()
+    }
+
     fn leader_term(&self) -> u64 {
         self.leader.borrow().term
     }

@@ -127,11 +127,6 @@ impl ResourceSet {
         self.resources.iter()
     }
 
-    /// Names alone.
-    pub fn names(&self) -> BTreeSet<Arc<str>> {
-        self.resources.keys().cloned().collect()
-    }
-
     /// What somebody lacks who holds `held` of this very store; `None` holds nothing that compares.
     pub fn delta(&self, held: Option<Held>) -> Delta {
         let all = || {

@@ -10,16 +10,18 @@ use tonic::{Request, Response, Status, Streaming};
 use weir_proto::control::v1 as pb;
 use weir_proto::control::v1::node_sync_server::NodeSync;
 
+use super::Parts;
 use super::hello::Hello;
+use super::presence::{self, Left};
 use super::session::{Ended, HEARTBEAT_INTERVAL, OUT_WAITING_MAX, Session, message};
-use super::sessions::{Closed, Place};
-use super::{Parts, presence};
+use super::sessions::{Closed, Live, Place};
+use crate::governance::guard::{identity_of, permit};
 use crate::governance::identity::{Action, Identity};
 
 /// How long a node may take to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a node waits for an instance that has just started.
-const STORE_TIMEOUT: Duration = Duration::from_secs(5);
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
 /// Waits of a node that is told to come back.
 const CROWDED_RETRY_MS: u64 = 1_000;
 const SUPERSEDED_RETRY_MS: u64 = 60_000;
@@ -45,38 +47,42 @@ impl NodeSync for NodeSyncService {
         &self,
         request: Request<Streaming<pb::NodeMessage>>,
     ) -> Result<Response<Messages>, Status> {
-        let identity = request.extensions().get::<Identity>().cloned();
-        let identity = identity.ok_or_else(|| Status::unauthenticated("no identity"))?;
+        let identity = identity_of(&request)?;
         let (out, messages) = mpsc::channel(OUT_WAITING_MAX);
         let parts = Arc::clone(&self.0);
         tokio::spawn(async move {
-            match serve(&parts, identity, request.into_inner(), &out).await {
-                Ok(None) => {}
-                Ok(Some(hello)) => {
-                    // The answer ends now, whatever becomes of the node.
-                    drop(out);
-                    presence::suspect(parts, hello).await;
+            let inbound = request.into_inner();
+            let left = match serve(&parts, identity, inbound, &out).await {
+                Ok(left) => left,
+                Err(status) => {
+                    let _ = out.try_send(Err(status));
+                    None
                 }
-                Err(status) => drop(out.try_send(Err(status))),
+            };
+            // The stream ends here, whatever is still to be said of the node.
+            drop(out);
+            if let Some((hello, said, how)) = left {
+                presence::leave(&parts, &hello, &said, how).await;
             }
         });
         Ok(Response::new(ReceiverStream::new(messages)))
     }
 }
 
-/// Serves a node to the end of its stream; returns its hello if it may come back.
+/// Who left, what they said last, and how they left.
+type Gone = (Arc<Hello>, Arc<Live>, Left);
+
 async fn serve(
     parts: &Arc<Parts>,
     identity: Identity,
     mut inbound: Streaming<pb::NodeMessage>,
     out: &mpsc::Sender<Result<pb::ControlMessage, Status>>,
-) -> Result<Option<Hello>, Status> {
+) -> Result<Option<Gone>, Status> {
     let now_unix_ms = parts.clock.unix_ms_now();
     let hello = first(&mut inbound, now_unix_ms).await?;
-    let action = Action::SyncAs(hello.node_id());
-    let allowed = identity.may(&action);
-    allowed.map_err(|denied| Status::permission_denied(denied.to_string()))?;
-    let epoch = read_store(parts).await?;
+    permit(&identity, &Action::SyncAs(hello.node_id()))?;
+    let epoch = timeout(READ_TIMEOUT, parts.ready()).await;
+    let epoch = epoch.map_err(|_| Status::unavailable("the store was not read yet"))?;
     let place = match enter(parts, &hello, now_unix_ms).await {
         Ok(place) => place,
         Err(closed) => {
@@ -87,38 +93,34 @@ async fn serve(
         }
     };
     let _ = out.try_send(Ok(message(welcome(parts, &epoch, now_unix_ms))));
-    let serial = place.serial;
+    let (serial, said) = (place.serial, Arc::clone(&place.live));
     presence::assert(parts, &hello).await;
     presence::put_first_status(parts, &hello, now_unix_ms).await;
-    let session = Session::new(Arc::clone(parts), hello.clone(), epoch, place, out.clone());
+    let hello = Arc::new(hello);
+    let session = Session::new(
+        Arc::clone(parts),
+        Arc::clone(&hello),
+        epoch,
+        place,
+        out.clone(),
+    );
     let ended = tokio::select! {
         biased;
-        refused = parts.tokens.ended(&identity, &parts.now) => {
-            let _ = out.try_send(Err(Status::unauthenticated(refused.to_string())));
+        status = parts.guard.ended(&identity) => {
+            let _ = out.try_send(Err(status));
             Ended::Broken
         }
         ended = session.run(inbound) => ended,
     };
     let is_gone = parts.sessions.leave(hello.node_id(), serial).await;
-    match ended {
-        Ended::ByNode if is_gone => presence::withdraw(parts, &hello).await,
-        Ended::Broken if is_gone => return Ok(Some(hello)),
-        _ => {}
-    }
-    Ok(None)
-}
-
-/// The epoch, once all of the store was read: of a part that was not, a node would be told that nothing is there.
-async fn read_store(parts: &Parts) -> Result<Arc<str>, Status> {
-    let mut view = parts.view.clone();
-    let mut epoch = parts.epoch.clone();
-    let read = async {
-        view.complete().await;
-        let epoch = epoch.wait_for(Option::is_some).await;
-        epoch.ok().and_then(|epoch| epoch.clone())
+    let how = match ended {
+        Ended::ByNode => Left::ForGood,
+        Ended::Broken => Left::Unexpectedly,
+        Ended::Renewed => Left::ForAMoment,
+        // The younger stream speaks for the node, or the leases do.
+        Ended::Replaced | Ended::Stopping => return Ok(None),
     };
-    let read = timeout(STORE_TIMEOUT, read).await.ok().flatten();
-    read.ok_or_else(|| Status::unavailable("the store was not read yet"))
+    Ok(is_gone.then(|| (hello, said.load_full(), how)))
 }
 
 async fn first(

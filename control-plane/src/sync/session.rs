@@ -10,11 +10,13 @@ use tonic::{Status, Streaming};
 use weir_proto::control::v1 as pb;
 
 use super::hello::Hello;
-use super::lane::{Answer, Lane, RESET_AFTER, STALE_AFTER};
-use super::resources::{Resource, ResourceSet};
+use super::lane::{RESET_AFTER, STALE_AFTER};
+use super::lanes::Lanes;
+use super::resources::ResourceSet;
 use super::sessions::{Live, Place, Question};
 use super::{Parts, presence, stopped};
 use crate::view::Orders;
+use crate::wait::sleep_until;
 
 /// Messages that wait to be sent: a push of each type, and some more.
 pub(super) const OUT_WAITING_MAX: usize = 16;
@@ -38,18 +40,20 @@ pub(super) enum Ended {
     Replaced,
     /// This instance stops.
     Stopping,
+    /// It was old enough; the node comes back at once.
+    Renewed,
 }
 
 /// The session at work.
 pub(super) struct Session {
     parts: Arc<Parts>,
-    hello: Hello,
-    epoch: Arc<str>,
-    lanes: Vec<Lane>,
+    hello: Arc<Hello>,
+    lanes: Lanes,
     live: Arc<arc_swap::ArcSwap<Live>>,
     questions: mpsc::Receiver<Question>,
     asked: HashMap<String, oneshot::Sender<pb::CommandResult>>,
-    next_nonce: u64,
+    /// Before that the node comes back: so certificates are looked at again, and instances share the nodes anew.
+    ends_at: Instant,
     out: Out,
 }
 
@@ -60,6 +64,7 @@ struct Changes {
     endpoints: watch::Receiver<Arc<ResourceSet>>,
     peers: watch::Receiver<Arc<ResourceSet>>,
     orders: watch::Receiver<Arc<Orders>>,
+    epoch: watch::Receiver<Option<Arc<str>>>,
     stop: watch::Receiver<bool>,
     taken_over: watch::Receiver<Arc<crate::view::NodeRecords>>,
 }
@@ -67,28 +72,22 @@ struct Changes {
 impl Session {
     pub(super) fn new(
         parts: Arc<Parts>,
-        hello: Hello,
+        hello: Arc<Hello>,
         epoch: Arc<str>,
         place: Place,
         out: Out,
     ) -> Self {
-        let lanes = hello.subscribe.iter().map(|kind| {
-            let held = hello.held(*kind);
-            let same_epoch = held.filter(|(of, _)| *of == &*epoch).map(|(_, held)| held);
-            // Of another epoch the version compares with nothing, but equal content is equal.
-            let held =
-                same_epoch.or(held.map(|(_, held)| super::resources::Held { version: 0, ..held }));
-            Lane::new(*kind, held)
-        });
+        let now = Instant::now();
+        let mut random = fastrand::Rng::with_seed(parts.seed ^ place.serial);
+        let age = parts.stream_age.mul_f64(0.9 + 0.2 * random.f64());
         Self {
-            lanes: lanes.collect(),
+            lanes: Lanes::new(Arc::clone(&parts), Arc::clone(&hello), epoch, now),
             parts,
             hello,
-            epoch,
             live: place.live,
             questions: place.questions,
             asked: HashMap::new(),
-            next_nonce: 1,
+            ends_at: now + age,
             out,
         }
     }
@@ -102,6 +101,7 @@ impl Session {
             endpoints: view.endpoints.clone(),
             peers: view.peers.clone(),
             orders: view.orders.clone(),
+            epoch: self.parts.epoch.clone(),
             stop: self.parts.stop.clone(),
             taken_over: view.nodes.clone(),
         };
@@ -119,8 +119,12 @@ impl Session {
                     None => self.go_away("another stream of this node is younger", Ended::Replaced),
                 },
                 _ = look.tick() => self.look(),
-                _ = heartbeat.tick() => self.heartbeat(),
+                _ = heartbeat.tick() => self.heartbeat().await,
+                Ok(()) = changes.epoch.changed() => self.change_epoch(),
                 Ok(()) = changes.taken_over.changed() => self.check_taken_over(),
+                () = tokio::time::sleep_until(self.ends_at) => {
+                    self.go_away("the stream is renewed", Ended::Renewed)
+                }
                 // After what comes seldom: who never stops talking cannot keep that from happening.
                 message = inbound.message() => match message {
                     Ok(Some(message)) => self.heard(message).await,
@@ -132,6 +136,10 @@ impl Session {
                 Ok(()) = changes.endpoints.changed() => None,
                 Ok(()) = changes.peers.changed() => None,
                 Ok(()) = changes.orders.changed() => None,
+                () = sleep_until(self.lanes.look_at()) => {
+                    self.lanes.stop_waiting();
+                    None
+                }
             };
             if let Some(ended) = ended {
                 return ended;
@@ -146,46 +154,9 @@ impl Session {
             let Ok(permit) = self.out.clone().try_reserve_owned() else {
                 return;
             };
-            let set = self.set_of(self.lanes[at].kind());
-            let now = Instant::now();
-            if let Some(push) = self.lanes[at].push(&set, &self.epoch, self.next_nonce, now) {
-                self.next_nonce += 1;
-                let push = pb::Push {
-                    sent_at_unix_ms: self.parts.clock.unix_ms_now(),
-                    ..push
-                };
+            if let Some(push) = self.lanes.due(at, Instant::now()) {
                 permit.send(Ok(message(pb::control_message::Message::Push(push))));
             }
-        }
-    }
-
-    fn set_of(&self, kind: pb::ResourceType) -> Arc<ResourceSet> {
-        let view = &self.parts.view;
-        match kind {
-            pb::ResourceType::Weights => Arc::clone(&view.weights.borrow()),
-            pb::ResourceType::Endpoints => Arc::clone(&view.endpoints.borrow()),
-            pb::ResourceType::Peers => Arc::clone(&view.peers.borrow()),
-            pb::ResourceType::Profile => {
-                let profiles = Arc::clone(&view.profiles.borrow());
-                let offer = profiles.offer_for(self.hello.node_id(), self.hello.labels());
-                let resource = Resource {
-                    hash: offer.hash,
-                    payload: offer.payload.clone(),
-                };
-                Arc::new(ResourceSet::of_one("profile", resource, offer.revision))
-            }
-            pb::ResourceType::Orders => {
-                let orders = view.orders.borrow();
-                let orders = orders
-                    .get(self.hello.node_id())
-                    .copied()
-                    .unwrap_or_default();
-                let mut set = ResourceSet::default();
-                let payload = prost::Message::encode_to_vec(&orders);
-                set.put("node", payload.into(), 1);
-                Arc::new(set)
-            }
-            pb::ResourceType::Unspecified => Arc::default(),
         }
     }
 
@@ -210,16 +181,8 @@ impl Session {
     }
 
     async fn acked(&mut self, ack: pb::Ack) -> Option<Ended> {
-        let kind = ack.r#type();
-        let Some(lane) = self.lanes.iter_mut().find(|lane| lane.kind() == kind) else {
-            return self.fault("ack.type: was not subscribed");
-        };
-        match lane.acked(ack.nonce, ack.resync) {
-            Answer::Expected => {}
-            Answer::Unexpected => return self.fault("ack.nonce: answers no push in flight"),
-            Answer::Hopeless => {
-                return self.fault("ack.resync: asked too often; what was pushed made no sense");
-            }
+        if let Err(fault) = self.lanes.acked(&ack) {
+            return self.fault(fault);
         }
         if let Some(state) = ack.profile {
             self.profile_state(state).await;
@@ -262,8 +225,7 @@ impl Session {
     fn ask(&mut self, question: Question) -> Option<Ended> {
         self.asked.retain(|_, answer| !answer.is_closed());
         if self.asked.len() < QUESTIONS_MAX {
-            let id = format!("{}", self.next_nonce);
-            self.next_nonce += 1;
+            let id = self.lanes.nonce().to_string();
             let command = pb::Command {
                 id: id.clone(),
                 command: Some(question.command),
@@ -279,8 +241,7 @@ impl Session {
     /// Looks at how long answers have been owed.
     fn look(&mut self) -> Option<Ended> {
         let now = Instant::now();
-        let waits = self.lanes.iter().filter_map(|lane| lane.waiting(now));
-        let longest = waits.max().unwrap_or_default();
+        let longest = self.lanes.longest_wait(now);
         if longest >= RESET_AFTER {
             return self.fault("a push was not answered in time");
         }
@@ -291,19 +252,13 @@ impl Session {
         None
     }
 
-    fn heartbeat(&mut self) -> Option<Ended> {
-        let state = |lane: &Lane| {
-            let held = lane.held().unwrap_or_default();
-            pb::ResumePoint {
-                r#type: lane.kind() as i32,
-                epoch: self.epoch.to_string(),
-                version: held.version,
-                set_hash: held.set_hash.to_vec(),
-            }
-        };
+    async fn heartbeat(&mut self) -> Option<Ended> {
+        let said = self.live.load_full();
+        let now = self.parts.clock.unix_ms_now();
+        presence::repeat_status(&self.parts, &self.hello, &said, now).await;
         let heartbeat = pb::ControlHeartbeat {
             server_time_unix_ms: self.parts.clock.unix_ms_now(),
-            states: self.lanes.iter().map(state).collect(),
+            states: self.lanes.states(),
         };
         let message = message(pb::control_message::Message::Heartbeat(heartbeat));
         match self.out.try_send(Ok(message)) {
@@ -311,6 +266,13 @@ impl Session {
             // A full queue is found by the look at answers.
             _ => None,
         }
+    }
+
+    fn change_epoch(&mut self) -> Option<Ended> {
+        if let Some(epoch) = self.parts.epoch() {
+            self.lanes.change_epoch(epoch);
+        }
+        None
     }
 
     /// Another instance may have let in a younger process of this node.

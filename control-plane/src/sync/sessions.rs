@@ -162,15 +162,6 @@ impl Sessions {
         self.0.inner.lock().await.by_node.contains_key(node_id)
     }
 
-    /// The boot id of a node that is connected here.
-    pub async fn boot_id(&self, node_id: &str) -> Option<Arc<str>> {
-        let inner = self.0.inner.lock().await;
-        inner
-            .by_node
-            .get(node_id)
-            .map(|entry| Arc::clone(&entry.boot_id))
-    }
-
     /// What a node that is connected here says of itself.
     pub async fn live(&self, node_id: &str) -> Option<Arc<Live>> {
         let inner = self.0.inner.lock().await;

@@ -9,11 +9,11 @@ use tokio::sync::watch;
 use weir_proto::control::records::v1 as records;
 use weir_proto::control::v1 as pb;
 
-use super::{Orders, Standing};
+use super::{NodeOrder, Orders, Standing, StoredEpoch};
 use crate::clock::WallClock;
 use crate::governance::tokens::TokenTable;
 use crate::keys::{Key, Keys};
-use crate::profiles::{ProfileBook, ProfileKeys, ProfileView};
+use crate::profiles::{ProfileBook, ProfileView};
 use crate::records::decode;
 use crate::store::follow::{Followed, Options, Reason, follow};
 use crate::store::{Event, EventKind, Store};
@@ -39,6 +39,7 @@ pub(super) struct Follower {
     weights: ResourceSet,
     orders: Orders,
     changed: Changed,
+    standing: Standing,
     profiles_out: watch::Sender<Arc<ProfileView>>,
     weights_out: watch::Sender<Arc<ResourceSet>>,
     orders_out: watch::Sender<Arc<Orders>>,
@@ -55,7 +56,7 @@ struct Changed {
 
 impl Follower {
     pub(super) fn new(keys: Keys, tokens: Arc<TokenTable>, clock: WallClock) -> (Self, Readers) {
-        let mut book = ProfileBook::new(ProfileKeys::new(keys.namespace()));
+        let mut book = ProfileBook::new(keys.clone());
         let (profiles_out, profiles) = watch::channel(book.snapshot());
         let (weights_out, weights) = watch::channel(Arc::default());
         let (orders_out, orders) = watch::channel(Arc::default());
@@ -68,6 +69,7 @@ impl Follower {
             weights: ResourceSet::default(),
             orders: Orders::new(),
             changed: Changed::default(),
+            standing: Standing::default(),
             profiles_out,
             weights_out,
             orders_out,
@@ -95,9 +97,7 @@ impl Follower {
                     }
                     None => return,
                 },
-                () = tokio::time::sleep(expires_in) => {
-                    self.changed.profiles |= self.book.expire(self.clock.unix_ms_now());
-                }
+                () = tokio::time::sleep(expires_in) => {}
             }
             self.publish();
         }
@@ -113,8 +113,11 @@ impl Follower {
     }
 
     fn take(&mut self, followed: Followed) {
+        let standing = &mut self.standing;
         match followed {
             Followed::Snapshot { revision, entries } => {
+                (standing.complete, standing.lost) = (true, None);
+                standing.revision = revision.0;
                 for entry in entries {
                     let at = entry.mod_revision.0;
                     self.put(&entry.key, &entry.value, at);
@@ -125,32 +128,27 @@ impl Follower {
                     weights: true,
                     orders: true,
                 };
-                self.standing_out.send_modify(|standing| {
-                    standing.complete = true;
-                    standing.lost = None;
-                });
             }
-            Followed::Changed { revision, events } => self.events(events, revision.0),
+            Followed::Changed { revision, events } => {
+                standing.revision = revision.0;
+                self.events(events, revision.0);
+            }
             Followed::Resync {
                 revision,
                 reason,
                 events,
             } => {
                 let is_other = reason == Reason::OtherStore;
+                standing.lost = None;
+                standing.revision = revision.0;
+                standing.replaced += u64::from(is_other);
                 if is_other {
                     self.weights.restart(revision.0);
                     self.changed.weights = true;
                 }
                 self.events(events, revision.0);
-                self.standing_out.send_modify(|standing| {
-                    standing.lost = None;
-                    standing.replaced += u64::from(is_other);
-                });
             }
-            Followed::Lost(error) => {
-                self.standing_out
-                    .send_modify(|standing| standing.lost = Some(error.to_string()));
-            }
+            Followed::Lost(error) => standing.lost = Some(error.to_string()),
         }
     }
 
@@ -173,7 +171,12 @@ impl Follower {
             Some(Key::Orders { node }) => decode::<records::Orders>(key, value).map(|record| {
                 self.changed.orders = true;
                 let orders = record.orders.unwrap_or_default();
-                self.orders.insert(node.to_owned(), orders);
+                let order = NodeOrder { orders, revision };
+                self.orders.insert(node.to_owned(), order);
+            }),
+            Some(Key::Epoch) => decode::<records::Meta>(key, value).map(|meta| {
+                let name = meta.epoch;
+                self.standing.epoch = Some(StoredEpoch { name, revision });
             }),
             _ => Ok(()),
         };
@@ -191,11 +194,14 @@ impl Follower {
             Some(Key::Orders { node }) => {
                 self.changed.orders |= self.orders.remove(node).is_some();
             }
+            Some(Key::Epoch) => self.standing.epoch = None,
             _ => {}
         }
     }
 
     fn publish(&mut self) {
+        // Before anybody sees it: what was read may have ended while nobody looked.
+        self.changed.profiles |= self.book.expire(self.clock.unix_ms_now());
         let changed = std::mem::take(&mut self.changed);
         if changed.profiles {
             self.profiles_out.send_replace(self.book.snapshot());
@@ -207,6 +213,7 @@ impl Follower {
         if changed.orders {
             self.orders_out.send_replace(Arc::new(self.orders.clone()));
         }
+        super::tell(&self.standing_out, &self.standing);
     }
 }
 

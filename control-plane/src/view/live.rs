@@ -13,10 +13,12 @@ use weir_proto::control::v1 as pb;
 
 use super::{NodeRecord, NodeRecords, Standing};
 use crate::keys::{Key, Keys};
+use crate::leases::Presences;
 use crate::records::{Error, decode};
 use crate::store::follow::{Followed, Options, Reason, follow};
-use crate::store::{Event, EventKind, Store};
+use crate::store::{Event, EventKind, Revision, Store};
 use crate::sync::resources::ResourceSet;
+use crate::wait::sleep_until;
 
 /// Changes are gathered until none came for this long,
 const GATHER_QUIET: Duration = Duration::from_millis(100);
@@ -35,11 +37,17 @@ pub(super) struct Readers {
 /// The task.
 pub(super) struct Follower {
     keys: Keys,
+    presences: Arc<Presences>,
     endpoints: ResourceSet,
     peers: ResourceSet,
     nodes: NodeRecords,
     instances: BTreeMap<String, String>,
     gathering: Option<Gathering>,
+    standing: Standing,
+    /// The revision of the last change, published or not.
+    seen: u64,
+    /// What is gone, until it is known that nobody here asserts it.
+    gone: Vec<(Bytes, Revision)>,
     endpoints_out: watch::Sender<Arc<ResourceSet>>,
     peers_out: watch::Sender<Arc<ResourceSet>>,
     nodes_out: watch::Sender<Arc<NodeRecords>>,
@@ -66,7 +74,7 @@ impl Gathering {
 }
 
 impl Follower {
-    pub(super) fn new(keys: Keys) -> (Self, Readers) {
+    pub(super) fn new(keys: Keys, presences: Arc<Presences>) -> (Self, Readers) {
         let (endpoints_out, endpoints) = watch::channel(Arc::default());
         let (peers_out, peers) = watch::channel(Arc::default());
         let (nodes_out, nodes) = watch::channel(Arc::default());
@@ -74,11 +82,15 @@ impl Follower {
         let (standing_out, standing) = watch::channel(Standing::default());
         let follower = Self {
             keys,
+            presences,
             endpoints: ResourceSet::default(),
             peers: ResourceSet::default(),
             nodes: NodeRecords::new(),
             instances: BTreeMap::new(),
             gathering: None,
+            standing: Standing::default(),
+            seen: 0,
+            gone: Vec::new(),
             endpoints_out,
             peers_out,
             nodes_out,
@@ -101,12 +113,15 @@ impl Follower {
             let due = self.gathering.map(|gathering| gathering.due());
             tokio::select! {
                 biased;
-                () = async { tokio::time::sleep_until(due.unwrap_or_else(Instant::now)).await },
-                    if due.is_some() => self.publish(),
+                () = sleep_until(due) => self.publish(),
                 item = followed.next() => match item {
                     Some(item) => self.take(item),
                     None => return,
                 },
+            }
+            for (key, at) in std::mem::take(&mut self.gone) {
+                // A lease that ended too early took it along, or somebody's hand.
+                self.presences.look(key, at).await;
             }
         }
     }
@@ -114,50 +129,52 @@ impl Follower {
     fn take(&mut self, followed: Followed) {
         match followed {
             Followed::Snapshot { revision, entries } => {
+                (self.standing.complete, self.seen) = (true, revision.0);
                 for entry in entries {
                     self.put(&entry.key, &entry.value, entry.mod_revision.0);
                 }
                 self.endpoints.restart(revision.0);
                 self.peers.restart(revision.0);
+                self.standing.lost = None;
                 self.publish();
-                self.standing_out.send_modify(|standing| {
-                    standing.complete = true;
-                    standing.lost = None;
-                });
             }
-            Followed::Changed { revision, events } => self.events(events, revision.0),
+            Followed::Changed { revision, events } => {
+                self.seen = revision.0;
+                self.events(events, revision);
+            }
             Followed::Resync {
                 revision,
                 reason,
                 events,
             } => {
                 let is_other = reason == Reason::OtherStore;
+                self.standing.lost = None;
+                self.standing.replaced += u64::from(is_other);
+                self.seen = revision.0;
                 if is_other {
+                    self.presences.audit();
                     self.endpoints.restart(revision.0);
                     self.peers.restart(revision.0);
                 }
-                self.events(events, revision.0);
+                self.events(events, revision);
                 self.publish();
-                self.standing_out.send_modify(|standing| {
-                    standing.lost = None;
-                    standing.replaced += u64::from(is_other);
-                });
             }
             Followed::Lost(error) => {
-                self.standing_out
-                    .send_modify(|standing| standing.lost = Some(error.to_string()));
+                self.standing.lost = Some(error.to_string());
+                super::tell(&self.standing_out, &self.standing);
             }
         }
     }
 
-    fn events(&mut self, events: Vec<Event>, revision: u64) {
+    fn events(&mut self, events: Vec<Event>, revision: Revision) {
         for event in events {
             let urgent = match event.kind {
-                EventKind::Put(entry) => {
-                    self.put(&event.key, &entry.value, entry.mod_revision.0);
-                    false
+                EventKind::Put(entry) => self.put(&event.key, &entry.value, entry.mod_revision.0),
+                EventKind::Deleted => {
+                    let urgent = self.delete(&event.key, revision.0);
+                    self.gone.push((event.key, revision));
+                    urgent
                 }
-                EventKind::Deleted => self.delete(&event.key, revision),
             };
             let now = Instant::now();
             let gathering = self.gathering.get_or_insert(Gathering {
@@ -170,13 +187,15 @@ impl Follower {
         }
     }
 
-    fn put(&mut self, key: &Bytes, value: &Bytes, revision: u64) {
-        if let Err(error) = self.try_put(key, value, revision) {
+    /// True when nodes should know at once.
+    fn put(&mut self, key: &Bytes, value: &Bytes, revision: u64) -> bool {
+        self.try_put(key, value, revision).unwrap_or_else(|error| {
             tracing::error!(%error, "a record is left out");
-        }
+            false
+        })
     }
 
-    fn try_put(&mut self, key: &Bytes, value: &Bytes, revision: u64) -> Result<(), Error> {
+    fn try_put(&mut self, key: &Bytes, value: &Bytes, revision: u64) -> Result<bool, Error> {
         match self.keys.parse(key) {
             Some(Key::Presence { node }) => {
                 let presence: records::Presence = decode(key, value)?;
@@ -192,7 +211,8 @@ impl Follower {
                 let endpoint = registration.endpoint.unwrap_or_default();
                 let name = format!("{service}/{backend}");
                 let payload = endpoint.encode_to_vec().into();
-                self.endpoints.put(&name, payload, revision);
+                let is_news = self.endpoints.put(&name, payload, revision);
+                return Ok(is_news && endpoint.weight == 0);
             }
             Some(Key::Instance { instance }) => {
                 let record: records::Instance = decode(key, value)?;
@@ -200,7 +220,7 @@ impl Follower {
             }
             _ => {}
         }
-        Ok(())
+        Ok(false)
     }
 
     /// True when nodes should know at once.
@@ -246,6 +266,8 @@ impl Follower {
             self.instances_out
                 .send_replace(Arc::new(self.instances.clone()));
         }
+        self.standing.revision = self.seen;
+        super::tell(&self.standing_out, &self.standing);
     }
 }
 

@@ -20,13 +20,23 @@ use weir_proto::control::v1 as pb;
 use crate::clock::WallClock;
 use crate::governance::tokens::TokenTable;
 use crate::keys::Keys;
+use crate::leases::Presences;
 use crate::profiles::ProfileView;
 use crate::store::Store;
 use crate::store::follow::Options;
 use crate::sync::resources::ResourceSet;
 
 /// What operators want of each node.
-pub type Orders = BTreeMap<String, pb::NodeOrders>;
+pub type Orders = BTreeMap<String, NodeOrder>;
+
+/// What operators want of a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeOrder {
+    /// What.
+    pub orders: pb::NodeOrders,
+    /// The store's revision that put it.
+    pub revision: u64,
+}
 
 /// A node as the store knows it.
 #[derive(Clone, Debug, Default)]
@@ -40,15 +50,28 @@ pub struct NodeRecord {
 /// Every node, by its id.
 pub type NodeRecords = BTreeMap<String, NodeRecord>;
 
-/// How far the pictures are.
+/// What the store calls its epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEpoch {
+    /// The name.
+    pub name: String,
+    /// The store's revision that put it.
+    pub revision: u64,
+}
+
+/// How far a part of the pictures is. It is told after them, so they are at least as far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Both parts were read at least once.
+    /// The part was read at least once.
     pub complete: bool,
+    /// The last change that is in it came with this revision of the store.
+    pub revision: u64,
     /// Why the store cannot be followed at the moment.
     pub lost: Option<String>,
     /// How often the store turned out to be another one, or an older state of itself.
     pub replaced: u64,
+    /// What the store calls its epoch; told by what operators want alone.
+    pub epoch: Option<StoredEpoch>,
 }
 
 /// The pictures.
@@ -80,12 +103,13 @@ impl View {
         store: &Arc<dyn Store>,
         keys: &Keys,
         tokens: Arc<TokenTable>,
+        presences: Arc<Presences>,
         clock: WallClock,
         seed: u64,
         tasks: &mut JoinSet<()>,
     ) -> Self {
         let (cfg, cfg_out) = cfg::Follower::new(keys.clone(), tokens, clock);
-        let (live, live_out) = live::Follower::new(keys.clone());
+        let (live, live_out) = live::Follower::new(keys.clone(), presences);
         tasks.spawn(cfg.run(Arc::clone(store), Options::new(seed)));
         tasks.spawn(live.run(Arc::clone(store), Options::new(seed.wrapping_add(1))));
         Self {
@@ -101,10 +125,29 @@ impl View {
         }
     }
 
+    /// Whether both parts were read once: what is not there is not there.
+    pub fn is_complete(&self) -> bool {
+        self.cfg.borrow().complete && self.live.borrow().complete
+    }
+
     /// Waits until both parts were read once.
     pub async fn complete(&mut self) {
-        // A sender that is gone ends the instance; whoever waits is dropped with it.
-        let _ = self.cfg.wait_for(|standing| standing.complete).await;
-        let _ = self.live.wait_for(|standing| standing.complete).await;
+        for part in [&mut self.cfg, &mut self.live] {
+            if part.wait_for(|standing| standing.complete).await.is_err() {
+                // Without a sender there is no instance.
+                return std::future::pending().await;
+            }
+        }
     }
+}
+
+/// Wakes who follows a standing only if it is another one.
+fn tell(out: &watch::Sender<Standing>, standing: &Standing) {
+    out.send_if_modified(|told| {
+        let is_other = told != standing;
+        if is_other {
+            told.clone_from(standing);
+        }
+        is_other
+    });
 }

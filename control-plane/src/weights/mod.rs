@@ -9,11 +9,14 @@ mod set;
 
 use std::sync::Arc;
 
-use weir_core::tuning::{Problem, is_name};
+use weir_core::calendar::rfc3339;
+use weir_core::tuning::Problem;
 
-use crate::profiles::{ProfileKeys, RecordError, quoted, rfc3339};
-use crate::store::limits::PAGE_ENTRIES_MAX;
-use crate::store::{self, List, Store};
+use crate::keys::{Key, Keys};
+use crate::problem::one_line;
+use crate::profiles::quoted;
+use crate::records;
+use crate::store::{self, Pages, Store};
 
 pub use record::ServiceWeights;
 pub use set::SET_LIMIT;
@@ -40,7 +43,7 @@ pub enum ReadError {
         service: String,
         /// Why.
         #[source]
-        source: RecordError,
+        source: records::Error,
     },
 }
 
@@ -48,7 +51,7 @@ pub enum ReadError {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SetError {
     /// The request is wrong; all of what is wrong.
-    #[error("the weights are refused: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    #[error("the weights are refused: {}", one_line(.0))]
     Problems(Vec<Problem>),
     /// Somebody else was faster.
     #[error("{}", lost(.expected, .winner))]
@@ -92,7 +95,7 @@ fn lost(expected: &u64, winner: &ServiceWeights) -> String {
 #[derive(Clone)]
 pub struct WeightStore {
     store: Arc<dyn Store>,
-    keys: ProfileKeys,
+    keys: Keys,
 }
 
 impl std::fmt::Debug for WeightStore {
@@ -105,7 +108,7 @@ impl std::fmt::Debug for WeightStore {
 
 impl WeightStore {
     /// On this store.
-    pub fn new(store: Arc<dyn Store>, keys: ProfileKeys) -> Self {
+    pub fn new(store: Arc<dyn Store>, keys: Keys) -> Self {
         Self { store, keys }
     }
 
@@ -123,36 +126,32 @@ impl WeightStore {
     /// # Errors
     /// When the store does not answer.
     pub async fn list(&self) -> Result<Vec<ServiceWeights>, ReadError> {
-        let mut list = List {
-            prefix: self.keys.services(),
-            entries_max: PAGE_ENTRIES_MAX,
-            ..List::default()
-        };
+        let mut pages = Pages::below(&*self.store, self.keys.weights());
         let mut found = Vec::new();
-        loop {
-            let page = self.store.list(list.clone()).await?;
-            list.at = list.at.or(Some(page.revision));
-            list.after = page.entries.last().map(|entry| entry.key.clone());
+        while let Some(page) = pages.next().await? {
             found.extend(page.entries.iter().filter_map(|entry| {
-                let service = self.keys.service_of(&entry.key)?;
-                ServiceWeights::read(&entry.value, service).ok()
+                let Key::Weights { service } = self.keys.parse(&entry.key)? else {
+                    return None;
+                };
+                ServiceWeights::read(entry, service).ok()
             }));
-            if !page.more || list.after.is_none() || found.len() >= SERVICES_MAX {
-                found.truncate(SERVICES_MAX);
-                return Ok(found);
+            if found.len() >= SERVICES_MAX {
+                break;
             }
         }
+        found.truncate(SERVICES_MAX);
+        Ok(found)
     }
 
     /// The weights, and the store's revision that put them.
     async fn newest(&self, service: &str) -> Result<(ServiceWeights, u64), ReadError> {
-        if !is_name(service) {
+        let Ok(key) = self.keys.of(&Key::Weights { service }) else {
             return Ok((ServiceWeights::none(service), 0));
-        }
-        match self.store.get(self.keys.weights(service), None).await? {
+        };
+        match self.store.get(key, None).await? {
             None => Ok((ServiceWeights::none(service), 0)),
             Some(entry) => {
-                let read = ServiceWeights::read(&entry.value, service);
+                let read = ServiceWeights::read(&entry, service);
                 let weights = read.map_err(|source| ReadError::Unreadable {
                     service: service.to_owned(),
                     source,

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use weir_proto::control::records::v1::Weights;
 
-use crate::profiles::{RecordError, decode, encode};
+use crate::records::{Error, decode, encode};
+use crate::store::Entry;
 
 /// The weights of one service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,14 +37,10 @@ impl ServiceWeights {
     }
 
     /// Reads the record at the key of this service.
-    pub fn read(value: &[u8], service: &str) -> Result<Self, RecordError> {
-        let record: Weights = decode(value)?;
+    pub fn read(entry: &Entry, service: &str) -> Result<Self, Error> {
+        let record: Weights = decode(&entry.key, &entry.value)?;
         if record.service != service {
-            return Err(RecordError::Wrong {
-                field: "service",
-                value: record.service,
-                bound: service.to_owned(),
-            });
+            return Err(Error::wrong(&entry.key, "service", record.service, service));
         }
         Ok(Self {
             service: record.service,

@@ -263,7 +263,7 @@ async fn terms_of_writes_never_go_back_whatever_happens() {
             0..6 => all[victim].way.set_away(true),
             6..12 => drop(all[victim].frozen.send_replace(true)),
             12..14 => all[victim] = Candidate::start(&home.store, names[victim]),
-            14..40 => {
+            14..20 => {
                 all[victim].way.set_away(false);
                 all[victim].frozen.send_replace(false);
             }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use tokio::time::Instant;
 use weir_control_plane::leases::{
     Buckets, ENTRIES_MAX, Options, Presences, Refused, Settled, Settlement, Unsettled,
 };
@@ -95,10 +96,16 @@ async fn keys_of_a_lost_lease_are_put_again() {
         let _ = home.store.revoke(entry.lease.unwrap()).await;
     }
     assert!(count(&home.store, "p/").await < 10);
+    let begun = Instant::now();
     until("all are back", async || {
         count(&home.store, "p/").await == 201
     })
     .await;
+    let after = begun.elapsed();
+    assert!(
+        after < Duration::from_secs(12),
+        "not before an audit: {after:?}"
+    );
     let taken = one.way.txns() - before;
     assert!(
         taken <= 70,
@@ -191,6 +198,26 @@ async fn what_another_took_over_is_left_alone() {
     // Each withdraws its own.
     assert_eq!(two.withdraw("p/updated").await, Settlement::Withdrawn);
     assert_eq!(value(&home.store, "p/updated").await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_taken_although_its_lease_turns_out_to_be_lost() {
+    let home = embedded().await;
+    let (one, two) = (
+        Instance::start(&home.store, 1),
+        Instance::start(&home.store, 2),
+    );
+    one.assert("p/a", "of one").await;
+    let lease = get(&home.store, "p/a").await.unwrap().lease.unwrap();
+    two.assert("p/a", "of two").await;
+    home.store.revoke(lease).await.unwrap();
+    let begun = Instant::now();
+    let again = one.assert("p/a", "of one again").await;
+    assert!(matches!(again, Settlement::Written(_)), "{again:?}");
+    let after = begun.elapsed();
+    assert!(after < Duration::from_secs(3), "it asks at once: {after:?}");
+    let found = value(&home.store, "p/a").await;
+    assert_eq!(found.as_deref(), Some("of one again"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -184,6 +184,6 @@ async fn an_audit_of_too_many_entries_is_refused() {
     let status = status.unwrap_err();
     assert_eq!(
         status.message(),
-        "entries_max is 1001; allowed: 1 to 1000, or 0 for 50"
+        "entries_max: `1001` is out of bounds (allowed: 1 to 1000, or 0 for 50)"
     );
 }

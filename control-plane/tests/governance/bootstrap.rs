@@ -6,7 +6,7 @@ use weir_control_plane::governance::identity::Role;
 use weir_control_plane::governance::secret::Secret;
 use weir_control_plane::governance::tokens::{BootstrapError, Bootstrapped};
 
-use crate::support::{BEGIN_MS, alice, home, token};
+use crate::support::{BEGIN_MS, alice, home, keys, token};
 
 #[tokio::test]
 async fn a_file_that_is_not_there_is_made_and_lets_an_admin_in() {
@@ -26,7 +26,7 @@ async fn a_file_that_is_not_there_is_made_and_lets_an_admin_in() {
 
     let again = home.tokens.bootstrap(&file, BEGIN_MS).await.unwrap();
     assert_eq!(again, Bootstrapped::AdminExists);
-    assert_eq!(home.count("audit/").await, 1);
+    assert_eq!(home.count(keys().audit()).await, 1);
 }
 
 #[tokio::test]
@@ -50,7 +50,7 @@ async fn the_file_lets_in_again_who_revoked_the_last_admin() {
         .unwrap();
     let done = home.tokens.bootstrap(&file, BEGIN_MS).await.unwrap();
     assert_eq!(done, Bootstrapped::Inserted);
-    assert_eq!(home.count("cfg/token/").await, 1);
+    assert_eq!(home.count(keys().tokens()).await, 1);
 }
 
 #[tokio::test]
@@ -64,7 +64,7 @@ async fn two_instances_with_one_file_make_one_token() {
     );
     assert_eq!(one.unwrap(), Bootstrapped::Inserted);
     other.unwrap();
-    assert_eq!(home.count("cfg/token/").await, 1);
+    assert_eq!(home.count(keys().tokens()).await, 1);
 }
 
 #[tokio::test]

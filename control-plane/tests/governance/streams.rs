@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tonic::Code;
-use weir_control_plane::governance::NowUnixMs;
+use weir_control_plane::clock::NowUnixMs;
 use weir_control_plane::governance::guard::Access;
 use weir_control_plane::governance::identity::{Identity, Role};
 use weir_control_plane::governance::tokens::{NewToken, TokenRefused};
 
 use crate::support::server::serve;
-use crate::support::{BEGIN_MS, Clock, PATIENCE, alice, home, token};
+use crate::support::{BEGIN_MS, Clock, PATIENCE, alice, home, keys, token};
 
 #[tokio::test]
 async fn a_stream_ends_when_its_token_is_revoked_and_others_go_on() {
@@ -60,7 +60,7 @@ async fn a_stream_ends_when_its_token_expires() {
 
 #[tokio::test(start_paused = true)]
 async fn an_identity_without_a_token_does_not_end() {
-    let table = weir_control_plane::governance::tokens::TokenTable::new("/");
+    let table = weir_control_plane::governance::tokens::TokenTable::new(keys());
     let now: NowUnixMs = Arc::new(|| BEGIN_MS);
     let identity = Identity::local();
     let ended = table.ended(&identity, &now);

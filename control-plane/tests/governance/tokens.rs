@@ -5,23 +5,32 @@ use std::sync::Arc;
 use bytes::Bytes;
 use weir_control_plane::governance::audit;
 use weir_control_plane::governance::identity::Role;
+use weir_control_plane::governance::secret::Secret;
 use weir_control_plane::governance::tokens::{
-    Error, NewToken, TOKENS_MAX, TTL_MS_MAX, TokenHash, TokenRefused, TokenTable, Tokens, folder,
+    Error, NewToken, TOKENS_MAX, TTL_MS_MAX, TokenHash, TokenRefused, TokenTable, Tokens,
 };
+use weir_control_plane::keys::Key;
 use weir_control_plane::store::follow::Followed;
 use weir_control_plane::store::{Entry, Event, EventKind, Op, Revision, Store, Txn};
 
 use crate::support::unsteady::{Fault, Unsteady};
-use crate::support::{BEGIN_MS, PREFIX, alice, home, token};
+use crate::support::{BEGIN_MS, alice, home, keys, token};
 
 const DAY_MS: u64 = 86_400_000;
+
+fn token_key(hash: &str) -> Bytes {
+    keys().of(&Key::Token { hash }).unwrap()
+}
+
+fn key_of(secret: &Secret) -> Bytes {
+    token_key(&TokenHash::of(secret.expose()).unwrap().to_string())
+}
 
 #[tokio::test]
 async fn only_the_hash_of_a_token_is_kept() {
     let home = home().await;
     let secret = home.create(&token("ci", Role::Operator)).await;
-    let hash = TokenHash::of(secret.expose()).unwrap();
-    let key = Bytes::from(format!("{}{hash}", folder(PREFIX)));
+    let key = key_of(&secret);
     assert!(home.store.get(key, None).await.unwrap().is_some());
     let list = weir_control_plane::store::List {
         entries_max: 200,
@@ -47,21 +56,21 @@ async fn wrong_fields_are_named_with_their_bounds() {
         ..token("ci", Role::Viewer)
     };
     for (wrong, expected) in [
-        (named(""), "name is ``"),
-        (named("a b"), "name is `a b`"),
-        (named(&"x".repeat(64)), "name is `xxx"),
+        (named(""), "name: `` names"),
+        (named("a b"), "name: `a b` names"),
+        (named(&"x".repeat(64)), "name: `xxx"),
         (named("bootstrap"), "reserved"),
-        (token("ci", Role::Local), "role is local"),
+        (token("ci", Role::Local), "role: `local` cannot"),
         (of(Role::Operator, "web"), "empty for role operator"),
-        (of(Role::Node, "a/b"), "subject is `a/b`"),
-        (lasting(999), "ttl_ms is 999"),
-        (lasting(TTL_MS_MAX + 1), "1000 to 315360000000 ms"),
+        (of(Role::Node, "a/b"), "subject: `a/b` names no"),
+        (lasting(999), "ttl_ms: `999` is out"),
+        (lasting(TTL_MS_MAX + 1), "1000 to 315360000000)"),
     ] {
         let created = home.tokens.create(&alice(), &wrong, BEGIN_MS).await;
         let error = created.unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
-    assert_eq!(home.count("").await, 0);
+    assert_eq!(home.count(Bytes::new()).await, 0);
 }
 
 #[tokio::test]
@@ -74,7 +83,10 @@ async fn of_two_tokens_of_one_name_made_at_once_one_is_made() {
     let refused = one.err().or(other.err()).unwrap();
     assert!(matches!(refused, Error::Taken(_)), "{refused}");
     assert_eq!(
-        (home.count("cfg/token/").await, home.count("audit/").await),
+        (
+            home.count(keys().tokens()).await,
+            home.count(keys().audit()).await
+        ),
         (1, 1)
     );
 }
@@ -94,28 +106,34 @@ async fn many_tokens_made_at_once_are_all_made_or_refused() {
     assert!(made >= 5, "each round makes one: {made}");
     let others = created.iter().filter_map(|created| created.as_ref().err());
     others.for_each(|error| assert_eq!(*error, Error::Contended));
-    assert_eq!(home.count("cfg/token/").await, made);
-    assert_eq!(home.count("audit/").await, made);
+    assert_eq!(home.count(keys().tokens()).await, made);
+    assert_eq!(home.count(keys().audit()).await, made);
 }
 
 #[tokio::test]
 async fn a_change_whose_answer_was_lost_is_made_once() {
     for fault in [Fault::AnswerLost, Fault::RequestLost] {
         let home = home().await;
-        let unsteady = || Tokens::new(Unsteady::new(home.store.clone(), fault, 2), PREFIX);
+        let unsteady = || Tokens::new(Unsteady::new(home.store.clone(), fault, 2), keys());
         let created = unsteady()
             .create(&alice(), &token("ci", Role::Viewer), BEGIN_MS)
             .await;
         let secret = created.unwrap();
         assert!(TokenHash::of(secret.expose()).is_some());
         assert_eq!(
-            (home.count("cfg/token/").await, home.count("audit/").await),
+            (
+                home.count(keys().tokens()).await,
+                home.count(keys().audit()).await
+            ),
             (1, 1)
         );
         let revoked = unsteady().revoke(&alice(), "ci", BEGIN_MS).await;
         revoked.unwrap();
         assert_eq!(
-            (home.count("cfg/token/").await, home.count("audit/").await),
+            (
+                home.count(keys().tokens()).await,
+                home.count(keys().audit()).await
+            ),
             (0, 2)
         );
     }
@@ -125,7 +143,7 @@ async fn a_change_whose_answer_was_lost_is_made_once() {
 async fn a_store_that_never_answers_is_told() {
     let home = home().await;
     let silent = Unsteady::new(home.store.clone(), Fault::RequestLost, 1000);
-    let tokens = Tokens::new(silent, PREFIX);
+    let tokens = Tokens::new(silent, keys());
     let created = tokens
         .create(&alice(), &token("ci", Role::Viewer), BEGIN_MS)
         .await;
@@ -171,22 +189,13 @@ async fn an_expired_token_gives_its_name_free_and_is_swept_out_later() {
 async fn no_more_tokens_are_made_than_there_may_be() {
     let home = home().await;
     let secret = home.create(&token("first", Role::Viewer)).await;
-    let key = format!(
-        "{}{}",
-        folder(PREFIX),
-        TokenHash::of(secret.expose()).unwrap()
-    );
-    let first = home
-        .store
-        .get(Bytes::from(key), None)
-        .await
-        .unwrap()
-        .unwrap();
+    let key = key_of(&secret);
+    let first = home.store.get(key, None).await.unwrap().unwrap();
     // With the first one they are as many as there may be.
     let numbers: Vec<usize> = (1..TOKENS_MAX).collect();
     for part in numbers.chunks(100) {
         let put = |number: &usize| Op::Put {
-            key: Bytes::from(format!("{}{number:064x}", folder(PREFIX))),
+            key: token_key(&format!("{number:064x}")),
             value: first.value.clone(),
             lease: None,
         };
@@ -203,9 +212,9 @@ async fn no_more_tokens_are_made_than_there_may_be() {
     assert_eq!(refused.unwrap_err(), Error::Full);
 }
 
-fn entry(key: String, value: &[u8]) -> Entry {
+fn entry(key: Bytes, value: &[u8]) -> Entry {
     Entry {
-        key: Bytes::from(key),
+        key,
         value: Bytes::copy_from_slice(value),
         create_revision: Revision(2),
         mod_revision: Revision(2),
@@ -218,18 +227,9 @@ fn entry(key: String, value: &[u8]) -> Entry {
 async fn what_cannot_be_read_lets_nobody_in() {
     let home = home().await;
     let secret = home.create(&token("ci", Role::Operator)).await;
-    let key = format!(
-        "{}{}",
-        folder(PREFIX),
-        TokenHash::of(secret.expose()).unwrap()
-    );
-    let kept = home
-        .store
-        .get(Bytes::from(key.clone()), None)
-        .await
-        .unwrap()
-        .unwrap();
-    let table = TokenTable::new(PREFIX);
+    let key = key_of(&secret);
+    let kept = home.store.get(key.clone(), None).await.unwrap().unwrap();
+    let table = TokenTable::new(keys());
     let look_up = || {
         table
             .look_up(secret.expose(), BEGIN_MS)
@@ -240,7 +240,7 @@ async fn what_cannot_be_read_lets_nobody_in() {
         revision: Revision(2),
         entries,
     };
-    let other = format!("{}zz", folder(PREFIX));
+    let other = token_key("zz");
     table.apply(&snapshot(vec![entry(other, b"x"), kept.clone()]));
     assert_eq!(look_up(), Ok(Role::Operator));
     for damaged in [&b""[..], b"\x02", b"\x01", b"\x01\xff\xff"] {
@@ -249,7 +249,7 @@ async fn what_cannot_be_read_lets_nobody_in() {
         table.apply(&Followed::Changed {
             revision: Revision(3),
             events: vec![Event {
-                key: Bytes::from(key.clone()),
+                key: key.clone(),
                 kind: put,
                 previous: None,
             }],
@@ -257,7 +257,7 @@ async fn what_cannot_be_read_lets_nobody_in() {
         assert_eq!(look_up(), Err(TokenRefused::Unknown), "{damaged:?}");
     }
     let put = Op::Put {
-        key: Bytes::from(key),
+        key,
         value: Bytes::from_static(b"\x09"),
         lease: None,
     };
@@ -289,7 +289,7 @@ async fn a_change_names_its_author_in_the_audit() {
         .await
         .unwrap();
     let store: Arc<dyn Store> = home.store.clone();
-    let records = audit::list(&*store, PREFIX, 10, BEGIN_MS).await.unwrap();
+    let records = audit::list(&*store, &keys(), 10, BEGIN_MS).await.unwrap();
     let said: Vec<_> = records
         .iter()
         .map(|r| (&*r.author, &*r.action, &*r.target))

@@ -10,10 +10,11 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::Code;
 use tonic::transport::{Channel, Server};
+use weir_control_plane::governance::identity::{Identity, Role};
 use weir_control_plane::grpc::{
     AskNode, KnownNodes, ProfilesContext, ProfilesService, WeightsService,
 };
-use weir_control_plane::profiles::{Author, NodeFacts};
+use weir_control_plane::profiles::NodeFacts;
 use weir_control_plane::weights::WeightStore;
 use weir_proto::control::v1::profiles_client::ProfilesClient;
 use weir_proto::control::v1::profiles_server::ProfilesServer;
@@ -30,8 +31,8 @@ impl KnownNodes for Nodes {
         self.0.iter().map(|info| node(&info.node_id, &[])).collect()
     }
 
-    fn infos(&self) -> Vec<NodeInfo> {
-        self.0.clone()
+    fn infos(&self) -> BoxFuture<'_, Vec<NodeInfo>> {
+        futures::future::ready(self.0.clone()).boxed()
     }
 }
 
@@ -64,20 +65,19 @@ async fn serve(home: &Home, nodes: Vec<NodeInfo>) -> Channel {
     });
     let store = WeightStore::new(home.store.clone(), home.keys.clone());
     let weights = WeightsService::new(store, Arc::new(|| NOW));
-    let proven = |mut request: tonic::Request<()>| {
+    let guard = |mut request: tonic::Request<()>| {
+        let mut identity = Identity::local();
         if request.metadata().contains_key("proven") {
-            request.extensions_mut().insert(Author {
-                name: "token-7".to_owned(),
-                role: "operator".to_owned(),
-            });
+            (identity.name, identity.role) = ("token-7".into(), Role::Operator);
         }
+        request.extensions_mut().insert(identity);
         Ok(request)
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = Server::builder()
-        .add_service(ProfilesServer::with_interceptor(profiles, proven))
-        .add_service(WeightsServer::new(weights))
+        .add_service(ProfilesServer::with_interceptor(profiles, guard))
+        .add_service(WeightsServer::with_interceptor(weights, guard))
         .serve_with_incoming(TcpListenerStream::new(listener));
     tokio::spawn(server);
     let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();

@@ -181,7 +181,7 @@ async fn a_fleet_of_five_thousand_is_judged_in_good_time() {
     let heads = (0..900).map(|n| {
         let revision = revision(&format!("node/n{n}"), &[("upstream.idle_max", "200")]);
         Op::Put {
-            key: home.keys.head(&revision.scope),
+            key: home.keys.profile_head(&revision.scope),
             value: revision.write(),
             lease: None,
         }

@@ -28,7 +28,7 @@ async fn there_are_only_so_many_groups_and_scopes() {
             ..Revision::none(scope.clone())
         };
         Op::Put {
-            key: home.keys.head(&scope),
+            key: home.keys.profile_head(&scope),
             value: revision.write(),
             lease: None,
         }
@@ -69,7 +69,7 @@ async fn a_profile_that_does_not_fit_the_store_is_refused_by_its_size() {
         ..Revision::none(Scope::Fleet)
     };
     let put = Op::Put {
-        key: home.keys.head(&Scope::Fleet),
+        key: home.keys.profile_head(&Scope::Fleet),
         value: revision.write(),
         lease: None,
     };

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use prost::Message;
-use weir_control_plane::profiles::{
-    ProfileBook, ProfileKeys, Revision, Selector, Settings, effective, encode,
-};
+use weir_control_plane::keys::{DEFAULT_NAMESPACE, Keys};
+use weir_control_plane::profiles::{ProfileBook, Revision, Selector, Settings, effective};
+use weir_control_plane::records::encode;
 use weir_core::tuning::{Edit, Profile, Scope, apply_edits};
 use weir_proto::control::records::v1 as records;
 use weir_proto::control::v1::TunedProfile;
@@ -19,13 +19,13 @@ use crate::support::{labels, node};
 /// A book that the test writes itself.
 pub(crate) struct Shelf {
     pub(crate) book: ProfileBook,
-    pub(crate) keys: ProfileKeys,
+    pub(crate) keys: Keys,
     at: u64,
 }
 
 impl Shelf {
     pub(crate) fn new() -> Self {
-        let keys = ProfileKeys::new("default");
+        let keys = Keys::new(DEFAULT_NAMESPACE).unwrap();
         Self {
             book: ProfileBook::new(keys.clone()),
             keys,
@@ -35,7 +35,7 @@ impl Shelf {
 
     pub(crate) fn put(&mut self, revision: &Revision) {
         self.at += 1;
-        let key = self.keys.head(&revision.scope);
+        let key = self.keys.profile_head(&revision.scope);
         assert!(self.book.put(&key, &revision.write(), self.at));
     }
 }
@@ -216,7 +216,9 @@ fn what_this_version_cannot_read_is_offered_as_it_is() {
         count("ingress.warp", 9),
     ];
     let fleet = record("fleet", fleet);
-    shelf.book.put(&shelf.keys.head(&Scope::Fleet), &fleet, 5);
+    shelf
+        .book
+        .put(&shelf.keys.profile_head(&Scope::Fleet), &fleet, 5);
     let offered = |shelf: &mut Shelf| {
         let offer = shelf.book.snapshot().offer_for("n", &BTreeMap::new());
         let tuned = TunedProfile::decode(&*offer.payload).unwrap();
@@ -235,7 +237,7 @@ fn what_this_version_cannot_read_is_offered_as_it_is() {
     shelf.put(&revision("node/n", &[("ingress.headers_max", "8")]));
     assert_eq!(offered(&mut shelf)["ingress.headers_max"], "8");
     let near = record("node/n", vec![count("ingress.headers_max", 2_000_000)]);
-    let key = shelf.keys.head(&Scope::Node("n".to_owned()));
+    let key = shelf.keys.profile_head(&Scope::Node("n".to_owned()));
     shelf.book.put(&key, &near, 9);
     assert_eq!(offered(&mut shelf)["ingress.headers_max"], "2000000");
     // Of groups, the one of the higher priority.
@@ -253,11 +255,11 @@ fn a_record_that_cannot_be_read_leaves_what_was_there_and_is_told() {
     let mut shelf = Shelf::new();
     shelf.put(&revision("fleet", &[("ingress.headers_max", "7")]));
     let before = shelf.book.snapshot().offer_for("n", &BTreeMap::new());
-    let key = shelf.keys.head(&Scope::Fleet);
+    let key = shelf.keys.profile_head(&Scope::Fleet);
     for value in [&b"\x09newer"[..], b"", b"\x01\xff\xff"] {
         assert!(shelf.book.put(&key, value, 9));
         let view = shelf.book.snapshot();
-        assert!(view.problems()[0].starts_with("the profile of fleet cannot be read: it "));
+        assert!(view.problems()[0].starts_with("the profile of fleet cannot be read: `/weir/"));
         assert!(Arc::ptr_eq(&before, &view.offer_for("n", &BTreeMap::new())));
     }
     shelf.put(&revision("fleet", &[("ingress.headers_max", "8")]));

@@ -8,8 +8,11 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use weir_control_plane::governance::audit::Actor;
+use weir_control_plane::governance::identity::Role;
+use weir_control_plane::keys::{DEFAULT_NAMESPACE, Keys};
 use weir_control_plane::profiles::{
-    Change, NodeFacts, ProfileBook, ProfileKeys, ProfileStore, ProfileView, PutError, PutOutcome,
+    NodeFacts, ProfileBook, ProfileStore, ProfileView, PutError, PutOutcome,
 };
 use weir_control_plane::store::embedded::{self, EmbeddedStore};
 use weir_control_plane::store::etcd::{self as client, EtcdStore};
@@ -47,7 +50,7 @@ pub(crate) async fn etcd() -> (Etcd, Shared) {
 /// Profiles on a store, followed as a control plane does.
 pub(crate) struct Home {
     pub(crate) store: Shared,
-    pub(crate) keys: ProfileKeys,
+    pub(crate) keys: Keys,
     pub(crate) profiles: ProfileStore,
     pub(crate) views: watch::Receiver<Arc<ProfileView>>,
     follower: JoinHandle<()>,
@@ -62,7 +65,7 @@ impl Drop for Home {
 
 impl Home {
     pub(crate) fn on(store: Shared) -> Self {
-        let keys = ProfileKeys::new("default");
+        let keys = Keys::new(DEFAULT_NAMESPACE).unwrap();
         let book = ProfileBook::new(keys.clone());
         let (publish, views) = watch::channel(Arc::default());
         let profiles = ProfileStore::new(store.clone(), keys.clone(), views.clone());
@@ -119,8 +122,8 @@ impl Home {
         now_unix_ms: u64,
         nodes: &[NodeFacts],
     ) -> Result<PutOutcome, PutError> {
-        let change = change("ana", now_unix_ms);
-        self.profiles.put(request, &change, nodes).await
+        let ana = operator("ana");
+        self.profiles.put(request, &ana, now_unix_ms, nodes).await
     }
 
     /// Waits until the view is like this.
@@ -139,7 +142,7 @@ impl Home {
 /// What the control plane does with what the store tells.
 async fn follow_profiles(
     store: Shared,
-    keys: ProfileKeys,
+    keys: Keys,
     mut book: ProfileBook,
     publish: watch::Sender<Arc<ProfileView>>,
 ) {
@@ -165,14 +168,11 @@ async fn follow_profiles(
     }
 }
 
-/// A change by an operator.
-pub(crate) fn change(author: &str, now_unix_ms: u64) -> Change<'_> {
-    Change {
-        author,
-        role: "operator",
-        message: "",
-        write_id: "",
-        now_unix_ms,
+/// Somebody who may write.
+pub(crate) fn operator(author: &str) -> Actor {
+    Actor {
+        author: author.to_owned(),
+        role: Role::Operator,
     }
 }
 

@@ -19,20 +19,27 @@ pub(crate) struct Etcd {
     data_dir: PathBuf,
     client_port: u16,
     peer_port: u16,
+    quota_bytes: Option<u64>,
 }
 
 impl Etcd {
     /// Starts an empty one and waits until it answers.
     pub(crate) async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// The same; it takes no more than so many bytes.
+    pub(crate) async fn start_with(quota_bytes: Option<u64>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut data_dir = folder.path().join("data");
         let (client_port, peer_port) = (free_port(), free_port());
         let mut etcd = Self {
-            process: spawn_alone(&data_dir, client_port, peer_port),
+            process: spawn_alone(&data_dir, client_port, peer_port, quota_bytes),
             folder,
             data_dir: data_dir.clone(),
             client_port,
             peer_port,
+            quota_bytes,
         };
         // Another process may have taken a port meanwhile.
         for start in 1..=STARTS_MAX {
@@ -43,7 +50,7 @@ impl Etcd {
             data_dir = etcd.folder.path().join(format!("data-{start}"));
             (etcd.client_port, etcd.peer_port) = (free_port(), free_port());
             etcd.data_dir.clone_from(&data_dir);
-            etcd.process = spawn_alone(&data_dir, etcd.client_port, etcd.peer_port);
+            etcd.process = etcd.spawn();
         }
         panic!("etcd did not start {STARTS_MAX} times");
     }
@@ -61,7 +68,7 @@ impl Etcd {
 
     /// Starts it again on what it had.
     pub(crate) async fn start_again(&mut self) {
-        self.process = spawn_alone(&self.data_dir, self.client_port, self.peer_port);
+        self.process = self.spawn();
         assert!(self.answers().await, "etcd did not start again");
     }
 
@@ -105,6 +112,25 @@ impl Etcd {
         self.start_again().await;
     }
 
+    /// Forgets what was before now in its file too, and lets it take writes again.
+    pub(crate) fn make_room(&self, revision: u64) {
+        let endpoint = self.endpoint();
+        let at = revision.to_string();
+        for command in [&["compaction", &at][..], &["defrag"], &["alarm", "disarm"]] {
+            let arguments = [&["--endpoints", &endpoint], command].concat();
+            etcdctl(&arguments, Path::new(""), &[]);
+        }
+    }
+
+    fn spawn(&self) -> Child {
+        spawn_alone(
+            &self.data_dir,
+            self.client_port,
+            self.peer_port,
+            self.quota_bytes,
+        )
+    }
+
     fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.process.id()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
@@ -135,9 +161,16 @@ impl Drop for Etcd {
     }
 }
 
-fn spawn_alone(data_dir: &Path, client_port: u16, peer_port: u16) -> Child {
+fn spawn_alone(
+    data_dir: &Path,
+    client_port: u16,
+    peer_port: u16,
+    quota_bytes: Option<u64>,
+) -> Child {
     let members = format!("default={}", url(peer_port));
-    spawn(data_dir, "default", client_port, peer_port, &members)
+    let quota = quota_bytes.map(|bytes| ["--quota-backend-bytes".to_owned(), bytes.to_string()]);
+    let mut command = command(data_dir, "default", client_port, peer_port, &members);
+    start(command.args(quota.into_iter().flatten()))
 }
 
 /// Starts one member of a cluster.
@@ -148,8 +181,25 @@ pub(crate) fn spawn(
     peer_port: u16,
     members: &str,
 ) -> Child {
+    start(&mut command(
+        data_dir,
+        name,
+        client_port,
+        peer_port,
+        members,
+    ))
+}
+
+fn command(
+    data_dir: &Path,
+    name: &str,
+    client_port: u16,
+    peer_port: u16,
+    members: &str,
+) -> Command {
     let (client, peer) = (url(client_port), url(peer_port));
-    Command::new("setpriv")
+    let mut command = Command::new("setpriv");
+    command
         .args(["--pdeathsig", "KILL", "etcd", "--name", name])
         .args(["--data-dir", data_dir.to_str().unwrap()])
         .args(["--listen-client-urls", &client])
@@ -159,7 +209,12 @@ pub(crate) fn spawn(
         .args(["--initial-cluster", members])
         .args(["--heartbeat-interval", "20", "--election-timeout", "200"])
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+fn start(command: &mut Command) -> Child {
+    command
         .spawn()
         .expect("these tests need etcd: apt-get install etcd-server etcd-client")
 }
@@ -168,7 +223,7 @@ fn etcdctl(first: &[&str], file: &Path, rest: &[&str]) {
     let done = Command::new("etcdctl")
         .env("ETCDCTL_API", "3")
         .args(first)
-        .arg(file)
+        .args(Some(file).filter(|file| !file.as_os_str().is_empty()))
         .args(rest)
         .output()
         .expect("these tests need etcdctl: apt-get install etcd-client");

@@ -1,86 +1,18 @@
 //! What happens when the members of a cluster die in turn, its leader among them.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::process::Child;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tempfile::TempDir;
 use tokio::time::Instant;
 use weir_control_plane::store::etcd::{EtcdStore, Options};
 use weir_control_plane::store::follow::{self, follow};
 
-use crate::etcd::{free_port, spawn, url};
+use crate::cluster::{Cluster, MEMBERS};
 use crate::etcd_faults::put_at_last;
 use crate::suite::follower::{Copy, next};
 use crate::support::{PATIENCE, Shared, b, get};
-
-const MEMBERS: usize = 3;
-
-struct Member {
-    process: Child,
-    name: String,
-    data_dir: PathBuf,
-    client_port: u16,
-    peer_port: u16,
-}
-
-struct Cluster {
-    members: Vec<Member>,
-    initial: String,
-    _folder: TempDir,
-}
-
-impl Cluster {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let ports: Vec<_> = (0..MEMBERS).map(|_| (free_port(), free_port())).collect();
-        let peers = ports.iter().enumerate();
-        let peers = peers.map(|(i, (_, peer))| format!("m{i}={}", url(*peer)));
-        let initial = peers.collect::<Vec<_>>().join(",");
-        let members = ports
-            .iter()
-            .enumerate()
-            .map(|(i, &(client_port, peer_port))| {
-                let name = format!("m{i}");
-                let data_dir = folder.path().join(&name);
-                Member {
-                    process: spawn(&data_dir, &name, client_port, peer_port, &initial),
-                    name,
-                    data_dir,
-                    client_port,
-                    peer_port,
-                }
-            });
-        Self {
-            members: members.collect(),
-            initial,
-            _folder: folder,
-        }
-    }
-
-    fn kill(&mut self, index: usize) {
-        let process = &mut self.members[index].process;
-        process.kill().unwrap();
-        process.wait().unwrap();
-    }
-
-    fn start_again(&mut self, index: usize) {
-        let initial = self.initial.clone();
-        let m = &mut self.members[index];
-        m.process = spawn(&m.data_dir, &m.name, m.client_port, m.peer_port, &initial);
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        for index in 0..MEMBERS {
-            self.kill(index);
-        }
-    }
-}
 
 /// Who leads, once all agree on a cluster that is well.
 async fn leader(store: &Shared) -> u64 {
@@ -97,12 +29,11 @@ async fn leader(store: &Shared) -> u64 {
 #[tokio::test]
 async fn members_that_die_in_turn_lose_nothing() {
     let mut cluster = Cluster::start();
-    let endpoints = cluster.members.iter().map(|member| url(member.client_port));
     let options = Options {
         call_limit: Duration::from_secs(2),
         probe_after: Duration::from_millis(300),
         silent_max: Duration::from_millis(1500),
-        ..Options::new(endpoints.collect())
+        ..Options::new(cluster.endpoints())
     };
     let store: Shared = Arc::new(EtcdStore::connect(options).await.unwrap());
     put_at_last(&store, "first", "v").await;

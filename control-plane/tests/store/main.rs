@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
+mod cluster;
 mod embedded_faults;
 mod embedded_killed;
+#[allow(dead_code, reason = "shared with other tests")]
 mod etcd;
 mod etcd_cluster;
 mod etcd_faults;
@@ -19,6 +21,14 @@ macro_rules! conformance {
                 async fn $case() {
                     let home = crate::support::embedded().await;
                     crate::suite::$module::$case(home.store.clone()).await;
+                }
+            )+ })+
+        }
+        mod on_memory {
+            $(mod $module { $(
+                #[tokio::test]
+                async fn $case() {
+                    crate::suite::$module::$case(crate::support::memory()).await;
                 }
             )+ })+
         }

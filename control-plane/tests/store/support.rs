@@ -8,6 +8,7 @@ use futures::StreamExt;
 use tempfile::TempDir;
 use weir_control_plane::store::embedded::{self, EmbeddedStore};
 use weir_control_plane::store::etcd::{self as client, EtcdStore};
+use weir_control_plane::store::memory::{self, MemoryStore};
 use weir_control_plane::store::{
     Compare, Entry, Error, Event, EventKind, List, Op, Page, Revision, Store, Txn, TxnOutcome,
     Watch, WatchStream, Watched,
@@ -38,6 +39,14 @@ pub(crate) async fn embedded() -> Home {
         store: Arc::new(store),
         _folder: folder,
     }
+}
+
+/// A store in memory that is empty.
+pub(crate) fn memory() -> Shared {
+    Arc::new(MemoryStore::start(memory::Options {
+        progress_every: PROGRESS_EVERY,
+        ..memory::Options::new(SEED)
+    }))
 }
 
 /// How the tests keep an embedded store.

@@ -12,6 +12,8 @@
 
 pub mod backoff;
 pub mod balance;
+pub mod calendar;
+pub mod error;
 pub mod health;
 pub mod http1;
 pub mod ids;

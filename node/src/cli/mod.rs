@@ -3,7 +3,6 @@
 mod control;
 mod control_plane;
 mod demo;
-mod mesh;
 mod node;
 mod nodes;
 mod output;

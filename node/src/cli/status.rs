@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use weir_proto::node::v1::node_client::NodeClient;
-use weir_proto::node::v1::{GetStatusRequest, Status as NodeStatus};
+use weir_proto::node::v1::{ControlLink, GetStatusRequest, Status as NodeStatus};
 
 use super::output::{Failure, Format, connect, print, print_json, table};
 use super::{Target, block_on};
@@ -73,9 +73,47 @@ fn as_text(status: &NodeStatus) -> String {
             .iter()
             .map(|problem| format!("  {problem}")),
     );
+    lines.extend(status.control_plane.iter().flat_map(of_control_plane));
     lines.push(String::new());
     lines.push(table(&rows));
     lines.join("\n")
+}
+
+fn of_control_plane(link: &ControlLink) -> Vec<String> {
+    let mut lines = match link.state.as_str() {
+        "none" => return Vec::new(),
+        "connected" => vec![format!(
+            "control plane {}, connected, {} nodes",
+            link.instance, link.peers
+        )],
+        _ => vec![format!("control plane away for {}", uptime(link.silent_s))],
+    };
+    if !link.profile.is_empty() {
+        let short: String = link.profile.chars().take(8).collect();
+        lines.push(format!(
+            "profile {short} in force, from {}",
+            link.profile_origin
+        ));
+    }
+    lines.extend(
+        link.profile_problems
+            .iter()
+            .map(|problem| format!("  refused: {problem}")),
+    );
+    lines.extend(
+        link.unsupported
+            .iter()
+            .map(|path| format!("  not supported: {path}")),
+    );
+    lines.extend(
+        link.pending_restart
+            .iter()
+            .map(|path| format!("  pending restart: {path}")),
+    );
+    if !link.disk_problem.is_empty() {
+        lines.push(format!("  last known good: {}", link.disk_problem));
+    }
+    lines
 }
 
 pub(super) fn percent(share: f64) -> String {

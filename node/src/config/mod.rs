@@ -41,7 +41,7 @@ use toml::Table;
 use weir_core::ids::ServiceName;
 use weir_core::route::RouteTable;
 use weir_core::tuning::knobs::ingress::{DRAIN_TIMEOUT, WORKERS};
-use weir_core::tuning::{Kind, Problem as KnobProblem, Value};
+use weir_core::tuning::{Kind, NAME_BOUND, Problem as KnobProblem, Value, is_name};
 
 pub use control_plane::ControlPlane;
 pub use effective::Effective;
@@ -208,8 +208,8 @@ impl NodeSettings {
         let name = node
             .text(problems, "name")
             .unwrap_or_else(|| "node-1".to_owned());
-        if !valid_name(&name) {
-            node.problem(problems, "name", NAME_RULE);
+        if !is_name(&name) {
+            node.problem(problems, "name", name_rule());
         }
         let cores = read_workers(&mut node, problems);
         let settings = Self {
@@ -246,13 +246,9 @@ fn read_workers(node: &mut Section, problems: &mut Vec<Problem>) -> usize {
     workers
 }
 
-const NAME_RULE: &str = "must be 1 to 63 letters, digits, `-`, `_` or `.`";
-
-fn valid_name(name: &str) -> bool {
-    (1..=63).contains(&name.len())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+/// What a name must be, in words.
+fn name_rule() -> String {
+    format!("must be {NAME_BOUND}")
 }
 
 /// The text of a configuration file.

@@ -6,11 +6,12 @@ use std::time::Duration;
 use weir_core::balance::{HashOn, Policy};
 use weir_core::health::HealthConfig;
 use weir_core::ids::{BackendId, ServiceName};
+use weir_core::tuning::is_name;
 use weir_core::tuning::knobs::{balancer, upstream};
 
 use super::health;
+use super::name_rule;
 use super::reader::{Problem, Section};
-use super::{NAME_RULE, valid_name};
 use crate::ports::net::Endpoint;
 
 /// Largest share of a backend.
@@ -169,10 +170,10 @@ pub(super) fn read(root: &mut Section, problems: &mut Vec<Problem>) -> Vec<Servi
 }
 
 fn read_service(name: &str, mut s: Section, problems: &mut Vec<Problem>) -> ServiceSettings {
-    if !valid_name(name) {
+    if !is_name(name) {
         problems.push(Problem {
             path: s.path_of("name"),
-            what: NAME_RULE.to_owned(),
+            what: name_rule(),
         });
     }
     let protocol = match s.text(problems, "protocol").as_deref() {

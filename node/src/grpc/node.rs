@@ -4,6 +4,7 @@ use tonic::{Request, Response, Status};
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::node_server::Node;
 
+use crate::describe;
 use crate::http_api::StatusCache;
 use crate::orders::{Orders, OrdersHandle};
 
@@ -29,5 +30,14 @@ impl Node for NodeService {
         let pb::SetOrdersRequest { cordoned, draining } = request.into_inner();
         self.orders.obey(Orders { cordoned, draining }).await;
         Ok(Response::new(self.status.now().status.clone()))
+    }
+
+    async fn list_peers(
+        &self,
+        _: Request<pb::ListPeersRequest>,
+    ) -> Result<Response<pb::ListPeersResponse>, Status> {
+        let standing = self.status.control_plane();
+        let peers = standing.peers.iter().map(describe::peer).collect();
+        Ok(Response::new(pb::ListPeersResponse { peers }))
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 use weir_proto::node::v1 as pb;
 
+use crate::actors::config_agent::control_plane::LinkStatus;
 use crate::describe::StatusSource;
 use crate::orders::READY;
 use crate::snapshot::Snapshot;
@@ -49,6 +50,11 @@ impl StatusCache {
             age_max,
             last: Snapshot::new(None),
         }
+    }
+
+    /// How the stream to the control plane is now.
+    pub fn control_plane(&self) -> Arc<LinkStatus> {
+        self.source.control_plane.load()
     }
 
     /// A snapshot no older than the cache may let it become, nor than the last orders or offered configuration.
@@ -152,6 +158,7 @@ mod tests {
             metrics: metrics.clone(),
             started: Instant::now(),
             orders: orders.clone(),
+            control_plane: Snapshot::new(LinkStatus::default()),
         };
         (StatusCache::new(source, age_max.clone()), metrics, orders)
     }

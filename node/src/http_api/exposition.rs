@@ -109,6 +109,7 @@ pub(super) fn render(shown: &Shown) -> String {
     render_backends(shown, &mut text);
     render_spans(shown, &mut text);
     render_config(shown, &mut text);
+    render_control_plane(shown, &mut text);
     text.into_text()
 }
 
@@ -267,4 +268,37 @@ fn render_config(shown: &Shown, text: &mut Exposition) {
         "Configurations refused since the start.",
     );
     text.sample(refusals, &[], cached.status.config_refusals);
+}
+
+fn render_control_plane(shown: &Shown, text: &mut Exposition) {
+    let cached = shown.status.now();
+    let Some(link) = &cached.status.control_plane else {
+        return;
+    };
+    let gauges: [(&str, &str, u64); 4] = [
+        (
+            "weir_control_plane_connected",
+            "1 while the stream to the control plane is open.",
+            u64::from(link.state == "connected"),
+        ),
+        (
+            "weir_control_plane_silent_seconds",
+            "Since the control plane was last heard.",
+            link.silent_s,
+        ),
+        (
+            "weir_profile_problems",
+            "Why the profile offered last was refused; 0 if it was not.",
+            link.profile_problems.len() as u64,
+        ),
+        (
+            "weir_profile_unsupported_knobs",
+            "Knobs of the profile that no part of this node reads.",
+            link.unsupported.len() as u64,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        text.family(name, "gauge", help);
+        text.sample(name, &[], value);
+    }
 }

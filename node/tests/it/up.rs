@@ -19,10 +19,11 @@ struct Mesh {
     ingress: SocketAddr,
 }
 
-fn command([ingress, grpc, api]: [SocketAddr; 3]) -> Command {
+fn command([ingress, grpc, api, control_plane]: [SocketAddr; 4]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
     command
         .args(["up", "--nodes", "2"])
+        .args(["--control-plane-listen", &control_plane.to_string()])
         .env("WEIR_INGRESS__LISTEN", ingress.to_string())
         .env("WEIR_GRPC__LISTEN", grpc.to_string())
         .env("WEIR_HTTP_API__LISTEN", api.to_string())
@@ -34,10 +35,10 @@ fn command([ingress, grpc, api]: [SocketAddr; 3]) -> Command {
     command
 }
 
-/// Ports for two nodes: each with a free neighbour.
-fn ports() -> [SocketAddr; 3] {
-    let [first, _, second, _, third, _] = free_ports();
-    [first, second, third]
+/// Ports for two nodes, each with a free neighbour, and for a control plane.
+fn ports() -> [SocketAddr; 4] {
+    let [first, _, second, _, third, _, control_plane] = free_ports();
+    [first, second, third, control_plane]
 }
 
 impl Mesh {
@@ -100,7 +101,11 @@ async fn all_end(children: &BTreeSet<i32>) {
 async fn a_killed_parent_leaves_no_process_behind() {
     let mut mesh = Mesh::start().await;
     let children = mesh.children();
-    assert_eq!(children.len(), 5, "two nodes, three backends");
+    assert_eq!(
+        children.len(),
+        6,
+        "a control plane, two nodes, three backends"
+    );
     mesh.child.kill().await.unwrap();
     all_end(&children).await;
 }
@@ -109,7 +114,11 @@ async fn a_killed_parent_leaves_no_process_behind() {
 async fn ctrl_c_ends_everything() {
     let mut mesh = Mesh::start().await;
     let children = mesh.children();
-    assert_eq!(children.len(), 5, "two nodes, three backends");
+    assert_eq!(
+        children.len(),
+        6,
+        "a control plane, two nodes, three backends"
+    );
     kill_process(mesh.pid(), Signal::INT).unwrap();
     let ended = timeout(PATIENCE, mesh.child.wait()).await.expect("it ends");
     assert_eq!(ended.unwrap().code(), Some(0));

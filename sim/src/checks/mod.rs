@@ -1,5 +1,6 @@
 //! What must hold in every run, each as a named check over its history.
 
+pub(crate) mod fleet;
 mod health;
 mod operator;
 mod picture;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::Ran;
-use crate::checks::Promises;
+use crate::checks::{self, Promises};
 use crate::cluster::{BACKEND_PORT, NodeSpec, add_backend, add_node};
 use crate::history::Recorder;
 use crate::net::{CONNECT_TIMEOUT, KEEPALIVE};
@@ -131,9 +131,10 @@ pub(super) fn run(seed: u64, plant: Option<Plant>) -> turmoil::Result<Ran> {
     }
     sim.client(OPERATOR, script(options, recorder.clone()));
     sim.run()?;
+    let history = recorder.history();
     Ok(Ran {
-        promises: PROMISES,
-        recorder,
+        violations: checks::run(&history, &PROMISES),
+        checks: checks::count(),
     })
 }
 

@@ -3,17 +3,17 @@
 //! Records lie below `audit/{yyyymmdd}/`, and their keys sort by time. They are written by whoever makes the
 //! change ([`record`], [`put`]), read by [`list`], and removed when they are old by [`prune`].
 
-mod calendar;
 mod clean;
 mod prune;
 mod read;
 
-use bytes::Bytes;
 use weir_proto::control::records::v1 as records;
 use weir_proto::control::v1::AuditRecord;
+use weir_proto::sync::content_hash;
 
 use super::identity::Role;
-use super::records::encode;
+use crate::keys::Keys;
+use crate::records::encode;
 use crate::store::Op;
 
 pub use clean::{name_of, one_line, redact};
@@ -43,7 +43,7 @@ pub struct Change<'a> {
     pub target: &'a str,
     /// What its author says about it.
     pub message: &'a str,
-    /// The name of the write, where it has one.
+    /// Names the write, where it has a name: made again, it is made once.
     pub write_id: &'a str,
     /// What else is worth knowing.
     pub detail: &'a str,
@@ -65,26 +65,16 @@ pub fn record(actor: &Actor, change: &Change<'_>, now_unix_ms: u64) -> AuditReco
 
 /// The operation that keeps a record; it belongs into the transaction of the change.
 ///
-/// `id` tells records of one millisecond apart: draw it at random.
-pub fn put(prefix: &str, record: AuditRecord, id: u64) -> Op {
-    let mut key = key_from(prefix, record.at_unix_ms);
-    key.push_str(&format!("-{id:016x}"));
-    Op::Put {
-        key: Bytes::from(key),
-        value: encode(&records::Audit {
-            record: Some(record),
-        }),
-        lease: None,
-    }
+/// `id` tells records of one millisecond apart: draw it at random, or make it of the write ([`id_of_write`]).
+pub fn put(keys: &Keys, record: AuditRecord, id: u64) -> Op {
+    let key = keys.audit_record(record.at_unix_ms, id);
+    let record = Some(record);
+    Op::put(key, encode(&records::Audit { record }))
 }
 
-fn folder(prefix: &str) -> String {
-    format!("{prefix}audit/")
-}
-
-/// Sorts after all records before this time, and before all others.
-fn key_from(prefix: &str, unix_ms: u64) -> String {
-    let unix_ms = unix_ms.min(calendar::LAST_UNIX_MS);
-    let day = calendar::day_of(unix_ms);
-    format!("{}{day}/{unix_ms:020}", folder(prefix))
+/// The same for each try of one write: where its record is, the write was made.
+pub fn id_of_write(change: &Change<'_>) -> u64 {
+    let name = [change.action, change.target, change.write_id].join("\0");
+    let [a, b, c, d, e, f, g, h, ..] = content_hash(name.as_bytes());
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }

@@ -1,15 +1,14 @@
 //! Removes records that are old.
 
-use bytes::Bytes;
+use weir_core::calendar::DAY_MS;
 
-use super::{folder, key_from};
+use crate::keys::Keys;
 use crate::store::{Compare, Error, List, Op, Store, Txn};
 
 /// Records removed in one transaction.
 const BATCH: usize = 100;
 /// Transactions of one call.
 const BATCHES_MAX: usize = 50;
-const DAY_MS: u64 = 86_400_000;
 
 /// What became of a round of pruning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,32 +27,29 @@ pub enum Pruned {
 /// When the store does not answer; what was removed until then stays removed.
 pub async fn prune(
     store: &dyn Store,
-    prefix: &str,
+    keys: &Keys,
     keep_days: u32,
     now_unix_ms: u64,
     guard: &[Compare],
 ) -> Result<Pruned, Error> {
     let keep_ms = u64::from(keep_days) * DAY_MS;
-    let kept = Bytes::from(key_from(prefix, now_unix_ms.saturating_sub(keep_ms)));
+    let kept = keys.audit_from(now_unix_ms.saturating_sub(keep_ms));
     let mut removed = 0;
     for _ in 0..BATCHES_MAX {
         let list = List {
-            prefix: Bytes::from(folder(prefix)),
+            prefix: keys.audit(),
             entries_max: BATCH,
             ..List::default()
         };
         let page = store.list(list).await?;
-        let keys = page.entries.into_iter().map(|entry| entry.key);
-        let then: Vec<Op> = keys.take_while(|key| *key < kept).map(Op::Delete).collect();
+        let found = page.entries.into_iter().map(|entry| entry.key);
+        let old = found.take_while(|key| *key < kept);
+        let then: Vec<Op> = old.map(Op::Delete).collect();
         if then.is_empty() {
             return Ok(Pruned::All(removed));
         }
         let batch = then.len();
-        let txn = Txn {
-            when: guard.to_vec(),
-            then,
-            or_else: Vec::new(),
-        };
+        let txn = Txn::only_if(guard.to_vec(), then);
         if !store.txn(txn).await?.succeeded {
             return Ok(Pruned::Fenced(removed));
         }

@@ -5,12 +5,13 @@
 //! makes it read much more than it was asked for.
 
 use bytes::Bytes;
+use weir_core::calendar::LAST_UNIX_MS;
+use weir_core::error::chain;
 use weir_proto::control::records::v1 as records;
 use weir_proto::control::v1::AuditRecord;
 
-use super::calendar::LAST_UNIX_MS;
-use super::{folder, key_from};
-use crate::governance::records::decode;
+use crate::keys::Keys;
+use crate::records::decode;
 use crate::store::{Entry, Error, List, Revision, Store, limits};
 
 /// Most records of one list.
@@ -31,18 +32,18 @@ const WINDOW_FIRST_MS: u64 = 60_000;
 /// When the store does not answer.
 pub async fn list(
     store: &dyn Store,
-    prefix: &str,
+    keys: &Keys,
     entries_max: usize,
     now_unix_ms: u64,
 ) -> Result<Vec<AuditRecord>, Error> {
     let entries_max = entries_max.clamp(1, ENTRIES_MAX);
-    let oldest = store.list(page(prefix, None, None, 1)).await?;
+    let oldest = store.list(page(keys, None, None, 1)).await?;
     let Some(first) = oldest.entries.first() else {
         return Ok(Vec::new());
     };
     let mut reader = Reader {
         store,
-        prefix,
+        keys,
         at: oldest.revision,
         first: first.key.clone(),
         newest_first: Vec::new(),
@@ -60,7 +61,7 @@ pub async fn list(
 
 struct Reader<'a> {
     store: &'a dyn Store,
-    prefix: &'a str,
+    keys: &'a Keys,
     at: Revision,
     /// The key of the oldest record.
     first: Bytes,
@@ -74,8 +75,8 @@ impl Reader<'_> {
         let mut from_ms = now_unix_ms;
         let mut step_ms = WINDOW_FIRST_MS;
         loop {
-            let from = key_from(self.prefix, from_ms);
-            let (found, is_whole) = self.window(&from, None, 1).await?;
+            let from = self.keys.audit_from(from_ms);
+            let (found, is_whole) = self.window(from, None, 1).await?;
             if is_whole || from_ms >= LAST_UNIX_MS {
                 self.newest_first.extend(found.into_iter().rev());
                 return Ok(from_ms);
@@ -87,12 +88,12 @@ impl Reader<'_> {
 
     async fn go_back(&mut self, entries_max: usize, mut until_ms: u64) -> Result<(), Error> {
         let mut window_ms = WINDOW_FIRST_MS;
-        let mut until = key_from(self.prefix, until_ms);
-        while self.newest_first.len() < entries_max && self.first < until.as_bytes() {
+        let mut until = self.keys.audit_from(until_ms);
+        while self.newest_first.len() < entries_max && self.first < until {
             let from_ms = until_ms.saturating_sub(window_ms);
-            let from = key_from(self.prefix, from_ms);
+            let from = self.keys.audit_from(from_ms);
             let wanted = entries_max - self.newest_first.len();
-            let (found, is_whole) = self.window(&from, Some(&until), wanted).await?;
+            let (found, is_whole) = self.window(from.clone(), Some(&until), wanted).await?;
             if !is_whole && window_ms > 1 {
                 window_ms = (window_ms / 8).max(1);
                 continue;
@@ -108,22 +109,22 @@ impl Reader<'_> {
     /// as many as are wanted.
     async fn window(
         &self,
-        from: &str,
-        until: Option<&str>,
+        from: Bytes,
+        until: Option<&Bytes>,
         wanted: usize,
     ) -> Result<(Vec<Entry>, bool), Error> {
         let mut found = Vec::new();
-        let mut after = Bytes::copy_from_slice(from.as_bytes());
+        let mut after = from;
         for _ in 0..2 + 2 * wanted.div_ceil(limits::PAGE_ENTRIES_MAX) {
             let list = page(
-                self.prefix,
+                self.keys,
                 Some(after),
                 Some(self.at),
                 limits::PAGE_ENTRIES_MAX,
             );
             let page = self.store.list(list).await?;
             let (before, read) = (found.len(), page.entries.len());
-            let inside = |entry: &Entry| until.is_none_or(|until| entry.key < until.as_bytes());
+            let inside = |entry: &Entry| until.is_none_or(|until| entry.key < *until);
             found.extend(page.entries.into_iter().take_while(inside));
             let goes_on = page.more && found.len() == before + read;
             match found.last() {
@@ -135,9 +136,9 @@ impl Reader<'_> {
     }
 }
 
-fn page(prefix: &str, after: Option<Bytes>, at: Option<Revision>, entries_max: usize) -> List {
+fn page(keys: &Keys, after: Option<Bytes>, at: Option<Revision>, entries_max: usize) -> List {
     List {
-        prefix: Bytes::from(folder(prefix)),
+        prefix: keys.audit(),
         after,
         at,
         entries_max,
@@ -146,13 +147,13 @@ fn page(prefix: &str, after: Option<Bytes>, at: Option<Revision>, entries_max: u
 
 /// A record that cannot be read is shown as that, and not left out.
 fn to_record(entry: &Entry) -> AuditRecord {
-    let decoded = decode::<records::Audit>(&entry.value);
+    let decoded = decode::<records::Audit>(&entry.key, &entry.value);
     let why = match decoded {
         Ok(records::Audit {
             record: Some(record),
         }) => return record,
         Ok(_) => "empty".to_owned(),
-        Err(error) => error.to_string(),
+        Err(error) => chain(&error),
     };
     AuditRecord {
         action: "unreadable".to_owned(),

@@ -14,11 +14,11 @@ use tonic::metadata::MetadataMap;
 use tonic::service::Interceptor;
 use tonic::{Request, Status};
 
-use super::NowUnixMs;
 use super::identity::{Action, Identity};
-use super::tls::{CertificateRefused, identity_of};
+use super::tls::{self, CertificateRefused};
 use super::tokens::{TokenRefused, TokenTable};
 
+use crate::clock::NowUnixMs;
 use failures::Failures;
 
 const AUTHORIZATION: &str = "authorization";
@@ -129,7 +129,7 @@ impl Guard {
             && let Some(chain) = request.peer_certs()
             && let Some(certificate) = chain.first()
         {
-            return Ok(identity_of(certificate, &self.namespace)?);
+            return Ok(tls::identity_of(certificate, &self.namespace)?);
         }
         Err(Refused::Nothing(self.access))
     }
@@ -166,12 +166,27 @@ impl Interceptor for Guard {
 /// # Errors
 /// `PERMISSION_DENIED` when it may not, `UNAUTHENTICATED` when no guard saw it.
 pub fn allow<T>(request: &Request<T>, action: &Action<'_>) -> Result<Identity, Status> {
-    let identity = request.extensions().get::<Identity>();
-    let identity = identity.ok_or_else(|| Status::unauthenticated("no guard saw this request"))?;
-    match identity.may(action) {
-        Ok(()) => Ok(identity.clone()),
-        Err(denied) => Err(Status::permission_denied(denied.to_string())),
-    }
+    let identity = identity_of(request)?;
+    permit(&identity, action)?;
+    Ok(identity)
+}
+
+/// Who makes a request that passed a guard: for whoever learns only later what it is about, and asks [`permit`] then.
+///
+/// # Errors
+/// `UNAUTHENTICATED` when no guard saw it.
+pub fn identity_of<T>(request: &Request<T>) -> Result<Identity, Status> {
+    let identity = request.extensions().get::<Identity>().cloned();
+    identity.ok_or_else(|| Status::unauthenticated("no guard saw this request"))
+}
+
+/// Whether an identity may do this.
+///
+/// # Errors
+/// `PERMISSION_DENIED` when it may not.
+pub fn permit(identity: &Identity, action: &Action<'_>) -> Result<(), Status> {
+    let allowed = identity.may(action);
+    allowed.map_err(|denied| Status::permission_denied(denied.to_string()))
 }
 
 /// The token in the one authorization header, if there is one.

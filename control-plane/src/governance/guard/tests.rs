@@ -1,8 +1,9 @@
 use super::*;
 use crate::governance::identity::Role;
+use crate::keys::Keys;
 
 fn guard(access: Access) -> Guard {
-    let tokens = Arc::new(TokenTable::new("/weir/v1/default/"));
+    let tokens = Arc::new(TokenTable::new(Keys::new("default").unwrap()));
     Guard::new(access, tokens, "default", Arc::new(|| 1_000))
 }
 

@@ -110,7 +110,7 @@ impl Tokens {
             detail,
             now_unix_ms,
         );
-        let key = hash.key(self.prefix());
+        let key = hash.key(self.keys());
         self.change(&info, &record, |picture, _| {
             if picture.has_admin(now_unix_ms) {
                 return Ok(None);
@@ -118,7 +118,7 @@ impl Tokens {
             if let Some(kept) = picture.tokens.iter().find(|kept| kept.key == key) {
                 return Err(Error::Taken(Box::new(kept.info.clone())));
             }
-            let steps = picture.create(self.prefix(), hash, &info, now_unix_ms)?;
+            let steps = picture.create(self.keys(), hash, &info, now_unix_ms)?;
             Ok(Some(steps))
         })
         .await

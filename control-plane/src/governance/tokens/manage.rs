@@ -7,18 +7,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use weir_core::tuning::Problem;
 use weir_proto::control::records::v1 as records;
 use weir_proto::control::v1::{AuditRecord, TokenInfo};
 
-use super::plan::{Kept, NewToken, Picture};
+use super::plan::{Kept, NewToken, Picture, token_record};
 use super::table::TokenTable;
-use super::{TOKENS_MAX, TokenHash, folder, fresh, random};
+use super::{TOKENS_MAX, TokenHash, fresh, random};
 use crate::governance::audit::{self, Actor, Change};
 use crate::governance::identity::Role;
-use crate::governance::records::{decode, encode};
 use crate::governance::secret::Secret;
-use crate::store::{self, Compare, Invalid, List, Op, Revision, Store, Txn, limits};
+use crate::keys::Keys;
+use crate::records::decode;
+use crate::store::{self, Compare, Op, Pages, Revision, Store, Txn};
 
 /// How often a change is tried before somebody else has to.
 const ATTEMPTS_MAX: usize = 5;
@@ -29,8 +30,8 @@ pub const TABLE_LIMIT: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Error {
     /// A field is wrong.
-    #[error(transparent)]
-    Invalid(#[from] Invalid),
+    #[error("{0}")]
+    Invalid(Problem),
     /// There is a token of this name.
     #[error("token `{}` exists: {}, created by {}", .0.name, role(.0), .0.author)]
     Taken(Box<TokenInfo>),
@@ -58,16 +59,16 @@ pub enum Error {
 #[derive(Clone)]
 pub struct Tokens {
     store: Arc<dyn Store>,
-    prefix: Arc<str>,
+    keys: Keys,
     table: Option<Arc<TokenTable>>,
 }
 
 impl Tokens {
-    /// The tokens below a prefix such as `/weir/v1/default/`.
-    pub fn new(store: Arc<dyn Store>, prefix: &str) -> Self {
+    /// Those of this store.
+    pub fn new(store: Arc<dyn Store>, keys: Keys) -> Self {
         Self {
             store,
-            prefix: Arc::from(prefix),
+            keys,
             table: None,
         }
     }
@@ -91,11 +92,11 @@ impl Tokens {
         token: &NewToken,
         now_unix_ms: u64,
     ) -> Result<Secret, Error> {
-        token.check()?;
+        token.check().map_err(Error::Invalid)?;
         let secret = fresh()?;
         let hash = TokenHash::of(secret.expose()).expect("a fresh token has the form of one");
         let info = token.info(actor, now_unix_ms);
-        let key = hash.key(&self.prefix);
+        let key = hash.key(&self.keys);
         let record = record(
             actor,
             "token.create",
@@ -107,7 +108,7 @@ impl Tokens {
             if picture.holds(&key) {
                 return Ok(None);
             }
-            let steps = picture.create(&self.prefix, hash, &info, now_unix_ms)?;
+            let steps = picture.create(&self.keys, hash, &info, now_unix_ms)?;
             Ok(Some(steps))
         })
         .await?;
@@ -170,10 +171,10 @@ impl Tokens {
             let Some(mut then) = plan(&picture, lost.is_some())? else {
                 return Ok(());
             };
-            then.push(audit::put(&self.prefix, record.clone(), id));
+            then.push(audit::put(&self.keys, record.clone(), id));
             then.push(self.mark(info));
-            let when = Compare::ModRevision(self.marker(), picture.changed_at);
-            match self.store.txn(only_if(when, then)).await {
+            let when = Compare::ModRevision(self.keys.tokens_mark(), picture.changed_at);
+            match self.store.txn(Txn::only_if(vec![when], then)).await {
                 Ok(outcome) if outcome.succeeded => return Ok(()),
                 Ok(_) => {}
                 Err(error) if error.is_ambiguous() => lost = Some(error),
@@ -183,29 +184,22 @@ impl Tokens {
         Err(lost.map_or(Error::Contended, Error::Store))
     }
 
-    pub(super) fn prefix(&self) -> &str {
-        &self.prefix
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// All tokens. Those that cannot be read hold no name and let nobody in; they stay where they are.
     pub(super) async fn look(&self) -> Result<Picture, Error> {
         // Read first, so that whatever changes while the rest is read is noticed.
-        let marker = self.store.get(self.marker(), None).await?;
+        let mark = self.store.get(self.keys.tokens_mark(), None).await?;
         let mut picture = Picture {
             tokens: Vec::new(),
-            changed_at: marker.map_or(Revision(0), |marker| marker.mod_revision),
+            changed_at: mark.map_or(Revision(0), |mark| mark.mod_revision),
         };
-        let mut list = List {
-            prefix: Bytes::from(folder(&self.prefix)),
-            entries_max: limits::PAGE_ENTRIES_MAX,
-            ..List::default()
-        };
-        loop {
-            let page = self.store.list(list.clone()).await?;
-            list.at = list.at.or(Some(page.revision));
-            list.after = page.entries.last().map(|entry| entry.key.clone());
+        let mut pages = Pages::below(&*self.store, self.keys.tokens());
+        while let Some(page) = pages.next().await? {
             for entry in page.entries {
-                match decode::<records::Token>(&entry.value).map(|token| token.info) {
+                match decode::<records::Token>(&entry.key, &entry.value).map(|token| token.info) {
                     Ok(Some(info)) => picture.tokens.push(Kept {
                         key: entry.key,
                         info,
@@ -214,33 +208,16 @@ impl Tokens {
                 }
             }
             // More than there may be is for `create` to refuse, not for memory to hold.
-            if !page.more || picture.tokens.len() > TOKENS_MAX {
-                return Ok(picture);
+            if picture.tokens.len() > TOKENS_MAX {
+                break;
             }
         }
-    }
-
-    fn marker(&self) -> Bytes {
-        Bytes::from(format!("{}cfg/meta/tokens", self.prefix))
+        Ok(picture)
     }
 
     /// Tells all who decide on a picture that it is out of date.
     fn mark(&self, info: &TokenInfo) -> Op {
-        Op::Put {
-            key: self.marker(),
-            value: encode(&records::Token {
-                info: Some(info.clone()),
-            }),
-            lease: None,
-        }
-    }
-}
-
-fn only_if(when: Compare, then: Vec<Op>) -> Txn {
-    Txn {
-        when: vec![when],
-        then,
-        or_else: Vec::new(),
+        Op::put(self.keys.tokens_mark(), token_record(info))
     }
 }
 

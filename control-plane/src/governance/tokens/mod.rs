@@ -16,10 +16,11 @@ use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::secret::Secret;
+use crate::keys::{Key, Keys};
 
 pub use bootstrap::{BOOTSTRAP_NAME, BootstrapError, Bootstrapped};
 pub use manage::{Error, TABLE_LIMIT, Tokens};
-pub(in crate::governance) use plan::roles;
+pub(crate) use plan::roles;
 pub use plan::{NewToken, TTL_MS_MAX, TTL_MS_MIN};
 pub use table::{TokenRefused, TokenTable};
 
@@ -47,13 +48,17 @@ impl TokenHash {
         Some(hash)
     }
 
-    /// Below [`folder`].
-    fn key(&self, prefix: &str) -> Bytes {
-        Bytes::from(format!("{}{self}", folder(prefix)))
+    fn key(&self, keys: &Keys) -> Bytes {
+        let hash = self.to_string();
+        keys.of(&Key::Token { hash: &hash })
+            .expect("digits are a name that may stand in a key")
     }
 
-    fn of_key(prefix: &str, key: &[u8]) -> Option<Self> {
-        let digits = key.strip_prefix(folder(prefix).as_bytes())?;
+    fn of_key(keys: &Keys, key: &[u8]) -> Option<Self> {
+        let Key::Token { hash: text } = keys.parse(key)? else {
+            return None;
+        };
+        let digits = text.as_bytes();
         let mut hash = Self([0; 32]);
         if digits.len() != 2 * hash.0.len() {
             return None;
@@ -62,7 +67,7 @@ impl TokenHash {
             *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
         }
         // One key for each hash: other forms of the same digits do not count.
-        (hash.to_string().as_bytes() == digits).then_some(hash)
+        (hash.to_string() == text).then_some(hash)
     }
 }
 
@@ -76,11 +81,6 @@ impl fmt::Debug for TokenHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "TokenHash({self})")
     }
-}
-
-/// Where the tokens are; whoever keeps a [`TokenTable`] follows this.
-pub fn folder(prefix: &str) -> String {
-    format!("{prefix}cfg/token/")
 }
 
 /// A new token.
@@ -120,14 +120,12 @@ mod tests {
     #[test]
     fn a_hash_is_read_back_from_its_key() {
         let hash = TokenHash::of(fresh().unwrap().expose()).unwrap();
-        let key = hash.key("/weir/v1/default/");
-        assert_eq!(TokenHash::of_key("/weir/v1/default/", &key), Some(hash));
-        assert_eq!(TokenHash::of_key("/weir/v1/other/", &key), None);
-        assert_eq!(
-            TokenHash::of_key("/weir/v1/default/", &key[..key.len() - 1]),
-            None
-        );
+        let (keys, others) = (Keys::new("default").unwrap(), Keys::new("other").unwrap());
+        let key = hash.key(&keys);
+        assert_eq!(TokenHash::of_key(&keys, &key), Some(hash));
+        assert_eq!(TokenHash::of_key(&others, &key), None);
+        assert_eq!(TokenHash::of_key(&keys, &key[..key.len() - 1]), None);
         let signed = [&key[..key.len() - 2], b"+1"].concat();
-        assert_eq!(TokenHash::of_key("/weir/v1/default/", &signed), None);
+        assert_eq!(TokenHash::of_key(&keys, &signed), None);
     }
 }

@@ -1,17 +1,20 @@
 //! What a change of the tokens does, decided from all tokens there are.
 
 use bytes::Bytes;
+use weir_core::tuning::{Code, Problem};
 use weir_proto::control::records::v1 as records;
 use weir_proto::control::v1::TokenInfo;
 
 use super::bootstrap::BOOTSTRAP_NAME;
 use super::manage::Error;
 use super::{TOKENS_MAX, TokenHash};
-use crate::governance::audit::Actor;
+use crate::governance::audit::{Actor, name_of};
 use crate::governance::identity::Role;
-use crate::governance::records::encode;
 use crate::governance::{NAME_BOUND, is_name};
-use crate::store::{Invalid, Op, Revision};
+use crate::keys::Keys;
+use crate::problem::refused;
+use crate::records::encode;
+use crate::store::{Op, Revision};
 
 /// Shortest life of a token that ends.
 pub const TTL_MS_MIN: u64 = 1_000;
@@ -37,39 +40,39 @@ pub struct NewToken {
 
 impl NewToken {
     /// Checks every field.
-    pub(super) fn check(&self) -> Result<(), Invalid> {
-        let invalid = |field: &str, value: String, bound: &str| Invalid {
-            field: field.to_owned(),
-            value,
-            bound: bound.to_owned(),
-        };
-        if !is_name(&self.name) {
-            return Err(invalid("name", quoted(&self.name), NAME_BOUND));
-        }
-        if self.name == BOOTSTRAP_NAME {
-            return Err(invalid(
-                "name",
-                quoted(&self.name),
-                "any other; this one is reserved",
-            ));
-        }
-        if self.role == Role::Local {
-            return Err(invalid("role", self.role.to_string(), &roles()));
-        }
+    pub(super) fn check(&self) -> Result<(), Problem> {
+        // A secret that was written where a name belongs is not repeated.
+        let (name, subject) = (name_of(&self.name), name_of(&self.subject));
         let has_subject = !self.subject.is_empty();
-        if has_subject && !self.role.has_subject() {
-            let bound = format!("empty for role {}", self.role);
-            return Err(invalid("subject", quoted(&self.subject), &bound));
-        }
-        if has_subject && !is_name(&self.subject) {
+        let problem = if !is_name(&self.name) {
+            refused("name", Code::Type, "names no token", name, NAME_BOUND)
+        } else if self.name == BOOTSTRAP_NAME {
+            refused("name", Code::Conflict, "is reserved", name, "any other")
+        } else if self.role == Role::Local {
+            refused("role", Code::Type, "cannot be given", self.role, roles())
+        } else if has_subject && !self.role.has_subject() {
+            let (message, bound) = (
+                "is bound to nothing",
+                format!("empty for role {}", self.role),
+            );
+            refused("subject", Code::Conflict, message, subject, bound)
+        } else if has_subject && !is_name(&self.subject) {
             let bound = format!("empty for any, or {NAME_BOUND}");
-            return Err(invalid("subject", quoted(&self.subject), &bound));
-        }
-        if self.ttl_ms != 0 && !(TTL_MS_MIN..=TTL_MS_MAX).contains(&self.ttl_ms) {
-            let bound = format!("0 for no end, or {TTL_MS_MIN} to {TTL_MS_MAX} ms");
-            return Err(invalid("ttl_ms", self.ttl_ms.to_string(), &bound));
-        }
-        Ok(())
+            let message = "names no node and no service";
+            refused("subject", Code::Type, message, subject, bound)
+        } else if self.ttl_ms != 0 && !(TTL_MS_MIN..=TTL_MS_MAX).contains(&self.ttl_ms) {
+            let bound = format!("0 for no end, or {TTL_MS_MIN} to {TTL_MS_MAX}");
+            refused(
+                "ttl_ms",
+                Code::Range,
+                "is out of bounds",
+                self.ttl_ms,
+                bound,
+            )
+        } else {
+            return Ok(());
+        };
+        Err(problem)
     }
 
     /// What is kept of it.
@@ -89,12 +92,8 @@ impl NewToken {
 }
 
 /// The roles that a token can have, as people read it.
-pub(in crate::governance) fn roles() -> String {
+pub(crate) fn roles() -> String {
     Role::GIVEN.map(Role::as_text).join(", ")
-}
-
-fn quoted(text: &str) -> String {
-    format!("`{}`", crate::governance::audit::name_of(text))
 }
 
 /// All tokens at one time.
@@ -114,6 +113,13 @@ impl Kept {
     fn is_expired(&self, since_ms: u64, now_unix_ms: u64) -> bool {
         is_expired(&self.info, now_unix_ms.saturating_sub(since_ms))
     }
+}
+
+/// A token as the store keeps it.
+pub(super) fn token_record(info: &TokenInfo) -> Bytes {
+    encode(&records::Token {
+        info: Some(info.clone()),
+    })
 }
 
 /// Whether a token ended by then.
@@ -137,7 +143,7 @@ impl Picture {
     /// tokens with an end need no other hand.
     pub(super) fn create(
         &self,
-        prefix: &str,
+        keys: &Keys,
         hash: TokenHash,
         info: &TokenInfo,
         now_unix_ms: u64,
@@ -160,13 +166,7 @@ impl Picture {
         if self.tokens.len() - steps.len() >= TOKENS_MAX {
             return Err(Error::Full);
         }
-        steps.push(Op::Put {
-            key: hash.key(prefix),
-            value: encode(&records::Token {
-                info: Some(info.clone()),
-            }),
-            lease: None,
-        });
+        steps.push(Op::put(hash.key(keys), token_record(info)));
         Ok(steps)
     }
 

@@ -13,9 +13,10 @@ use weir_proto::control::records::v1 as records;
 
 use super::plan::is_expired;
 use super::{TOKENS_MAX, TokenHash};
-use crate::governance::NowUnixMs;
+use crate::clock::NowUnixMs;
 use crate::governance::identity::{Identity, Proof, Role};
-use crate::governance::records::decode;
+use crate::keys::Keys;
+use crate::records::decode;
 use crate::store::follow::{Followed, Follower};
 use crate::store::{Entry, Event, EventKind};
 
@@ -50,23 +51,22 @@ struct KnownToken {
 /// The copy of all tokens that requests are looked up in.
 #[derive(Debug)]
 pub struct TokenTable {
-    prefix: String,
+    keys: Keys,
     known: ArcSwapOption<Known>,
     generation: watch::Sender<u64>,
 }
 
 impl TokenTable {
-    /// A table of the tokens below a prefix such as `/weir/v1/default/`; it lets nobody in before the first
-    /// snapshot.
-    pub fn new(prefix: &str) -> Self {
+    /// A table that lets nobody in before the first snapshot.
+    pub fn new(keys: Keys) -> Self {
         Self {
-            prefix: prefix.to_owned(),
+            keys,
             known: ArcSwapOption::empty(),
             generation: watch::Sender::new(0),
         }
     }
 
-    /// Takes what a follower of [`super::folder`] tells. Only one task may call it.
+    /// Takes what a follower of [`Keys::tokens`], or of more, tells. Only one task may call it.
     pub fn apply(&self, followed: &Followed) {
         match followed {
             Followed::Snapshot { entries, .. } => self.replace(entries),
@@ -175,7 +175,7 @@ impl TokenTable {
             match &event.kind {
                 EventKind::Put(entry) => self.put(&mut known, entry),
                 EventKind::Deleted => {
-                    if let Some(hash) = TokenHash::of_key(&self.prefix, &event.key) {
+                    if let Some(hash) = TokenHash::of_key(&self.keys, &event.key) {
                         known.remove(&hash);
                     }
                 }
@@ -186,12 +186,11 @@ impl TokenTable {
 
     /// What cannot be read lets nobody in, even if what was there before did.
     fn put(&self, known: &mut Known, entry: &Entry) {
-        let Some(hash) = TokenHash::of_key(&self.prefix, &entry.key) else {
+        let Some(hash) = TokenHash::of_key(&self.keys, &entry.key) else {
             return;
         };
         known.remove(&hash);
-        let token = read(hash, entry);
-        match token {
+        match read(hash, entry) {
             Some(token) if known.len() < TOKENS_MAX => {
                 known.insert(hash, Arc::new(token));
             }
@@ -207,7 +206,9 @@ impl TokenTable {
 }
 
 fn read(hash: TokenHash, entry: &Entry) -> Option<KnownToken> {
-    let info = decode::<records::Token>(&entry.value).ok()?.info?;
+    let info = decode::<records::Token>(&entry.key, &entry.value)
+        .ok()?
+        .info?;
     let identity = Identity {
         name: Arc::from(&*info.name),
         role: Role::of_wire(info.role)?,

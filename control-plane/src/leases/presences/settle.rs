@@ -42,7 +42,7 @@ impl Task {
                     tracing::warn!(%error, "the store does not take what is asserted");
                 }
                 self.requeue(&batch);
-                self.next_at = Some(Instant::now() + self.backoff.next());
+                self.next_at = Some(Instant::now() + self.backoff.next_wait());
             }
         }
     }
@@ -51,7 +51,7 @@ impl Task {
     fn next_send(&mut self) -> Option<Instant> {
         let now = Instant::now();
         if self.conflicts >= CONFLICTS_MAX {
-            return Some(now + self.backoff.next());
+            return Some(now + self.backoff.next_wait());
         }
         let is_hurried = self.conflicts > 0 || self.queue.len() >= TXN_OPS_MAX;
         match (self.queue.is_empty(), self.unaudited.is_empty()) {

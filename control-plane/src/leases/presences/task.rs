@@ -8,13 +8,14 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
+use weir_core::backoff::Backoff;
 
 use super::batch::Batch;
 use super::entry::{Entry, Guard, Wish};
 use super::{AUDIT_EVERY, Change, Command, ENTRIES_MAX, GATHER_WINDOW, Refused, Settlement};
 use crate::leases::{Buckets, Leases};
 use crate::store::{Error, Revision, Store, TxnOutcome};
-use crate::wait::{Backoff, answer, sleep_until};
+use crate::wait::{answer, sleep_until};
 
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);

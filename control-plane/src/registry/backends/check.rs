@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use weir_core::tuning::Problem;
 use weir_proto::control::v1::Endpoint;
 
 use crate::keys::check_name;
-use crate::problem::{FieldProblem, Problems};
+use crate::problem::Problems;
 
 /// Highest weight.
 pub const WEIGHT_MAX: u32 = 65_535;
@@ -25,10 +26,7 @@ const TEXT_BYTES_MAX: usize = 255;
 const HOST_BYTES_MAX: usize = 253;
 
 /// The time to live, if all is in order.
-pub(super) fn registration(
-    endpoint: &Endpoint,
-    ttl_ms: u64,
-) -> Result<Duration, Vec<FieldProblem>> {
+pub(super) fn registration(endpoint: &Endpoint, ttl_ms: u64) -> Result<Duration, Vec<Problem>> {
     let mut problems = Problems::default();
     names(
         &mut problems,
@@ -36,25 +34,25 @@ pub(super) fn registration(
         &endpoint.service,
         &endpoint.backend_id,
     );
-    problems.check(
+    problems.form(
         is_address(&endpoint.address),
         "endpoint.address",
         &endpoint.address,
         "host:port, for example 10.0.0.7:8080, [::1]:8080 or engine-1:6878",
     );
-    problems.check(
+    problems.range(
         endpoint.weight <= WEIGHT_MAX,
         "endpoint.weight",
         endpoint.weight,
         "0 to 65535",
     );
-    problems.check(
+    problems.form(
         is_text(&endpoint.zone, 0, TEXT_BYTES_MAX),
         "endpoint.zone",
         &endpoint.zone,
         "at most 255 bytes without control characters",
     );
-    problems.check(
+    problems.range(
         endpoint.priority <= PRIORITY_MAX,
         "endpoint.priority",
         endpoint.priority,
@@ -65,7 +63,7 @@ pub(super) fn registration(
         0 => TTL_DEFAULT,
         ms => Duration::from_millis(ms),
     };
-    problems.check(
+    problems.range(
         TTL.contains(&ttl),
         "ttl_ms",
         ttl_ms,
@@ -75,7 +73,7 @@ pub(super) fn registration(
 }
 
 /// Checks the names that a heartbeat comes with.
-pub(super) fn heartbeat(service: &str, backend_id: &str) -> Result<(), Vec<FieldProblem>> {
+pub(super) fn heartbeat(service: &str, backend_id: &str) -> Result<(), Vec<Problem>> {
     let mut problems = Problems::default();
     names(&mut problems, "", service, backend_id);
     problems.into_result()
@@ -84,27 +82,27 @@ pub(super) fn heartbeat(service: &str, backend_id: &str) -> Result<(), Vec<Field
 fn names(problems: &mut Problems, place: &str, service: &str, backend_id: &str) {
     for (field, name) in [("service", service), ("backend_id", backend_id)] {
         if let Err(invalid) = check_name("name", name) {
-            problems.check(false, &format!("{place}{field}"), name, invalid.bound);
+            problems.form(false, &format!("{place}{field}"), name, invalid.bound);
         }
     }
 }
 
 fn labels(problems: &mut Problems, endpoint: &Endpoint) {
     let count = endpoint.labels.len();
-    problems.check(
+    problems.range(
         count <= LABELS_MAX,
         "endpoint.labels",
         format_args!("{count} labels"),
         "at most 32 labels",
     );
     for (name, value) in endpoint.labels.iter().take(LABELS_MAX) {
-        problems.check(
+        problems.form(
             is_text(name, 1, LABEL_NAME_BYTES_MAX),
             "endpoint.labels",
             name,
             "named with 1 to 63 bytes without control characters",
         );
-        problems.check(
+        problems.form(
             is_text(value, 0, TEXT_BYTES_MAX),
             &format!("endpoint.labels.{}", name.escape_debug()),
             value,

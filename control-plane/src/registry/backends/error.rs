@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
+use weir_core::tuning::Problem;
+
 use crate::keys::InvalidName;
 use crate::leases::{ENTRIES_MAX, Refused};
-use crate::problem::FieldProblem;
+use crate::problem::one_line;
 use crate::store;
 
 /// Why a backend did not get what it asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// What it says of itself is wrong.
-    #[error("{} fields are wrong, first {}", .0.len(), .0.first().map_or("", |one| &one.message))]
-    Invalid(Vec<FieldProblem>),
+    #[error("the backend is refused: {}", one_line(.0))]
+    Invalid(Vec<Problem>),
     /// This instance hears as many as it may.
     #[error("this instance hears {0} backends, which is the most")]
     Full(usize),
@@ -47,11 +49,6 @@ impl From<Refused> for Error {
 
 impl From<InvalidName> for Error {
     fn from(name: InvalidName) -> Self {
-        Self::Invalid(vec![FieldProblem {
-            path: name.field.to_owned(),
-            message: name.to_string(),
-            value: name.value,
-            bound: name.bound.to_owned(),
-        }])
+        Self::Invalid(vec![name.into()])
     }
 }

@@ -143,6 +143,6 @@ mod tests {
         assert_eq!(all.next_look(), Some(start + short));
         assert!(!all.wind(&key, "id", start));
         assert!(all.silent(start + short).is_some());
-        assert!(all.silent(start + TTL).is_none());
+        assert_eq!(all.next_look(), None);
     }
 }

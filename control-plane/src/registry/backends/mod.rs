@@ -28,8 +28,7 @@ use weir_proto::control::v1::Endpoint;
 use crate::keys::{Key, Keys};
 use crate::leases::{Presences, Settled, Settlement, Unsettled};
 use crate::records;
-use crate::store::limits::PAGE_ENTRIES_MAX;
-use crate::store::{Compare, List, Op, Revision, Store, Txn};
+use crate::store::{Compare, Op, Pages, Revision, Store, Txn};
 use task::{Command, Task};
 
 pub use check::{LABELS_MAX, PRIORITY_MAX, TTL, TTL_DEFAULT, WEIGHT_MAX};
@@ -187,12 +186,9 @@ impl Backends {
                 Err(Error::NotRegistered) => return Ok(()),
                 Err(error) => return Err(error),
             };
-            let deleted = self.store.txn(Txn {
-                when: vec![Compare::ModRevision(key.clone(), seen)],
-                then: vec![Op::Delete(key.clone())],
-                or_else: Vec::new(),
-            });
-            if deleted.await?.succeeded {
+            let is_same = Compare::ModRevision(key.clone(), seen);
+            let deleted = Txn::only_if(vec![is_same], vec![Op::Delete(key.clone())]);
+            if self.store.txn(deleted).await?.succeeded {
                 return Ok(());
             }
         }
@@ -205,26 +201,17 @@ impl Backends {
             Some(service) => self.keys.endpoints_of(service)?,
             None => self.keys.endpoints(),
         };
-        let mut list = List {
-            prefix,
-            entries_max: PAGE_ENTRIES_MAX,
-            ..List::default()
-        };
+        let mut pages = Pages::below(&*self.store, prefix);
         let mut endpoints = Vec::new();
-        loop {
-            let page = self.store.list(list.clone()).await?;
-            list.at.get_or_insert(page.revision);
-            list.after = page.entries.last().map(|entry| entry.key.clone());
+        while let Some(page) = pages.next().await? {
             for entry in page.entries {
                 match records::decode::<Registration>(&entry.key, &entry.value) {
                     Ok(registration) => endpoints.extend(registration.endpoint),
                     Err(error) => tracing::warn!(%error, "a backend cannot be listed"),
                 }
             }
-            if !page.more {
-                return Ok(endpoints);
-            }
         }
+        Ok(endpoints)
     }
 
     /// The registration at a key, if it is this one, and when it was last put.

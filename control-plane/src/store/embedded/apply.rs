@@ -8,12 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use redb::{ReadableTable, Table, WriteTransaction};
 
-use super::read::{Outcome, StorageResult, check_known};
+use super::read::{Outcome, StorageResult};
 use super::tables::{
     HISTORY, KEYS, LEASED, LEASES, META, META_COMPACTED, META_LEASE, META_REVISION, Stored,
     StoredEvent, entry, stored,
 };
-use crate::store::{Entry, Error, Lease, LeaseId, Op, OpResult, Revision, Txn, TxnOutcome};
+use crate::store::{
+    Entry, Error, Lease, LeaseId, Op, OpResult, Revision, Txn, TxnOutcome, check_known,
+};
 
 /// The tables while a batch is written.
 pub(super) struct Batch<'txn> {

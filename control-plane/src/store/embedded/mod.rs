@@ -10,7 +10,6 @@
 //! Fails     as a whole: after an error of the disk every call fails until the store is opened again.
 
 mod apply;
-mod lease_clock;
 mod open;
 mod owner;
 mod read;

@@ -9,9 +9,9 @@ use tokio::sync::{mpsc, oneshot, watch as published};
 use tokio::time::Instant;
 
 use super::apply::Batch;
-use super::lease_clock::LeaseClock;
 use super::read::{Outcome, StorageResult};
 use super::{Options, Standing};
+use crate::store::lease_clock::LeaseClock;
 use crate::store::{Error, Lease, LeaseId, Revision, Txn, TxnOutcome};
 
 /// How many writes share one commit.

@@ -12,7 +12,7 @@ use redb::{Database, ReadTransaction, ReadableDatabase};
 use super::tables::{
     HISTORY, KEYS, META, META_COMPACTED, META_REVISION, Stored, StoredEvent, entry, event,
 };
-use crate::store::{Entry, Error, Event, List, Page, Revision, StoreId};
+use crate::store::{Entry, Error, Event, List, Page, Revision, StoreId, check_known};
 
 /// A page ends after this many bytes of values, though more entries were asked for.
 const PAGE_BYTES_MAX: usize = 4 << 20;
@@ -104,23 +104,6 @@ pub(super) fn history(database: &Database, prefix: &[u8], from: u64) -> Outcome<
     }
     let read_to = read_to.max(revision);
     Ok(Ok(Part { changes, read_to }))
-}
-
-/// Whether a revision can be read.
-pub(super) fn check_known(at: Revision, revision: u64, compacted: u64) -> Result<(), Error> {
-    if at.0 > revision {
-        return Err(Error::Future {
-            asked: at,
-            current: Some(Revision(revision)),
-        });
-    }
-    if at.0 < compacted {
-        return Err(Error::Compacted {
-            asked: at,
-            compacted: Some(Revision(compacted)),
-        });
-    }
-    Ok(())
 }
 
 fn counters(read: &ReadTransaction) -> StorageResult<(u64, u64)> {

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use weir_core::backoff::Backoff;
 
 use super::{Followed, Options, Reason};
-use crate::store::limits::PAGE_ENTRIES_MAX;
 use crate::store::{
-    Entry, Error, Event, EventKind, List, Revision, Store, StoreId, Watch, WatchStream, Watched,
+    Entry, Error, Event, EventKind, Pages, Revision, Store, StoreId, Watch, WatchStream, Watched,
 };
 
 /// What the reader knows.
@@ -36,7 +36,7 @@ pub(super) struct Task {
     prefix: Bytes,
     options: Options,
     random: fastrand::Rng,
-    wait_max: Duration,
+    backoff: Backoff,
     tell: mpsc::Sender<Followed>,
     told: Option<Told>,
     is_lost: bool,
@@ -50,11 +50,13 @@ impl Task {
         options: Options,
         tell: mpsc::Sender<Followed>,
     ) -> Self {
+        let mut random = fastrand::Rng::with_seed(options.seed);
+        let waits = options.backoff_min..=options.backoff_max;
         Self {
             store,
             prefix,
-            random: fastrand::Rng::with_seed(options.seed),
-            wait_max: options.backoff_min,
+            backoff: Backoff::new(waits, random.fork()),
+            random,
             options,
             tell,
             told: None,
@@ -91,10 +93,9 @@ impl Task {
 
     async fn back_off(&mut self, lasted: Duration) {
         if lasted >= self.options.healthy_after {
-            self.wait_max = self.options.backoff_min;
+            self.backoff.reset();
         }
-        tokio::time::sleep(self.wait_max.mul_f64(self.random.f64())).await;
-        self.wait_max = (self.wait_max * 2).min(self.options.backoff_max);
+        tokio::time::sleep(self.backoff.next_wait()).await;
     }
 
     /// Lists, tells the difference and watches, until something ends it.
@@ -118,30 +119,20 @@ impl Task {
 
     /// Everything below the prefix at one revision.
     async fn list_all(&self) -> Result<Told, Error> {
-        let mut list = List {
-            prefix: self.prefix.clone(),
-            entries_max: PAGE_ENTRIES_MAX,
-            ..List::default()
-        };
-        let mut entries = BTreeMap::new();
-        loop {
-            let page = self.store.list(list.clone()).await?;
-            let revision = *list.at.get_or_insert(page.revision);
-            list.after = page.entries.last().map(|entry| entry.key.clone());
-            entries.extend(
-                page.entries
-                    .into_iter()
-                    .map(|entry| (entry.key.clone(), entry)),
-            );
-            if !page.more || list.after.is_none() {
-                let store = page.store;
-                return Ok(Told {
-                    store,
-                    revision,
-                    entries,
-                });
-            }
+        let mut pages = Pages::below(&*self.store, self.prefix.clone());
+        let mut told: Option<Told> = None;
+        while let Some(page) = pages.next().await? {
+            let told = told.get_or_insert(Told {
+                store: page.store,
+                revision: page.revision,
+                entries: BTreeMap::new(),
+            });
+            told.store = page.store;
+            let entries = page.entries.into_iter();
+            told.entries
+                .extend(entries.map(|entry| (entry.key.clone(), entry)));
         }
+        Ok(told.expect("there is a first page"))
     }
 
     async fn tell_found(&mut self, found: Told, reason: Reason) -> Result<(), End> {

@@ -10,18 +10,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use weir_control_plane::governance::NowUnixMs;
+use weir_control_plane::clock::NowUnixMs;
 use weir_control_plane::governance::audit::Actor;
 use weir_control_plane::governance::identity::Role;
 use weir_control_plane::governance::secret::Secret;
-use weir_control_plane::governance::tokens::{NewToken, TokenTable, Tokens, folder};
+use weir_control_plane::governance::tokens::{NewToken, TokenTable, Tokens};
+use weir_control_plane::keys::{DEFAULT_NAMESPACE, Keys};
 use weir_control_plane::store::embedded::{EmbeddedStore, Options};
 use weir_control_plane::store::follow::{self, follow};
 use weir_control_plane::store::{List, Store};
 
 /// No step of any test takes longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-pub(crate) const PREFIX: &str = "/weir/v1/default/";
 /// When the tests begin: 2026-11-25.
 pub(crate) const BEGIN_MS: u64 = 1_795_564_800_000;
 
@@ -63,16 +63,12 @@ impl Drop for Home {
 pub(crate) async fn home() -> Home {
     let folder = tempfile::tempdir().unwrap();
     let store = embedded(&folder).await;
-    let table = Arc::new(TokenTable::new(PREFIX));
-    let follower = follow(
-        Arc::clone(&store),
-        Bytes::from(self::folder(PREFIX)),
-        follow::Options::new(7),
-    );
+    let table = Arc::new(TokenTable::new(keys()));
+    let follower = follow(Arc::clone(&store), keys().tokens(), follow::Options::new(7));
     let kept = Arc::clone(&table);
     let keeper = tokio::spawn(async move { kept.keep(follower).await });
     let home = Home {
-        tokens: Tokens::new(Arc::clone(&store), PREFIX).with_table(Arc::clone(&table)),
+        tokens: Tokens::new(Arc::clone(&store), keys()).with_table(Arc::clone(&table)),
         store,
         table,
         folder,
@@ -90,6 +86,11 @@ pub(crate) async fn home() -> Home {
 pub(crate) async fn embedded(folder: &TempDir) -> Arc<dyn Store> {
     let options = Options::new(folder.path(), 7);
     Arc::new(EmbeddedStore::open(options).await.unwrap())
+}
+
+/// Those of all tests.
+pub(crate) fn keys() -> Keys {
+    Keys::new(DEFAULT_NAMESPACE).unwrap()
 }
 
 pub(crate) fn alice() -> Actor {
@@ -114,10 +115,10 @@ impl Home {
         created.unwrap()
     }
 
-    /// How many keys there are below a part of the prefix.
-    pub(crate) async fn count(&self, part: &str) -> usize {
+    /// How many keys there are below a prefix.
+    pub(crate) async fn count(&self, prefix: Bytes) -> usize {
         let list = List {
-            prefix: Bytes::from(format!("{PREFIX}{part}")),
+            prefix,
             entries_max: 200,
             ..List::default()
         };

@@ -22,7 +22,7 @@ use weir_proto::demo::v1::echo_client::EchoClient;
 use weir_proto::demo::v1::echo_server::{Echo, EchoServer};
 use weir_proto::demo::v1::{EchoRequest, EchoResponse};
 
-use super::{Clock, Home, PATIENCE, PREFIX};
+use super::{Clock, Home, PATIENCE, keys};
 
 /// A server that ends with the test.
 pub(crate) struct Serving {
@@ -48,7 +48,7 @@ pub(crate) async fn serve(
     let address = listener.local_addr().unwrap();
     let guard = Guard::new(access, home.table.clone(), "default", clock.now());
     let tokens = TokensService::new(home.tokens.clone(), clock.now());
-    let audit = AuditService::new(home.store.clone(), PREFIX, clock.now());
+    let audit = AuditService::new(home.store.clone(), keys(), clock.now());
     let echo = WhoAmI(guard.clone());
     let mut server = Server::builder();
     if let Some(tls) = tls {

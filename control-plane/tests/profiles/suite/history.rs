@@ -1,8 +1,7 @@
 //! Revisions, what they change, and what is forgotten.
 
-use weir_control_plane::profiles::{
-    FORMAT, PutError, REVISIONS_KEPT_MAX, REVISIONS_KEPT_MIN, decode,
-};
+use weir_control_plane::profiles::{PutError, REVISIONS_KEPT_MAX, REVISIONS_KEPT_MIN};
+use weir_control_plane::records::{FORMAT, decode, encode};
 use weir_control_plane::store::{Compare, List, Op, Revision as At, Txn};
 use weir_core::tuning::Scope;
 use weir_proto::control::records::v1 as records;
@@ -108,12 +107,9 @@ pub(crate) async fn every_write_leaves_its_audit_record(home: Home) {
     };
     let page = home.store.list(audit("20260301")).await.unwrap();
     assert_eq!(page.entries.len(), 1);
-    let key = String::from_utf8(page.entries[0].key.to_vec()).unwrap();
-    assert!(
-        key.ends_with(&format!("/{NOW:020}-{}", request.write_id)),
-        "{key}"
-    );
-    let record: records::Audit = decode(&page.entries[0].value).unwrap();
+    let (key, value) = (&page.entries[0].key, &page.entries[0].value);
+    assert!(key.starts_with(&home.keys.audit_from(NOW)), "{key:?}");
+    let record: records::Audit = decode(key, value).unwrap();
     let record = record.record.unwrap();
     assert_eq!((&*record.author, &*record.role), ("ana", "operator"));
     assert_eq!((&*record.action, &*record.target), ("profile.put", "fleet"));
@@ -121,7 +117,7 @@ pub(crate) async fn every_write_leaves_its_audit_record(home: Home) {
     assert_eq!(record.detail, "revision 1, changed ingress.headers_max");
     let head = home
         .store
-        .get(home.keys.head(&Scope::Fleet), None)
+        .get(home.keys.profile_head(&Scope::Fleet), None)
         .await
         .unwrap()
         .unwrap();
@@ -132,9 +128,9 @@ pub(crate) async fn what_this_version_cannot_read_survives_a_write(home: Home) {
     home.set("fleet", 0, &[("upstream.idle_max", "50")])
         .await
         .unwrap();
-    let key = home.keys.head(&Scope::Fleet);
+    let key = home.keys.profile_head(&Scope::Fleet);
     let head = home.store.get(key.clone(), None).await.unwrap().unwrap();
-    let mut record: records::Profile = decode(&head.value).unwrap();
+    let mut record: records::Profile = decode(&head.key, &head.value).unwrap();
     let kind = Some(pb::value::Kind::Count(9));
     let warp = pb::Setting {
         path: "ingress.warp".to_owned(),
@@ -143,7 +139,7 @@ pub(crate) async fn what_this_version_cannot_read_survives_a_write(home: Home) {
     record.profile.as_mut().unwrap().settings.push(warp.clone());
     let put = Op::Put {
         key: key.clone(),
-        value: weir_control_plane::profiles::encode(&record),
+        value: encode(&record),
         lease: None,
     };
     let txn = Txn {
@@ -160,7 +156,7 @@ pub(crate) async fn what_this_version_cannot_read_survives_a_write(home: Home) {
     assert_eq!(outcome.unwrap().changes.len(), 1);
     let head = home.store.get(key, None).await.unwrap().unwrap();
     assert_eq!(head.value[0], FORMAT);
-    let record: records::Profile = decode(&head.value).unwrap();
+    let record: records::Profile = decode(&head.key, &head.value).unwrap();
     assert_eq!(record.revision, 2);
     assert!(record.profile.unwrap().settings.contains(&warp));
     let mut request = home.request("fleet", 2, &[]);
@@ -185,8 +181,8 @@ async fn write_history(home: &Home, scope: &Scope, age_days: impl Fn(u64) -> u64
         };
         let txn = Txn {
             then: vec![
-                op(home.keys.revision(scope, number)),
-                op(home.keys.head(scope)),
+                op(home.keys.profile_revision(scope, number)),
+                op(home.keys.profile_head(scope)),
             ],
             ..Txn::default()
         };
@@ -201,7 +197,7 @@ async fn write_history(home: &Home, scope: &Scope, age_days: impl Fn(u64) -> u64
 
 async fn oldest(home: &Home, scope: &Scope) -> Option<u64> {
     let list = List {
-        prefix: home.keys.revisions(scope),
+        prefix: home.keys.profile_revisions(scope),
         entries_max: 1,
         ..List::default()
     };

@@ -5,7 +5,7 @@ use weir_control_plane::store::{Op, Txn};
 use weir_core::tuning::Scope;
 
 use crate::faulty::{Fault, Faulty};
-use crate::support::{Home, NOW, change, paths, problems};
+use crate::support::{Home, NOW, operator, paths, problems};
 
 pub(crate) async fn a_write_id_used_again_writes_once(home: Home) {
     let request = home.request("fleet", 0, &[("ingress.headers_max", "7")]);
@@ -41,7 +41,7 @@ async fn written_once(home: &Home, faults: &[Fault]) {
     let value = (newest + 1).to_string();
     let request = home.request("fleet", newest, &[("ingress.headers_max", &value)]);
     let profiles = home.through(Faulty::new(&home.store, faults));
-    let outcome = profiles.put(&request, &change("ana", NOW), &[]).await;
+    let outcome = profiles.put(&request, &operator("ana"), NOW, &[]).await;
     let revision = outcome.unwrap().revision;
     assert_eq!(revision.revision, newest + 1);
     let history = home.profiles.history(&Scope::Fleet, 100).await.unwrap();
@@ -68,7 +68,7 @@ pub(crate) async fn a_late_write_does_not_undo_another(home: Home) {
     let request = home.request("fleet", 0, &[("ingress.headers_max", "7")]);
     let faulty = Faulty::new(&home.store, &[Fault::Stuck]);
     let profiles = home.through(faulty.clone());
-    let outcome = profiles.put(&request, &change("ana", NOW), &[]).await;
+    let outcome = profiles.put(&request, &operator("ana"), NOW, &[]).await;
     assert_eq!(outcome.unwrap().revision.revision, 1);
     home.set("fleet", 1, &[("ingress.headers_max", "8")])
         .await
@@ -92,8 +92,8 @@ pub(crate) async fn a_lost_answer_is_found_beneath_what_others_wrote(home: Home)
         lease: None,
     };
     let (head, second) = (
-        home.keys.head(&Scope::Fleet),
-        home.keys.revision(&Scope::Fleet, 2),
+        home.keys.profile_head(&Scope::Fleet),
+        home.keys.profile_revision(&Scope::Fleet, 2),
     );
     let txn = Txn {
         then: vec![put(head), put(second)],
@@ -101,7 +101,7 @@ pub(crate) async fn a_lost_answer_is_found_beneath_what_others_wrote(home: Home)
     };
     faulty.rival(txn).await;
     let profiles = home.through(faulty);
-    let outcome = profiles.put(&request, &change("ana", NOW), &[]).await;
+    let outcome = profiles.put(&request, &operator("ana"), NOW, &[]).await;
     assert_eq!(outcome.unwrap().revision.revision, 1);
     assert_eq!(home.profiles.newest(&Scope::Fleet).await.unwrap(), rival);
 }
@@ -111,7 +111,7 @@ pub(crate) async fn a_store_that_stays_away_leaves_the_writer_uncertain(home: Ho
     home.view(|view| view.serial() == 0).await;
     let faults = [Fault::NotMade; 1_000];
     let profiles = home.through(Faulty::new(&home.store, &faults));
-    let outcome = profiles.put(&request, &change("ana", NOW), &[]).await;
+    let outcome = profiles.put(&request, &operator("ana"), NOW, &[]).await;
     assert!(
         matches!(outcome, Err(PutError::Uncertain(_))),
         "{outcome:?}"

@@ -35,7 +35,7 @@ pub(crate) async fn an_override_needs_an_end_and_ends(home: Home) {
     );
     // What follows the store lets it end.
     let mut book = ProfileBook::new(home.keys.clone());
-    let key = home.keys.head(&Scope::NodeOverride("n".to_owned()));
+    let key = home.keys.profile_head(&Scope::NodeOverride("n".to_owned()));
     let head = home.store.get(key.clone(), None).await.unwrap().unwrap();
     book.put(&key, &head.value, head.mod_revision.0);
     assert!(!book.expire(NOW + 59_999));

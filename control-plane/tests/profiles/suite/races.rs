@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use weir_control_plane::profiles::{Lost, ProfileStore, PutError};
 use weir_core::tuning::Scope;
 
-use crate::support::{Home, NOW, change, node, paths, problems, selector, texts};
+use crate::support::{Home, NOW, node, operator, paths, problems, selector, texts};
 
 const WRITERS: u64 = 8;
 const ROUNDS: u64 = 6;
@@ -27,7 +27,11 @@ pub(crate) async fn of_writers_at_once_one_wins_each_revision_and_the_others_lea
                 request.message = format!("{name} in round {round}");
                 let value = (round * WRITERS + number + 1).to_string();
                 request.set = texts(&[("ingress.headers_max", &value)]);
-                match home.profiles.put(&request, &change(&name, NOW), &[]).await {
+                match home
+                    .profiles
+                    .put(&request, &operator(&name), NOW, &[])
+                    .await
+                {
                     Ok(outcome) => {
                         assert_eq!(outcome.revision.revision, round + 1);
                         won.push((round + 1, name.clone()));
@@ -127,14 +131,14 @@ pub(crate) async fn a_write_waits_for_what_others_wrote(home: Home) {
     let first = request("group/a", ("zone", "eu"), "7");
     home.put_with(&first, NOW, &nodes).await.unwrap();
     let profiles = ProfileStore::new(home.store.clone(), home.keys.clone(), lagging);
-    let (second, change) = (request("group/b", ("kind", "edge"), "8"), change("bo", NOW));
-    let mut put = Box::pin(profiles.put(&second, &change, &nodes));
+    let (second, bo) = (request("group/b", ("kind", "edge"), "8"), operator("bo"));
+    let mut put = Box::pin(profiles.put(&second, &bo, NOW, &nodes));
     let early = tokio::time::timeout(Duration::from_millis(200), &mut put).await;
     assert!(early.is_err(), "{early:?}");
     publish.send_replace(home.profiles.view());
     assert_eq!(paths(&problems(put.await)), ["ingress.headers_max"]);
     // Nor is it written if that never comes.
     publish.send_replace(Arc::default());
-    let never = profiles.put(&second, &change, &nodes).await;
+    let never = profiles.put(&second, &bo, NOW, &nodes).await;
     assert_eq!(never, Err(PutError::Behind));
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
+use weir_control_plane::keys::Key;
 use weir_control_plane::store::{List, Op, Txn};
 use weir_control_plane::weights::{ServiceWeights, SetError, WeightStore};
 use weir_proto::control::v1::SetWeightsRequest;
 
 use crate::faulty::{Fault, Faulty};
-use crate::support::{Home, NOW, change};
+use crate::support::{Home, NOW, operator};
 
 fn request(write_id: &str, set: &[(&str, u32)]) -> SetWeightsRequest {
     SetWeightsRequest {
@@ -25,7 +26,7 @@ fn weights(set: &[(&str, u32)]) -> BTreeMap<String, u32> {
 }
 
 async fn set(store: &WeightStore, request: &SetWeightsRequest) -> Result<ServiceWeights, SetError> {
-    store.set(request, &change("ana", NOW)).await
+    store.set(request, &operator("ana"), NOW).await
 }
 
 async fn audit_records(home: &Home) -> usize {
@@ -117,7 +118,7 @@ pub(crate) async fn a_lost_answer_undoes_nobody(home: Home) {
     };
     let faulty = Faulty::new(&home.store, &[Fault::MadeThenRival]);
     let put = Op::Put {
-        key: home.keys.weights("web"),
+        key: home.keys.of(&Key::Weights { service: "web" }).unwrap(),
         value: rival.write(),
         lease: None,
     };

@@ -26,5 +26,5 @@ pub use presets::{PRESETS, Preset, preset};
 pub use problem::{Code, Problem};
 pub use profile::{Change, Profile, SETTINGS_MAX, diff};
 pub use rules::check_rules;
-pub use scope::{InvalidScope, NAME_CHARS_MAX, Scope, is_name};
+pub use scope::{InvalidScope, NAME_BOUND, NAME_CHARS_MAX, SCOPE_BOUND, Scope, is_name};
 pub use value::{Ratio, Value};

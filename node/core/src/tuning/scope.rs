@@ -6,7 +6,12 @@ use std::str::FromStr;
 /// Characters of a name.
 pub const NAME_CHARS_MAX: usize = 63;
 
-/// Whether a text names a group or a node: letters, digits, `-`, `_` and `.`, 1 to 63 of them.
+/// What a name may be, in words.
+pub const NAME_BOUND: &str = "1 to 63 letters, digits, `-`, `_` or `.`";
+/// What a scope may be, in words.
+pub const SCOPE_BOUND: &str = "fleet, group/NAME, node/ID, override, override/ID";
+
+/// Whether a text names a group, a node or a service: letters, digits, `-`, `_` and `.`, 1 to 63 of them.
 pub fn is_name(text: &str) -> bool {
     (1..=NAME_CHARS_MAX).contains(&text.len())
         && text
@@ -46,10 +51,7 @@ impl Scope {
 
 /// A text that names no scope.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is no scope; allowed: fleet, group/NAME, node/ID, override, override/ID, \
-     names of 1 to {NAME_CHARS_MAX} letters, digits, `-`, `_` or `.`"
-)]
+#[error("`{0}` is no scope; allowed: {SCOPE_BOUND}, names of {NAME_BOUND}")]
 pub struct InvalidScope(pub String);
 
 impl FromStr for Scope {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use weir_core::tuning::{NAME_CHARS_MAX, is_name};
+use weir_core::tuning::{NAME_BOUND, NAME_CHARS_MAX, is_name};
 
 use super::run::{Access, Etcd, RunArguments, ServerTls, StorePlace};
 use crate::cli::output::Failure;
@@ -106,9 +106,7 @@ struct EtcdFlags {
 fn name(text: &str) -> Result<String, String> {
     match is_name(text) {
         true => Ok(text.to_owned()),
-        false => Err(format!(
-            "allowed: 1 to {NAME_CHARS_MAX} letters, digits, `-`, `_` or `.`"
-        )),
+        false => Err(format!("allowed: {NAME_BOUND}")),
     }
 }
 

@@ -15,10 +15,11 @@ use weir_control_plane::governance::secret::SecretRef;
 use weir_control_plane::governance::tls::{self, ClientTls, KeyPair};
 use weir_control_plane::governance::tokens::{Bootstrapped, Tokens};
 use weir_control_plane::keys::Keys;
-use weir_control_plane::server::{ControlPlane, Options};
+use weir_control_plane::server::{ControlPlane, Limits, Options};
 use weir_control_plane::store::Store;
 use weir_control_plane::store::embedded::{self, EmbeddedStore};
 use weir_control_plane::store::etcd::{self, EtcdStore};
+use weir_core::error::chain;
 
 use crate::cli::output::Failure;
 use crate::node;
@@ -129,6 +130,8 @@ async fn serve(arguments: RunArguments) -> Result<(), Failure> {
         namespace: arguments.namespace,
         access,
         tls,
+        limits: Limits::default(),
+        clock: WallClock::system(),
         seed: fastrand::u64(..),
     };
     let control_plane = ControlPlane::start(store, options).await.map_err(failed)?;
@@ -155,7 +158,7 @@ async fn bootstrap(store: &Arc<dyn Store>, arguments: &RunArguments) -> Result<(
         return Ok(());
     };
     let keys = Keys::new(&arguments.namespace).map_err(usage)?;
-    let tokens = Tokens::new(Arc::clone(store), keys.root());
+    let tokens = Tokens::new(Arc::clone(store), keys);
     let bootstrapped = tokens
         .bootstrap(file, WallClock::system().unix_ms_now())
         .await;
@@ -241,13 +244,6 @@ fn usage(error: impl std::error::Error) -> Failure {
     Failure::Usage(error.to_string())
 }
 
-/// An error and what caused it, in one line.
 fn failed(error: impl std::error::Error) -> Failure {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    Failure::Other(text)
+    Failure::Other(chain(&error))
 }

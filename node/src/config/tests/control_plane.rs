@@ -24,9 +24,6 @@ fn control_plane() {
         &[
             (&endpoints_17, "17 of them, at most 16"),
             ("ca = \"\"", "is empty"),
-            ("cert = \"/c\"", "needs key"),
-            ("cert = \"/c\"", "needs ca"),
-            ("key = \"/k\"", "needs cert"),
             ("token = \"hunter2\"", "must be file:/path or env:NAME"),
             ("adress = \"x\"", "unknown key"),
         ],
@@ -42,6 +39,16 @@ fn control_plane() {
             "ca = \"/ca\"\ncert = \"/c\"\nkey = \"/k\"",
         ],
     );
+}
+
+#[test]
+fn a_certificate_needs_its_key_and_an_authority_to_trust() {
+    let found = |lines: &str| problems(&format!("[control_plane]\n{lines}\n"));
+    let needs_key = "control_plane.cert: needs key";
+    let needs_ca = "control_plane.cert: needs ca";
+    assert_eq!(found("cert = \"/c\""), [needs_key, needs_ca]);
+    assert_eq!(found("cert = \"/c\"\nkey = \"/k\""), [needs_ca]);
+    assert_eq!(found("key = \"/k\""), ["control_plane.key: needs cert"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The taker's way with the disk.
 
 use prost::Message as _;
+use weir_core::error::chain;
 use weir_core::probation;
 use weir_core::tuning::{Code, Problem};
 use weir_proto::control::v1 as pb;
@@ -22,7 +23,7 @@ impl Taker {
                 Err(problem)
             }
             Err(error) => {
-                tracing::warn!(error = %last_known_good::told(&error), "last known good");
+                tracing::warn!(error = %chain(&error), "last known good");
                 Ok(())
             }
             Ok(()) => Ok(()),
@@ -48,7 +49,7 @@ impl Taker {
         let payload = pb::LastKnownGood { sets }.encode_to_vec().into();
         let hash = probation::ContentHash(hash);
         if let Err(error) = keeper.store(payload, hash, epoch).await {
-            tracing::warn!(error = %last_known_good::told(&error), "last known good");
+            tracing::warn!(error = %chain(&error), "last known good");
         }
     }
 }

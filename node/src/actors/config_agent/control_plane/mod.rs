@@ -6,12 +6,13 @@
 //!                                       └─► last known good, on disk
 //! ```
 //!
-//! One task on the control thread. [`taker::Taker`] knows what the control plane pushed, hands it on and says what
-//! became of it; it knows no network. [`stream`] connects, says hello with what is held, answers each push once, and
+//! One task on the control thread. [`Taker`] knows what the control plane pushed, hands it on and says what
+//! became of it; it knows no network. `stream.rs` connects, says hello with what is held, answers each push once, and
 //! comes back when the stream breaks. The node serves on what it has, whether anybody answers or not.
 
 mod disk;
 mod held;
+mod link_status;
 mod payload;
 mod profile;
 mod start;
@@ -20,6 +21,7 @@ mod taker;
 #[cfg(test)]
 mod tests;
 
+pub use link_status::LinkStatus;
 pub use start::Start;
 pub use stream::{Settings, TokenError, bearer, run};
 pub use taker::{Ends, Taker};

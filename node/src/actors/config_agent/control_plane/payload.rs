@@ -1,6 +1,7 @@
 //! From what is held to what the config agent takes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
@@ -137,7 +138,7 @@ pub(super) fn endpoints(held: &HeldSet) -> Endpoints {
 }
 
 /// The nodes of the mesh that are held; what cannot be read is left out.
-pub(super) fn peers(held: &HeldSet) -> Vec<pb::Peer> {
+pub(super) fn peers(held: &HeldSet) -> Arc<[pb::Peer]> {
     let decode = |(_, payload): (&str, &bytes::Bytes)| pb::Peer::decode(payload.clone()).ok();
     held.iter().filter_map(decode).collect()
 }

@@ -12,6 +12,7 @@ use tonic::transport::{Channel, ClientTlsConfig, Endpoint as Uri};
 use tonic::{Request, Status, Streaming};
 use weir_control_plane::governance::secret::{SecretError, SecretRef};
 use weir_core::backoff::Backoff;
+use weir_core::error::chain;
 use weir_proto::control::v1 as pb;
 use weir_proto::control::v1::node_sync_client::NodeSyncClient;
 
@@ -103,6 +104,7 @@ pub async fn run(settings: Settings, mut taker: Taker, mut stop: watch::Receiver
         };
         let mut welcomed_at = None;
         let ended = one_stream(&settings, endpoint, &mut taker, &mut stop, &mut welcomed_at).await;
+        taker.show(|status| status.connected = false);
         if let Some(since) = welcomed_at {
             told.fill(String::new());
             if since.elapsed() >= WORKED_AFTER {
@@ -174,6 +176,11 @@ async fn one_stream(
     };
     *welcomed_at = Some(Instant::now());
     tracing::info!(%endpoint, instance = welcome.instance, "connected to the control plane");
+    taker.show(|status| {
+        status.connected = true;
+        status.instance = welcome.instance.as_str().into();
+        status.heard_at = Some(Instant::now());
+    });
     let heartbeat = Duration::from_millis(welcome.heartbeat_interval_ms.clamp(100, 600_000));
     let conversation = Conversation {
         taker,
@@ -200,7 +207,7 @@ async fn open(
     messages: mpsc::Receiver<pb::NodeMessage>,
 ) -> Result<(Streaming<pb::ControlMessage>, First), Status> {
     let channel = connect(settings, endpoint).await;
-    let channel = channel.map_err(|error| Status::unavailable(told(&error)))?;
+    let channel = channel.map_err(|error| Status::unavailable(chain(&error)))?;
     let mut client = NodeSyncClient::new(channel).max_decoding_message_size(PUSH_BYTES_MAX);
     let hello = message(pb::node_message::Message::Hello(hello));
     out.try_send(hello).expect("the queue is new");
@@ -251,17 +258,6 @@ fn reason(status: &Status) -> String {
         "" => status.code().description().to_owned(),
         message => message.to_owned(),
     }
-}
-
-/// An error and what caused it, in one line.
-fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn sent_away(away: &pb::GoAway) -> Ended {
@@ -329,6 +325,8 @@ impl Conversation<'_> {
 
     async fn heard(&mut self, message: pb::ControlMessage) -> Option<Ended> {
         use pb::control_message::Message;
+        self.taker
+            .show(|status| status.heard_at = Some(Instant::now()));
         let answer = match message.message? {
             Message::Push(push) => {
                 let ack = self.taker.take(&push).await;
@@ -343,6 +341,7 @@ impl Conversation<'_> {
             Message::GoAway(away) => return Some(sent_away(&away)),
             Message::Welcome(_) | Message::Heartbeat(_) => return None,
         };
+        self.taker.show(|_| {});
         let sent = self
             .out
             .send_timeout(self::message(answer), WELCOME_TIMEOUT)
@@ -353,6 +352,7 @@ impl Conversation<'_> {
 
     async fn tick(&mut self) {
         self.taker.tick().await;
+        self.taker.show(|_| {});
         let state = self.taker.state();
         if *state != self.told {
             let news = pb::node_message::Message::ProfileState(state.clone());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
+use weir_core::error::chain;
 use weir_core::tuning::{Code, Problem};
 use weir_proto::control::v1 as pb;
 use weir_proto::convert::field_error;
@@ -12,9 +13,10 @@ use weir_proto::sync::{ContentHash, content_hash};
 use weir_proto::tuning::v1::FieldError;
 
 use super::held::HeldSet;
+use super::link_status::LinkStatus;
 use super::payload::{self, Offered};
 use super::start::Start;
-use crate::actors::config_agent::last_known_good::{self, Keeper};
+use crate::actors::config_agent::last_known_good::Keeper;
 use crate::actors::config_agent::{ConfigAgentHandle, Taken, Verdict};
 use crate::config::Give;
 use crate::link::Refused;
@@ -38,10 +40,10 @@ pub struct Ends {
     pub agent: ConfigAgentHandle,
     /// Orders.
     pub orders: OrdersHandle,
-    /// Other nodes.
-    pub peers: Snapshot<Vec<pb::Peer>>,
     /// The disk, if the node has a place there.
     pub keeper: Option<Keeper>,
+    /// Where it shows how it is.
+    pub status: Snapshot<LinkStatus>,
 }
 
 /// The taker.
@@ -134,6 +136,18 @@ impl Taker {
         &self.state
     }
 
+    /// Shows how the stream is, and what became of the profile.
+    pub fn show(&self, change: impl FnOnce(&mut LinkStatus)) {
+        let mut status = LinkStatus::clone(&self.ends.status.load());
+        change(&mut status);
+        if *status.profile != self.state {
+            status.profile = Arc::new(self.state.clone());
+        }
+        let keeper = self.ends.keeper.as_ref();
+        status.disk_problem = keeper.and_then(|keeper| keeper.status().problem.clone());
+        self.ends.status.publish(status);
+    }
+
     /// Takes a push; the answer goes back.
     pub async fn take(&mut self, push: &pb::Push) -> pb::Ack {
         let kind = push.r#type();
@@ -185,7 +199,7 @@ impl Taker {
             pb::ResourceType::Weights => Give::Weights(payload::weights(&held)),
             pb::ResourceType::Endpoints => Give::Endpoints(payload::endpoints(&held)),
             pb::ResourceType::Peers => {
-                self.ends.peers.publish(payload::peers(&held));
+                self.show(|status| status.peers = payload::peers(&held));
                 return (pb::ApplyStatus::Applied, Vec::new());
             }
             pb::ResourceType::Orders => {
@@ -248,7 +262,7 @@ impl Taker {
         if let Some(keeper) = &self.ends.keeper
             && let Err(error) = keeper.look(true).await
         {
-            tracing::warn!(error = %last_known_good::told(&error), "last known good");
+            tracing::warn!(error = %chain(&error), "last known good");
         }
     }
 

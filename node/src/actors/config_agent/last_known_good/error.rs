@@ -1,6 +1,5 @@
-//! What can go wrong, and how it is told.
+//! What can go wrong.
 
-use std::fmt::Write as _;
 use std::io;
 
 use weir_core::probation::ContentHash;
@@ -46,7 +45,7 @@ pub enum Error {
     Read {
         /// Its name.
         file: &'static str,
-        /// What the system says, or a [`Damage`].
+        /// What the system says, or a [`super::Damage`].
         source: io::Error,
     },
     /// The disk took longer than the caller may wait; the work goes on.
@@ -55,15 +54,4 @@ pub enum Error {
     /// The work was given up because the node ends.
     #[error("given up because the node ends")]
     GivenUp,
-}
-
-/// An error and what caused it, for people.
-pub fn told(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(next) = cause {
-        let _ = write!(text, ": {next}");
-        cause = next.source();
-    }
-    text
 }

@@ -33,9 +33,9 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use weir_core::error::chain;
 use weir_core::probation::{ContentHash, Crashes, InForce, Probation, Standing};
 
-pub use error::told;
 use files::{Files, replace};
 use found::Found;
 use records::{RunRecord, SlotRecord, checksum};
@@ -150,7 +150,7 @@ impl LastKnownGood {
     /// tried again.
     ///
     /// # Errors
-    /// What kept it from the disk; tried again after [`RETRY_AFTER`].
+    /// What kept it from the disk; tried again after half a minute.
     pub fn look(&mut self, now: Duration, healthy: bool) -> Result<(), Error> {
         if self.retry_is_due(now) {
             match self.waiting().cloned() {
@@ -375,7 +375,7 @@ impl LastKnownGood {
     fn keep_problem<T>(&mut self, outcome: Result<T, Error>) -> Result<T, Error> {
         match &outcome {
             Err(Error::Quarantined { .. }) => {}
-            Err(error) => self.problem = Some(told(error)),
+            Err(error) => self.problem = Some(chain(error)),
             Ok(_) if self.unsaved.is_some() => {}
             Ok(_) => self.problem = None,
         }

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
+use weir_core::error::chain;
 use weir_core::probation::{
     BootDecision, BootFacts, CRASHES_MAX, ContentHash, LastRun, Probation, Standing,
 };
 
-use super::error::{Error, told};
+use super::error::Error;
 use super::files::{Disk, Files, replace};
 use super::found::{Found, LastRunFile};
 use super::records::{SlotRecord, encode_quarantine};
@@ -93,8 +94,8 @@ impl LastKnownGood {
         let changed = decision.quarantine.is_some() || lkg.quarantine.len() != entries_before;
         let written = prepared.and_then(|()| lkg.write_first(changed));
         if let Err(error) = written {
-            found.notes.push(told(&error));
-            lkg.problem = Some(told(&error));
+            found.notes.push(chain(&error));
+            lkg.problem = Some(chain(&error));
         }
         let boot = Boot {
             start_from: start_from.map(Content::of),

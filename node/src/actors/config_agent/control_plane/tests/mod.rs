@@ -41,7 +41,7 @@ fn ends(wired: &Wired) -> Ends {
     Ends {
         agent: wired.config.clone(),
         orders: wired.orders.clone(),
-        peers: Snapshot::new(Vec::new()),
+        status: Snapshot::new(LinkStatus::default()),
         keeper: None,
     }
 }

@@ -171,7 +171,7 @@ async fn orders_are_obeyed_peers_are_known_and_other_types_are_refused() {
         let wired = node().await;
         wired.orders.started().await;
         let ends = ends(&wired);
-        let peers = ends.peers.clone();
+        let status = ends.status.clone();
         let mut taker = Taker::new(Start::default(), ends);
         let orders = pb::NodeOrders {
             cordoned: true,
@@ -197,7 +197,7 @@ async fn orders_are_obeyed_peers_are_known_and_other_types_are_refused() {
             &[("node-b", peer.encode_to_vec()), other],
         );
         taker.take(&push).await;
-        assert_eq!(*peers.load(), [peer]);
+        assert_eq!(*status.load().peers, [peer]);
 
         let mut push = push_of(pb::ResourceType::Weights, &[]);
         push.r#type = 77;

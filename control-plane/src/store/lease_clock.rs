@@ -32,6 +32,11 @@ impl LeaseClock {
         known.is_some()
     }
 
+    /// Whether it lives.
+    pub(super) fn has(&self, lease: LeaseId) -> bool {
+        self.leases.contains_key(&lease)
+    }
+
     /// Forgets a lease.
     pub(super) fn stop(&mut self, lease: LeaseId) {
         if let Some((_, end)) = self.leases.remove(&lease) {

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::timeout;
 
-use super::output::Failure;
+use crate::cli::output::Failure;
 use crate::config::Config;
 
 /// How long a demo backend may take to tell its address.
@@ -60,7 +60,15 @@ fn shifted(address: SocketAddr, by: usize) -> Result<SocketAddr, Failure> {
 }
 
 /// Fails with one line when an address of the mesh is taken.
-pub(super) fn claim_all(places: &[Place]) -> Result<(), Failure> {
+pub(super) fn claim_all(
+    places: &[Place],
+    control_plane: Option<SocketAddr>,
+) -> Result<(), Failure> {
+    if let Some(address) = control_plane {
+        crate::data_plane::claim(address).map_err(|error| {
+            Failure::Other(format!("--control-plane-listen {address}: {error}"))
+        })?;
+    }
     for place in places {
         let own = [
             ("grpc.listen", place.grpc),
@@ -129,33 +137,71 @@ impl Process {
     }
 }
 
-/// Starts a node of the mesh from the mesh's own file; only its name and addresses differ.
-pub(super) fn start_node(
-    config: &Path,
-    place: &Place,
-    cores: usize,
+/// What all nodes of a mesh share.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    /// The file that all of them read.
+    pub(super) config: PathBuf,
+    /// Cores of each.
+    pub(super) cores: usize,
+    /// Below this each has a folder of its own, by its name.
+    pub(super) data_dir: PathBuf,
+    /// The control plane of the mesh; `None` where the file names another.
+    pub(super) control_plane: Option<SocketAddr>,
+}
+
+/// Starts a node of the mesh from the mesh's own file; only its name, addresses and folder differ.
+pub(super) fn start_node(plan: &Plan, place: &Place, log: &Path) -> io::Result<Process> {
+    let ingress: Vec<String> = place.ingress.iter().map(|a| format!("\"{a}\"")).collect();
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .arg("node")
+        .arg("--config")
+        .arg(&plan.config)
+        .arg("--stop-with-stdin")
+        .env("WEIR_NODE__NAME", format!("\"{}\"", place.name))
+        .env("WEIR_NODE__CORES", plan.cores.to_string())
+        .env("WEIR_NODE__DATA_DIR", plan.data_dir.join(&place.name))
+        .env("WEIR_INGRESS__LISTEN", format!("[{}]", ingress.join(",")))
+        .env("WEIR_GRPC__LISTEN", place.grpc.to_string())
+        .env("WEIR_HTTP_API__LISTEN", place.http_api.to_string())
+        .env_remove("WEIR_NODE")
+        .stdout(Stdio::null())
+        .stderr(append_to(log)?);
+    if let Some(address) = plan.control_plane {
+        command.env("WEIR_CONTROL_PLANE__ENDPOINTS", format!("[\"{address}\"]"));
+    }
+    Process::spawn(&mut command)
+}
+
+/// Starts the control plane of the mesh.
+pub(super) fn start_control_plane(
+    listen: SocketAddr,
+    data_dir: &Path,
     log: &Path,
 ) -> io::Result<Process> {
-    let ingress: Vec<String> = place.ingress.iter().map(|a| format!("\"{a}\"")).collect();
-    let log = std::fs::File::options()
-        .create(true)
-        .append(true)
-        .open(log)?;
     Process::spawn(
         Command::new(std::env::current_exe()?)
-            .arg("node")
-            .arg("--config")
-            .arg(config)
-            .arg("--stop-with-stdin")
-            .env("WEIR_NODE__NAME", format!("\"{}\"", place.name))
-            .env("WEIR_NODE__CORES", cores.to_string())
-            .env("WEIR_INGRESS__LISTEN", format!("[{}]", ingress.join(",")))
-            .env("WEIR_GRPC__LISTEN", place.grpc.to_string())
-            .env("WEIR_HTTP_API__LISTEN", place.http_api.to_string())
-            .env_remove("WEIR_NODE")
+            .args(["control-plane", "--stop-with-stdin", "--name", "weir-up"])
+            .args(["--listen", &listen.to_string()])
+            .arg("--data-dir")
+            .arg(data_dir.join("control-plane"))
+            .env_remove("WEIR_STORE")
             .stdout(Stdio::null())
-            .stderr(log),
+            .stderr(append_to(log)?),
     )
+}
+
+fn append_to(log: &Path) -> io::Result<std::fs::File> {
+    std::fs::File::options().create(true).append(true).open(log)
+}
+
+/// Why a process is not there, with the last line that it wrote.
+pub(super) fn did_not_start(name: &str, ended: Option<String>, log: &Path) -> Failure {
+    let written = std::fs::read_to_string(log).unwrap_or_default();
+    let last = written.lines().next_back().unwrap_or("it wrote nothing");
+    let how = ended.unwrap_or_else(|| "no answer in time".to_owned());
+    Failure::Other(format!("{name} did not start ({how}): {last}"))
 }
 
 /// Starts a demo backend on a free port.
@@ -183,12 +229,16 @@ pub(super) async fn start_backend(name: &str) -> Result<(Process, SocketAddr), F
     }
 }
 
-/// Where a mesh keeps its logs and, for the demo, its configuration.
+/// Where a mesh keeps its logs and, unless told otherwise, everything else.
 pub(super) struct RunFolder(tempfile::TempDir);
 
 impl RunFolder {
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self(tempfile::Builder::new().prefix("weir-up-").tempdir()?))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.0.path()
     }
 
     pub(super) fn log_of(&self, name: &str) -> PathBuf {

@@ -1,0 +1,171 @@
+//! What a node holds, type by type, and what it is due.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use weir_proto::control::v1 as pb;
+
+use super::Parts;
+use super::hello::Hello;
+use super::lane::{Answer, Lane};
+use super::resources::{Held, Resource, ResourceSet};
+
+/// How long a node that holds more than this instance has read waits for it to catch up.
+pub const CATCH_UP_LIMIT: Duration = Duration::from_secs(2);
+
+/// The lanes of one stream.
+pub(super) struct Lanes {
+    parts: Arc<Parts>,
+    hello: Arc<Hello>,
+    epoch: Arc<str>,
+    lanes: Vec<Lane>,
+    next_nonce: u64,
+    /// Until then a lane whose node is ahead of this instance is not pushed to.
+    catch_up_until: Option<Instant>,
+}
+
+impl Lanes {
+    /// Those to a node that has just said hello.
+    pub(super) fn new(parts: Arc<Parts>, hello: Arc<Hello>, epoch: Arc<str>, now: Instant) -> Self {
+        let lane = |kind: &pb::ResourceType| {
+            let held = hello.held(*kind).map(|(of, held)| match *of == *epoch {
+                true => held,
+                // The version compares with nothing, but equal content is equal.
+                false => Held { version: 0, ..held },
+            });
+            Lane::new(*kind, held)
+        };
+        Self {
+            lanes: hello.subscribe.iter().map(lane).collect(),
+            parts,
+            hello,
+            epoch,
+            next_nonce: 1,
+            catch_up_until: Some(now + CATCH_UP_LIMIT),
+        }
+    }
+
+    /// Another nonce.
+    pub(super) fn nonce(&mut self) -> u64 {
+        let nonce = self.next_nonce;
+        self.next_nonce += 1;
+        nonce
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// The store is another one: versions begin anew.
+    pub(super) fn change_epoch(&mut self, epoch: Arc<str>) {
+        if self.epoch != epoch {
+            self.epoch = epoch;
+            self.lanes.iter_mut().for_each(Lane::forget_version);
+        }
+    }
+
+    /// When a node that was ahead is told what there is.
+    pub(super) fn look_at(&self) -> Option<Instant> {
+        self.catch_up_until
+    }
+
+    /// It is that time.
+    pub(super) fn stop_waiting(&mut self) {
+        self.catch_up_until = None;
+    }
+
+    /// The push that is due in a lane.
+    pub(super) fn due(&mut self, at: usize, now: Instant) -> Option<pb::Push> {
+        let lane = &self.lanes[at];
+        if lane.waiting(now).is_some() {
+            return None;
+        }
+        let set = self.set_of(lane.kind());
+        if self.catch_up_until.is_some() && self.is_ahead(lane, &set) {
+            return None;
+        }
+        let push = self.lanes[at].push(&set, &self.epoch, self.next_nonce, now)?;
+        self.next_nonce += 1;
+        Some(pb::Push {
+            sent_at_unix_ms: self.parts.clock.unix_ms_now(),
+            ..push
+        })
+    }
+
+    /// Another instance told the node of a revision that this one has not read yet.
+    fn is_ahead(&self, lane: &Lane, set: &ResourceSet) -> bool {
+        let view = &self.parts.view;
+        let part = match lane.kind() {
+            pb::ResourceType::Endpoints | pb::ResourceType::Peers => &view.live,
+            _ => &view.cfg,
+        };
+        let read = part.borrow().revision;
+        lane.held()
+            .is_some_and(|held| held.version > read && held.set_hash != set.set_hash())
+    }
+
+    /// Takes note of an answer.
+    ///
+    /// # Errors
+    /// How the node breaks the protocol.
+    pub(super) fn acked(&mut self, ack: &pb::Ack) -> Result<(), &'static str> {
+        let kind = ack.r#type();
+        let lane = self.lanes.iter_mut().find(|lane| lane.kind() == kind);
+        let lane = lane.ok_or("ack.type: was not subscribed")?;
+        match lane.acked(ack.nonce, ack.resync) {
+            Answer::Expected => Ok(()),
+            Answer::Unexpected => Err("ack.nonce: answers no push in flight"),
+            Answer::Hopeless => Err("ack.resync: asked too often; what was pushed made no sense"),
+        }
+    }
+
+    /// How long the longest push in flight has waited.
+    pub(super) fn longest_wait(&self, now: Instant) -> Duration {
+        let waits = self.lanes.iter().filter_map(|lane| lane.waiting(now));
+        waits.max().unwrap_or_default()
+    }
+
+    /// What the node holds, as far as it is known.
+    pub(super) fn states(&self) -> Vec<pb::ResumePoint> {
+        let state = |lane: &Lane| {
+            let held = lane.held().unwrap_or_default();
+            pb::ResumePoint {
+                r#type: lane.kind() as i32,
+                epoch: self.epoch.to_string(),
+                version: held.version,
+                set_hash: held.set_hash.to_vec(),
+            }
+        };
+        self.lanes.iter().map(state).collect()
+    }
+
+    fn set_of(&self, kind: pb::ResourceType) -> Arc<ResourceSet> {
+        let view = &self.parts.view;
+        match kind {
+            pb::ResourceType::Weights => Arc::clone(&view.weights.borrow()),
+            pb::ResourceType::Endpoints => Arc::clone(&view.endpoints.borrow()),
+            pb::ResourceType::Peers => Arc::clone(&view.peers.borrow()),
+            pb::ResourceType::Profile => {
+                let profiles = Arc::clone(&view.profiles.borrow());
+                let offer = profiles.offer_for(self.hello.node_id(), self.hello.labels());
+                let resource = Resource {
+                    hash: offer.hash,
+                    payload: offer.payload.clone(),
+                };
+                Arc::new(ResourceSet::of_one("profile", resource, offer.revision))
+            }
+            pb::ResourceType::Orders => {
+                let orders = Arc::clone(&view.orders.borrow());
+                let order = orders.get(self.hello.node_id()).copied();
+                let order = order.unwrap_or_default();
+                let mut set = ResourceSet::default();
+                let payload = prost::Message::encode_to_vec(&order.orders);
+                set.put("node", payload.into(), order.revision.max(1));
+                Arc::new(set)
+            }
+            pb::ResourceType::Unspecified => Arc::default(),
+        }
+    }
+}

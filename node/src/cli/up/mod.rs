@@ -1,0 +1,249 @@
+//! `weir up`: a whole mesh on this machine, until Ctrl-C.
+
+mod control_plane;
+mod node_process;
+mod processes;
+mod welcome;
+
+use std::io::{self, IsTerminal as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{interval, sleep};
+
+use self::control_plane::ControlPlaneProcess;
+use self::node_process::NodeProcess;
+use self::processes::{Plan, Process, RunFolder, claim_all, places, start_backend};
+use self::welcome::welcome;
+use super::block_on;
+use super::output::{Failure, print};
+use crate::config::Config;
+use crate::node;
+
+const DEMO_BACKENDS: usize = 3;
+/// A process that ended by itself is started again after this time.
+const RESTART_WAIT: Duration = Duration::from_secs(1);
+/// How often the live lines are renewed on a terminal, and elsewhere.
+const TERMINAL_INTERVAL: Duration = Duration::from_secs(1);
+const LOG_INTERVAL: Duration = Duration::from_secs(30);
+/// Beyond the drain timeout, before a process is killed.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// Start a whole mesh on this machine: a control plane, nodes and, without a configuration, demo backends
+///
+/// The nodes read the same file and follow its changes. Node i listens on the configured ports plus
+/// i - 1. What is tuned (`weir profile set ...`) stays in the folder of --data-dir.
+#[derive(Args)]
+#[command(
+    after_help = "Example:\n  weir up\n  weir up --config mesh.toml --nodes 2 --data-dir /var/lib/weir"
+)]
+pub(super) struct Up {
+    /// Services, backends and routes (TOML); a demo without.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// How many nodes [default: mesh.nodes of the configuration, or 3].
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=16))]
+    nodes: Option<u16>,
+    /// Where the control plane and the nodes keep what must survive them [default: nothing survives].
+    #[arg(long, value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
+    /// Where the control plane of the mesh listens; unused when the configuration names another one.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7500")]
+    control_plane_listen: SocketAddr,
+}
+
+impl Up {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        block_on(self.run_mesh())
+    }
+
+    async fn run_mesh(self) -> Result<(), Failure> {
+        let folder = RunFolder::new()?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let stopped = async {
+            tokio::select! {
+                biased;
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        tokio::pin!(stopped);
+        let is_demo = self.config.is_none();
+        let mut mesh = Mesh::prepare(self, &folder).await?;
+        let ended = tokio::select! {
+            biased;
+            () = &mut stopped => Ok(()),
+            ended = mesh.start_and_watch(&folder, is_demo) => ended,
+        };
+        if ended.is_ok() {
+            print("\nStopping.")?;
+        }
+        mesh.stop().await;
+        ended
+    }
+}
+
+struct Mesh {
+    plan: Plan,
+    config: Config,
+    control_plane: Option<ControlPlaneProcess>,
+    nodes: Vec<NodeProcess>,
+    backends: Vec<Process>,
+}
+
+impl Mesh {
+    async fn prepare(up: Up, folder: &RunFolder) -> Result<Self, Failure> {
+        let mut backends = Vec::new();
+        let config_path = match up.config {
+            Some(path) => path.canonicalize().map_err(|error| {
+                Failure::Config(format!("--config {}: {error}", path.display()))
+            })?,
+            None => {
+                let mut addresses = Vec::new();
+                for at in 1..=DEMO_BACKENDS {
+                    let name = format!("backend-{at}");
+                    let (process, address) = start_backend(&name).await?;
+                    backends.push(process);
+                    addresses.push((name, address));
+                }
+                folder.write_demo(&addresses)?
+            }
+        };
+        let environment = std::env::vars().collect();
+        let (config, _) = node::load(&config_path, &environment)?;
+        let count = up.nodes.map_or(config.node_count(), usize::from);
+        let places = places(&config, count)?;
+        let is_own = config.control_plane.endpoints.is_empty();
+        let control_plane = is_own.then_some(up.control_plane_listen);
+        claim_all(&places, control_plane)?;
+        let plan = Plan {
+            config: config_path,
+            cores: config.cores_each(count),
+            data_dir: up.data_dir.unwrap_or_else(|| folder.path().to_owned()),
+            control_plane,
+        };
+        let node = |place: processes::Place| {
+            let log = folder.log_of(&place.name);
+            NodeProcess::new(place, log)
+        };
+        let log = folder.log_of("control-plane");
+        Ok(Self {
+            control_plane: control_plane.map(|listen| ControlPlaneProcess::new(listen, log)),
+            nodes: places.into_iter().map(node).collect::<Result<_, _>>()?,
+            plan,
+            config,
+            backends,
+        })
+    }
+
+    async fn start_and_watch(&mut self, folder: &RunFolder, is_demo: bool) -> Result<(), Failure> {
+        self.start_all().await?;
+        print(&welcome(self, folder, is_demo))?;
+        let terminal = io::stdout().is_terminal();
+        let mut ticks = interval(if terminal {
+            TERMINAL_INTERVAL
+        } else {
+            LOG_INTERVAL
+        });
+        let mut drawn = false;
+        loop {
+            tokio::select! {
+                biased;
+                ended = self.any_ended() => {
+                    self.start_again(ended).await?;
+                    drawn = false;
+                }
+                _ = ticks.tick() => {
+                    let lines = self.lines().await;
+                    let up = if terminal && drawn {
+                        format!("\x1b[{}A", self.nodes.len())
+                    } else {
+                        String::new()
+                    };
+                    let clear = if terminal { "\x1b[K" } else { "" };
+                    let text: Vec<String> =
+                        lines.iter().map(|line| format!("{line}{clear}")).collect();
+                    print(&format!("{up}{}", text.join("\n")))?;
+                    drawn = true;
+                }
+            }
+        }
+    }
+
+    async fn start_all(&mut self) -> Result<(), Failure> {
+        if let Some(control_plane) = &mut self.control_plane {
+            control_plane.start(&self.plan.data_dir)?;
+        }
+        for node in &mut self.nodes {
+            node.start(&self.plan)?;
+        }
+        if let Some(control_plane) = &mut self.control_plane {
+            control_plane.ready().await?;
+        }
+        for node in &mut self.nodes {
+            node.ready().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the control plane (`None`) or one of the nodes ends by itself.
+    async fn any_ended(&mut self) -> (Option<usize>, String) {
+        let control_plane = self.control_plane.iter_mut();
+        let control_plane = control_plane.filter_map(|one| Some((None, one.process.as_mut()?)));
+        let nodes = self.nodes.iter_mut().enumerate();
+        let nodes = nodes.filter_map(|(at, node)| Some((Some(at), node.process.as_mut()?)));
+        let ends: Vec<_> = control_plane
+            .chain(nodes)
+            .map(|(which, process)| Box::pin(async move { (which, process.ended().await) }))
+            .collect();
+        if ends.is_empty() {
+            return std::future::pending().await;
+        }
+        futures::future::select_all(ends).await.0
+    }
+
+    async fn start_again(&mut self, (which, how): (Option<usize>, String)) -> Result<(), Failure> {
+        let name = match which {
+            Some(at) => self.nodes[at].place.name.as_str(),
+            None => "control plane",
+        };
+        print(&format!("{name} ended ({how}), starting it again"))?;
+        sleep(RESTART_WAIT).await;
+        match (which, &mut self.control_plane) {
+            (Some(at), _) => self.nodes[at].start(&self.plan),
+            (None, Some(control_plane)) => control_plane.start(&self.plan.data_dir),
+            (None, None) => Ok(()),
+        }
+    }
+
+    async fn lines(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for node in &mut self.nodes {
+            lines.push(node.line().await);
+        }
+        lines
+    }
+
+    async fn stop(mut self) {
+        for node in self
+            .nodes
+            .iter_mut()
+            .filter_map(|node| node.process.as_mut())
+        {
+            node.terminate();
+        }
+        let within = self.config.node.drain_timeout + STOP_GRACE;
+        for process in self.nodes.into_iter().filter_map(|node| node.process) {
+            process.finish(within).await;
+        }
+        let control_plane = self.control_plane.and_then(|one| one.process);
+        for mut process in control_plane.into_iter().chain(self.backends) {
+            process.terminate();
+            process.finish(STOP_GRACE).await;
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! One node of the mesh as a process.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+use tonic::transport::{Channel, Endpoint};
+use weir_proto::node::v1::node_client::NodeClient;
+use weir_proto::node::v1::{GetStatusRequest, Status};
+
+use super::processes::{Place, Plan, Process, did_not_start, start_node};
+use crate::cli::output::Failure;
+use crate::cli::status::{percent, uptime};
+
+/// How long a node may take until it answers.
+const READY_TIMEOUT: Duration = Duration::from_secs(20);
+const READY_LOOK_INTERVAL: Duration = Duration::from_millis(50);
+const STATUS_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The node.
+pub(super) struct NodeProcess {
+    pub(super) place: Place,
+    log: PathBuf,
+    pub(super) process: Option<Process>,
+    client: NodeClient<Channel>,
+    last: Option<(Instant, u64)>,
+}
+
+impl NodeProcess {
+    /// One that does not run yet.
+    pub(super) fn new(place: Place, log: PathBuf) -> Result<Self, Failure> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", place.grpc))
+            .map_err(|error| Failure::Other(error.to_string()))?;
+        Ok(Self {
+            client: NodeClient::new(endpoint.timeout(STATUS_TIMEOUT).connect_lazy()),
+            process: None,
+            last: None,
+            place,
+            log,
+        })
+    }
+
+    pub(super) fn start(&mut self, plan: &Plan) -> Result<(), Failure> {
+        self.process = Some(start_node(plan, &self.place, &self.log)?);
+        Ok(())
+    }
+
+    /// Waits until the node answers; fails with the last line it wrote when it ends before.
+    pub(super) async fn ready(&mut self) -> Result<(), Failure> {
+        let answers = async {
+            while self.client.get_status(GetStatusRequest {}).await.is_err() {
+                sleep(READY_LOOK_INTERVAL).await;
+            }
+        };
+        let process = self.process.as_mut().expect("it was started");
+        let ended = tokio::select! {
+            biased;
+            how = process.ended() => Some(how),
+            answered = timeout(READY_TIMEOUT, answers) => match answered {
+                Ok(()) => return Ok(()),
+                Err(_) => None,
+            },
+        };
+        Err(did_not_start(&self.place.name, ended, &self.log))
+    }
+
+    pub(super) async fn line(&mut self) -> String {
+        let name = &self.place.name;
+        match self.client.get_status(GetStatusRequest {}).await {
+            Ok(status) => {
+                let status = status.into_inner();
+                let per_second = self.rate(status.requests);
+                line_of(&status, per_second)
+            }
+            Err(_) => format!("{name}  no answer"),
+        }
+    }
+
+    /// Requests a second since the last look.
+    fn rate(&mut self, requests: u64) -> u64 {
+        let now = Instant::now();
+        let before = self.last.replace((now, requests));
+        let Some((then, count)) = before else {
+            return 0;
+        };
+        let ms = u64::try_from(now.duration_since(then).as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1);
+        requests.saturating_sub(count) * 1_000 / ms
+    }
+}
+
+fn line_of(status: &Status, per_second: u64) -> String {
+    let services: Vec<String> = status
+        .services
+        .iter()
+        .map(|service| format!("{} {}/{}", service.name, service.healthy, service.total))
+        .collect();
+    format!(
+        "{}  {}  up {}  {per_second} req/s  {} ok  mean {:?}  {}",
+        status.node,
+        status.state,
+        uptime(status.uptime_s),
+        percent(status.success_rate),
+        Duration::from_micros(status.mean_response_us),
+        services.join("  "),
+    )
+}

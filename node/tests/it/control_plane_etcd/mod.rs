@@ -1,0 +1,9 @@
+//! Instances of the control plane on a real etcd, and real nodes with traffic: killed, frozen and thawed as processes.
+
+#[allow(dead_code, reason = "shared with the tests of the control plane")]
+#[path = "../../../../control-plane/tests/store/etcd.rs"]
+mod etcd;
+mod instances;
+mod mesh;
+mod overrides;
+mod processes;
