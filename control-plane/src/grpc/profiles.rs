@@ -152,9 +152,10 @@ impl Profiles for ProfilesService {
         let labels = self.labels_of(&node_id)?;
         let knobs = effective(&self.0.profiles.view(), &node_id, &labels);
         let (mut told, node_answer) = self.ask(&node_id).await;
+        let in_force = self.has_what_is_wanted(&node_id).await;
         let knobs = knobs.into_iter().map(|knob| {
             let node = told.remove(&knob.path);
-            wire::layered(knob, node)
+            wire::layered(knob, node, in_force)
         });
         Ok(Response::new(pb::EffectiveResponse {
             knobs: knobs.collect(),
@@ -190,6 +191,13 @@ impl ProfilesService {
         let nodes = self.0.nodes.facts();
         let known = nodes.iter().find(|node: &&NodeFacts| node.id == node_id);
         Ok(known.map(|node| node.labels.clone()).unwrap_or_default())
+    }
+
+    /// Whether the node has its wanted profile in force; true when it did not say what it has.
+    async fn has_what_is_wanted(&self, node_id: &str) -> bool {
+        let infos = self.0.nodes.infos().await;
+        let info = infos.iter().find(|info| info.node_id == node_id);
+        info.is_none_or(|info| info.profile.is_none() || taken(info) == Taken::Effective)
     }
 
     /// What the node says by path, or why it does not.
