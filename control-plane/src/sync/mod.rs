@@ -11,6 +11,7 @@
 //! it compares what the node holds with what there is. However slow a node is, it costs one push and what the
 //! sets share with everyone.
 
+mod conflicts;
 mod hello;
 pub mod lane;
 mod lanes;

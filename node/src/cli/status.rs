@@ -86,7 +86,16 @@ fn of_control_plane(link: &ControlLink) -> Vec<String> {
             "control plane {}, connected, {} nodes",
             link.instance, link.peers
         )],
-        _ => vec![format!("control plane away for {}", uptime(link.silent_s))],
+        _ => {
+            let why = match link.why.as_str() {
+                "" => String::new(),
+                why => format!(": {why}"),
+            };
+            vec![format!(
+                "control plane away for {}{why}",
+                uptime(link.away_s)
+            )]
+        }
     };
     if !link.profile.is_empty() {
         let short: String = link.profile.chars().take(8).collect();

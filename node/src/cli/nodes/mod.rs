@@ -174,7 +174,10 @@ fn as_table(nodes: &[pb::NodeInfo], now: Duration) -> String {
             or_dash(&node.grpc_address),
         ]);
     }
-    table(&rows)
+    let conflicts = nodes.iter().filter(|node| !node.conflict.is_empty());
+    conflicts.fold(table(&rows), |text, node| {
+        format!("{text}\n{}: {}", node.node_id, node.conflict)
+    })
 }
 
 /// Such as `connected, draining`.
@@ -238,6 +241,7 @@ fn as_text(node: &pb::NodeInfo, now: Duration) -> String {
         format!("{} {} for {since}", node.node_id, presence_and_orders(node)),
         table(&rows),
     ];
+    lines.extend((!node.conflict.is_empty()).then(|| node.conflict.clone()));
     let refused = match Standing::of(node) {
         Standing::Refused => state.errors.as_slice(),
         Standing::InSync | Standing::Pending | Standing::Stale => &[],
