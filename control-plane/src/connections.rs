@@ -16,6 +16,9 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 /// The wait after the process ran out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
+/// How long a new connection may take to say its first word.
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// A connection, which counts until it is closed. It ends when nothing came for a while: who lives answers pings.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -46,6 +49,7 @@ pub(crate) fn accepted(
         places: Arc::new(Semaphore::new(bounds.connections_max)),
         silent_max: bounds.silent_max,
         is_full: false,
+        is_failing: false,
     };
     futures::stream::unfold(gate, async |mut gate| {
         let connection = gate.next().await;
@@ -58,15 +62,21 @@ struct Gate {
     places: Arc<Semaphore>,
     silent_max: Duration,
     is_full: bool,
+    is_failing: bool,
 }
 
 impl Gate {
     async fn next(&mut self) -> Connection {
         loop {
             let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
+                Ok((stream, _)) => {
+                    self.is_failing = false;
+                    stream
+                }
                 Err(error) => {
-                    tracing::debug!(%error, "accept failed");
+                    if !std::mem::replace(&mut self.is_failing, true) {
+                        tracing::warn!(%error, "connections cannot be accepted");
+                    }
                     sleep(ACCEPT_RETRY).await;
                     continue;
                 }
@@ -84,7 +94,7 @@ impl Gate {
             return Connection {
                 stream,
                 silent_max: self.silent_max,
-                silent_at: Box::pin(sleep(self.silent_max)),
+                silent_at: Box::pin(sleep(self.silent_max.min(FIRST_BYTE_TIMEOUT))),
                 _place: place,
             };
         }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures::Stream;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tonic::transport::ServerTlsConfig;
 use tonic::transport::server::Connected;
@@ -173,6 +173,7 @@ impl ControlPlane {
             stop: stopping,
             stream_age: options.limits.stream_age,
             seed: seeds.u64(..),
+            watchers: Arc::new(Semaphore::new(grpc::WATCHERS_MAX)),
         };
         Ok(Self {
             store,

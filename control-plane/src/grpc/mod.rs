@@ -28,6 +28,7 @@ use crate::problem::refused;
 use crate::profiles::NodeFacts;
 
 pub use audit::AuditService;
+pub(crate) use nodes::WATCHERS_MAX;
 pub use profiles::ROLLOUT_NODES_MAX;
 pub use profiles::{ASK_LIMIT, HISTORY_ENTRIES_DEFAULT, ProfilesContext, ProfilesService};
 pub use router::{RouterError, Served, router};

@@ -25,6 +25,11 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 /// How long whoever has a node forgotten waits until it is not shown any more.
 const FORGOTTEN_LIMIT: Duration = Duration::from_secs(2);
 
+/// How long a watcher may take to read a list.
+const WATCH_SEND_TIMEOUT: Duration = Duration::from_secs(30);
+/// Watches of nodes at one instance.
+pub(crate) const WATCHERS_MAX: usize = 32;
+
 /// Shows nodes and orders them about.
 #[derive(Clone)]
 pub(super) struct NodesService {
@@ -90,9 +95,17 @@ impl nodes_server::Nodes for NodesService {
     ) -> Result<Response<Lists>, Status> {
         allow(&request, &Action::ReadAll)?;
         read(self.parts.view.is_complete())?;
+        let watchers = Arc::clone(&self.parts.watchers);
+        let watcher = watchers.try_acquire_owned().map_err(|_| {
+            Status::resource_exhausted(format!("{WATCHERS_MAX} watch nodes here already"))
+        })?;
         // One list waits at most: a slow reader gets the newest when it is ready.
         let (out, lists) = mpsc::channel(1);
-        tokio::spawn(watch(Arc::clone(&self.parts), out));
+        let parts = Arc::clone(&self.parts);
+        tokio::spawn(async move {
+            watch(parts, out).await;
+            drop(watcher);
+        });
         Ok(Response::new(Box::pin(ReceiverStream::new(lists))))
     }
 
@@ -149,7 +162,9 @@ async fn watch(parts: Arc<Parts>, out: mpsc::Sender<Result<pb::ListNodesResponse
     let mut stop = parts.stop.clone();
     loop {
         let nodes = fleet::all(&parts).await;
-        if out.send(Ok(pb::ListNodesResponse { nodes })).await.is_err() {
+        let list = Ok(pb::ListNodesResponse { nodes });
+        // Who reads nothing for so long is gone, or holds the list for nothing.
+        if out.send_timeout(list, WATCH_SEND_TIMEOUT).await.is_err() {
             return;
         }
         tokio::time::sleep(WATCH_INTERVAL).await;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::server::Router;
 use tonic::transport::{Server, ServerTlsConfig};
 use weir_proto::control::v1::audit_server::{self, AuditServer};
@@ -18,6 +19,7 @@ use super::control_plane::ControlPlaneService;
 use super::nodes::NodesService;
 use super::registry::RegistryService;
 use super::{AuditService, ProfilesContext, ProfilesService, TokensService, WeightsService};
+use crate::governance::guard::Guard;
 use crate::governance::tokens::Tokens;
 use crate::profiles::ProfileStore;
 use crate::registry::backends::Backends;
@@ -47,6 +49,11 @@ const SERVED: [&str; 10] = [
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
 ];
+
+/// Bytes of one message of a node or a backend: the largest state of a profile, and some room.
+const NODE_MESSAGE_BYTES_MAX: usize = 256 << 10;
+/// Bytes of one request of an operator: the largest profile, and some room.
+const REQUEST_BYTES_MAX: usize = 1 << 20;
 
 /// What is served.
 pub struct Served {
@@ -108,7 +115,6 @@ pub fn router(served: &Served) -> Result<Router, RouterError> {
     let nodes = NodesService::new(Arc::clone(parts), Arc::clone(store));
     let sync = NodeSyncService::new(Arc::clone(parts));
     let registry = RegistryService::new(Arc::clone(backends));
-    let guard = || parts.guard.clone();
     let (reporter, health) = tonic_health::server::health_reporter();
     drop(reporter);
     let mut reflection = tonic_reflection::server::Builder::configure()
@@ -118,24 +124,46 @@ pub fn router(served: &Served) -> Result<Router, RouterError> {
         reflection = reflection.with_service_name(name);
     }
     let reflection = reflection.build_v1()?;
+    let sync = NodeSyncServer::new(sync).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX);
+    let profiles = ProfilesService::new(profiles);
+    let weights = WeightsService::new(weights, Arc::clone(&now));
+    let tokens = TokensService::new(tokens, now);
+    let guarded = Guarded(&parts.guard);
     Ok(server
-        .add_service(NodeSyncServer::with_interceptor(sync, guard()))
-        .add_service(RegistryServer::with_interceptor(registry, guard()))
-        .add_service(ProfilesServer::with_interceptor(
-            ProfilesService::new(profiles),
-            guard(),
+        .add_service(guarded.service(sync))
+        .add_service(guarded.service(
+            RegistryServer::new(registry).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX),
         ))
-        .add_service(WeightsServer::with_interceptor(
-            WeightsService::new(weights, Arc::clone(&now)),
-            guard(),
+        .add_service(
+            guarded.service(
+                ProfilesServer::new(profiles).max_decoding_message_size(REQUEST_BYTES_MAX),
+            ),
+        )
+        .add_service(
+            guarded
+                .service(WeightsServer::new(weights).max_decoding_message_size(REQUEST_BYTES_MAX)),
+        )
+        .add_service(
+            guarded.service(NodesServer::new(nodes).max_decoding_message_size(REQUEST_BYTES_MAX)),
+        )
+        .add_service(
+            guarded.service(TokensServer::new(tokens).max_decoding_message_size(REQUEST_BYTES_MAX)),
+        )
+        .add_service(
+            guarded.service(AuditServer::new(audit).max_decoding_message_size(REQUEST_BYTES_MAX)),
+        )
+        .add_service(guarded.service(
+            ControlPlaneServer::new(control_plane).max_decoding_message_size(REQUEST_BYTES_MAX),
         ))
-        .add_service(NodesServer::with_interceptor(nodes, guard()))
-        .add_service(TokensServer::with_interceptor(
-            TokensService::new(tokens, now),
-            guard(),
-        ))
-        .add_service(AuditServer::with_interceptor(audit, guard()))
-        .add_service(ControlPlaneServer::with_interceptor(control_plane, guard()))
         .add_service(health)
-        .add_service(reflection))
+        .add_service(guarded.service(reflection)))
+}
+
+/// Puts the guard before services.
+struct Guarded<'a>(&'a Guard);
+
+impl Guarded<'_> {
+    fn service<S>(&self, service: S) -> InterceptedService<S, Guard> {
+        InterceptedService::new(service, self.0.clone())
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tonic::Status;
+use weir_core::text::is_printable;
 use weir_core::tuning::Code;
 use weir_proto::control::v1 as pb;
 
@@ -14,6 +15,10 @@ use crate::problem::{no_name, refused};
 /// Labels of one node, and bytes of one label's name or value.
 const LABELS_MAX: usize = 32;
 const LABEL_BYTES_MAX: usize = 255;
+/// Bytes of all labels of one node: every other node is told of them.
+const LABELS_BYTES_MAX: usize = 4 << 10;
+/// Types that a node can resume.
+const RESUME_MAX: usize = 16;
 /// Bytes of a boot id, a version, a zone or an address.
 const TEXT_BYTES_MAX: usize = 255;
 const ADDRESSES_MAX: usize = 16;
@@ -54,6 +59,20 @@ impl Hello {
         if wire.labels.len() > LABELS_MAX {
             return refuse("labels", &wire.labels.len().to_string(), "at most 32");
         }
+        let labels_bytes: usize = wire.labels.iter().map(|(k, v)| k.len() + v.len()).sum();
+        if labels_bytes > LABELS_BYTES_MAX {
+            return refuse(
+                "labels",
+                &format!("{labels_bytes} bytes"),
+                "at most 4096 bytes",
+            );
+        }
+        let labels = wire.labels.iter().flat_map(|(name, value)| [name, value]);
+        let told = texts.iter().map(|(_, text)| *text);
+        let told = told.chain(labels).chain(&wire.ingress_addresses);
+        if let Some(odd) = told.chain([&wire.boot_id]).find(|text| !is_printable(text)) {
+            return refuse("texts", odd, "texts without control characters");
+        }
         for (name, value) in &wire.labels {
             if name.is_empty() || name.len() > LABEL_BYTES_MAX || value.len() > LABEL_BYTES_MAX {
                 return refuse(
@@ -78,6 +97,7 @@ impl Hello {
             }
         }
         wire.profile = wire.profile.map(within_bounds);
+        wire.resume.truncate(RESUME_MAX);
         Ok(Self {
             wire,
             subscribe,
@@ -91,6 +111,12 @@ impl Hello {
 
     pub(super) fn labels(&self) -> &BTreeMap<String, String> {
         &self.wire.labels
+    }
+
+    /// Without what is needed only once.
+    pub(super) fn kept(mut self) -> Self {
+        self.wire.profile = None;
+        self
     }
 
     /// What the node holds of a type, and of which epoch.

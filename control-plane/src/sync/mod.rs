@@ -27,7 +27,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::clock::WallClock;
 use crate::election;
@@ -69,6 +69,8 @@ pub struct Parts {
     pub stream_age: Duration,
     /// Seeds what is left to chance.
     pub seed: u64,
+    /// Places of those who watch nodes.
+    pub watchers: Arc<Semaphore>,
 }
 
 impl Parts {

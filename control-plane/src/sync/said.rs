@@ -3,11 +3,13 @@
 use prost::Message as _;
 use weir_proto::control::v1 as pb;
 
-/// Most bytes of it.
+/// Most bytes of it, and entries of each of its lists.
 const STATE_BYTES_MAX: usize = 64 << 10;
+const LIST_LEN_MAX: usize = 512;
 
 /// As much of it as is kept: lists that are too long are cut at their ends, the longest first.
 pub(super) fn within_bounds(mut state: pb::ProfileState) -> pb::ProfileState {
+    truncate(&mut state, LIST_LEN_MAX);
     while state.encoded_len() > STATE_BYTES_MAX {
         let lens = [
             state.errors.len(),
@@ -24,15 +26,18 @@ pub(super) fn within_bounds(mut state: pb::ProfileState) -> pb::ProfileState {
                 };
             }
             longest => {
-                let most = longest / 2;
-                state.errors.truncate(most);
-                state.unsupported.truncate(most);
-                state.pending_restart.truncate(most);
-                state.quarantined.truncate(most);
+                truncate(&mut state, longest / 2);
             }
         }
     }
     state
+}
+
+fn truncate(state: &mut pb::ProfileState, len_max: usize) {
+    state.errors.truncate(len_max);
+    state.unsupported.truncate(len_max);
+    state.pending_restart.truncate(len_max);
+    state.quarantined.truncate(len_max);
 }
 
 #[cfg(test)]

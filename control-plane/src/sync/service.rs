@@ -15,7 +15,7 @@ use super::Parts;
 use super::hello::Hello;
 use super::presence::{self, Left};
 use super::session::{Ended, HEARTBEAT_INTERVAL, OUT_WAITING_MAX, Session, message};
-use super::sessions::{Closed, Live, Place};
+use super::sessions::{Closed, Live, NODES_MAX, Place};
 use crate::governance::guard::{identity_of, permit};
 use crate::governance::identity::{Action, Identity};
 
@@ -108,7 +108,7 @@ async fn serve(
     let (serial, said) = (place.serial, Arc::clone(&place.live));
     presence::assert(parts, &hello).await;
     presence::put_first_status(parts, &hello, now_unix_ms).await;
-    let hello = Arc::new(hello);
+    let hello = Arc::new(hello.kept());
     let session = Session::new(
         Arc::clone(parts),
         Arc::clone(&hello),
@@ -163,6 +163,17 @@ async fn enter(parts: &Parts, hello: &Hello, now_unix_ms: u64) -> Result<Place, 
                 && presence.boot_id > *boot_id
         })
     };
+    let knows_enough = {
+        let nodes = parts.view.nodes.borrow();
+        nodes.len() >= NODES_MAX && !nodes.contains_key(hello.node_id())
+    };
+    if knows_enough {
+        tracing::warn!(
+            node = hello.node_id(),
+            "a new node is turned away: {NODES_MAX} are known"
+        );
+        return Err(Closed::Full);
+    }
     if is_superseded {
         return Err(Closed::Superseded);
     }

@@ -28,6 +28,10 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Questions that wait for the node's answer.
 const QUESTIONS_MAX: usize = 8;
 
+/// Problems of a refused profile that are logged, and characters of each one's path.
+const PROBLEMS_LOGGED_MAX: usize = 5;
+const PATH_CHARS_LOGGED_MAX: usize = 80;
+
 type Out = mpsc::Sender<Result<pb::ControlMessage, Status>>;
 
 /// How a stream ended.
@@ -199,10 +203,9 @@ impl Session {
         }
         let rejected = state.last_attempt() == pb::ApplyStatus::Rejected;
         if rejected {
-            let problems: Vec<String> = state
-                .errors
-                .iter()
-                .map(|error| error.path.clone())
+            let named = state.errors.iter().take(PROBLEMS_LOGGED_MAX);
+            let problems: Vec<String> = named
+                .map(|error| error.path.chars().take(PATH_CHARS_LOGGED_MAX).collect())
                 .collect();
             tracing::warn!(
                 node = self.hello.node_id(),

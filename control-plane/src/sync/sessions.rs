@@ -16,6 +16,8 @@ use super::conflicts::Conflicts;
 
 /// Most streams of one instance.
 pub const STREAMS_MAX: usize = 20_000;
+/// Nodes that an instance knows, connected or away; a new one beyond is turned away until old ones are forgotten.
+pub(super) const NODES_MAX: usize = 25_000;
 /// Streams that are let in within a second; more are told to come back.
 pub(super) const ADMITTED_PER_SECOND: u32 = 2_000;
 /// Questions that wait for one node.
@@ -199,6 +201,14 @@ impl Sessions {
     /// How many are connected here.
     pub async fn count(&self) -> usize {
         self.0.inner.lock().await.by_node.len()
+    }
+
+    /// The boot id of a node that is connected here.
+    #[cfg(test)]
+    pub(super) async fn boot_id(&self, node_id: &str) -> Option<Arc<str>> {
+        let inner = self.0.inner.lock().await;
+        let entry = inner.by_node.get(node_id);
+        entry.map(|entry| Arc::clone(&entry.boot_id))
     }
 
     /// Wakes when a node came, left or said something new.

@@ -210,7 +210,12 @@ impl Follower {
                 let registration: records::Registration = decode(key, value)?;
                 let endpoint = registration.endpoint.unwrap_or_default();
                 let name = format!("{service}/{backend}");
-                let payload = endpoint.encode_to_vec().into();
+                // Nodes read no labels of backends.
+                let told = pb::Endpoint {
+                    labels: BTreeMap::new(),
+                    ..endpoint.clone()
+                };
+                let payload = told.encode_to_vec().into();
                 let is_news = self.endpoints.put(&name, payload, revision);
                 return Ok(is_news && endpoint.weight == 0);
             }

@@ -20,6 +20,7 @@ pub mod ids;
 pub mod probation;
 pub mod proxy;
 pub mod route;
+pub mod text;
 pub mod trace;
 pub mod tuning;
 pub mod units;

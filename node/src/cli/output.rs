@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::Serialize;
 use tonic::transport::{Channel, Endpoint};
+use weir_core::text::printable;
 
 use crate::node::NodeError;
 
@@ -112,8 +113,14 @@ pub(super) async fn connect(address: &str) -> Result<Channel, Failure> {
         .map_err(|_| Failure::NoNode(address.to_owned()))
 }
 
-/// Prints a line. A reader that has left ends the command quietly.
+/// Prints lines. What would move the terminal is written as an escape: names and reasons come from elsewhere.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
+    let lines: Vec<String> = text.split('\n').map(printable).collect();
+    print_raw(&lines.join("\n"))
+}
+
+/// Prints text as it is. A reader that has left ends the command quietly.
+pub(super) fn print_raw(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
@@ -146,7 +153,7 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
             let cells: Vec<String> = row
                 .iter()
                 .zip(&widths)
-                .map(|(cell, width)| format!("{cell:<width$}"))
+                .map(|(cell, width)| format!("{:<width$}", printable(cell)))
                 .collect();
             cells.join("  ").trim_end().to_owned()
         })

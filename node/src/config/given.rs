@@ -10,6 +10,8 @@ use super::services::{
     BackendSettings, ID_BYTES_MAX, PRIORITY_MAX, ServiceSettings, WEIGHT_MAX, ZONE_BYTES_MAX,
 };
 
+/// Backends of one service, with those that registered themselves.
+const BACKENDS_MAX: usize = 10_000;
 /// Notes on one kind of thing; more would say the same.
 const NOTES_MAX: usize = 100;
 /// Characters of a value in a note.
@@ -104,6 +106,16 @@ fn register(
     for (id, backend) in registered {
         if configured.contains(id) {
             continue; // The file's wins.
+        }
+        if service.backends.len() >= BACKENDS_MAX {
+            let path = format!("endpoints.{}", service.name);
+            let message = "are too many; the rest is left out";
+            let problem = Problem::new(path, Code::Range, message, registered.len().to_string());
+            note(
+                notes,
+                problem.bounded(format!("at most {BACKENDS_MAX} backends")),
+            );
+            break;
         }
         let settings = settings_of(id, backend).and_then(|settings| {
             let of_file = &service.backends[..configured_count];

@@ -35,7 +35,7 @@ pub use check::{LABELS_MAX, PRIORITY_MAX, TTL, TTL_DEFAULT, WEIGHT_MAX};
 pub use error::Error;
 
 /// Most backends that one instance hears, unless [`Options`] say otherwise.
-pub const REGISTRATIONS_MAX: usize = 100_000;
+pub const REGISTRATIONS_MAX: usize = 50_000;
 /// How long a caller waits for the store.
 pub const WRITE_LIMIT: Duration = Duration::from_secs(5);
 /// Heartbeats that fit into a time to live.

@@ -23,6 +23,7 @@ use weir_proto::control::v1::node_sync_server::NodeSyncServer;
 
 use crate::clock::WallClock;
 use crate::election;
+use crate::governance::guard::{Access, Guard};
 use crate::governance::identity::Identity;
 use crate::governance::tokens::TokenTable;
 use crate::keys::Keys;
@@ -139,18 +140,27 @@ impl World {
         let buckets = Arc::new(Buckets::start(Arc::clone(&store), Options::new(1)));
         let clock = WallClock::starting_at(Duration::from_secs(1_000));
         let keys = Keys::new("default").unwrap();
+        let tokens = Arc::new(TokenTable::new(keys.clone()));
         let parts = Arc::new(Parts {
-            tokens: Arc::new(TokenTable::new(keys.root())),
+            guard: Guard::new(
+                Access::OpenLoopback,
+                Arc::clone(&tokens),
+                "default",
+                clock.to_fn(),
+            ),
+            tokens,
             keys,
             instance: INSTANCE.into(),
             clock,
-            now: Arc::new(move || clock.unix_ms_now()),
             view,
             presences: Arc::new(Presences::start(store, buckets, 1)),
             sessions: Sessions::default(),
             leader,
             epoch,
             stop,
+            stream_age: Duration::from_secs(1_800),
+            seed: 1,
+            watchers: Arc::new(tokio::sync::Semaphore::new(1)),
         });
         Self {
             connections: serve(Arc::clone(&parts)),

@@ -19,7 +19,7 @@ use self::node_process::NodeProcess;
 use self::processes::{Plan, Process, RunFolder, claim_all, places, start_backend};
 use self::welcome::welcome;
 use super::block_on;
-use super::output::{Failure, print};
+use super::output::{Failure, print, print_raw};
 use crate::config::{Config, Environment};
 use crate::node;
 
@@ -169,7 +169,7 @@ impl Mesh {
                     let clear = if terminal { "\x1b[K" } else { "" };
                     let text: Vec<String> =
                         lines.iter().map(|line| format!("{line}{clear}")).collect();
-                    print(&format!("{up}{}", text.join("\n")))?;
+                    print_raw(&format!("{up}{}", text.join("\n")))?;
                     drawn = true;
                 }
             }

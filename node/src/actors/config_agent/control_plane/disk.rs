@@ -16,6 +16,16 @@ impl Taker {
             return Ok(());
         };
         let hash = hash.map(probation::ContentHash);
+        // What is known already needs no disk, which may be slow.
+        let known = keeper.status();
+        if let Some(known) = known
+            .quarantined
+            .iter()
+            .find(|known| Some(known.hash) == hash)
+        {
+            let (reason, hash) = (known.reason.as_str(), known.hash.to_string());
+            return Err(Problem::new("profile", Code::Quarantined, reason, hash));
+        }
         match keeper.coming_into_force(hash).await {
             Err(last_known_good::Error::Quarantined { hash, reason }) => {
                 let problem = Problem::new("profile", Code::Quarantined, reason, hash.to_string());

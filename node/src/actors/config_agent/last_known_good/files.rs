@@ -118,7 +118,13 @@ impl Files for Disk {
     }
 
     fn read(&self, name: &str, bytes_max: usize) -> io::Result<Option<Vec<u8>>> {
-        let file = match File::open(self.folder.join(name)) {
+        let path = self.folder.join(name);
+        // Opening a pipe would wait for whoever writes to it.
+        if std::fs::symlink_metadata(&path).is_ok_and(|there| !there.is_file()) {
+            let what = format!("{name} is no regular file");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
+        let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),

@@ -1,0 +1,37 @@
+//! Texts of others that people will read.
+
+/// Whether a text has nothing in it that moves a cursor, starts a line or turns the direction of writing.
+pub fn is_printable(text: &str) -> bool {
+    !text.chars().any(is_odd)
+}
+
+/// The text with everything that [`is_printable`] refuses written as an escape.
+pub fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_odd(c) {
+            true => out.extend(c.escape_unicode()),
+            false => out.push(c),
+        }
+    }
+    out
+}
+
+fn is_odd(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_move_a_terminal_is_written_as_an_escape() {
+        assert_eq!(printable("plain ä 1%"), "plain ä 1%");
+        let odd = "z\n\x1b]0;x\x07\u{202e}";
+        assert!(!is_printable(odd));
+        assert_eq!(printable(odd), "z\\u{a}\\u{1b}]0;x\\u{7}\\u{202e}");
+        assert!(is_printable(&printable(odd)));
+    }
+}
