@@ -21,8 +21,10 @@ use weir_proto::control::v1::node_message;
 use weir_proto::control::v1::node_sync_client::NodeSyncClient;
 use weir_proto::control::v1::node_sync_server::NodeSyncServer;
 
+use crate::clock::NowUnixMs;
 use crate::clock::WallClock;
 use crate::election;
+use crate::governance::guard::{Access, Guard};
 use crate::governance::identity::Identity;
 use crate::governance::tokens::TokenTable;
 use crate::keys::Keys;
@@ -38,6 +40,8 @@ use crate::view::{NodeRecords, Orders, Standing, View};
 const BUFFER_BYTES: usize = 64 << 10;
 /// No step takes longer in the time of these tests.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// How old a stream gets, within a tenth.
+pub(super) const STREAM_AGE: Duration = Duration::from_secs(1_800);
 pub(super) const INSTANCE: &str = "cp-1";
 
 /// A store that is away.
@@ -139,18 +143,22 @@ impl World {
         let buckets = Arc::new(Buckets::start(Arc::clone(&store), Options::new(1)));
         let clock = WallClock::starting_at(Duration::from_secs(1_000));
         let keys = Keys::new("default").unwrap();
+        let tokens = Arc::new(TokenTable::new(keys.clone()));
+        let now: NowUnixMs = Arc::new(move || clock.unix_ms_now());
         let parts = Arc::new(Parts {
-            tokens: Arc::new(TokenTable::new(keys.root())),
+            guard: Guard::new(Access::OpenLoopback, Arc::clone(&tokens), "default", now),
+            tokens,
             keys,
             instance: INSTANCE.into(),
             clock,
-            now: Arc::new(move || clock.unix_ms_now()),
             view,
             presences: Arc::new(Presences::start(store, buckets, 1)),
             sessions: Sessions::default(),
             leader,
             epoch,
             stop,
+            stream_age: STREAM_AGE,
+            seed: 1,
         });
         Self {
             connections: serve(Arc::clone(&parts)),
