@@ -64,13 +64,12 @@ pub(super) fn nodes_never_go_back(history: &History, _: &Promises) -> Vec<String
 /// What the marker of a scope was set to, one after the other, and since when.
 fn states(history: &History, layer: &Layer, scope: &str) -> Vec<(Duration, Option<String>)> {
     let mut states = vec![(Duration::ZERO, None)];
-    let revisions = revisions(history, scope);
-    for (at, (written, profile)) in revisions.iter().enumerate() {
-        states.push((*written, settings(profile).remove(layer.marker)));
-        let next = revisions.get(at + 1).map(|(written, _)| unix_ms(*written));
-        if layer.ends && next.is_none_or(|next| next > profile.until_unix_ms) {
-            let left_ms = profile.until_unix_ms.saturating_sub(unix_ms(*written));
-            states.push((*written + Duration::from_millis(left_ms), None));
+    for (written, profile) in revisions(history, scope) {
+        states.push((written, settings(&profile).remove(layer.marker)));
+        if layer.ends {
+            // On a node that did not hear of the next one, too.
+            let left_ms = profile.until_unix_ms.saturating_sub(unix_ms(written));
+            states.push((written + Duration::from_millis(left_ms), None));
         }
     }
     states
