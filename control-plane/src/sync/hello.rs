@@ -154,14 +154,14 @@ mod tests {
         let labels = (0..33).map(|n| (n.to_string(), String::new())).collect();
         for (field, wire) in [
             (
-                "node_id: `` is",
+                "node_id: `` names",
                 pb::Hello {
                     node_id: String::new(),
                     ..hello()
                 },
             ),
             (
-                "node_id: `a/b` is",
+                "node_id: `a/b` names",
                 pb::Hello {
                     node_id: "a/b".to_owned(),
                     ..hello()

@@ -21,6 +21,7 @@ use weir_proto::control::v1::node_message;
 use weir_proto::control::v1::node_sync_client::NodeSyncClient;
 use weir_proto::control::v1::node_sync_server::NodeSyncServer;
 
+use crate::clock::NowUnixMs;
 use crate::clock::WallClock;
 use crate::election;
 use crate::governance::guard::{Access, Guard};
@@ -39,6 +40,8 @@ use crate::view::{NodeRecords, Orders, Standing, View};
 const BUFFER_BYTES: usize = 64 << 10;
 /// No step takes longer in the time of these tests.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// How old a stream gets, within a tenth.
+pub(super) const STREAM_AGE: Duration = Duration::from_secs(1_800);
 pub(super) const INSTANCE: &str = "cp-1";
 
 /// A store that is away.
@@ -141,13 +144,9 @@ impl World {
         let clock = WallClock::starting_at(Duration::from_secs(1_000));
         let keys = Keys::new("default").unwrap();
         let tokens = Arc::new(TokenTable::new(keys.clone()));
+        let now: NowUnixMs = Arc::new(move || clock.unix_ms_now());
         let parts = Arc::new(Parts {
-            guard: Guard::new(
-                Access::OpenLoopback,
-                Arc::clone(&tokens),
-                "default",
-                clock.to_fn(),
-            ),
+            guard: Guard::new(Access::OpenLoopback, Arc::clone(&tokens), "default", now),
             tokens,
             keys,
             instance: INSTANCE.into(),
@@ -158,7 +157,7 @@ impl World {
             leader,
             epoch,
             stop,
-            stream_age: Duration::from_secs(1_800),
+            stream_age: STREAM_AGE,
             seed: 1,
             watchers: Arc::new(tokio::sync::Semaphore::new(1)),
         });
