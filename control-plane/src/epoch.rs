@@ -13,6 +13,7 @@ use weir_proto::control::records::v1 as records;
 
 use crate::clock::WallClock;
 use crate::keys::Keys;
+use crate::leases::Presences;
 use crate::records::encode;
 use crate::store::{Compare, Error, Op, Revision, Store, Txn};
 use crate::view::{Standing, StoredEpoch, View};
@@ -34,6 +35,7 @@ struct Keeper {
     clock: WallClock,
     random: fastrand::Rng,
     published: Option<Published>,
+    presences: Arc<Presences>,
     out: watch::Sender<Option<Arc<str>>>,
 }
 
@@ -45,6 +47,7 @@ pub(crate) fn follow(
     clock: WallClock,
     seed: u64,
     view: &View,
+    presences: &Arc<Presences>,
     tasks: &mut JoinSet<()>,
 ) -> watch::Receiver<Option<Arc<str>>> {
     let (out, epoch) = watch::channel(None);
@@ -54,6 +57,7 @@ pub(crate) fn follow(
         clock,
         random: fastrand::Rng::with_seed(seed),
         published: None,
+        presences: Arc::clone(presences),
         out,
     };
     tasks.spawn(keep(keeper, view.cfg.clone()));
@@ -114,6 +118,10 @@ impl Keeper {
             *told = Some(epoch);
             is_other
         });
+        if self.published.is_some() {
+            // Whatever part of the store showed it, what is asserted here may be gone.
+            self.presences.audit();
+        }
         let name = stored.name;
         self.published = Some(Published { name, replaced });
         Ok(())

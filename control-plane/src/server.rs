@@ -136,20 +136,17 @@ impl ControlPlane {
             seeds.u64(..),
             &mut tasks,
         );
-        let standing = election::Options {
-            instance: options.instance.clone(),
-            seed: seeds.u64(..),
-        };
-        let election = Election::start(Arc::clone(&store), &keys, standing);
-        let duty = duties::run(
-            Arc::clone(&store),
-            keys.clone(),
+        let seed = seeds.u64(..);
+        let election = elect(&store, &keys, &options, seed, &view, &mut tasks);
+        let epoch = epoch::follow(
+            &store,
+            &keys,
             clock,
-            view.clone(),
-            election.standing(),
+            seeds.u64(..),
+            &view,
+            &presences,
+            &mut tasks,
         );
-        tasks.spawn(duty);
-        let epoch = epoch::follow(&store, &keys, clock, seeds.u64(..), &view, &mut tasks);
         let announcement = announce(&store, &keys, &options, seeds.u64(..)).await?;
         let backends = Backends::start(
             Arc::clone(&store),
@@ -259,6 +256,30 @@ impl ControlPlane {
 fn guard(options: &Options, tokens: &Arc<TokenTable>) -> Guard {
     let (tokens, now) = (Arc::clone(tokens), options.clock.to_fn());
     Guard::new(options.access, tokens, &options.namespace, now)
+}
+
+/// Stands for election, with the duties of who wins.
+fn elect(
+    store: &Arc<dyn Store>,
+    keys: &Keys,
+    options: &Options,
+    seed: u64,
+    view: &View,
+    tasks: &mut JoinSet<()>,
+) -> Election {
+    let candidate = election::Options {
+        instance: options.instance.clone(),
+        seed,
+    };
+    let election = Election::start(Arc::clone(store), keys, candidate);
+    tasks.spawn(duties::run(
+        Arc::clone(store),
+        keys.clone(),
+        options.clock,
+        view.clone(),
+        election.standing(),
+    ));
+    election
 }
 
 async fn announce(

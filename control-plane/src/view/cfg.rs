@@ -176,7 +176,12 @@ impl Follower {
             }),
             Some(Key::Epoch) => decode::<records::Meta>(key, value).map(|meta| {
                 let name = meta.epoch;
-                self.standing.epoch = Some(StoredEpoch { name, revision });
+                let known = self.standing.epoch.replace(StoredEpoch { name, revision });
+                // Versions from before it compare with none after.
+                if known.is_some() {
+                    self.weights.restart(revision);
+                    self.changed.weights = true;
+                }
             }),
             _ => Ok(()),
         };

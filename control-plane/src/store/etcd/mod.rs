@@ -16,8 +16,8 @@ use futures::future::BoxFuture;
 
 use super::limits::{check_at, check_key, check_list, check_ttl, check_txn, check_watch};
 use super::{
-    Entry, Error, Lease, LeaseId, List, Page, Revision, Status, Store, StoreId, Txn, TxnOutcome,
-    Watch, WatchStream, within,
+    Entry, Error, Lease, LeaseId, List, Op, Page, Revision, Status, Store, StoreId, Txn,
+    TxnOutcome, Watch, WatchStream, within,
 };
 
 pub use etcd_client::{Certificate, Identity, TlsOptions};
@@ -151,7 +151,17 @@ impl EtcdStore {
     async fn txn_now(&self, txn: Txn) -> Result<TxnOutcome, Error> {
         check_txn(&txn)?;
         let sent = convert::txn(&txn);
-        let answer = self.kv.clone().txn(sent).await.map_err(error::of)?;
+        let mut steps = txn.then.iter().chain(&txn.or_else);
+        let is_read = steps.all(|op| matches!(op, Op::Get(_)));
+        let answer = loop {
+            let answer = self.kv.clone().txn(sent.clone()).await;
+            match answer.map_err(error::of) {
+                Err(Error::Unavailable { .. }) if is_read => {
+                    tokio::time::sleep(READ_RETRY_EVERY).await;
+                }
+                answer => break answer?,
+            }
+        };
         let header = convert::header(answer.header())?;
         let results = answer.op_responses().into_iter().map(convert::result);
         Ok(TxnOutcome {

@@ -150,7 +150,9 @@ impl Task {
             return Ok(());
         };
         let events = difference(&told.entries, &found.entries);
-        let is_other = found.store != told.store || revision < told.revision;
+        let is_other = found.store != told.store
+            || revision < told.revision
+            || went_back(&told.entries, &found.entries);
         if reason == Reason::Audit && !is_other && events.is_empty() {
             return Ok(());
         }
@@ -220,6 +222,13 @@ fn ended() -> Error {
     }
 }
 
+/// Whether an entry is older than it was: a store that was put back and written to since may be at any revision.
+fn went_back(old: &BTreeMap<Bytes, Entry>, new: &BTreeMap<Bytes, Entry>) -> bool {
+    let before = |entry: &Entry| old.get(&entry.key).map(|old| old.mod_revision);
+    new.values()
+        .any(|entry| before(entry).is_some_and(|before| before > entry.mod_revision))
+}
+
 /// What makes the second of the first. Entries of one mod revision and version with the same value are the same.
 fn difference(old: &BTreeMap<Bytes, Entry>, new: &BTreeMap<Bytes, Entry>) -> Vec<Event> {
     let changed = new
@@ -239,4 +248,30 @@ fn difference(old: &BTreeMap<Bytes, Entry>, new: &BTreeMap<Bytes, Entry>) -> Vec
     let mut events: Vec<Event> = put.chain(deleted).collect();
     events.sort_by(|a, b| a.key.cmp(&b.key));
     events
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(all: &[(&'static str, u64)]) -> BTreeMap<Bytes, Entry> {
+        let entry = |(key, at): &(&'static str, u64)| Entry {
+            key: Bytes::from_static(key.as_bytes()),
+            value: Bytes::new(),
+            create_revision: Revision(1),
+            mod_revision: Revision(*at),
+            version: 1,
+            lease: None,
+        };
+        let all = all.iter().map(entry);
+        all.map(|entry| (entry.key.clone(), entry)).collect()
+    }
+
+    #[test]
+    fn only_an_older_state_has_an_older_entry() {
+        let before = entries(&[("a", 5), ("b", 9)]);
+        assert!(!went_back(&before, &before));
+        assert!(!went_back(&before, &entries(&[("a", 12), ("c", 2)])));
+        assert!(went_back(&before, &entries(&[("a", 12), ("b", 8)])));
+    }
 }
