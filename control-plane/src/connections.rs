@@ -10,16 +10,28 @@ use futures::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep, sleep};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 /// The wait after the process ran out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// A connection, which counts until it is closed.
+/// A connection, which counts until it is closed. It ends when nothing came for a while: who lives answers pings.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
+    silent_max: Duration,
+    silent_at: Pin<Box<Sleep>>,
     _place: OwnedSemaphorePermit,
+}
+
+/// What is bounded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Connections at a time.
+    pub(crate) connections_max: usize,
+    /// How long one may say nothing.
+    pub(crate) silent_max: Duration,
 }
 
 /// The connections of a listener, at most so many at a time: who comes beyond is closed at once and may come again.
@@ -27,11 +39,12 @@ pub(crate) struct Connection {
 /// Without file descriptors it rests; the caller would ask at once again.
 pub(crate) fn accepted(
     listener: TcpListener,
-    connections_max: usize,
+    bounds: Bounds,
 ) -> impl Stream<Item = io::Result<Connection>> {
     let gate = Gate {
         listener,
-        places: Arc::new(Semaphore::new(connections_max)),
+        places: Arc::new(Semaphore::new(bounds.connections_max)),
+        silent_max: bounds.silent_max,
         is_full: false,
     };
     futures::stream::unfold(gate, async |mut gate| {
@@ -43,6 +56,7 @@ pub(crate) fn accepted(
 struct Gate {
     listener: TcpListener,
     places: Arc<Semaphore>,
+    silent_max: Duration,
     is_full: bool,
 }
 
@@ -53,7 +67,7 @@ impl Gate {
                 Ok((stream, _)) => stream,
                 Err(error) => {
                     tracing::debug!(%error, "accept failed");
-                    tokio::time::sleep(ACCEPT_RETRY).await;
+                    sleep(ACCEPT_RETRY).await;
                     continue;
                 }
             };
@@ -69,6 +83,8 @@ impl Gate {
             let _ = stream.set_nodelay(true);
             return Connection {
                 stream,
+                silent_max: self.silent_max,
+                silent_at: Box::pin(sleep(self.silent_max)),
                 _place: place,
             };
         }
@@ -89,7 +105,13 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buf) {
+            let silent_at = Instant::now() + self.silent_max;
+            self.silent_at.as_mut().reset(silent_at);
+            return Poll::Ready(read);
+        }
+        let is_over = self.silent_at.as_mut().poll(cx);
+        is_over.map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 

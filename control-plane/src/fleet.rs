@@ -24,7 +24,14 @@ pub async fn all(parts: &Parts) -> Vec<pb::NodeInfo> {
         let record = records.get(id).unwrap_or(&none);
         info(parts, id, record, connected.get(id).map(|live| &**live))
     };
-    ids.into_iter().map(info).collect()
+    let listed: Vec<&str> = ids.iter().copied().collect();
+    let now_unix_ms = parts.clock.unix_ms_now();
+    let conflicts = parts.sessions.conflicts(&listed, now_unix_ms).await;
+    let with_conflict = |(id, conflict)| pb::NodeInfo {
+        conflict,
+        ..info(id)
+    };
+    ids.into_iter().zip(conflicts).map(with_conflict).collect()
 }
 
 /// One node.
@@ -33,7 +40,14 @@ pub async fn one(parts: &Parts, id: &str) -> Option<pb::NodeInfo> {
     let record = parts.view.nodes.borrow().get(id).cloned();
     let is_known =
         live.is_some() || record.is_some() || parts.view.orders.borrow().contains_key(id);
-    is_known.then(|| info(parts, id, &record.unwrap_or_default(), live.as_deref()))
+    if !is_known {
+        return None;
+    }
+    let now_unix_ms = parts.clock.unix_ms_now();
+    let conflicts = parts.sessions.conflicts(&[id], now_unix_ms).await;
+    let mut info = info(parts, id, &record.unwrap_or_default(), live.as_deref());
+    info.conflict = conflicts.into_iter().collect();
+    Some(info)
 }
 
 /// Labels of every node that is known to be there or to have been.

@@ -39,7 +39,8 @@ pub enum Error {
 pub struct Order {
     /// Not ready for new clients.
     pub cordoned: Option<bool>,
-    /// Besides, ends client connections after what runs on them. Draining cordons too.
+    /// Besides, ends client connections after what runs on them. While it lasts the node is not ready either; what
+    /// `cordoned` says stays, and holds again afterwards.
     pub draining: Option<bool>,
 }
 
@@ -48,11 +49,9 @@ impl Order {
     fn applied_to(self, before: pb::NodeOrders) -> pb::NodeOrders {
         // A node that takes new clients does not drain.
         let goes_on = before.draining && self.cordoned != Some(false);
-        let draining = self.draining.unwrap_or(goes_on);
-        let cordoned = self.cordoned.unwrap_or(before.cordoned);
         pb::NodeOrders {
-            cordoned: cordoned || draining,
-            draining,
+            cordoned: self.cordoned.unwrap_or(before.cordoned),
+            draining: self.draining.unwrap_or(goes_on),
         }
     }
 
@@ -166,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn draining_cordons_and_uncordoning_ends_it() {
+    fn undraining_leaves_what_was_before_and_uncordoning_ends_a_drain() {
         let after = |cordoned, draining, before: (bool, bool)| {
             let before = pb::NodeOrders {
                 cordoned: before.0,
@@ -177,15 +176,14 @@ mod tests {
         };
         let (yes, no) = (Some(true), Some(false));
         assert_eq!(after(yes, None, (false, false)), (true, false));
-        assert_eq!(after(None, yes, (false, false)), (true, true));
+        assert_eq!(after(None, yes, (false, false)), (false, true));
+        assert_eq!(after(None, no, (false, true)), (false, false));
+        assert_eq!(after(None, yes, (true, false)), (true, true));
         assert_eq!(after(None, no, (true, true)), (true, false));
+        assert_eq!(after(yes, None, (false, true)), (true, true));
         assert_eq!(after(no, None, (true, true)), (false, false));
         assert_eq!(after(no, None, (true, false)), (false, false));
-        assert_eq!(
-            after(no, yes, (false, false)),
-            (true, true),
-            "the stricter wins"
-        );
+        assert_eq!(after(no, yes, (true, false)), (false, true));
         assert_eq!(after(None, None, (true, true)), (true, true));
     }
 }

@@ -21,7 +21,7 @@ use tonic::transport::server::Connected;
 use weir_proto::control::records::v1 as records;
 
 use crate::clock::WallClock;
-use crate::connections::accepted;
+use crate::connections::{Bounds, accepted};
 use crate::election::{self, Election};
 use crate::governance::guard::{Access, Guard};
 use crate::governance::tokens::TokenTable;
@@ -47,6 +47,8 @@ const OTHER_CONNECTIONS_MAX: usize = 1_000;
 pub struct Limits {
     /// Connections that are open at a time; who comes beyond is closed at once.
     pub connections_max: usize,
+    /// How long a connection may say nothing, not even answer pings.
+    pub silent_max: Duration,
     /// How old a node's stream gets, within a tenth, before the node is asked to come back.
     pub stream_age: Duration,
 }
@@ -55,6 +57,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: STREAMS_MAX + OTHER_CONNECTIONS_MAX,
+            // Two pings, and some time.
+            silent_max: Duration::from_secs(60),
             stream_age: Duration::from_secs(1_800),
         }
     }
@@ -106,7 +110,7 @@ pub struct ControlPlane {
     election: Election,
     announcement: Announcement,
     tls: Option<ServerTlsConfig>,
-    connections_max: usize,
+    bounds: Bounds,
     tasks: JoinSet<()>,
     stop: watch::Sender<bool>,
 }
@@ -177,7 +181,10 @@ impl ControlPlane {
             election,
             announcement,
             tls: options.tls,
-            connections_max: options.limits.connections_max,
+            bounds: Bounds {
+                connections_max: options.limits.connections_max,
+                silent_max: options.limits.silent_max,
+            },
             tasks,
             stop,
         })
@@ -197,7 +204,7 @@ impl ControlPlane {
         listener: TcpListener,
         stop: impl Future<Output = ()>,
     ) -> Result<(), Error> {
-        let connections = accepted(listener, self.connections_max);
+        let connections = accepted(listener, self.bounds);
         self.serve_with(connections, stop).await
     }
 

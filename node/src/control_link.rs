@@ -15,7 +15,7 @@ use weir_proto::control::v1 as pb;
 use crate::actors::config_agent::control_plane::{
     Ends, Settings, Start, Taker, TokenError, bearer, run,
 };
-use crate::actors::config_agent::last_known_good::{Boot, Keeper, LastKnownGood};
+use crate::actors::config_agent::last_known_good::{self, Boot, Keeper, LastKnownGood};
 use crate::config::{Config, ControlPlane, Given};
 use crate::ports::clock::WallClock;
 use crate::ports::net::Endpoint;
@@ -147,6 +147,8 @@ impl Linked {
 async fn ended_well(keeper: Option<&Keeper>) {
     if let Some(keeper) = keeper
         && let Err(error) = keeper.ended_well().await
+        // What is there is another run's.
+        && !matches!(error, last_known_good::Error::InUse)
     {
         tracing::warn!(error = %chain(&error), "the next start will take this end for a crash");
     }
@@ -157,7 +159,8 @@ fn log(boot: &Boot) {
         tracing::warn!(note, "last known good");
     }
     if let Some(hash) = &boot.rolled_back {
-        tracing::error!(%hash, "this profile crashed the node; it is in quarantine, and the one before is back");
+        let back_to = boot.back_to();
+        tracing::error!(%hash, back_to, "this profile crashed the node and is in quarantine");
     }
 }
 

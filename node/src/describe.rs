@@ -175,6 +175,8 @@ fn control_link(standing: &LinkStatus) -> pb::ControlLink {
     pb::ControlLink {
         state: state.to_owned(),
         instance: standing.instance.to_string(),
+        away_s: standing.away_since.map_or(0, |at| at.elapsed().as_secs()),
+        why: standing.why.to_string(),
         silent_s: standing.heard_at.map_or(0, |at| at.elapsed().as_secs()),
         profile: hash.map(|byte| format!("{byte:02x}")).collect(),
         profile_origin: profile.origin.clone(),

@@ -16,7 +16,7 @@ pub enum Wire {
 /// Whether a lack of protection was asked for in so many words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Insecure {
-    /// `insecure = true`.
+    /// It was.
     Allowed,
     /// The default.
     Refused,
@@ -28,7 +28,7 @@ pub enum ListenError {
     /// Everybody could read or do everything.
     #[error(
         "listening on {address} needs {missing}: {remedy}, listen on a loopback address such as \
-         127.0.0.1, or set insecure = true if the network is trusted"
+         127.0.0.1, or give --insecure if the network is trusted"
     )]
     Exposed {
         /// Where.
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(
             error.unwrap_err().to_string(),
             "listening on 0.0.0.0:7500 needs TLS: give a certificate and a key, listen on a loopback address \
-             such as 127.0.0.1, or set insecure = true if the network is trusted"
+             such as 127.0.0.1, or give --insecure if the network is trusted"
         );
     }
 }

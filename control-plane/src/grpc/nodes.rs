@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::Stream;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use weir_proto::control::v1 as pb;
@@ -21,6 +22,8 @@ use crate::sync::Parts;
 
 /// A watch tells at most this often.
 const WATCH_INTERVAL: Duration = Duration::from_millis(250);
+/// How long whoever has a node forgotten waits until it is not shown any more.
+const FORGOTTEN_LIMIT: Duration = Duration::from_secs(2);
 
 /// Shows nodes and orders them about.
 #[derive(Clone)]
@@ -39,6 +42,18 @@ impl NodesService {
         read(self.parts.view.is_complete())?;
         let found = fleet::one(&self.parts, id).await;
         found.ok_or_else(|| Status::not_found(format!("no node is called `{id}`")))
+    }
+}
+
+impl NodesService {
+    /// Ends when the view does not know the node any more.
+    async fn gone(&self, id: &str) {
+        let (mut records, mut orders) = (
+            self.parts.view.nodes.clone(),
+            self.parts.view.orders.clone(),
+        );
+        let _ = records.wait_for(|nodes| !nodes.contains_key(id)).await;
+        let _ = orders.wait_for(|orders| !orders.contains_key(id)).await;
     }
 }
 
@@ -119,6 +134,8 @@ impl nodes_server::Nodes for NodesService {
         let id = &request.get_ref().node_id;
         let forgotten = forget(&*self.store, &self.parts.keys, id, by).await;
         forgotten.map_err(|error| status::orders(&error))?;
+        // Done it is in any case.
+        let _ = timeout(FORGOTTEN_LIMIT, self.gone(id)).await;
         Ok(Response::new(pb::ForgetResponse {}))
     }
 }

@@ -149,12 +149,13 @@ impl Profiles for ProfilesService {
         allow(&request, &Action::ReadAll)?;
         read(self.0.nodes.is_complete())?;
         let node_id = request.into_inner().node_id;
-        let labels = self.labels_of(&node_id)?;
+        let labels = self.labels_of(&node_id).await?;
         let knobs = effective(&self.0.profiles.view(), &node_id, &labels);
         let (mut told, node_answer) = self.ask(&node_id).await;
+        let in_force = self.has_what_is_wanted(&node_id).await;
         let knobs = knobs.into_iter().map(|knob| {
             let node = told.remove(&knob.path);
-            wire::layered(knob, node)
+            wire::layered(knob, node, in_force)
         });
         Ok(Response::new(pb::EffectiveResponse {
             knobs: knobs.collect(),
@@ -183,13 +184,33 @@ impl Profiles for ProfilesService {
 }
 
 impl ProfilesService {
-    fn labels_of(&self, node_id: &str) -> Result<BTreeMap<String, String>, Status> {
+    /// Those of a node that is there, or was, or of which a profile speaks.
+    async fn labels_of(&self, node_id: &str) -> Result<BTreeMap<String, String>, Status> {
         if let Some(problem) = no_name("node_id", "names no node", node_id) {
             return Err(status::refusal(&[problem]));
         }
         let nodes = self.0.nodes.facts();
         let known = nodes.iter().find(|node: &&NodeFacts| node.id == node_id);
-        Ok(known.map(|node| node.labels.clone()).unwrap_or_default())
+        if let Some(known) = known {
+            return Ok(known.labels.clone());
+        }
+        let view = self.0.profiles.view();
+        let own = [Scope::Node, Scope::NodeOverride].map(|scope| scope(node_id.to_owned()));
+        if own.iter().any(|scope| view.head(scope).is_some()) {
+            return Ok(BTreeMap::new());
+        }
+        // One that came a moment ago may not be in the store yet.
+        let infos = self.0.nodes.infos().await;
+        let found = infos.into_iter().find(|info| info.node_id == node_id);
+        let found = found.map(|info| info.labels);
+        found.ok_or_else(|| Status::not_found(format!("no node is called `{node_id}`")))
+    }
+
+    /// Whether the node has its wanted profile in force; true when it did not say what it has.
+    async fn has_what_is_wanted(&self, node_id: &str) -> bool {
+        let infos = self.0.nodes.infos().await;
+        let info = infos.iter().find(|info| info.node_id == node_id);
+        info.is_none_or(|info| info.profile.is_none() || taken(info) == Taken::Effective)
     }
 
     /// What the node says by path, or why it does not.

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use tonic::transport::server::Router;
 use tonic::transport::{Server, ServerTlsConfig};
-use weir_proto::control::v1::audit_server::AuditServer;
-use weir_proto::control::v1::control_plane_server::ControlPlaneServer;
-use weir_proto::control::v1::node_sync_server::NodeSyncServer;
-use weir_proto::control::v1::nodes_server::NodesServer;
-use weir_proto::control::v1::profiles_server::ProfilesServer;
-use weir_proto::control::v1::registry_server::RegistryServer;
-use weir_proto::control::v1::tokens_server::TokensServer;
-use weir_proto::control::v1::weights_server::WeightsServer;
+use weir_proto::control::v1::audit_server::{self, AuditServer};
+use weir_proto::control::v1::control_plane_server::{self, ControlPlaneServer};
+use weir_proto::control::v1::node_sync_server::{self, NodeSyncServer};
+use weir_proto::control::v1::nodes_server::{self, NodesServer};
+use weir_proto::control::v1::profiles_server::{self, ProfilesServer};
+use weir_proto::control::v1::registry_server::{self, RegistryServer};
+use weir_proto::control::v1::tokens_server::{self, TokensServer};
+use weir_proto::control::v1::weights_server::{self, WeightsServer};
 
 use super::control_plane::ControlPlaneService;
 use super::nodes::NodesService;
@@ -33,6 +33,20 @@ const CALLS_MAX: u32 = 64;
 /// Flow-control windows: what one client can make an instance hold. Requests are small.
 const STREAM_WINDOW_BYTES: u32 = 64 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 128 << 10;
+
+/// What reflection lists, of all that the schema has.
+const SERVED: [&str; 10] = [
+    node_sync_server::SERVICE_NAME,
+    registry_server::SERVICE_NAME,
+    profiles_server::SERVICE_NAME,
+    weights_server::SERVICE_NAME,
+    nodes_server::SERVICE_NAME,
+    tokens_server::SERVICE_NAME,
+    audit_server::SERVICE_NAME,
+    control_plane_server::SERVICE_NAME,
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+];
 
 /// What is served.
 pub struct Served {
@@ -97,10 +111,13 @@ pub fn router(served: &Served) -> Result<Router, RouterError> {
     let guard = || parts.guard.clone();
     let (reporter, health) = tonic_health::server::health_reporter();
     drop(reporter);
-    let reflection = tonic_reflection::server::Builder::configure()
+    let mut reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(weir_proto::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    for name in SERVED {
+        reflection = reflection.with_service_name(name);
+    }
+    let reflection = reflection.build_v1()?;
     Ok(server
         .add_service(NodeSyncServer::with_interceptor(sync, guard()))
         .add_service(RegistryServer::with_interceptor(registry, guard()))

@@ -67,8 +67,15 @@ pub(super) fn preset(preset: &Preset) -> pb::Preset {
     }
 }
 
-/// A knob as the layers give it, and as the node says it.
-pub(super) fn layered(knob: LayeredKnob, node: Option<pb::EffectiveKnob>) -> pb::LayeredKnob {
+/// What a value is called that a node has from a profile which is not the wanted one.
+const OLDER_PROFILE: &str = "profile (older)";
+
+/// A knob as the layers give it, and as the node says it. `in_force` is whether the node has what is wanted.
+pub(super) fn layered(
+    knob: LayeredKnob,
+    node: Option<pb::EffectiveKnob>,
+    in_force: bool,
+) -> pb::LayeredKnob {
     let unknown = || tuning::Knob {
         path: knob.path.clone(),
         meaning: "This version of the control plane does not know it.".to_owned(),
@@ -78,6 +85,7 @@ pub(super) fn layered(knob: LayeredKnob, node: Option<pb::EffectiveKnob>) -> pb:
         Some((scope, revision)) => (scope.to_string(), revision),
         None => ("defaults".to_owned(), 0),
     };
+    let node = node.map(|node| sourced(node, &knob.value, in_force));
     pb::LayeredKnob {
         knob: Some(knob.knob.map_or_else(unknown, convert::knob)),
         value: knob.value,
@@ -85,6 +93,14 @@ pub(super) fn layered(knob: LayeredKnob, node: Option<pb::EffectiveKnob>) -> pb:
         revision,
         node,
     }
+}
+
+/// The layers name the source of a value only when the node has their profile, and their value.
+fn sourced(mut node: pb::EffectiveKnob, layers_give: &str, in_force: bool) -> pb::EffectiveKnob {
+    if node.source == "profile" && !(in_force && node.value == layers_give) {
+        OLDER_PROFILE.clone_into(&mut node.source);
+    }
+    node
 }
 
 pub(super) fn weights(weights: ServiceWeights) -> pb::WeightsRevision {
@@ -95,5 +111,27 @@ pub(super) fn weights(weights: ServiceWeights) -> pb::WeightsRevision {
         author: weights.author,
         message: weights.message,
         written_at_unix_ms: weights.written_at_unix_ms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_is_the_source_only_of_what_the_node_has_of_it() {
+        let source = |source: &str, value: &str, in_force| {
+            let node = pb::EffectiveKnob {
+                value: value.to_owned(),
+                source: source.to_owned(),
+                ..pb::EffectiveKnob::default()
+            };
+            sourced(node, "55", in_force).source
+        };
+        assert_eq!(source("profile", "55", true), "profile");
+        assert_eq!(source("profile", "44", true), OLDER_PROFILE);
+        assert_eq!(source("profile", "55", false), OLDER_PROFILE);
+        assert_eq!(source("file", "44", false), "file");
+        assert_eq!(source("default", "44", true), "default");
     }
 }

@@ -7,6 +7,7 @@ use weir_core::tuning::Code;
 use weir_proto::control::v1 as pb;
 
 use super::resources::Held;
+use super::said::within_bounds;
 use crate::grpc::refusal;
 use crate::problem::{no_name, refused};
 
@@ -27,7 +28,7 @@ pub(super) struct Hello {
 
 impl Hello {
     /// Checks every field.
-    pub(super) fn checked(wire: pb::Hello, now_unix_ms: u64) -> Result<Self, Status> {
+    pub(super) fn checked(mut wire: pb::Hello, now_unix_ms: u64) -> Result<Self, Status> {
         let refuse = |field: &str, value: &str, bound: &str| {
             let path = format!("hello.{field}");
             let problem = refused(path, Code::Range, "is out of bounds", value, bound);
@@ -76,6 +77,7 @@ impl Hello {
                 subscribe.push(kind);
             }
         }
+        wire.profile = wire.profile.map(within_bounds);
         Ok(Self {
             wire,
             subscribe,

@@ -11,11 +11,13 @@
 //! it compares what the node holds with what there is. However slow a node is, it costs one push and what the
 //! sets share with everyone.
 
+mod conflicts;
 mod hello;
 pub mod lane;
 mod lanes;
 mod presence;
 pub mod resources;
+mod said;
 mod service;
 mod session;
 mod sessions;

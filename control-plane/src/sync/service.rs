@@ -1,5 +1,6 @@
 //! `weir.control.v1.NodeSync`: lets a node in and starts its session.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,9 +51,10 @@ impl NodeSync for NodeSyncService {
         let identity = identity_of(&request)?;
         let (out, messages) = mpsc::channel(OUT_WAITING_MAX);
         let parts = Arc::clone(&self.0);
+        let peer = request.remote_addr();
         tokio::spawn(async move {
             let inbound = request.into_inner();
-            let left = match serve(&parts, identity, inbound, &out).await {
+            let left = match serve(&parts, (identity, peer), inbound, &out).await {
                 Ok(left) => left,
                 Err(status) => {
                     let _ = out.try_send(Err(status));
@@ -74,7 +76,7 @@ type Gone = (Arc<Hello>, Arc<Live>, Left);
 
 async fn serve(
     parts: &Arc<Parts>,
-    identity: Identity,
+    (identity, peer): (Identity, Option<SocketAddr>),
     mut inbound: Streaming<pb::NodeMessage>,
     out: &mpsc::Sender<Result<pb::ControlMessage, Status>>,
 ) -> Result<Option<Gone>, Status> {
@@ -86,6 +88,16 @@ async fn serve(
     let place = match enter(parts, &hello, now_unix_ms).await {
         Ok(place) => place,
         Err(closed) => {
+            if closed == Closed::Superseded {
+                let from = peer.map_or_else(
+                    || hello.wire.grpc_address.clone(),
+                    |peer| peer.ip().to_string(),
+                );
+                let sessions = &parts.sessions;
+                sessions
+                    .note_conflict(hello.node_id(), &from, now_unix_ms)
+                    .await;
+            }
             let _ = out.try_send(Ok(message(pb::control_message::Message::GoAway(away(
                 closed,
             )))));

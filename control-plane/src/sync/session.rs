@@ -13,6 +13,7 @@ use super::hello::Hello;
 use super::lane::{RESET_AFTER, STALE_AFTER};
 use super::lanes::Lanes;
 use super::resources::ResourceSet;
+use super::said::within_bounds;
 use super::sessions::{Live, Place, Question};
 use super::{Parts, presence, stopped};
 use crate::view::Orders;
@@ -191,6 +192,7 @@ impl Session {
     }
 
     async fn profile_state(&mut self, state: pb::ProfileState) {
+        let state = within_bounds(state);
         let now = self.parts.clock.unix_ms_now();
         if self.live.load().profile == state {
             return;

@@ -12,6 +12,8 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use weir_proto::control::v1 as pb;
 
+use super::conflicts::Conflicts;
+
 /// Most streams of one instance.
 pub const STREAMS_MAX: usize = 20_000;
 /// Streams that are let in within a second; more are told to come back.
@@ -84,6 +86,7 @@ struct Inner {
     next_serial: u64,
     second: Option<Instant>,
     admitted: u32,
+    conflicts: Conflicts,
 }
 
 impl Inner {
@@ -176,6 +179,21 @@ impl Sessions {
         let inner = self.0.inner.lock().await;
         let copy = |(id, entry): (&String, &Entry)| (id.clone(), entry.live.load_full());
         inner.by_node.iter().map(copy).collect()
+    }
+
+    /// Notes that a process was sent away because a younger one has its id.
+    pub(super) async fn note_conflict(&self, node_id: &str, from: &str, now_unix_ms: u64) {
+        let mut inner = self.0.inner.lock().await;
+        inner.conflicts.note(node_id, from, now_unix_ms);
+        drop(inner);
+        self.changed();
+    }
+
+    /// What is told of processes with one id that were sent away here; empty for most.
+    pub async fn conflicts(&self, node_ids: &[&str], now_unix_ms: u64) -> Vec<String> {
+        let inner = self.0.inner.lock().await;
+        let of = |id: &&str| inner.conflicts.of(id, now_unix_ms);
+        node_ids.iter().map(of).collect()
     }
 
     /// How many are connected here.

@@ -45,7 +45,7 @@ async fn a_refusal_at_one_instance_is_shown_by_the_other_and_orders_reach_across
     };
     let given = two.nodes().order(order(None, Some(true))).await.unwrap();
     let drained = pb::NodeOrders {
-        cordoned: true,
+        cordoned: false,
         draining: true,
     };
     assert_eq!(given.into_inner().orders, Some(drained));

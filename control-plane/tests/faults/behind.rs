@@ -25,7 +25,7 @@ impl Ahead {
     async fn start() -> Self {
         let etcd = Etcd::start().await;
         let members = [etcd.endpoint()];
-        let lag = Lag::new();
+        let lag = Lag::default();
         let mut first = Plan::new("cp-1", &members).start().await;
         let behind = Plan {
             way: Some(lag.way()),
@@ -114,4 +114,40 @@ async fn an_instance_that_does_not_catch_up_tells_what_it_has() {
     let seen = ahead.node.at(1_002).await;
     assert_eq!(seen.mismatches, 0);
     ahead.node.until("and forward again", is_cordoned).await;
+}
+
+#[tokio::test]
+async fn nobody_is_told_that_there_is_nothing_by_an_instance_that_has_not_read_all() {
+    let etcd = Etcd::start().await;
+    let members = [etcd.endpoint()];
+    let mut first = Plan::new("cp-1", &members).start().await;
+    let lag = Lag::default();
+    lag.set_live(true);
+    let plan = Plan {
+        way: Some(lag.way()),
+        ..Plan::new("cp-2", &members)
+    };
+    let places = [first.address(), plan.address];
+    let nodes = Node::crowd(2, &places);
+    let knows_both = |seen: &Seen| seen.names(pb::ResourceType::Peers).len() == 2;
+    for node in &nodes {
+        node.until("it knows both", knows_both).await;
+    }
+    let before: Vec<Seen> = nodes.iter().map(Node::now).collect();
+    first.kill();
+    let second = plan.start().await;
+    let two = Api::to(second.address());
+    two.until_status("it serves", |status| !status.epoch.is_empty())
+        .await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(nodes.iter().all(|node| node.now().instance.is_none()));
+    lag.set_live(false);
+    for (node, before) in nodes.iter().zip(&before) {
+        node.connected_to("cp-2").await;
+        two.set(1_001).await;
+        let seen = node.at(1_001).await;
+        for kind in [pb::ResourceType::Peers, pb::ResourceType::Endpoints] {
+            assert_eq!(seen.pushes_of(kind), before.pushes_of(kind), "{kind:?}");
+        }
+    }
 }

@@ -15,7 +15,7 @@ use weir_proto::control::v1::node_sync_client::NodeSyncClient;
 use crate::api::Api;
 use crate::etcd::Etcd;
 use crate::instance::{PATIENCE, Plan};
-use crate::node::Node;
+use crate::node::{Manner, Node};
 use crate::watcher::Shown;
 
 #[tokio::test]
@@ -40,6 +40,18 @@ async fn who_comes_beyond_the_bound_is_closed_and_may_come_when_another_left() {
 }
 
 #[tokio::test]
+async fn a_connection_that_says_nothing_is_closed() {
+    let etcd = Etcd::start().await;
+    let mut plan = Plan::new("cp-1", &[etcd.endpoint()]);
+    plan.limits.silent_max = Duration::from_millis(500);
+    let instance = plan.start().await;
+    let mut silent = TcpStream::connect(instance.address()).await.unwrap();
+    let mut greeting = Vec::new();
+    let closed = timeout(Duration::from_secs(5), silent.read_to_end(&mut greeting)).await;
+    closed.expect("it is closed").ok();
+}
+
+#[tokio::test]
 async fn a_stream_is_renewed_when_it_is_old_and_nobody_notices() {
     let etcd = Etcd::start().await;
     let members = [etcd.endpoint()];
@@ -52,11 +64,16 @@ async fn a_stream_is_renewed_when_it_is_old_and_nobody_notices() {
     let second = Plan::new("cp-2", &members).start().await;
     let two = Api::to(second.address());
     two.set(1_001).await;
-    let node = Node::start("n1", &[first.address()]);
+    let manner = Manner {
+        // Long enough to be seen by whoever looks.
+        away_for: Duration::from_millis(600),
+        ..Manner::new("n1", &[first.address()])
+    };
+    let node = manner.start();
     let is_there = |node: &pb::NodeInfo| node.presence() == pb::Presence::Connected;
     two.until_node("n1", "there", is_there).await;
     let shown = Shown::by(&two).await;
-    let seen = node.until("renewed", |seen| seen.welcomes >= 5).await;
+    let seen = node.until("renewed", |seen| seen.welcomes >= 4).await;
     assert!(
         seen.go_aways
             .iter()

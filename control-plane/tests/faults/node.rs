@@ -73,8 +73,8 @@ pub(crate) struct Manner {
     pub(crate) value_max: u64,
     /// How long it takes to take a profile.
     pub(crate) answers_in: Duration,
-    /// What it holds when it starts.
-    pub(crate) held: BTreeMap<i32, Held>,
+    /// How long it stays away, and some more, when a stream ended.
+    pub(crate) away_for: Duration,
 }
 
 impl Manner {
@@ -84,15 +84,12 @@ impl Manner {
             places: places.to_vec(),
             value_max: u64::MAX,
             answers_in: Duration::ZERO,
-            held: BTreeMap::new(),
+            away_for: Duration::ZERO,
         }
     }
 
     pub(crate) fn start(self) -> Node {
-        let (tell, seen) = watch::channel(Seen {
-            held: self.held.clone(),
-            ..Seen::default()
-        });
+        let (tell, seen) = watch::channel(Seen::default());
         let random = fastrand::Rng::with_seed(content_hash(self.id.as_bytes())[0].into());
         let task = Task {
             manner: self,
@@ -177,7 +174,8 @@ impl Task {
             let place = self.manner.places[at % self.manner.places.len()];
             let _: Result<(), Status> = self.one_stream(place).await;
             self.tell.send_modify(|seen| seen.instance = None);
-            sleep(Duration::from_millis(self.random.u64(20..120))).await;
+            let jitter = Duration::from_millis(self.random.u64(20..120));
+            sleep(self.manner.away_for + jitter).await;
         }
     }
 

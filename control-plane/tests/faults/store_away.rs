@@ -10,7 +10,7 @@ use weir_proto::control::v1 as pb;
 
 use crate::api::{Api, Writer, put};
 use crate::etcd::Etcd;
-use crate::instance::{Plan, connect};
+use crate::instance::{PATIENCE, Plan, connect};
 use crate::node::Node;
 use crate::watcher::Shown;
 use crate::ways::Wire;
@@ -63,10 +63,18 @@ async fn leases_that_end_while_the_store_is_frozen_are_taken_again_at_once() {
     sleep(Duration::from_secs(3)).await;
     etcd.thaw();
     let presence = Bytes::from_static(b"/weir/v1/default/live/node/n1/presence");
-    let found = store.get(presence, None).await.unwrap().expect("presence");
+    let lease = async || {
+        let found = store.get(presence.clone(), None).await.unwrap();
+        found.and_then(|found| found.lease)
+    };
+    let before = lease().await.expect("it is connected");
     // As etcd does with a lease whose time is over when it wakes up.
-    store.revoke(found.lease.unwrap()).await.unwrap();
+    store.revoke(before).await.unwrap();
     let gone = Instant::now();
+    while lease().await.is_none_or(|lease| lease == before) {
+        assert!(gone.elapsed() < PATIENCE, "it never comes back");
+        sleep(Duration::from_millis(10)).await;
+    }
     let again = |node: &pb::NodeInfo| is_there(node) && node.instance == "cp-1";
     other.until_node("n1", "connected again", again).await;
     assert!(

@@ -1,5 +1,8 @@
 //! etcd is put back to an older state.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
 use weir_proto::control::v1 as pb;
 
 use crate::api::Api;
@@ -32,6 +35,7 @@ async fn nodes_end_on_what_a_store_that_was_put_back_says_under_a_new_epoch() {
     }
     let before = one.status().await.unwrap().epoch;
     etcd.restore(&snapshot).await;
+    let restored = Instant::now();
     for node in [&early, &late] {
         node.at(1_001).await;
     }
@@ -50,6 +54,12 @@ async fn nodes_end_on_what_a_store_that_was_put_back_says_under_a_new_epoch() {
         one.until_node(id, "shown by cp-1", is_back).await;
         two.until_node(id, "shown by cp-2", is_back).await;
     }
+    // Sooner than leases are renewed or presences audited.
+    assert!(
+        restored.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        restored.elapsed()
+    );
     let revision = two.set(1_004).await;
     assert_eq!(revision, 2, "the second of the restored history");
     for node in [&early, &late] {

@@ -20,17 +20,22 @@ use weir_control_plane::store::{
 
 use crate::instance::Way;
 
-/// Holds back what watches hear.
-#[derive(Clone)]
-pub(crate) struct Lag(Arc<watch::Sender<bool>>);
+/// Holds back what watches hear, or the list of what is there.
+#[derive(Clone, Default)]
+pub(crate) struct Lag {
+    watches: Arc<watch::Sender<bool>>,
+    live: Arc<watch::Sender<bool>>,
+}
 
 impl Lag {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(false)))
+    /// Holds back, or no longer, what watches hear.
+    pub(crate) fn set(&self, holds: bool) {
+        self.watches.send_replace(holds);
     }
 
-    pub(crate) fn set(&self, holds: bool) {
-        self.0.send_replace(holds);
+    /// Holds back, or no longer, the list of nodes and backends.
+    pub(crate) fn set_live(&self, holds: bool) {
+        self.live.send_replace(holds);
     }
 
     /// For [`crate::instance::Plan::way`].
@@ -54,7 +59,12 @@ impl Store for Lagging {
     }
 
     fn list(&self, list: List) -> BoxFuture<'_, Result<Page, Error>> {
-        self.inner.list(list)
+        Box::pin(async move {
+            if list.prefix.ends_with(b"/live/") {
+                let _ = self.lag.live.subscribe().wait_for(|holds| !holds).await;
+            }
+            self.inner.list(list).await
+        })
     }
 
     fn txn(&self, txn: Txn) -> BoxFuture<'_, Result<TxnOutcome, Error>> {
@@ -76,7 +86,7 @@ impl Store for Lagging {
     fn watch(&self, watch: Watch) -> BoxFuture<'_, Result<WatchStream, Error>> {
         Box::pin(async move {
             let heard = self.inner.watch(watch).await?;
-            let lag = self.lag.0.subscribe();
+            let lag = self.lag.watches.subscribe();
             let late = heard.then(move |item| {
                 let mut lag = lag.clone();
                 async move {

@@ -210,6 +210,14 @@ async fn effective_shows_layers_and_what_the_node_says() {
     );
     assert_eq!(given.node.as_ref().unwrap().source, "profile");
     assert_eq!(by_path["balancer.policy"].scope, "defaults");
+    let unknown = ask("n2").await.unwrap_err();
+    assert_eq!(
+        (unknown.code(), unknown.message()),
+        (Code::NotFound, "no node is called `n2`")
+    );
+    home.set("node/n2", 0, &[("ingress.headers_max", "8")])
+        .await
+        .unwrap();
     assert_eq!(
         ask("n2").await.unwrap().node_answer,
         "it is not connected here"

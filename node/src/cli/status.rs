@@ -6,6 +6,7 @@ use clap::Args;
 use weir_proto::node::v1::node_client::NodeClient;
 use weir_proto::node::v1::{ControlLink, GetStatusRequest, Status as NodeStatus};
 
+use super::control::text::counted;
 use super::output::{Failure, Format, connect, print, print_json, table};
 use super::{Target, block_on};
 
@@ -41,8 +42,8 @@ fn as_text(status: &NodeStatus) -> String {
             service.name.clone(),
             format!("{}/{}", service.healthy, service.total),
             service.requests.to_string(),
-            percent(service.success_rate),
-            mean(service.mean_response_us),
+            of_any(service.requests, percent(service.success_rate)),
+            of_any(service.requests, mean(service.mean_response_us)),
         ]);
     }
     let mut lines = vec![
@@ -56,8 +57,8 @@ fn as_text(status: &NodeStatus) -> String {
         format!(
             "{} requests, {} succeeded, mean {}; {} running, {} connections, {} tunnels",
             status.requests,
-            percent(status.success_rate),
-            mean(status.mean_response_us),
+            of_any(status.requests, percent(status.success_rate)),
+            of_any(status.requests, mean(status.mean_response_us)),
             status.requests_in_flight,
             status.connections_open,
             status.tunnels_open,
@@ -83,10 +84,20 @@ fn of_control_plane(link: &ControlLink) -> Vec<String> {
     let mut lines = match link.state.as_str() {
         "none" => return Vec::new(),
         "connected" => vec![format!(
-            "control plane {}, connected, {} nodes",
-            link.instance, link.peers
+            "control plane {}, connected, {}",
+            link.instance,
+            counted(usize::try_from(link.peers).unwrap_or(usize::MAX), "node")
         )],
-        _ => vec![format!("control plane away for {}", uptime(link.silent_s))],
+        _ => {
+            let why = match link.why.as_str() {
+                "" => String::new(),
+                why => format!(": {why}"),
+            };
+            vec![format!(
+                "control plane away for {}{why}",
+                uptime(link.away_s)
+            )]
+        }
     };
     if !link.profile.is_empty() {
         let short: String = link.profile.chars().take(8).collect();
@@ -114,6 +125,14 @@ fn of_control_plane(link: &ControlLink) -> Vec<String> {
         lines.push(format!("  last known good: {}", link.disk_problem));
     }
     lines
+}
+
+/// A figure over requests says nothing when there were none.
+fn of_any(requests: u64, figure: String) -> String {
+    match requests {
+        0 => "-".to_owned(),
+        _ => figure,
+    }
 }
 
 pub(super) fn percent(share: f64) -> String {

@@ -100,11 +100,16 @@ fn register(
     notes: &mut Vec<Problem>,
 ) {
     let configured: BTreeSet<BackendId> = service.backends.iter().map(|b| b.id.clone()).collect();
+    let configured_count = service.backends.len();
     for (id, backend) in registered {
         if configured.contains(id) {
             continue; // The file's wins.
         }
-        match settings_of(id, backend) {
+        let settings = settings_of(id, backend).and_then(|settings| {
+            let of_file = &service.backends[..configured_count];
+            not_of_file(&settings, of_file).map(|()| settings)
+        });
+        match settings {
             Ok(settings) => service.backends.push(settings),
             Err(mut problem) => {
                 problem.path = shown(&format!("endpoints.{}.{id}.{}", service.name, problem.path));
@@ -112,6 +117,21 @@ fn register(
             }
         }
     }
+}
+
+/// The same backend under a second id would get twice its work.
+fn not_of_file(settings: &BackendSettings, of_file: &[BackendSettings]) -> Result<(), Problem> {
+    let same = of_file.iter().find(|b| b.endpoint == settings.endpoint);
+    same.map_or(Ok(()), |same| {
+        let message = format!("is that of `{}` in the file", same.id);
+        let address = settings.endpoint.to_string();
+        Err(Problem::new(
+            "address",
+            Code::Infeasible,
+            message,
+            shown(&address),
+        ))
+    })
 }
 
 fn settings_of(id: &BackendId, backend: &RegisteredBackend) -> Result<BackendSettings, Problem> {

@@ -97,6 +97,8 @@ pub struct Config {
 pub struct NodeSettings {
     /// Unique in the mesh.
     pub name: String,
+    /// Whether the file or the environment gives the name.
+    is_named: bool,
     /// Where it stands; backends of the same zone are preferred.
     pub zone: String,
     /// Data-plane threads.
@@ -158,6 +160,10 @@ impl Config {
         let http_api = Listener::read(&mut root, problems, "http_api", "127.0.0.1:7480");
         let telemetry = Telemetry::read(&mut root, problems);
         let control_plane = ControlPlane::read(&mut root, problems);
+        if !control_plane.endpoints.is_empty() && !node.is_named {
+            let what = "is required with control_plane.endpoints: it is the node's id there";
+            root.problem(problems, "node.name", what);
+        }
         let mut services = services::read(&mut root, problems);
         let notes = given.apply(&mut services);
         let names: BTreeSet<ServiceName> = services.iter().map(|s| s.name.clone()).collect();
@@ -205,15 +211,16 @@ impl Config {
 impl NodeSettings {
     fn read(root: &mut Section, problems: &mut Vec<Problem>) -> Self {
         let mut node = root.section(problems, "node").read_by("node");
-        let name = node
-            .text(problems, "name")
-            .unwrap_or_else(|| "node-1".to_owned());
+        let said = node.text(problems, "name");
+        let is_named = said.is_some();
+        let name = said.unwrap_or_else(|| "node-1".to_owned());
         if !is_name(&name) {
             node.problem(problems, "name", name_rule());
         }
         let cores = read_workers(&mut node, problems);
         let settings = Self {
             name,
+            is_named,
             zone: node.text(problems, "zone").unwrap_or_default(),
             cores,
             drain_timeout: node.tuned(problems, "drain_timeout", &DRAIN_TIMEOUT),

@@ -26,6 +26,7 @@ const KEEPALIVE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(2
 const KEEPALIVE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
 /// Calls that one client connection may have running.
 const STREAMS_MAX: u32 = 256;
+const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
 
 /// Says whether the node wants new clients, over `grpc.health.v1`; [`OrdersHandle`] switches it.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +59,10 @@ pub fn router(
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(weir_proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .with_service_name(<LoadBalancerServer<LoadBalancerService> as NamedService>::NAME)
+        .with_service_name(<NodeServer<node::NodeService> as NamedService>::NAME)
+        .with_service_name(<HealthServer<HealthService> as NamedService>::NAME)
+        .with_service_name(REFLECTION)
         .build_v1()?;
     Ok(Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))

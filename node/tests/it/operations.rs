@@ -287,6 +287,13 @@ async fn status_health_and_reflection_answer() {
         panic!("{answer:?}")
     };
     let names: Vec<_> = list.service.iter().map(|service| &*service.name).collect();
-    assert!(names.contains(&"weir.node.v1.LoadBalancer"), "{names:?}");
-    assert!(names.contains(&"weir.node.v1.Node"), "{names:?}");
+    assert_eq!(
+        names,
+        [
+            "weir.node.v1.LoadBalancer",
+            "weir.node.v1.Node",
+            "grpc.health.v1.Health",
+            "grpc.reflection.v1.ServerReflection",
+        ]
+    );
 }

@@ -3,7 +3,8 @@
 //! Content is on probation until it was in force for [`GOOD_AFTER`] while the node was healthy; then it is
 //! good. Content that is not good yet and was in force in [`CRASHES_MAX`] crashes, each at most
 //! [`CRASH_WINDOW`] after the one before, is quarantined. Good content never is: somebody who kills the
-//! node must not take its configuration away. A node always starts, from nothing if need be.
+//! node must not take its configuration away. A node always starts: behind quarantined content from what it kept
+//! beside it, proven or not, as long as that comes from the same store; from nothing if need be.
 //!
 //! Times are Unix times and may step. A step back counts as no time gone by, so at worst content stays on
 //! probation longer, or crashes count that lie further apart.
@@ -75,6 +76,8 @@ pub struct Slot {
     pub content: InForce,
     /// Higher is newer.
     pub sequence: u64,
+    /// Names the store that it comes from: equal numbers are one store.
+    pub epoch: u64,
 }
 
 /// Crashes in a row with the same content, not good yet, in force.
@@ -173,23 +176,22 @@ impl BootFacts<'_> {
         slots.any(|slot| slot.content.hash == hash && slot.content.good)
     }
 
-    /// The newest slot. Behind quarantined content only a good one will do: what was never proven is no
-    /// place to flee to.
+    /// The newest slot that is not refused. Behind quarantined content only one of the same store will do: what
+    /// another control plane once gave is nobody's wish here.
     fn start_from(&self, new_in_quarantine: Option<ContentHash>) -> Option<usize> {
         let mut order: Vec<(usize, Slot)> = (0..)
             .zip(self.slots)
             .filter_map(|(at, slot)| Some((at, slot?)))
             .collect();
         order.sort_by_key(|(_, slot)| std::cmp::Reverse((slot.sequence, slot.content.good)));
-        let mut fleeing = false;
+        let mut fled_from = None;
         for (at, slot) in order {
             let hash = slot.content.hash;
             let refused = self.quarantined.contains(&hash) || new_in_quarantine == Some(hash);
             match slot.content.standing(refused) {
-                Standing::Good => return Some(at),
-                Standing::Probation if !fleeing => return Some(at),
-                Standing::Probation => {}
-                Standing::Quarantined => fleeing = true,
+                Standing::Quarantined => fled_from = Some(slot.epoch),
+                _ if fled_from.is_some_and(|epoch| epoch != slot.epoch) => {}
+                _ => return Some(at),
             }
         }
         None

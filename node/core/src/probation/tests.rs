@@ -13,7 +13,15 @@ fn secs(secs: u64) -> Duration {
 
 fn slot(hash: ContentHash, good: bool, sequence: u64) -> Option<Slot> {
     let content = InForce { hash, good };
-    Some(Slot { content, sequence })
+    Some(Slot {
+        content,
+        sequence,
+        epoch: 7,
+    })
+}
+
+fn of_another_store(slot: Option<Slot>) -> Option<Slot> {
+    slot.map(|slot| Slot { epoch: 8, ..slot })
 }
 
 /// Starts after one crash at each of `times` with the slots' newest content in force.
@@ -77,10 +85,32 @@ fn three_crashes_in_a_row_send_the_node_back_to_good_content() {
 }
 
 #[test]
-fn without_good_content_the_node_goes_back_to_nothing() {
-    for other in [None, slot(OLD, false, 1)] {
-        let three = after_crashes([other, slot(NEW, false, 2)], &[1, 2, 3]);
+fn without_good_content_the_node_goes_back_to_what_was_in_force_before() {
+    let three = after_crashes([slot(OLD, false, 1), slot(NEW, false, 2)], &[1, 2, 3]);
+    assert_eq!((three.start_from, three.quarantine), (Some(0), Some(NEW)));
+}
+
+#[test]
+fn with_no_other_content_the_node_goes_back_to_nothing() {
+    let three = after_crashes([None, slot(NEW, false, 2)], &[1, 2, 3]);
+    assert_eq!((three.start_from, three.quarantine), (None, Some(NEW)));
+    let facts = BootFacts {
+        now: secs(4),
+        slots: [slot(OLD, false, 1), slot(NEW, false, 2)],
+        last_run: LastRun::EndedWell,
+        quarantined: &[OLD, NEW],
+    };
+    assert_eq!(facts.decide().start_from, None);
+}
+
+#[test]
+fn content_of_another_store_is_started_from_but_not_gone_back_to() {
+    for good in [false, true] {
+        let old = of_another_store(slot(OLD, good, 1));
+        let three = after_crashes([old, slot(NEW, false, 2)], &[1, 2, 3]);
         assert_eq!((three.start_from, three.quarantine), (None, Some(NEW)));
+        let start = after_crashes([old, None], &[1]);
+        assert_eq!(start.start_from, Some(0));
     }
 }
 
@@ -196,13 +226,14 @@ fn a_clock_that_steps_back_starts_probation_anew_and_does_not_stop_it() {
 }
 
 fn any_slot() -> impl Strategy<Value = Option<Slot>> {
-    let parts = (0..3_u8, any::<bool>(), 0..4_u64);
-    proptest::option::of(parts.prop_map(|(hash, good, sequence)| Slot {
+    let parts = (0..3_u8, any::<bool>(), 0..4_u64, 0..2_u64);
+    proptest::option::of(parts.prop_map(|(hash, good, sequence, epoch)| Slot {
         content: InForce {
             hash: ContentHash([hash; 16]),
             good,
         },
         sequence,
+        epoch,
     }))
 }
 
@@ -235,8 +266,10 @@ proptest! {
         let facts = BootFacts { now: secs(now), slots, last_run, quarantined: &quarantined };
         let decision = facts.decide();
         let chosen = decision.start_from.map(|at| slots[at].unwrap());
+        let one_store = slots.iter().flatten().all(|slot| slot.epoch == 0);
         for good in slots.iter().flatten().filter(|slot| slot.content.good) {
-            prop_assert!(chosen.is_some_and(|chosen| chosen.sequence >= good.sequence));
+            let kept = chosen.is_some_and(|chosen| chosen.sequence >= good.sequence);
+            prop_assert!(kept || !one_store);
             prop_assert_ne!(decision.quarantine, Some(good.content.hash));
         }
         if let Some(chosen) = chosen {
@@ -244,8 +277,17 @@ proptest! {
             let refused = quarantined.contains(&hash) || decision.quarantine == Some(hash);
             prop_assert!(chosen.content.good || !refused);
         }
-        if decision.quarantine.is_none() && quarantined.is_empty() {
-            prop_assert_eq!(chosen.is_some(), slots.iter().any(Option::is_some));
+        let usable = |slot: &&Slot| {
+            let hash = slot.content.hash;
+            let refused = quarantined.contains(&hash) || decision.quarantine == Some(hash);
+            slot.content.good || !refused
+        };
+        let newest = slots.iter().flatten().filter(usable).map(|slot| slot.sequence).max();
+        if one_store {
+            prop_assert_eq!(chosen.map(|chosen| chosen.sequence), newest);
+        }
+        if slots.iter().flatten().all(|slot| usable(&slot)) {
+            prop_assert_eq!(chosen.is_some(), newest.is_some());
         }
     }
 }

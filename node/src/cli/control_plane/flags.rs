@@ -17,7 +17,7 @@ const ETCD_MEMBERS_MAX: usize = 16;
 #[derive(Args)]
 pub(super) struct Flags {
     /// Where to listen for nodes and operators; beyond loopback only with TLS and --access, or --insecure.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7500")]
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7500", value_parser = listen)]
     listen: SocketAddr,
     /// etcd://HOST:PORT,... or a folder for a store of its own [default: the folder of --data-dir].
     #[arg(long, env = "WEIR_STORE")]
@@ -101,6 +101,11 @@ struct EtcdFlags {
         value_parser = reference
     )]
     password: Option<String>,
+}
+
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "allowed: an IP address and a port, such as 127.0.0.1:7500".to_owned())
 }
 
 fn name(text: &str) -> Result<String, String> {
@@ -318,6 +323,7 @@ mod tests {
             ("--tls-cert c", "--tls-key"),
             ("--namespace a/b", "--namespace"),
             ("--name a/b", "--name"),
+            ("--listen localhost:7501", "allowed: an IP address and a port"),
         ] {
             let refused = parse(line).unwrap_err();
             assert!(refused.contains(named), "{line}: {refused}");

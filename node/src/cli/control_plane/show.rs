@@ -1,10 +1,12 @@
 //! `weir control-plane status` and `audit`.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use weir_core::units::format_bytes;
 use weir_proto::control::v1 as pb;
 
-use crate::cli::control::text::{moment, or_dash, rfc3339, some};
+use crate::cli::control::text::{counted, moment, or_dash, rfc3339, some};
 use crate::cli::control::{ControlPlane, Target};
 use crate::cli::output::{Failure, Format, print, print_json, table};
 
@@ -17,8 +19,12 @@ pub(super) async fn status(target: &Target) -> Result<(), Failure> {
         })
         .await?;
     match format {
-        Format::Json => print_json(&StatusView::from(&status)),
-        Format::Text => print(&as_text(&status)),
+        Format::Json => print_json(&StatusView::from(&status))?,
+        Format::Text => print(&as_text(&status))?,
+    }
+    match status.store_healthy {
+        true => Ok(()),
+        false => Err(Failure::Other("the store is not healthy".to_owned())),
     }
 }
 
@@ -43,17 +49,14 @@ fn as_text(status: &pb::ControlPlaneStatus) -> String {
             format_bytes(status.store_disk_bytes)
         ),
     ];
-    lines.extend(
-        status
-            .store_problems
-            .iter()
-            .map(|problem| format!("  {problem}")),
-    );
+    let problems: BTreeSet<&String> = status.store_problems.iter().collect();
+    lines.extend(problems.iter().map(|problem| format!("  {problem}")));
     lines.push(format!(
         "{leader}; instances {}",
         or_dash(&status.instances.join(", "))
     ));
-    lines.push(format!("{} node streams here", status.streams));
+    let streams = usize::try_from(status.streams).unwrap_or(usize::MAX);
+    lines.push(format!("{} here", counted(streams, "node stream")));
     lines.join("\n")
 }
 

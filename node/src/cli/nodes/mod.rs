@@ -51,10 +51,10 @@ enum Action {
     /// Take back a cordon
     #[command(after_help = "Example:\n  weir nodes uncordon node-1")]
     Uncordon(Order),
-    /// Besides, end client connections after what runs on them
+    /// The same, and end client connections after what runs on them; not ready while it lasts
     #[command(after_help = "Example:\n  weir nodes drain node-1 -m \"new kernel\"")]
     Drain(Order),
-    /// Take back a drain
+    /// Take back a drain; a cordon from before holds again
     #[command(after_help = "Example:\n  weir nodes undrain node-1")]
     Undrain(Order),
     /// Forget a node that is away for good
@@ -174,19 +174,26 @@ fn as_table(nodes: &[pb::NodeInfo], now: Duration) -> String {
             or_dash(&node.grpc_address),
         ]);
     }
-    table(&rows)
+    let conflicts = nodes.iter().filter(|node| !node.conflict.is_empty());
+    conflicts.fold(table(&rows), |text, node| {
+        format!("{text}\n{}: {}", node.node_id, node.conflict)
+    })
 }
 
 /// Such as `connected, draining`.
 fn presence_and_orders(node: &pb::NodeInfo) -> String {
+    format!("{}{}", presence(node.presence()), orders(node))
+}
+
+/// Such as `, draining`; nothing without orders.
+fn orders(node: &pb::NodeInfo) -> &'static str {
     let orders = node.orders.unwrap_or_default();
-    let mut words = vec![presence(node.presence())];
-    if orders.draining {
-        words.push("draining");
-    } else if orders.cordoned {
-        words.push("cordoned");
+    match (orders.draining, orders.cordoned) {
+        (true, true) => ", draining, cordoned",
+        (true, false) => ", draining",
+        (false, true) => ", cordoned",
+        (false, false) => "",
     }
-    words.join(", ")
 }
 
 /// What is in force, what was offered if it is something else, and how the node took it.
@@ -235,9 +242,15 @@ fn as_text(node: &pb::NodeInfo, now: Duration) -> String {
     let rows = rows.map(|row| row.map(str::to_owned).to_vec());
     let since = ago(node.since_unix_ms, now);
     let mut lines = vec![
-        format!("{} {} for {since}", node.node_id, presence_and_orders(node)),
+        format!(
+            "{} {} {since}{}",
+            node.node_id,
+            presence(node.presence()),
+            orders(node)
+        ),
         table(&rows),
     ];
+    lines.extend((!node.conflict.is_empty()).then(|| node.conflict.clone()));
     let refused = match Standing::of(node) {
         Standing::Refused => state.errors.as_slice(),
         Standing::InSync | Standing::Pending | Standing::Stale => &[],

@@ -9,6 +9,8 @@ use crate::cli::output::{Failure, Format, print, print_json, table};
 
 /// What the layers' scope is called when no layer sets a knob.
 const DEFAULTS: &str = "defaults";
+/// The source of what a node has from a profile that is not the wanted one; the control plane decides it.
+const OLDER_PROFILE: &str = "profile (older)";
 
 pub(super) async fn run(target: &Target, node: String, changed: bool) -> Result<(), Failure> {
     let (format, mut plane) = (target.format()?, ControlPlane::new(target)?);
@@ -68,7 +70,7 @@ fn note(knob: &pb::LayeredKnob) -> String {
         notes.push(format!("pending restart: {}", node.pending));
     } else if node.consumer.is_empty() && is_set(knob) {
         notes.push("not supported by this node".to_owned());
-    } else if is_set(knob) && node.value != knob.value {
+    } else if node.value != knob.value && (is_set(knob) || node.source == OLDER_PROFILE) {
         notes.push(format!("{} gives {}", layer(knob), knob.value));
     }
     if !node.overridden_by.is_empty() {
@@ -210,8 +212,28 @@ mod tests {
             text("file", "fleet@7 gives 10s", true)
         );
         assert_eq!(
-            of(knob("fleet", "4", told("2", "profile", "data plane", "4"))),
-            text("fleet@7", "pending restart: 4", true)
+            of(knob(
+                "fleet",
+                "4",
+                told("2", OLDER_PROFILE, "data plane", "4")
+            )),
+            text(OLDER_PROFILE, "pending restart: 4", true)
+        );
+        assert_eq!(
+            of(knob(
+                "fleet",
+                "55",
+                told("44", OLDER_PROFILE, "ingress", "")
+            )),
+            text(OLDER_PROFILE, "fleet@7 gives 55", true)
+        );
+        assert_eq!(
+            of(knob(
+                "defaults",
+                "1s",
+                told("81ms", OLDER_PROFILE, "ingress", "")
+            )),
+            text(OLDER_PROFILE, "default gives 1s", true)
         );
         assert_eq!(
             of(knob("fleet", "4", told("0", "default", "", ""))),

@@ -20,7 +20,7 @@ use self::processes::{Plan, Process, RunFolder, claim_all, places, start_backend
 use self::welcome::welcome;
 use super::block_on;
 use super::output::{Failure, print};
-use crate::config::Config;
+use crate::config::{Config, Environment};
 use crate::node;
 
 const DEMO_BACKENDS: usize = 3;
@@ -113,7 +113,9 @@ impl Mesh {
                 folder.write_demo(&addresses)?
             }
         };
-        let environment = std::env::vars().collect();
+        let mut environment: Environment = std::env::vars().collect();
+        // Each node gets a name of its own, so the file need not have one.
+        environment.insert("WEIR_NODE__NAME".to_owned(), "node-1".to_owned());
         let (config, _) = node::load(&config_path, &environment)?;
         let count = up.nodes.map_or(config.node_count(), usize::from);
         let places = places(&config, count)?;

@@ -1,10 +1,35 @@
 //! The way to the control plane, and what the node says of itself.
 
-use super::{accepts, check, problems};
-use crate::config::{Config, Environment, Given};
+use super::{accepts, check};
+use crate::config::{Config, Environment, Given, Invalid};
+
+/// Of a node that has a name.
+fn parse(text: &str) -> Result<Config, Invalid> {
+    let name = ("WEIR_NODE__NAME".to_owned(), "n".to_owned());
+    Config::parse(text, &Environment::from([name]), &Given::default())
+}
 
 fn config(text: &str) -> Config {
-    Config::parse(text, &Environment::default(), &Given::default()).unwrap()
+    parse(text).unwrap()
+}
+
+fn problems(text: &str) -> Vec<String> {
+    match parse(text) {
+        Ok(_) => Vec::new(),
+        Err(invalid) => invalid.to_string().lines().map(str::to_owned).collect(),
+    }
+}
+
+#[test]
+fn a_node_of_a_control_plane_must_have_a_name() {
+    let endpoints = "[control_plane]\nendpoints = \"localhost:7500\"\n";
+    assert_eq!(
+        super::problems(endpoints),
+        ["node.name: is required with control_plane.endpoints: it is the node's id there"]
+    );
+    let named = format!("[node]\nname = \"edge-1\"\n{endpoints}");
+    assert_eq!(super::problems(&named), [""; 0]);
+    assert_eq!(problems(endpoints), [""; 0]);
 }
 
 #[test]
@@ -32,7 +57,6 @@ fn control_plane() {
         "control_plane",
         &[
             "endpoints = []",
-            "endpoints = \"localhost:7500\"",
             "token = \"env:WEIR_TOKEN\"",
             "token = \"file:/run/secrets/token\"",
             "ca = \"/ca\"",

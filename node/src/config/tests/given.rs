@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use weir_core::tuning::{Code, Edit, Profile, Value, all, apply_edits};
 
-use super::super::{Config, Effective, Environment, Give, Given, Invalid, Source, supported};
+use super::super::{
+    Config, Effective, Environment, Give, Given, Invalid, RegisteredBackend, Source, supported,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -200,4 +202,32 @@ fn no_workers_means_one_for_each_core() {
     let workers = effective(&config, "ingress.workers");
     assert_eq!(workers.value, Value::Count(u64::try_from(here).unwrap()));
     assert_eq!(workers.pending, None);
+}
+
+#[test]
+fn a_registered_backend_at_an_address_of_the_file_is_left_out_and_told() {
+    let backend = |address: &str| RegisteredBackend {
+        address: address.to_owned(),
+        weight: 1,
+        zone: String::new(),
+        priority: 0,
+    };
+    let registered = [("b1", "10.0.0.1:80"), ("b2", "10.0.0.2:80")]
+        .map(|(id, address)| (id.into(), backend(address)));
+    let endpoints = [("web".into(), registered.into())].into();
+    let given = Given::default().with(Give::Endpoints(endpoints));
+    let text = "[[services.web.backends]]\nid = \"a\"\naddress = \"10.0.0.1:80\"\n";
+    let config = Config::parse(text, &Environment::new(), &given).unwrap();
+    let ids: Vec<&str> = config.services[0]
+        .backends
+        .iter()
+        .map(|b| b.id.as_str())
+        .collect();
+    assert_eq!(ids, ["a", "b2"]);
+    let notes: Vec<String> = config.notes.iter().map(ToString::to_string).collect();
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(
+        notes[0].starts_with("endpoints.web.b1.address: ") && notes[0].contains("`a` in the file"),
+        "{notes:?}"
+    );
 }

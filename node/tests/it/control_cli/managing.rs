@@ -16,13 +16,16 @@ async fn nodes_are_listed_ordered_and_forgotten() {
     );
     assert_eq!(list.lines().count(), 4);
     for (order, shown) in [
-        ("cordon", "node-1 connected, cordoned for"),
-        ("drain", "node-1 connected, draining for"),
-        ("undrain", "node-1 connected, cordoned for"),
-        ("uncordon", "node-1 connected for"),
+        ("cordon", ", cordoned\n"),
+        ("drain", ", draining\n"),
+        ("undrain", ", cordoned\n"),
+        ("uncordon", "\n"),
     ] {
         let out = weir(&address, &["nodes", order, "node-1"]).await.done();
-        assert!(out.starts_with(shown), "{order}: {out}");
+        let first = out.split_inclusive('\n').next().unwrap();
+        assert!(first.starts_with("node-1 connected "), "{order}: {out}");
+        assert!(first.ends_with(shown), "{order}: {out}");
+        assert_eq!(first.contains(','), shown != "\n", "{order}: {out}");
     }
     let out = weir(&address, &["nodes", "forget", "node-3"]).await.done();
     assert_eq!(out, "node-3 is forgotten\n");
@@ -64,9 +67,13 @@ async fn a_token_is_told_once_and_revoked_by_name() {
 async fn the_control_plane_tells_how_it_is_and_what_was_done() {
     let (_fake, address) = Fake::with_nodes().await;
     let address = address.to_string();
-    let status = weir(&address, &["control-plane", "status"]).await.done();
+    let status = weir(&address, &["control-plane", "status"]).await;
     assert_eq!(
-        status,
+        (status.code, status.err.as_str()),
+        (1, "weir: the store is not healthy\n")
+    );
+    assert_eq!(
+        status.out,
         "cp-1, version 0.1.0, epoch e1\n\
          store not healthy, revision 12, 4KiB on disk\n\
          \x20 no quorum\n\

@@ -182,7 +182,7 @@ async fn a_node_with_its_token_is_let_in_until_the_token_is_revoked() {
     guarded.sees("node-a", "connected").await;
     let set = ["profile", "set", "ingress.header_timeout=7s"];
     let out = guarded.weir(&set).await.done();
-    assert!(out.contains("effective on 1 of 1 node"), "{out}");
+    assert!(out.contains("in force on 1 of 1 node"), "{out}");
 
     let load = Load::start(node.ingress, 2);
     let revoked_at = Instant::now();

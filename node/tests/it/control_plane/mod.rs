@@ -46,7 +46,7 @@ impl Node {
 
     /// The same with keys of `[ingress]`.
     pub async fn start_with(id: &str, ingress_keys: &str, keys: &str, config: &str) -> Self {
-        let data = tempfile::tempdir().unwrap();
+        let data = folder();
         let keys = format!(
             "[node]\nname = \"{id}\"\ndata_dir = \"{}\"\n[control_plane]\n{keys}",
             data.path().display()
@@ -105,6 +105,13 @@ impl DerefMut for Node {
     fn deref_mut(&mut self) -> &mut Weir {
         &mut self.weir
     }
+}
+
+/// A folder for as long as it is held. What these tests do to processes does no harm to a disk in memory, and many
+/// at once wait long for a real one.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir_in("/dev/shm");
+    folder.or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 /// One service `web` that takes its backends in turn.

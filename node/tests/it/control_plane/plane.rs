@@ -41,7 +41,7 @@ impl ControlPlane {
     /// One with these flags; it may answer nobody without a token.
     pub fn spawn(flags: &[&str]) -> Self {
         let [address] = free_ports();
-        let folder = tempfile::tempdir().unwrap();
+        let folder = super::folder();
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
         Self {

@@ -19,7 +19,7 @@ async fn a_profile_is_in_force_on_every_node_and_says_where_it_comes_from() {
         "as measured",
     ];
     let out = plane.weir(&set).await.done();
-    assert!(out.contains("effective on 3 of 3 nodes"), "{out}");
+    assert!(out.contains("in force on 3 of 3 nodes"), "{out}");
     plane
         .tune_scope("node/node-b", &[("ingress.header_timeout", "8s")])
         .await;
@@ -121,6 +121,8 @@ async fn operators_cordon_and_drain_a_node_from_afar() {
         ("drain", "draining"),
         ("undrain", "cordoned"),
         ("uncordon", "ready"),
+        ("drain", "draining"),
+        ("undrain", "ready"),
     ] {
         let out = plane
             .weir(&["nodes", order, "node-a", "-m", "new kernel"])
@@ -175,7 +177,7 @@ async fn a_group_is_known_by_its_labels() {
         "zone=east",
     ];
     let out = plane.weir(&set).await.done();
-    assert!(out.contains("effective on 1 of 1 node"), "{out}");
+    assert!(out.contains("in force on 1 of 1 node"), "{out}");
     let value =
         async |node: &Node| node.effective(&plane, "ingress.header_timeout").await["value"].clone();
     assert_eq!(value(&east).await, "5s");

@@ -36,7 +36,7 @@ async fn a_refusal_is_told_by_path_value_and_bound_and_heals_when_the_file_is_me
         "the bound: {}",
         out.out
     );
-    assert!(out.out.contains("effective on 1 of 2 nodes"), "{}", out.out);
+    assert!(out.out.contains("in force on 1 of 2 nodes"), "{}", out.out);
     assert!(
         out.err.contains("written, but refused by node-a"),
         "{}",

@@ -1,7 +1,6 @@
 //! The taker's way with the disk.
 
 use prost::Message as _;
-use weir_core::error::chain;
 use weir_core::probation;
 use weir_core::tuning::{Code, Problem};
 use weir_proto::control::v1 as pb;
@@ -22,11 +21,7 @@ impl Taker {
                 let problem = Problem::new("profile", Code::Quarantined, reason, hash.to_string());
                 Err(problem)
             }
-            Err(error) => {
-                tracing::warn!(error = %chain(&error), "last known good");
-                Ok(())
-            }
-            Ok(()) => Ok(()),
+            Err(_) | Ok(()) => Ok(()), // The keeper tells of the disk.
         }
     }
 
@@ -48,8 +43,7 @@ impl Taker {
         let hash = in_force.map_or_else(|| content_hash(&[]), |in_force| in_force.hash);
         let payload = pb::LastKnownGood { sets }.encode_to_vec().into();
         let hash = probation::ContentHash(hash);
-        if let Err(error) = keeper.store(payload, hash, epoch).await {
-            tracing::warn!(error = %chain(&error), "last known good");
-        }
+        // The keeper tells of the disk.
+        let _ = keeper.store(payload, hash, epoch).await;
     }
 }

@@ -16,6 +16,10 @@ pub struct LinkStatus {
     pub connected: bool,
     /// When the control plane was last heard.
     pub heard_at: Option<Instant>,
+    /// Without a stream: since when.
+    pub away_since: Option<Instant>,
+    /// Without a stream: why, in words.
+    pub why: Arc<str>,
     /// What became of the profile.
     pub profile: Arc<control::ProfileState>,
     /// The nodes of the mesh, this one included.

@@ -33,7 +33,8 @@ impl Start {
         };
         if boot.rolled_back.is_some() {
             let reason = boot.quarantined.last().map_or("", |q| q.reason.as_str());
-            start.rolled_back = Some(Problem::new("profile", Code::Quarantined, reason, ""));
+            let message = format!("{reason}; back to {}", boot.back_to());
+            start.rolled_back = Some(Problem::new("profile", Code::Quarantined, message, ""));
         }
         let Some(content) = &boot.start_from else {
             return start;

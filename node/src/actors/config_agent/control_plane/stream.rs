@@ -87,7 +87,7 @@ enum Ended {
     /// It broke or could not be opened.
     Broken(String),
     /// The control plane sent the node away, for this time at least.
-    SentAway(Duration),
+    SentAway { wait: Duration, why: String },
 }
 
 /// Keeps the stream until `stop` is true.
@@ -104,7 +104,7 @@ pub async fn run(settings: Settings, mut taker: Taker, mut stop: watch::Receiver
         };
         let mut welcomed_at = None;
         let ended = one_stream(&settings, endpoint, &mut taker, &mut stop, &mut welcomed_at).await;
-        taker.show(|status| status.connected = false);
+        show_away(&taker, &ended);
         if let Some(since) = welcomed_at {
             told.fill(String::new());
             if since.elapsed() >= WORKED_AFTER {
@@ -113,7 +113,7 @@ pub async fn run(settings: Settings, mut taker: Taker, mut stop: watch::Receiver
         }
         let wait = match ended {
             Ended::Stopping => return,
-            Ended::SentAway(wait) => wait.max(backoff.next_wait()),
+            Ended::SentAway { wait, .. } => wait.max(backoff.next_wait()),
             Ended::Broken(why) => {
                 // Once for each outage, and again when the reason is another one.
                 if told[at] != why {
@@ -129,6 +129,19 @@ pub async fn run(settings: Settings, mut taker: Taker, mut stop: watch::Receiver
             () = while_ticking(&mut taker, tokio::time::sleep(wait)) => {}
         }
     }
+}
+
+/// Shows that there is no stream, since when and why.
+fn show_away(taker: &Taker, ended: &Ended) {
+    let why = match ended {
+        Ended::Stopping => "the node stops",
+        Ended::Broken(why) | Ended::SentAway { why, .. } => why,
+    };
+    taker.show(|status| {
+        status.connected = false;
+        status.away_since.get_or_insert_with(Instant::now);
+        status.why = why.into();
+    });
 }
 
 /// Waits for something while time passes for the taker.
@@ -180,6 +193,7 @@ async fn one_stream(
         status.connected = true;
         status.instance = welcome.instance.as_str().into();
         status.heard_at = Some(Instant::now());
+        (status.away_since, status.why) = (None, "".into());
     });
     let heartbeat = Duration::from_millis(welcome.heartbeat_interval_ms.clamp(100, 600_000));
     let conversation = Conversation {
@@ -261,17 +275,22 @@ fn reason(status: &Status) -> String {
 }
 
 fn sent_away(away: &pb::GoAway) -> Ended {
-    tracing::warn!(
-        reason = away.reason,
-        superseded = away.superseded,
-        "sent away by the control plane"
-    );
     let floor = match away.superseded {
         // Two processes with one id must not take turns.
-        true => Duration::from_secs(30),
-        false => Duration::ZERO,
+        true => {
+            tracing::warn!(reason = away.reason, "sent away by the control plane");
+            Duration::from_secs(30)
+        }
+        // Streams are renewed now and then, and instances stop.
+        false => {
+            tracing::info!(reason = away.reason, "sent away by the control plane");
+            Duration::ZERO
+        }
     };
-    Ended::SentAway(Duration::from_millis(away.retry_after_ms.min(600_000)).max(floor))
+    Ended::SentAway {
+        wait: Duration::from_millis(away.retry_after_ms.min(600_000)).max(floor),
+        why: away.reason.clone(),
+    }
 }
 
 fn message(message: pb::node_message::Message) -> pb::NodeMessage {

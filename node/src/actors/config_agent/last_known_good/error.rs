@@ -29,6 +29,9 @@ pub enum Error {
         /// Why it is there.
         reason: String,
     },
+    /// Another process has the folder.
+    #[error("data_dir is used by another process")]
+    InUse,
     /// The folder cannot be used.
     #[error("the folder cannot be used")]
     Folder(#[source] io::Error),
@@ -54,4 +57,14 @@ pub enum Error {
     /// The work was given up because the node ends.
     #[error("given up because the node ends")]
     GivenUp,
+}
+
+impl Error {
+    /// Why a folder could not be prepared.
+    pub(super) fn of_folder(source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::ResourceBusy => Self::InUse,
+            _ => Self::Folder(source),
+        }
+    }
 }

@@ -85,10 +85,7 @@ impl Keeper {
         if !disk.is_due(now, healthy) {
             return Ok(());
         }
-        let looked = self.run(disk, move |disk| disk.look(now, healthy));
-        timeout(DISK_TIMEOUT, looked)
-            .await
-            .unwrap_or(Err(Error::Late))
+        in_time(self.run(disk, move |disk| disk.look(now, healthy))).await
     }
 
     /// [`LastKnownGood::ended_well`].
@@ -118,9 +115,7 @@ impl Keeper {
             let disk = Arc::clone(&self.disk).lock_owned().await;
             self.run(disk, work).await
         };
-        timeout(DISK_TIMEOUT, done)
-            .await
-            .unwrap_or(Err(Error::Late))
+        in_time(done).await
     }
 
     async fn run<F>(&self, mut disk: OwnedMutexGuard<LastKnownGood>, work: F) -> Result<(), Error>
@@ -129,12 +124,27 @@ impl Keeper {
     {
         let status = self.status.clone();
         let done = tokio::task::spawn_blocking(move || {
+            let before = disk.problem().map(str::to_owned);
             let done = work(&mut disk);
+            // Said once, not with every write that meets it.
+            if let Some(problem) = disk
+                .problem()
+                .filter(|problem| before.as_deref() != Some(problem))
+            {
+                tracing::warn!(problem, "last known good");
+            }
             status.publish(Status::of(&disk));
             done
         });
         done.await.unwrap_or(Err(Error::GivenUp))
     }
+}
+
+async fn in_time(work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+    timeout(DISK_TIMEOUT, work).await.unwrap_or_else(|_| {
+        tracing::warn!(problem = %Error::Late, "last known good");
+        Err(Error::Late)
+    })
 }
 
 impl Status {

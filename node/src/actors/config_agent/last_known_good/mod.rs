@@ -3,7 +3,8 @@
 //! Owns      the folder: two slots, `lkg-a` and `lkg-b`; `run`, which is there unless the last run ended in
 //!           order; `quarantine`; `lock`.
 //! Writes    a temporary file, down to the disk, renamed into place: a crash at any moment leaves the old file
-//!           or the new one. The newest good slot is never written over by other content.
+//!           or the new one. The newest good slot is never written over by other content; without a good one,
+//!           what was in force before the newest content is kept.
 //! Bound     [`PAYLOAD_BYTES_MAX`] a slot, [`QUARANTINED_MAX`] entries in quarantine.
 //! Fails     softly: what cannot be read is told in [`Boot::notes`], what cannot be written is an [`Error`] and
 //!           [`LastKnownGood::problem`]. The node runs on; content that could not be stored is stored by a later
@@ -281,7 +282,8 @@ impl LastKnownGood {
             applied_at: self.applied_at,
             payload: payload.clone(),
         };
-        let at = self.slots.place_for_new();
+        let refused = |hash| self.quarantine.iter().any(|entry| entry.hash == hash);
+        let at = self.slots.place_for(hash, refused);
         self.slots.write(&*self.files, at, &record)
     }
 
@@ -340,7 +342,7 @@ impl LastKnownGood {
         if self.ready {
             return Ok(());
         }
-        self.files.prepare().map_err(Error::Folder)?;
+        self.files.prepare().map_err(Error::of_folder)?;
         let found = Found::read(&*self.files);
         self.slots = Slots::of(&found.slots);
         let own = |entry: &Quarantined| entry.node_version == self.node_version;

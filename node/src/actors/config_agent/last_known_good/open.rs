@@ -8,6 +8,7 @@ use weir_core::error::chain;
 use weir_core::probation::{
     BootDecision, BootFacts, CRASHES_MAX, ContentHash, LastRun, Probation, Standing,
 };
+use weir_proto::sync::content_hash;
 
 use super::error::Error;
 use super::files::{Disk, Files, replace};
@@ -23,12 +24,23 @@ pub struct Boot {
     pub start_from: Option<Content>,
     /// The last run did not end in order.
     pub crashed: bool,
-    /// Went into quarantine now: the node rolls back to [`Boot::start_from`].
+    /// Went into quarantine now: the node rolls back, [`Boot::back_to`] says to what.
     pub rolled_back: Option<ContentHash>,
     /// Everything in quarantine, the oldest first.
     pub quarantined: Vec<Quarantined>,
     /// What cannot be used or written, for the log and the status.
     pub notes: Vec<String>,
+}
+
+impl Boot {
+    /// What the node starts from, for people.
+    pub fn back_to(&self) -> String {
+        let content = self.start_from.as_ref().map(|content| content.hash);
+        match content.filter(|hash| hash.0 != content_hash(&[])) {
+            Some(hash) => format!("profile {:.8}, in force before", hash.to_string()),
+            None => "no profile".to_owned(),
+        }
+    }
 }
 
 /// Content of a slot.
@@ -61,7 +73,7 @@ impl LastKnownGood {
         now: Duration,
     ) -> (Self, Boot) {
         let node_version = bounded(node_version);
-        let prepared = files.prepare().map_err(Error::Folder);
+        let prepared = files.prepare().map_err(Error::of_folder);
         let mut found = match &prepared {
             Ok(()) => Found::read(&*files),
             Err(_) => Found::nothing(),

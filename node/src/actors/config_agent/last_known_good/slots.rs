@@ -23,6 +23,7 @@ impl Held {
             slot: Slot {
                 content: record.content,
                 sequence: record.sequence,
+                epoch: number_of(&record.epoch),
             },
             epoch: record.epoch.clone(),
             payload_sum: checksum(&record.payload),
@@ -69,10 +70,17 @@ impl Slots {
         self.newest(|held| held.slot.content == good).is_some()
     }
 
-    /// Where new content goes: beside the newest good slot; without one, beside the newest.
-    pub(super) fn place_for_new(&self) -> usize {
+    /// Where content goes: beside the newest good slot; without one, beside the newest other content that is
+    /// not `refused`, which is what was in force before.
+    pub(super) fn place_for(
+        &self,
+        hash: ContentHash,
+        refused: impl Fn(ContentHash) -> bool,
+    ) -> usize {
+        let other = |held: &Held| held.slot.content.hash != hash;
         let kept = self.newest(|held| held.slot.content.good);
-        kept.or_else(|| self.newest(|_| true))
+        kept.or_else(|| self.newest(|held| other(held) && !refused(held.slot.content.hash)))
+            .or_else(|| self.newest(|_| true))
             .map_or(0, |(kept, _)| 1 - kept)
     }
 
@@ -88,4 +96,12 @@ impl Slots {
         self.0[at] = Some(Held::of(record));
         Ok(())
     }
+}
+
+/// Tells epochs apart where their texts are in nobody's way.
+fn number_of(epoch: &str) -> u64 {
+    let sum = checksum(epoch.as_bytes());
+    sum.iter()
+        .take(8)
+        .fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }

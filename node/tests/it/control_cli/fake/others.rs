@@ -219,7 +219,7 @@ impl pb::control_plane_server::ControlPlane for Fake {
             version: "0.1.0".to_owned(),
             epoch: "e1".to_owned(),
             store_healthy: false,
-            store_problems: vec!["no quorum".to_owned()],
+            store_problems: vec!["no quorum".to_owned(); 2],
             store_revision: 12,
             store_disk_bytes: 4096,
             leader: "cp-1".to_owned(),

@@ -131,7 +131,8 @@ async fn an_override_without_which_the_profile_cannot_be_is_told_and_ends_with_t
 async fn what_is_left_of_an_override_holds_after_a_start() {
     run(async {
         let push = overridden(&[(TIMEOUT, "7s")], &[(TIMEOUT, "3s", secs(60))]);
-        let (wired, mut taker) = started_from(start_at(&[push.clone()], SENT_AT + secs(50))).await;
+        let (wired, mut taker) =
+            started_from(start_at(std::slice::from_ref(&push), SENT_AT + secs(50))).await;
         assert_eq!(header_timeout(&wired), secs(3));
         assert_eq!(taker.state().origin, "last-known-good");
         assert_eq!(taker.state().effective_hash, hash_of(&push));
@@ -156,7 +157,7 @@ async fn a_clock_that_steps_lengthens_no_override_beyond_its_whole_time() {
     run(async {
         let push = overridden(&[(TIMEOUT, "7s")], &[(TIMEOUT, "3s", secs(60))]);
         // Back before the time at which it was sent: nothing is known to have passed.
-        let (wired, mut taker) = started_from(start_at(&[push.clone()], secs(5))).await;
+        let (wired, mut taker) = started_from(start_at(std::slice::from_ref(&push), secs(5))).await;
         assert_eq!(header_timeout(&wired), secs(3));
         pass(&mut taker, secs(60)).await;
         assert_eq!(header_timeout(&wired), secs(7));

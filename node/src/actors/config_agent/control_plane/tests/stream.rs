@@ -216,3 +216,35 @@ async fn streams_that_do_not_last_come_ever_less_often_and_a_lasting_one_is_back
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn without_a_stream_the_status_says_since_when_and_why() {
+    run(async {
+        let wired = node().await;
+        let ends = ends(&wired);
+        let shown = ends.status.clone();
+        let mut link = Link::start(&wired, Taker::new(Start::default(), ends));
+        let (stream, _) = link.greeted().await;
+        stream.welcome(HEARTBEAT).await;
+        sleep(secs(20)).await;
+        let status = shown.load();
+        assert_eq!(
+            (status.connected, status.away_since, &*status.why),
+            (true, None, "")
+        );
+        let broken_at = Instant::now();
+        let revoked = tonic::Status::unauthenticated("token revoked");
+        stream.out.send(Err(revoked)).await.unwrap();
+        drop(stream);
+        let (_silent, _) = link.greeted().await;
+        let status = shown.load();
+        let away_since = status.away_since.unwrap();
+        assert_eq!((status.connected, &*status.why), (false, "token revoked"));
+        assert!(
+            away_since - broken_at <= secs(1),
+            "{:?}",
+            away_since - broken_at
+        );
+    })
+    .await;
+}

@@ -151,7 +151,8 @@ impl Model {
             .max();
         let refused = intact.iter().any(|(n, _)| quarantined.contains(n));
         prop_assert!(n >= newest_good, "{n:?} and {intact:?}");
-        prop_assert!(n.is_some() || refused || intact.is_empty(), "{intact:?}");
+        let usable = |(n, good): &(u8, bool)| *good || !quarantined.contains(n);
+        prop_assert_eq!(n.is_some(), intact.iter().any(usable), "{:?}", intact);
         if let Some(n) = n {
             let good = intact.contains(&(n, true));
             prop_assert!(good || !quarantined.contains(&n), "{n} is in quarantine");

@@ -105,6 +105,50 @@ fn without_good_content_the_node_starts_from_nothing() {
 }
 
 #[test]
+fn content_in_force_before_is_kept_though_it_never_became_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut lkg, _) = open(folder.path(), 0);
+    store(&mut lkg, 1, 0);
+    store(&mut lkg, 2, 1);
+    // Other endpoints under the same profile do not push it out.
+    let other = Bytes::from_static(b"the same profile, other endpoints");
+    lkg.store(other, hash(2), "epoch", secs(2)).unwrap();
+    store(&mut lkg, 2, 3);
+    drop(lkg);
+    assert_eq!(started(&crash(folder.path(), 4)), Some(2));
+    assert_eq!(started(&crash(folder.path(), 5)), Some(2));
+    let (mut lkg, boot) = open(folder.path(), 6);
+    assert_eq!((started(&boot), boot.rolled_back), (Some(1), Some(hash(2))));
+    assert_eq!(boot.back_to(), "profile 01010101, in force before");
+    // What comes next takes the place of what is in quarantine.
+    store(&mut lkg, 3, 7);
+    drop(lkg);
+    assert_eq!(started(&crash(folder.path(), 8)), Some(3));
+    assert_eq!(started(&crash(folder.path(), 9)), Some(3));
+    let boot = crash(folder.path(), 10);
+    assert_eq!((started(&boot), boot.rolled_back), (Some(1), Some(hash(3))));
+}
+
+#[test]
+fn content_of_another_control_plane_does_not_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut lkg, _) = open(folder.path(), 0);
+    lkg.store(payload(1), hash(1), "another", secs(0)).unwrap();
+    lkg.mark_good().unwrap();
+    drop(lkg);
+    let (mut lkg, boot) = open(folder.path(), 1);
+    assert_eq!(started(&boot), Some(1));
+    store(&mut lkg, 2, 2);
+    drop(lkg);
+    for now in [3, 4] {
+        assert_eq!(started(&crash(folder.path(), now)), Some(2));
+    }
+    let boot = crash(folder.path(), 5);
+    assert_eq!((started(&boot), boot.rolled_back), (None, Some(hash(2))));
+    assert_eq!(boot.back_to(), "no profile");
+}
+
+#[test]
 fn good_content_survives_any_number_of_crashes() {
     let folder = folder_with_two();
     let (mut lkg, _) = open(folder.path(), 1_010);

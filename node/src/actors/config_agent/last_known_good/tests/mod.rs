@@ -221,10 +221,10 @@ fn two_nodes_in_one_folder_do_not_mix() {
     let (first, _) = open(folder.path(), 1_010);
     let (mut second, boot) = open(folder.path(), 1_011);
     assert_eq!(boot.start_from, None);
-    let in_use = "the folder cannot be used: in use by another process";
+    let in_use = "data_dir is used by another process";
     assert_eq!(boot.notes, [in_use]);
     let refused = second.store(payload(9), hash(9), "epoch", secs(1_012));
-    assert!(matches!(refused, Err(Error::Folder(_))), "{refused:?}");
+    assert!(matches!(refused, Err(Error::InUse)), "{refused:?}");
     assert_eq!(second.problem(), Some(in_use));
     drop(first);
     // The first is gone: what it left is respected, and what was refused is stored after all.
