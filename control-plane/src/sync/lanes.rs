@@ -11,8 +11,10 @@ use super::hello::Hello;
 use super::lane::{Answer, Lane};
 use super::resources::{Held, Resource, ResourceSet};
 
-/// How long a node that holds more than this instance has read waits for it to catch up.
-pub const CATCH_UP_LIMIT: Duration = Duration::from_secs(2);
+/// How long a node that holds more than this instance has read waits for it to catch up, while the store answers:
+/// it may be an older state of the store that nobody saw being put back. An instance that has lost the store cannot
+/// know, and tells such a node nothing.
+pub const CATCH_UP_LIMIT: Duration = Duration::from_secs(5);
 
 /// The lanes of one stream.
 pub(super) struct Lanes {
@@ -21,8 +23,10 @@ pub(super) struct Lanes {
     epoch: Arc<str>,
     lanes: Vec<Lane>,
     next_nonce: u64,
-    /// Until then a lane whose node is ahead of this instance is not pushed to.
+    /// Until then, at least, a lane whose node is ahead of this instance is not pushed to.
     catch_up_until: Option<Instant>,
+    /// Since when the store was to be asked.
+    asked: Instant,
 }
 
 impl Lanes {
@@ -43,7 +47,17 @@ impl Lanes {
             epoch,
             next_nonce: 1,
             catch_up_until: Some(now + CATCH_UP_LIMIT),
+            asked: now,
         }
+        .asking()
+    }
+
+    /// Has the store asked if a node is ahead.
+    fn asking(self) -> Self {
+        if self.is_any_ahead() {
+            self.parts.view.asker.ask();
+        }
+        self
     }
 
     /// Another nonce.
@@ -71,9 +85,23 @@ impl Lanes {
         self.catch_up_until
     }
 
-    /// It is that time.
-    pub(super) fn stop_waiting(&mut self) {
-        self.catch_up_until = None;
+    /// It is that time: a node that is still ahead is told what there is, if that is known.
+    pub(super) fn look_again(&mut self, now: Instant) {
+        let view = &self.parts.view;
+        let is_lost = view.cfg.borrow().lost.is_some() || view.live.borrow().lost.is_some();
+        let is_known = !is_lost && view.asker.has_answered(self.asked);
+        if is_known || !self.is_any_ahead() {
+            self.catch_up_until = None;
+            return;
+        }
+        view.asker.ask();
+        self.asked = now;
+        self.catch_up_until = Some(now + CATCH_UP_LIMIT);
+    }
+
+    fn is_any_ahead(&self) -> bool {
+        let mut lanes = self.lanes.iter();
+        lanes.any(|lane| self.is_ahead(lane, &self.set_of(lane.kind())))
     }
 
     /// The push that is due in a lane.

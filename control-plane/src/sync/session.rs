@@ -142,7 +142,7 @@ impl Session {
                 Ok(()) = changes.peers.changed() => None,
                 Ok(()) = changes.orders.changed() => None,
                 () = sleep_until(self.lanes.look_at()) => {
-                    self.lanes.stop_waiting();
+                    self.lanes.look_again(Instant::now());
                     None
                 }
             };

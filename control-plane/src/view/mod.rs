@@ -6,6 +6,7 @@
 //!
 //! When the store is away the pictures stay as they were, and [`Standing::lost`] says why.
 
+mod asker;
 mod cfg;
 mod live;
 
@@ -25,6 +26,8 @@ use crate::profiles::ProfileView;
 use crate::store::Store;
 use crate::store::follow::Options;
 use crate::sync::resources::ResourceSet;
+
+pub use asker::Asker;
 
 /// What operators want of each node.
 pub type Orders = BTreeMap<String, NodeOrder>;
@@ -95,6 +98,8 @@ pub struct View {
     pub cfg: watch::Receiver<Standing>,
     /// How far what is there is.
     pub live: watch::Receiver<Standing>,
+    /// Tells whether the store answers.
+    pub asker: Asker,
 }
 
 impl View {
@@ -122,6 +127,7 @@ impl View {
             nodes: live_out.nodes,
             instances: live_out.instances,
             live: live_out.standing,
+            asker: Asker::start(store, keys, tasks),
         }
     }
 

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt as _;
 use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use weir_control_plane::store::{
@@ -247,13 +247,20 @@ async fn next(
                 continue;
             }
         }
-        let item = tokio::select! {
-            biased;
-            // Without a sender the simulation is over.
-            Ok(()) = way.changed() => continue,
-            item = items.next() => item?,
+        let item = match items.next().now_or_never() {
+            // Right behind the one before.
+            Some(item) => item?,
+            None => {
+                let item = tokio::select! {
+                    biased;
+                    // Without a sender the simulation is over.
+                    Ok(()) = way.changed() => continue,
+                    item = items.next() => item?,
+                };
+                sleep(latency(way, random)).await;
+                item
+            }
         };
-        sleep(latency(way, random)).await;
         if planted.drops(random) {
             continue;
         }
