@@ -323,7 +323,10 @@ mod tests {
             ("--tls-cert c", "--tls-key"),
             ("--namespace a/b", "--namespace"),
             ("--name a/b", "--name"),
-            ("--listen localhost:7501", "allowed: an IP address and a port"),
+            (
+                "--listen localhost:7501",
+                "allowed: an IP address and a port",
+            ),
         ] {
             let refused = parse(line).unwrap_err();
             assert!(refused.contains(named), "{line}: {refused}");
