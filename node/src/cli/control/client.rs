@@ -9,6 +9,7 @@ use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request, Response, Status, Streaming};
+use weir_core::error::chain;
 use weir_proto::control::v1::audit_client::AuditClient;
 use weir_proto::control::v1::control_plane_client::ControlPlaneClient;
 use weir_proto::control::v1::nodes_client::NodesClient;
@@ -125,7 +126,7 @@ impl ControlPlane {
         repeat: Repeat,
         call: impl AsyncFn(Session) -> Result<Response<T>, Status>,
     ) -> Result<T, Failure> {
-        let mut passed_over = Vec::new();
+        let (mut passed_over, mut told) = (Vec::new(), Vec::new());
         for _ in 0..self.instances.len() {
             let address = self.instances[self.at].0.clone();
             let why = match self.connected().await {
@@ -134,7 +135,11 @@ impl ControlPlane {
                     Ok(Ok(answer)) => return Ok(answer.into_inner()),
                     Ok(Err(status)) if !is_away(&status) => return Err(refusal(status, &address)),
                     _ if repeat == Repeat::Harmful => return Err(unknown_outcome(&address)),
-                    Ok(Err(status)) => status.message().to_owned(),
+                    Ok(Err(status)) if status.source().is_none() => {
+                        told.push(status.message().to_owned());
+                        status.message().to_owned()
+                    }
+                    Ok(Err(status)) => self.explained(&status),
                     Err(_) => format!("no answer within {CALL_TIMEOUT:?}"),
                 },
             };
@@ -142,7 +147,17 @@ impl ControlPlane {
             self.session = None;
             self.at = (self.at + 1) % self.instances.len();
         }
-        Err(nobody(&passed_over))
+        Err(match told.as_slice() {
+            [] => nobody(&passed_over),
+            [only] if passed_over.len() == 1 => cannot(only),
+            _ => cannot(&passed_over.join("; ")),
+        })
+    }
+
+    /// What an error of a connection means to who called.
+    fn explained(&self, error: &(dyn std::error::Error + 'static)) -> String {
+        let is_tls = self.instances[self.at].1.uri().scheme_str() == Some("https");
+        explained(error, is_tls)
     }
 
     /// A call that changes nothing, or is made once however often it is sent.
@@ -180,7 +195,7 @@ impl ControlPlane {
         }
         let channel = match self.instances[self.at].1.connect().await {
             Ok(channel) => channel,
-            Err(error) => return Err(innermost(&error)),
+            Err(error) => return Err(self.explained(&error)),
         };
         let session = Session(InterceptedService::new(channel, self.bearer.clone()));
         Ok(self.session.insert(session).clone())
@@ -205,7 +220,16 @@ fn refusal(status: Status, address: &str) -> Failure {
             "what answers at {address} is no control plane, or one of another version"
         ));
     }
+    if status.code() == Code::Unauthenticated {
+        let hint = format!("{told} (--token-file or WEIR_TOKEN)");
+        return Failure::Refused(Status::unauthenticated(hint));
+    }
     Failure::Refused(status)
+}
+
+/// An instance answered, and says that it cannot now.
+fn cannot(told: &str) -> Failure {
+    Failure::Other(format!("the control plane cannot do it now: {told}"))
 }
 
 fn unknown_outcome(address: &str) -> Failure {
@@ -223,12 +247,34 @@ fn nobody(passed_over: &[String]) -> Failure {
 }
 
 /// The cause of all causes, such as `Connection refused`.
-fn innermost(error: &tonic::transport::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
     cause.to_string()
+}
+
+/// The cause, or what to do about it where that is known.
+fn explained(error: &dyn std::error::Error, is_tls: bool) -> String {
+    let all = chain(error);
+    let has = |words: &[&str]| words.iter().any(|word| all.contains(word));
+    if has(&["UnknownIssuer", "BadSignature"]) {
+        return "its certificate is not signed by --ca".to_owned();
+    }
+    if has(&["CertificateRequired"]) {
+        return "it asks for a certificate; give --cert and --key".to_owned();
+    }
+    if is_tls && has(&["InvalidContentType"]) {
+        return "it does not speak TLS; leave out --ca".to_owned();
+    }
+    if !is_tls && has(&["http2 error", "frame with invalid size", "invalid frame"]) {
+        return "it does not speak plain HTTP/2; is it TLS? give --ca".to_owned();
+    }
+    if has(&["certificate", "Certificate"]) {
+        return all;
+    }
+    innermost(error)
 }
 
 fn endpoint(address: &str, tls: Option<&ClientTlsConfig>) -> Result<Endpoint, Failure> {

@@ -12,7 +12,7 @@ use super::file::ProfileFile;
 use super::scope::{GroupArgs, ScopeArgs};
 use super::show::{fetch, head, none};
 use super::validate::would_be;
-use super::view::{change_lines, changes, diff_lines};
+use super::view::{Below, change_lines, changes, diff_lines};
 use crate::cli::control::{ControlPlane, Target, report};
 use crate::cli::output::{Failure, Format, print, print_json};
 
@@ -120,7 +120,7 @@ fn show_changes(
     if of_scope.is_empty() {
         return print("no differences");
     }
-    let mut lines = change_lines(of_scope, "");
+    let mut lines = change_lines(of_scope, "", Below::Layers);
     lines.extend(diff_lines(nodes));
     print(&lines.join("\n"))
 }
@@ -146,7 +146,7 @@ mod tests {
         let older = revision(&[("a.gone", "1"), ("ingress.workers", "2"), ("c.same", "3")]);
         let newer = revision(&[("ingress.workers", "4"), ("c.same", "3"), ("d.new", "5")]);
         assert_eq!(
-            change_lines(&differences(&older, &newer), ""),
+            change_lines(&differences(&older, &newer), "", Below::Layers),
             [
                 "a.gone: 1 -> not set (unknown)",
                 "d.new: not set -> 5 (unknown)",

@@ -25,7 +25,7 @@ pub(super) struct EditArgs {
     #[command(flatten)]
     signature: Signature,
     /// How long an override holds, such as 10m; at most 24h.
-    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration, requires = "over")]
+    #[arg(long = "for", value_name = "DURATION", value_parser = hold, requires = "over")]
     hold: Option<Duration>,
     /// Write only if this is still the newest revision [default: the one read just before].
     #[arg(long, value_name = "REV")]
@@ -39,6 +39,9 @@ pub(super) struct EditArgs {
     /// Do not wait for nodes.
     #[arg(long)]
     no_wait: bool,
+    /// Fail with exit code 1 unless every connected node that it concerns has all of it in force.
+    #[arg(long, conflicts_with = "no_wait")]
+    strict: bool,
 }
 
 /// `weir profile set`.
@@ -51,6 +54,14 @@ pub(super) struct Set {
     group: GroupArgs,
     #[command(flatten)]
     edit: EditArgs,
+}
+
+fn hold(text: &str) -> Result<Duration, String> {
+    const HOLD_MAX: Duration = Duration::from_secs(24 * 3_600);
+    match parse_duration(text).map_err(|error| error.to_string())? {
+        hold if hold <= HOLD_MAX => Ok(hold),
+        _ => Err("allowed: at most 24h".to_owned()),
+    }
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {
@@ -134,6 +145,7 @@ impl EditArgs {
             name: &name,
             file: source.map(|(_, file)| file),
             wait: (!self.no_wait).then_some(self.wait),
+            strict: self.strict,
             format,
         };
         commit.run(plane, request).await
@@ -155,7 +167,7 @@ impl Set {
                     value: value.clone(),
                 })
                 .collect(),
-            group: self.group.selector(head.group.as_ref())?,
+            group: self.group.selector(&scope, head.group.as_ref())?,
             ..self.edit.request(&scope, &head)
         };
         self.edit
@@ -200,7 +212,7 @@ impl Apply {
         let mut plane = ControlPlane::new(target)?;
         let head = head(&mut plane, &scope).await?;
         let request = pb::PutProfileRequest {
-            group: self.group.selector(head.group.as_ref())?,
+            group: self.group.selector(&scope, head.group.as_ref())?,
             ..replacing(&file, self.edit.request(&scope, &head))
         };
         let source = Some((&self.source, &file));
@@ -239,6 +251,12 @@ mod tests {
         assert_eq!(setting("a = b=c"), Ok(("a".into(), "b=c".into())));
         assert_eq!(setting("a="), Ok(("a".into(), String::new())));
         assert!(setting("a").is_err() && setting("=b").is_err());
+    }
+
+    #[test]
+    fn an_override_holds_a_day_at_most() {
+        assert_eq!(hold("24h"), Ok(Duration::from_secs(86_400)));
+        assert_eq!(hold("48h"), Err("allowed: at most 24h".to_owned()));
     }
 
     #[test]

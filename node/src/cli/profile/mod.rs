@@ -5,6 +5,7 @@ mod diff;
 mod edit;
 mod effective;
 mod file;
+mod hidden;
 mod rollout;
 mod scope;
 mod show;

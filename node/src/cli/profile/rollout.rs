@@ -9,6 +9,7 @@ use weir_core::tuning::Scope;
 use weir_proto::control::v1 as pb;
 use weir_proto::convert;
 
+use super::hidden::{self, Hidden};
 use crate::cli::control::text::counted;
 use crate::cli::control::{ControlPlane, ProblemView, Standing, is_connected};
 use crate::cli::output::Failure;
@@ -54,9 +55,9 @@ pub(super) async fn wait_for_nodes(
     let deadline = Instant::now() + wait;
     loop {
         let nodes = look(plane, scope).await?;
-        let rollout = Rollout::of(nodes, before, written);
+        let rollout = Rollout::of(scope, nodes, before, written);
         if rollout.is_settled() || Instant::now() >= deadline {
-            return Ok(rollout);
+            return hidden::look(plane, scope, written, rollout).await;
         }
         sleep(LOOK_INTERVAL.min(deadline - Instant::now())).await;
     }
@@ -70,10 +71,31 @@ pub(super) struct Rollout {
     unlisted: bool,
     /// What the write changes: of what nodes say about other knobs, nothing is told.
     paths: BTreeSet<String>,
+    /// What a nearer layer hides, node by node.
+    hidden: BTreeMap<String, Vec<Hidden>>,
+    /// What to say when no node that the scope concerns is connected.
+    nobody: String,
 }
 
 impl Rollout {
-    fn of(nodes: Vec<pb::NodeInfo>, before: &Before, written: &pb::PutProfileResponse) -> Self {
+    /// Ids of the nodes that have the profile that is wanted there.
+    pub(super) fn in_sync(&self) -> Vec<String> {
+        let named = self.named(Standing::InSync).into_iter();
+        named.map(str::to_owned).collect()
+    }
+
+    pub(super) fn hide(&mut self, node: String, hidden: Vec<Hidden>) {
+        if !hidden.is_empty() {
+            self.hidden.insert(node, hidden);
+        }
+    }
+
+    fn of(
+        scope: &Scope,
+        nodes: Vec<pb::NodeInfo>,
+        before: &Before,
+        written: &pb::PutProfileResponse,
+    ) -> Self {
         let changed: BTreeSet<&String> = written
             .nodes
             .iter()
@@ -101,6 +123,8 @@ impl Rollout {
             away: away.into_iter().map(|node| node.node_id).collect(),
             unlisted,
             paths: written.changes.iter().map(|c| c.path.clone()).collect(),
+            hidden: BTreeMap::new(),
+            nobody: nobody(scope, written),
         }
     }
 
@@ -115,9 +139,14 @@ impl Rollout {
             && self.named(Standing::Stale).is_empty()
     }
 
-    /// The failure of a write that a node refused.
-    pub(super) fn outcome(&self) -> Result<(), Failure> {
+    /// The failure of a write that a node refused, or for the strict one that has not all of it.
+    pub(super) fn outcome(&self, strict: bool) -> Result<(), Failure> {
+        let is_whole = self.in_force() == self.nodes.len() && self.unsupported().is_empty();
         match self.named(Standing::Refused).as_slice() {
+            [] if strict && !is_whole => Err(Failure::Other(
+                "written, but not all of it is in force on every connected node (--strict)"
+                    .to_owned(),
+            )),
             [] => Ok(()),
             refused => Err(Failure::Other(format!(
                 "written, but refused by {}",
@@ -126,12 +155,46 @@ impl Rollout {
         }
     }
 
+    /// How many nodes have what was written; a knob that a node does not support is none that it lacks.
+    fn in_force(&self) -> usize {
+        let in_sync = self.named(Standing::InSync).into_iter();
+        in_sync.filter(|id| !self.hidden.contains_key(*id)).count()
+    }
+
+    /// The nodes that do not support a knob, by its path.
+    fn unsupported(&self) -> BTreeMap<&str, Vec<&str>> {
+        let mut nodes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (node, standing) in &self.nodes {
+            let told = node.profile.iter().flat_map(|state| &state.unsupported);
+            for error in told.filter(|e| self.paths.contains(&e.path)) {
+                if *standing == Standing::InSync {
+                    nodes.entry(&error.path).or_default().push(&node.node_id);
+                }
+            }
+        }
+        nodes
+    }
+
     pub(super) fn as_lines(&self) -> Vec<String> {
-        let effective = self.named(Standing::InSync).len();
-        let mut lines = vec![match self.nodes.len() {
-            0 => "no node is connected".to_owned(),
-            connected => format!("effective on {effective} of {}", counted(connected, "node")),
-        }];
+        let (mut lines, unsupported) = (Vec::new(), self.unsupported());
+        let but = match unsupported.len() {
+            0 => String::new(),
+            knobs => format!(
+                ", but for {} that they do not support:",
+                counted(knobs, "knob")
+            ),
+        };
+        match (self.nodes.len(), self.away.is_empty()) {
+            (0, true) => lines.push(self.nobody.clone()),
+            (0, false) => {}
+            (connected, _) => lines.push(format!(
+                "in force on {} of {}{but}",
+                self.in_force(),
+                counted(connected, "node")
+            )),
+        }
+        let knobs = unsupported.iter();
+        lines.extend(knobs.map(|(path, nodes)| format!("  {path}: {}", nodes.join(", "))));
         for (node, standing) in &self.nodes {
             self.say_of(node, *standing, &mut lines);
         }
@@ -160,16 +223,8 @@ impl Rollout {
         if standing != Standing::InSync {
             return;
         }
-        for error in state
-            .unsupported
-            .iter()
-            .filter(|e| self.paths.contains(&e.path))
-        {
-            lines.push(format!(
-                "{id}: {} is not supported by this node",
-                error.path
-            ));
-        }
+        let hidden = self.hidden.get(id).into_iter().flatten();
+        lines.extend(hidden.map(|Hidden { path, by }| format!("{id}: {path} is hidden by {by}")));
         let pending = state
             .pending_restart
             .iter()
@@ -178,6 +233,20 @@ impl Rollout {
         if !pending.is_empty() {
             lines.push(format!("{id}: pending restart: {}", pending.join(", ")));
         }
+    }
+}
+
+/// Why a write concerns no node that is connected.
+fn nobody(scope: &Scope, written: &pb::PutProfileResponse) -> String {
+    let group = written.profile.as_ref().and_then(|p| p.group.as_ref());
+    match (scope, group) {
+        (Scope::Node(id) | Scope::NodeOverride(id), _) => format!("no node is called {id}"),
+        (Scope::Group(_), Some(group)) => {
+            let labels = group.labels.iter();
+            let labels: Vec<String> = labels.map(|(l, value)| format!("{l}={value}")).collect();
+            format!("no connected node has {}", labels.join(", "))
+        }
+        _ => "no node is connected".to_owned(),
     }
 }
 
@@ -198,6 +267,7 @@ struct NodeView {
     errors: Vec<ProblemView>,
     unsupported: Vec<ProblemView>,
     pending_restart: Vec<String>,
+    hidden: Vec<Hidden>,
 }
 
 impl From<&Rollout> for RolloutView {
@@ -216,12 +286,17 @@ impl From<&Rollout> for RolloutView {
                     .collect(),
                 unsupported: state.unsupported.iter().map(ProblemView::from).collect(),
                 pending_restart: state.pending_restart,
+                hidden: rollout
+                    .hidden
+                    .get(&node.node_id)
+                    .cloned()
+                    .unwrap_or_default(),
             }
         };
         Self {
             settled: rollout.is_settled(),
             connected: rollout.nodes.len(),
-            effective: rollout.named(Standing::InSync).len(),
+            effective: rollout.in_force(),
             nodes: rollout.nodes.iter().map(node).collect(),
             away: rollout.away.clone(),
         }
@@ -265,13 +340,18 @@ mod tests {
     fn a_node_is_not_effective_before_the_write_is_known() {
         let before = Before([("a".to_owned(), vec![1]), ("b".to_owned(), vec![1])].into());
         let nodes = vec![node("a", 1, 1), node("b", 1, 1)];
-        let rollout = Rollout::of(nodes, &before, &written(&["a"]));
+        let rollout = Rollout::of(&Scope::Fleet, nodes, &before, &written(&["a"]));
         assert!(!rollout.is_settled());
         assert_eq!(rollout.named(Standing::Pending), ["a"]);
-        let rollout = Rollout::of(vec![node("a", 2, 2)], &before, &written(&["a"]));
+        let rollout = Rollout::of(
+            &Scope::Fleet,
+            vec![node("a", 2, 2)],
+            &before,
+            &written(&["a"]),
+        );
         assert!(rollout.is_settled());
         // The first write of a scope: who answers does not know the scope yet.
-        let rollout = Rollout::of(Vec::new(), &before, &written(&["a"]));
+        let rollout = Rollout::of(&Scope::Fleet, Vec::new(), &before, &written(&["a"]));
         assert!(!rollout.is_settled());
     }
 
@@ -298,17 +378,64 @@ mod tests {
         let mut away = node("e", 2, 1);
         away.set_presence(pb::Presence::Away);
         let nodes = vec![node("a", 2, 2), refused, restart, unsupported, away];
-        let rollout = Rollout::of(nodes, &Before(BTreeMap::new()), &written(&[]));
+        let rollout = Rollout::of(
+            &Scope::Fleet,
+            nodes,
+            &Before(BTreeMap::new()),
+            &written(&[]),
+        );
         assert_eq!(
             rollout.as_lines(),
             [
-                "effective on 3 of 4 nodes",
+                "in force on 3 of 4 nodes, but for 1 knob that they do not support:",
+                "  ingress.workers: d",
                 "b refused: ingress.workers: `99` is more than this node has (allowed: at most 8)",
                 "c: pending restart: ingress.workers",
-                "d: ingress.workers is not supported by this node",
                 "e is away and will get it on return",
             ]
         );
-        assert!(rollout.is_settled() && rollout.outcome().is_err());
+        assert!(rollout.is_settled() && rollout.outcome(false).is_err());
+    }
+
+    #[test]
+    fn what_is_hidden_is_not_in_force_and_strictness_wants_all() {
+        let nodes = vec![node("a", 2, 2), node("b", 2, 2)];
+        let before = Before(BTreeMap::new());
+        let mut rollout = Rollout::of(&Scope::Fleet, nodes, &before, &written(&[]));
+        assert!(rollout.outcome(true).is_ok());
+        let hidden = Hidden {
+            path: "ingress.workers".to_owned(),
+            by: "node/b@1".to_owned(),
+        };
+        rollout.hidden.insert("b".to_owned(), vec![hidden]);
+        assert_eq!(
+            rollout.as_lines(),
+            [
+                "in force on 1 of 2 nodes",
+                "b: ingress.workers is hidden by node/b@1",
+            ]
+        );
+        assert!(rollout.outcome(false).is_ok() && rollout.outcome(true).is_err());
+    }
+
+    #[test]
+    fn without_a_node_it_says_which_one_was_looked_for() {
+        let mut group = written(&[]);
+        group.profile = Some(pb::ProfileRevision {
+            group: Some(pb::GroupSelector {
+                labels: [("zone".to_owned(), "eu-1".to_owned())].into(),
+                priority: 1,
+            }),
+            ..pb::ProfileRevision::default()
+        });
+        for (scope, said) in [
+            ("fleet", "no node is connected"),
+            ("group/eu", "no connected node has zone=eu-1"),
+            ("node/nonode", "no node is called nonode"),
+        ] {
+            let scope: Scope = scope.parse().unwrap();
+            let rollout = Rollout::of(&scope, Vec::new(), &Before(BTreeMap::new()), &group);
+            assert_eq!(rollout.as_lines(), [said]);
+        }
     }
 }

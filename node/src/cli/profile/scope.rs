@@ -64,8 +64,15 @@ impl GroupArgs {
     /// What to send: `None` leaves what there is; half of it is completed from what there is.
     pub(super) fn selector(
         &self,
+        scope: &Scope,
         present: Option<&GroupSelector>,
     ) -> Result<Option<GroupSelector>, Failure> {
+        if matches!(scope, Scope::Group(_)) && present.is_none() && self.selector.is_empty() {
+            return Err(Failure::Usage(format!(
+                "--selector: {scope} is new and needs to know which nodes it has, such as \
+                 --selector zone=eu-1"
+            )));
+        }
         if self.selector.is_empty() && self.priority.is_none() {
             return Ok(None);
         }
@@ -120,7 +127,7 @@ mod tests {
         let of = |selector: &[&str], priority| {
             let selector = selector.iter().map(|text| label(text).unwrap()).collect();
             GroupArgs { selector, priority }
-                .selector(Some(&present))
+                .selector(&Scope::Fleet, Some(&present))
                 .unwrap()
         };
         assert_eq!(of(&[], None), None);
@@ -128,6 +135,12 @@ mod tests {
         assert_eq!((&higher.labels, higher.priority), (&present.labels, 9));
         let other = of(&["zone=b", "disk=ssd"], None).unwrap();
         assert_eq!((other.labels.len(), other.priority), (2, 7));
+        let none = GroupArgs {
+            selector: Vec::new(),
+            priority: None,
+        };
+        let refused = none.selector(&Scope::Group("eu".to_owned()), None);
+        assert!(matches!(refused, Err(Failure::Usage(text)) if text.starts_with("--selector: ")));
         assert!(label("zone").is_err() && label("=a").is_err());
     }
 }

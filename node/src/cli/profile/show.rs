@@ -1,5 +1,7 @@
 //! `weir profile list`, `get`, `show`, `history`: what there is and was.
 
+use std::time::Duration;
+
 use tonic::Code;
 use weir_core::tuning::{Scope, find};
 use weir_proto::control::v1 as pb;
@@ -10,6 +12,7 @@ use super::view::RevisionView;
 use crate::cli::control::text::{moment, or_dash};
 use crate::cli::control::{ControlPlane, Target};
 use crate::cli::output::{Failure, Format, print, print_json, table};
+use crate::ports::clock::WallClock;
 
 /// One revision; 0 for the newest.
 pub(super) async fn fetch(
@@ -82,6 +85,7 @@ fn show_revisions(revisions: Vec<pb::ProfileRevision>, format: Format) -> Result
     let heading = [
         "SCOPE", "REVISION", "SETTINGS", "WRITTEN", "AUTHOR", "MESSAGE",
     ];
+    let now = WallClock::system().unix_now();
     let mut rows = vec![heading.map(String::from).into()];
     for revision in &revisions {
         rows.push(vec![
@@ -90,14 +94,14 @@ fn show_revisions(revisions: Vec<pb::ProfileRevision>, format: Format) -> Result
             revision.settings.len().to_string(),
             moment(revision.written_at_unix_ms),
             or_dash(&revision.author),
-            remarks(revision),
+            remarks(revision, now),
         ]);
     }
     print(&table(&rows))
 }
 
 /// The message, and what else sets a revision apart.
-fn remarks(revision: &pb::ProfileRevision) -> String {
+fn remarks(revision: &pb::ProfileRevision, now: Duration) -> String {
     let mut remarks = Vec::new();
     if !revision.message.is_empty() {
         remarks.push(revision.message.clone());
@@ -106,7 +110,9 @@ fn remarks(revision: &pb::ProfileRevision) -> String {
         remarks.push(format!("(restores {})", revision.rollback_of));
     }
     if revision.until_unix_ms != 0 {
-        remarks.push(format!("(until {})", moment(revision.until_unix_ms)));
+        let has_ended = Duration::from_millis(revision.until_unix_ms) <= now;
+        let word = if has_ended { "ended" } else { "until" };
+        remarks.push(format!("({word} {})", moment(revision.until_unix_ms)));
     }
     if let Some(group) = &revision.group {
         remarks.push(format!("({})", selector(group)));
@@ -142,14 +148,14 @@ pub(super) async fn show(target: &Target, scope: &ScopeArgs, revision: u64) -> R
         Some(Format::Text) => print(&as_text(&found)),
         None => print(&format!(
             "# {}\n\n{}",
-            heading(&found),
+            heading(&found, WallClock::system().unix_now()),
             to_toml(&found.settings)
         )),
     }
 }
 
 /// In one line: which revision it is, and who wrote it, when and why.
-fn heading(revision: &pb::ProfileRevision) -> String {
+fn heading(revision: &pb::ProfileRevision, now: Duration) -> String {
     if revision.revision == 0 {
         return format!("{}: no profile", revision.scope);
     }
@@ -159,7 +165,7 @@ fn heading(revision: &pb::ProfileRevision) -> String {
         revision.revision,
         moment(revision.written_at_unix_ms),
         or_dash(&revision.author),
-        or_dash(&remarks(revision)),
+        or_dash(&remarks(revision, now)),
     );
     text.replace(char::is_control, " ")
 }
@@ -174,7 +180,8 @@ fn as_text(revision: &pb::ProfileRevision) -> String {
             apply.to_owned(),
         ]);
     }
-    format!("{}\n{}", heading(revision), table(&rows))
+    let now = WallClock::system().unix_now();
+    format!("{}\n{}", heading(revision, now), table(&rows))
 }
 
 #[cfg(test)]
@@ -194,10 +201,21 @@ mod tests {
     }
 
     #[test]
+    fn an_override_that_has_ended_says_so() {
+        let over = pb::ProfileRevision {
+            until_unix_ms: 951_782_400_000,
+            ..pb::ProfileRevision::default()
+        };
+        let at = |unix_s| remarks(&over, Duration::from_secs(unix_s));
+        assert_eq!(at(951_782_399), "(until 2000-02-29T00:00:00Z)");
+        assert_eq!(at(951_782_400), "(ended 2000-02-29T00:00:00Z)");
+    }
+
+    #[test]
     fn a_heading_is_one_line_of_toml_comment() {
         let revision = revision();
         assert_eq!(
-            heading(&revision),
+            heading(&revision, Duration::ZERO),
             "fleet revision 3, 2000-02-29T00:00:00Z by alice: faster drains (restores 1)"
         );
     }

@@ -136,7 +136,7 @@ pub(super) async fn would_be(
             expected_revision: head.revision,
             dry_run: true,
             ttl_ms: if scope.is_override() { HOLD_MS } else { 0 },
-            group: group.selector(head.group.as_ref())?,
+            group: group.selector(scope, head.group.as_ref())?,
             ..replacing(file, pb::PutProfileRequest::default())
         };
         tries += 1;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use weir_core::tuning::{Scope, find};
 use weir_proto::control::v1 as pb;
 
 use crate::cli::control::text::{apply_class, hex, rfc3339, some};
@@ -59,6 +60,7 @@ pub(super) struct ChangeView {
     before: Option<String>,
     after: Option<String>,
     apply: &'static str,
+    default: Option<String>,
 }
 
 impl From<&pb::ScopeChange> for ChangeView {
@@ -68,8 +70,13 @@ impl From<&pb::ScopeChange> for ChangeView {
             before: some(&change.before),
             after: some(&change.after),
             apply: apply_class(change.apply()),
+            default: default_of(&change.path),
         }
     }
+}
+
+fn default_of(path: &str) -> Option<String> {
+    find(path).map(|knob| knob.default_value().to_string())
 }
 
 pub(super) fn changes(changes: &[pb::ScopeChange]) -> Vec<ChangeView> {
@@ -94,22 +101,44 @@ impl From<&pb::NodeDiff> for NodeDiffView {
     }
 }
 
-/// Lines such as `balancer.drain_timeout: 30s -> 10s (hot)`.
-pub(super) fn change_lines(changes: &[pb::ScopeChange], indent: &str) -> Vec<String> {
-    let written = |value: &str| match value {
-        "" => "not set".to_owned(),
+/// Lines such as `balancer.drain_timeout: 30s -> 10s (hot)`; where nothing is set, `below` says what holds then.
+pub(super) fn change_lines(changes: &[pb::ScopeChange], indent: &str, below: Below) -> Vec<String> {
+    let written = |path: &str, value: &str| match (value, below) {
+        ("", Below::Defaults) => default_of(path).map_or_else(
+            || "not set".to_owned(),
+            |default| format!("default {default}"),
+        ),
+        ("", Below::Layers) => "not set".to_owned(),
         _ => value.to_owned(),
     };
     let line = |change: &pb::ScopeChange| {
         format!(
             "{indent}{}: {} -> {} ({})",
             change.path,
-            written(&change.before),
-            written(&change.after),
+            written(&change.path, &change.before),
+            written(&change.path, &change.after),
             apply_class(change.apply())
         )
     };
     changes.iter().map(line).collect()
+}
+
+/// What holds where a profile sets nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Below {
+    /// The defaults: below the fleet's profile there is nothing else, and a node has no layer below all of its own.
+    Defaults,
+    /// What other profiles say, if they do.
+    Layers,
+}
+
+impl Below {
+    pub(super) fn of(scope: &Scope) -> Self {
+        match scope {
+            Scope::Fleet => Self::Defaults,
+            _ => Self::Layers,
+        }
+    }
 }
 
 /// What a change does, node by node.
@@ -124,7 +153,7 @@ pub(super) fn diff_lines(diffs: &[pb::NodeDiff]) -> Vec<String> {
             0 => format!("{named}:"),
             _ => format!("{named} and {unnamed} more:"),
         });
-        lines.extend(change_lines(&diff.changes, "  "));
+        lines.extend(change_lines(&diff.changes, "  ", Below::Defaults));
     }
     lines
 }
@@ -150,7 +179,7 @@ mod tests {
             diff_lines(&[diff]),
             [
                 "node-1, node-2 and 3 more:",
-                "  ingress.workers: not set -> 4 (restart)"
+                "  ingress.workers: default 0 -> 4 (restart)"
             ]
         );
     }

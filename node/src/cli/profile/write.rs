@@ -8,7 +8,9 @@ use weir_proto::control::v1 as pb;
 
 use super::file::ProfileFile;
 use super::rollout::{Before, Rollout, RolloutView, wait_for_nodes};
-use super::view::{ChangeView, NodeDiffView, RevisionView, change_lines, changes, diff_lines};
+use super::view::{
+    Below, ChangeView, NodeDiffView, RevisionView, change_lines, changes, diff_lines,
+};
 use crate::cli::control::{ControlPlane, Found, of_status, report};
 use crate::cli::output::{Failure, Format, print, print_json};
 
@@ -20,6 +22,8 @@ pub(super) struct Commit<'a> {
     pub(super) file: Option<&'a ProfileFile>,
     /// How long to wait for nodes.
     pub(super) wait: Option<Duration>,
+    /// Whether nodes that do not have all of it fail the command.
+    pub(super) strict: bool,
     pub(super) format: Format,
 }
 
@@ -54,7 +58,7 @@ impl Commit<'_> {
             (Format::Text, Some(rollout)) => print(&rollout.as_lines().join("\n"))?,
             (Format::Text, None) => {}
         }
-        looked?.map_or(Ok(()), |rollout| rollout.outcome())
+        looked?.map_or(Ok(()), |rollout| rollout.outcome(self.strict))
     }
 
     fn sound(
@@ -80,7 +84,7 @@ impl Commit<'_> {
             true => format!("{} would change; nothing is written", self.scope),
             false => format!("{} would stay as it is", self.scope),
         }];
-        lines.extend(change_lines(&written.changes, "  "));
+        lines.extend(change_lines(&written.changes, "  ", Below::of(self.scope)));
         lines.extend(diff_lines(&written.nodes));
         if written.changed && written.nodes.is_empty() {
             lines.push("no node would change".to_owned());
@@ -100,7 +104,7 @@ impl Commit<'_> {
                 self.scope
             ),
         }];
-        lines.extend(change_lines(&written.changes, "  "));
+        lines.extend(change_lines(&written.changes, "  ", Below::of(self.scope)));
         lines.join("\n")
     }
 }

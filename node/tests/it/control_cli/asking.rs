@@ -57,6 +57,21 @@ async fn what_must_not_be_made_twice_is_not_tried_twice() {
 }
 
 #[tokio::test]
+async fn a_control_plane_that_cannot_now_is_one_that_answers() {
+    let (fake, address) = Fake::with_nodes().await;
+    fake.state().await.lose_answer = true;
+    let set = ["profile", "set", "balancer.policy=random"];
+    let ended = weir(&address.to_string(), &set).await;
+    assert_eq!(
+        (ended.code, ended.err.as_str()),
+        (
+            1,
+            "weir: the control plane cannot do it now: the answer is lost\n"
+        )
+    );
+}
+
+#[tokio::test]
 async fn nobody_at_any_address_is_told_with_each_reason() {
     let [one, other] = free_ports();
     let ended = weir(&format!("{one},{other}"), &["nodes"]).await;
@@ -114,9 +129,16 @@ async fn both_sides_show_certificates_over_tls() {
     weir(&address, &nodes).await.done();
     let stranger = weir(&address, &["nodes", "--ca", &other_ca]).await;
     assert_eq!(stranger.code, 3);
-    assert!(stranger.err.contains("certificate"), "{}", stranger.err);
-    assert_eq!(weir(&address, &["nodes", "--ca", &ca]).await.code, 3);
-    assert_eq!(weir(&address, &["nodes"]).await.code, 3);
+    let unsigned = "its certificate is not signed by --ca";
+    assert!(stranger.err.contains(unsigned), "{}", stranger.err);
+    let nameless = weir(&address, &["nodes", "--ca", &ca]).await;
+    assert_eq!(nameless.code, 3);
+    let asks = "it asks for a certificate; give --cert and --key";
+    assert!(nameless.err.contains(asks), "{}", nameless.err);
+    let plain = weir(&address, &["nodes"]).await;
+    assert_eq!(plain.code, 3);
+    let is_tls = "it does not speak plain HTTP/2; is it TLS? give --ca";
+    assert!(plain.err.contains(is_tls), "{}", plain.err);
     let half = weir(&address, &["nodes", "--ca", &ca, "--cert", &cert]).await;
     assert_eq!(half.code, 2);
     let not_pem = weir(

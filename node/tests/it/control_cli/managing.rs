@@ -17,7 +17,7 @@ async fn nodes_are_listed_ordered_and_forgotten() {
     assert_eq!(list.lines().count(), 4);
     for (order, shown) in [
         ("cordon", ", cordoned\n"),
-        ("drain", ", draining\n"),
+        ("drain", ", draining, cordoned\n"),
         ("undrain", ", cordoned\n"),
         ("uncordon", "\n"),
     ] {

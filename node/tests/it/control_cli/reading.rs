@@ -87,7 +87,7 @@ async fn json_has_hexadecimal_hashes_named_enums_and_rfc_3339_times() {
     let written = weir(&address, &set).await.json();
     assert_eq!(
         written["changes"],
-        json!([{ "path": "ingress.workers", "before": null, "after": "4", "apply": "restart" }])
+        json!([{ "path": "ingress.workers", "before": null, "after": "4", "apply": "restart", "default": "0" }])
     );
     let rollout = &written["rollout"];
     assert_eq!(

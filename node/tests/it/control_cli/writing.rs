@@ -22,9 +22,9 @@ async fn a_write_says_what_it_changes_and_waits_for_nodes() {
     assert_eq!(
         out,
         "fleet: revision 1\n\
-         \x20 balancer.drain_timeout: not set -> 10s (hot)\n\
-         \x20 ingress.workers: not set -> 4 (restart)\n\
-         effective on 3 of 3 nodes\n"
+         \x20 balancer.drain_timeout: default 30s -> 10s (hot)\n\
+         \x20 ingress.workers: default 0 -> 4 (restart)\n\
+         in force on 3 of 3 nodes\n"
     );
     let state = fake.state().await;
     let written = &state.profiles["fleet"][0];
@@ -60,7 +60,7 @@ async fn a_node_that_does_not_answer_is_named_after_the_wait() {
     ];
     let out = weir(&address.to_string(), &set).await.done();
     assert!(
-        out.contains("effective on 0 of 3 nodes\nnode-1 has not answered yet\n"),
+        out.contains("in force on 0 of 3 nodes\nnode-1 has not answered yet\n"),
         "{out}"
     );
     let set = ["profile", "set", "balancer.drain_timeout=11s", "--no-wait"];
@@ -87,7 +87,7 @@ async fn a_node_that_refuses_is_named_and_fails_the_command() {
     assert_eq!(ended.code, 1);
     assert!(
         ended.out.ends_with(
-            "effective on 2 of 3 nodes\nnode-2 refused: ingress.workers: `64` is more than this \
+            "in force on 2 of 3 nodes\nnode-2 refused: ingress.workers: `64` is more than this \
              node has cores (allowed: at most 8)\n"
         ),
         "{}",
@@ -261,9 +261,9 @@ async fn a_dry_run_shows_each_nodes_difference_and_writes_nothing() {
     assert_eq!(
         out,
         "fleet would change; nothing is written\n\
-         \x20 balancer.drain_timeout: not set -> 10s (hot)\n\
+         \x20 balancer.drain_timeout: default 30s -> 10s (hot)\n\
          node-1, node-2, node-3:\n\
-         \x20 balancer.drain_timeout: not set -> 10s (hot)\n"
+         \x20 balancer.drain_timeout: default 30s -> 10s (hot)\n"
     );
     let json = weir(&address, &[&set[..], &["-o", "json"]].concat())
         .await
@@ -406,7 +406,7 @@ async fn without_the_right_to_write_nothing_is_written() {
     let ended = weir(&address, &set).await;
     assert_eq!(
         (ended.code, ended.err.as_str()),
-        (6, "weir: this needs a token\n")
+        (6, "weir: this needs a token (--token-file or WEIR_TOKEN)\n")
     );
     let token = [("WEIR_TOKEN", "weir_reader")];
     let ended = weir_with(&address, &set, &token, "").await;
