@@ -203,14 +203,6 @@ impl Sessions {
         self.0.inner.lock().await.by_node.len()
     }
 
-    /// The boot id of a node that is connected here.
-    #[cfg(test)]
-    pub(super) async fn boot_id(&self, node_id: &str) -> Option<Arc<str>> {
-        let inner = self.0.inner.lock().await;
-        let entry = inner.by_node.get(node_id);
-        entry.map(|entry| Arc::clone(&entry.boot_id))
-    }
-
     /// Wakes when a node came, left or said something new.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()

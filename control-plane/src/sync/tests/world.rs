@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tonic::transport::{Channel, Endpoint, Server};
@@ -35,7 +36,7 @@ use crate::store::{
 };
 use crate::sync::resources::ResourceSet;
 use crate::sync::{NodeSyncService, Parts, Sessions};
-use crate::view::{NodeRecords, Orders, Standing, View};
+use crate::view::{Asker, NodeRecords, Orders, Standing, View};
 
 const BUFFER_BYTES: usize = 64 << 10;
 /// No step takes longer in the time of these tests.
@@ -104,6 +105,7 @@ struct Rest {
     _cfg: watch::Sender<Standing>,
     _leader: watch::Sender<election::Standing>,
     _epoch: watch::Sender<Option<Arc<str>>>,
+    _tasks: JoinSet<()>,
 }
 
 fn read() -> Standing {
@@ -128,7 +130,11 @@ impl World {
         let (leader_out, leader) = watch::channel(election::Standing::default());
         let (epoch_out, epoch) = watch::channel(Some("epoch".into()));
         let (stop_out, stop) = watch::channel(false);
+        let store: Arc<dyn Store> = Arc::new(Away);
+        let keys = Keys::new("default").unwrap();
+        let mut tasks = JoinSet::new();
         let view = View {
+            asker: Asker::start(&store, &keys, &mut tasks),
             profiles,
             weights,
             endpoints,
@@ -139,10 +145,8 @@ impl World {
             cfg,
             live,
         };
-        let store: Arc<dyn Store> = Arc::new(Away);
         let buckets = Arc::new(Buckets::start(Arc::clone(&store), Options::new(1)));
         let clock = WallClock::starting_at(Duration::from_secs(1_000));
-        let keys = Keys::new("default").unwrap();
         let tokens = Arc::new(TokenTable::new(keys.clone()));
         let now: NowUnixMs = Arc::new(move || clock.unix_ms_now());
         let parts = Arc::new(Parts {
@@ -176,6 +180,7 @@ impl World {
                 _cfg: cfg_out,
                 _leader: leader_out,
                 _epoch: epoch_out,
+                _tasks: tasks,
             },
         }
     }
