@@ -6,6 +6,7 @@ use std::time::Duration;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::server::Router;
 use tonic::transport::{Server, ServerTlsConfig};
+use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 use weir_proto::control::v1::audit_server::{self, AuditServer};
 use weir_proto::control::v1::control_plane_server::{self, ControlPlaneServer};
 use weir_proto::control::v1::node_sync_server::{self, NodeSyncServer};
@@ -117,13 +118,6 @@ pub fn router(served: &Served) -> Result<Router, RouterError> {
     let registry = RegistryService::new(Arc::clone(backends));
     let (reporter, health) = tonic_health::server::health_reporter();
     drop(reporter);
-    let mut reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(weir_proto::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
-    for name in SERVED {
-        reflection = reflection.with_service_name(name);
-    }
-    let reflection = reflection.build_v1()?;
     let sync = NodeSyncServer::new(sync).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX);
     let profiles = ProfilesService::new(profiles);
     let weights = WeightsService::new(weights, Arc::clone(&now));
@@ -156,7 +150,19 @@ pub fn router(served: &Served) -> Result<Router, RouterError> {
             ControlPlaneServer::new(control_plane).max_decoding_message_size(REQUEST_BYTES_MAX),
         ))
         .add_service(health)
-        .add_service(guarded.service(reflection)))
+        .add_service(guarded.service(reflection()?)))
+}
+
+/// The schema, for who asks for it over gRPC.
+fn reflection()
+-> Result<ServerReflectionServer<impl ServerReflection>, tonic_reflection::server::Error> {
+    let mut reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(weir_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    for name in SERVED {
+        reflection = reflection.with_service_name(name);
+    }
+    reflection.build_v1()
 }
 
 /// Puts the guard before services.

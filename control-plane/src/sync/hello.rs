@@ -146,88 +146,43 @@ mod tests {
 
     #[test]
     fn what_breaks_a_bound_is_refused_by_field_and_value() {
-        let long = "x".repeat(256);
-        let label = |name: &str, value: &str| pb::Hello {
-            labels: [(name.to_owned(), value.to_owned())].into(),
-            ..hello()
-        };
-        let labels = (0..33).map(|n| (n.to_string(), String::new())).collect();
-        for (field, wire) in [
-            (
-                "node_id: `` names",
-                pb::Hello {
-                    node_id: String::new(),
-                    ..hello()
-                },
-            ),
-            (
-                "node_id: `a/b` names",
-                pb::Hello {
-                    node_id: "a/b".to_owned(),
-                    ..hello()
-                },
-            ),
-            (
-                "boot_id: `` is",
-                pb::Hello {
-                    boot_id: String::new(),
-                    ..hello()
-                },
-            ),
-            (
-                "boot_id: `xxx",
-                pb::Hello {
-                    boot_id: long.clone(),
-                    ..hello()
-                },
-            ),
-            (
-                "node_version",
-                pb::Hello {
-                    node_version: long.clone(),
-                    ..hello()
-                },
-            ),
-            (
-                "zone",
-                pb::Hello {
-                    zone: long.clone(),
-                    ..hello()
-                },
-            ),
-            (
-                "grpc_address",
-                pb::Hello {
-                    grpc_address: long.clone(),
-                    ..hello()
-                },
-            ),
-            (
-                "http_api_address",
-                pb::Hello {
-                    http_api_address: long.clone(),
-                    ..hello()
-                },
-            ),
-            ("labels: `` is", label("", "v")),
-            ("labels: `xxx", label(&long, "v")),
-            ("labels: `name` is", label("name", &long)),
-            ("labels: `33` is", pb::Hello { labels, ..hello() }),
-            (
-                "ingress_addresses: `17` is",
-                pb::Hello {
-                    ingress_addresses: vec![String::new(); 17],
-                    ..hello()
-                },
-            ),
-            (
-                "ingress_addresses: `1` is",
-                pb::Hello {
-                    ingress_addresses: vec![long.clone()],
-                    ..hello()
-                },
-            ),
-        ] {
+        type Change = fn(&mut pb::Hello);
+        fn long() -> String {
+            "x".repeat(256)
+        }
+        let cases: [(&str, Change); 14] = [
+            ("node_id: `` names", |hello| hello.node_id.clear()),
+            ("node_id: `a/b` names", |hello| {
+                hello.node_id = "a/b".to_owned()
+            }),
+            ("boot_id: `` is", |hello| hello.boot_id.clear()),
+            ("boot_id: `xxx", |hello| hello.boot_id = long()),
+            ("node_version", |hello| hello.node_version = long()),
+            ("zone", |hello| hello.zone = long()),
+            ("grpc_address", |hello| hello.grpc_address = long()),
+            ("http_api_address", |hello| hello.http_api_address = long()),
+            ("labels: `` is", |hello| {
+                hello.labels = [(String::new(), "v".to_owned())].into();
+            }),
+            ("labels: `xxx", |hello| {
+                hello.labels = [(long(), "v".to_owned())].into();
+            }),
+            ("labels: `name` is", |hello| {
+                hello.labels = [("name".to_owned(), long())].into();
+            }),
+            ("labels: `33` is", |hello| {
+                hello.labels = (0..33).map(|n| (n.to_string(), String::new())).collect();
+            }),
+            ("ingress_addresses: `17` is", |hello| {
+                hello.ingress_addresses = vec![String::new(); 17];
+            }),
+            ("ingress_addresses: `1` is", |hello| {
+                hello.ingress_addresses = vec![long()];
+            }),
+        ];
+        for (field, change) in cases {
+            let mut wire = hello();
+            change(&mut wire);
             let refused = Hello::checked(wire, 0).unwrap_err();
             assert_eq!(refused.code(), tonic::Code::InvalidArgument);
             let told = refused.message();

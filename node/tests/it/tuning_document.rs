@@ -10,9 +10,12 @@ use weir_node::config::supported;
 fn document() -> String {
     let mut text = String::from(
         "# Tuning\n\n\
-         Every knob of a tuning profile, made from its declaration. `weir profile set KNOB=VALUE` sets one for the fleet,\n\
-         `--group`, `--node` and `--override --for 10m` for less. A change takes effect at once (hot), for connections opened\n\
-         from then on, after what it rules was drained, when the node starts again (restart), or never by itself (host). A knob\n\
+         Every knob of a tuning profile, made from its declaration. `weir profile set KNOB=VALUE` \
+         sets one for the fleet,\n\
+         `--group`, `--node` and `--override --for 10m` for less. A change takes effect at once \
+         (hot), for connections opened\n\
+         from then on, after what it rules was drained, when the node starts again (restart), or \
+         never by itself (host). A knob\n\
          without a consumer is told by nodes of this version by name, and the rest applies.\n",
     );
     let mut section = "";
@@ -21,7 +24,9 @@ fn document() -> String {
             section = knob.section();
             let _ = write!(
                 text,
-                "\n## {section}\n\n| knob | default | allowed | takes effect | consumer | meaning |\n|---|---|---|---|---|---|\n"
+                "\n## {section}\n\n\
+                 | knob | default | allowed | takes effect | consumer | meaning |\n\
+                 |---|---|---|---|---|---|\n"
             );
         }
         let consumer = supported().get(knob.path).copied().unwrap_or("none yet");

@@ -35,8 +35,6 @@ pub(crate) struct History {
 pub(crate) struct Stored {
     /// When it was seen.
     pub(crate) at: Duration,
-    /// Of the store.
-    pub(crate) revision: Revision,
     /// What.
     pub(crate) event: Event,
 }
@@ -140,12 +138,7 @@ impl Recorder {
     pub(crate) fn stored(&self, revision: Revision, event: Event) {
         let key = event.key.escape_ascii();
         tracing::trace!(%revision, %key, "stored");
-        let at = now();
-        let stored = Stored {
-            at,
-            revision,
-            event,
-        };
+        let stored = Stored { at: now(), event };
         self.0.borrow_mut().stored.push(stored);
     }
 

@@ -85,6 +85,7 @@ services! {
 /// The control plane: its instances are tried in turn, beginning with the one that answered last.
 pub(in crate::cli) struct ControlPlane {
     instances: Vec<(String, Endpoint)>,
+    shows_certificate: bool,
     bearer: Bearer,
     at: usize,
     session: Option<Session>,
@@ -108,6 +109,7 @@ impl ControlPlane {
             .collect();
         Ok(Self {
             instances: instances?,
+            shows_certificate: target.cert.is_some(),
             bearer: Bearer(token(target)?),
             at: 0,
             session: None,
@@ -157,7 +159,7 @@ impl ControlPlane {
     /// What an error of a connection means to who called.
     fn explained(&self, error: &(dyn std::error::Error + 'static)) -> String {
         let is_tls = self.instances[self.at].1.uri().scheme_str() == Some("https");
-        explained(error, is_tls)
+        explained(error, is_tls, self.shows_certificate)
     }
 
     /// A call that changes nothing, or is made once however often it is sent.
@@ -256,14 +258,18 @@ fn innermost(error: &dyn std::error::Error) -> String {
 }
 
 /// The cause, or what to do about it where that is known.
-fn explained(error: &dyn std::error::Error, is_tls: bool) -> String {
+fn explained(error: &dyn std::error::Error, is_tls: bool, shows_certificate: bool) -> String {
     let all = chain(error);
     let has = |words: &[&str]| words.iter().any(|word| all.contains(word));
     if has(&["UnknownIssuer", "BadSignature"]) {
         return "its certificate is not signed by --ca".to_owned();
     }
     if has(&["CertificateRequired"]) {
-        return "it asks for a certificate; give --cert and --key".to_owned();
+        return "it asks for a certificate, give --cert and --key".to_owned();
+    }
+    // The alert of a TLS 1.3 server may be lost when it closes while the request is being sent.
+    if is_tls && !shows_certificate && has(&["roken pipe", "onnection reset"]) {
+        return "it broke off; if it asks for a certificate, give --cert and --key".to_owned();
     }
     if is_tls && has(&["InvalidContentType"]) {
         return "it does not speak TLS; leave out --ca".to_owned();

@@ -133,7 +133,7 @@ async fn both_sides_show_certificates_over_tls() {
     assert!(stranger.err.contains(unsigned), "{}", stranger.err);
     let nameless = weir(&address, &["nodes", "--ca", &ca]).await;
     assert_eq!(nameless.code, 3);
-    let asks = "it asks for a certificate; give --cert and --key";
+    let asks = "certificate, give --cert and --key";
     assert!(nameless.err.contains(asks), "{}", nameless.err);
     let plain = weir(&address, &["nodes"]).await;
     assert_eq!(plain.code, 3);

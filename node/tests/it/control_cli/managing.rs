@@ -65,8 +65,9 @@ async fn a_token_is_told_once_and_revoked_by_name() {
 
 #[tokio::test]
 async fn the_control_plane_tells_how_it_is_and_what_was_done() {
-    let (_fake, address) = Fake::with_nodes().await;
+    let (fake, address) = Fake::with_nodes().await;
     let address = address.to_string();
+    fake.state().await.store_problem = Some("no quorum".to_owned());
     let status = weir(&address, &["control-plane", "status"]).await;
     assert_eq!(
         (status.code, status.err.as_str()),

@@ -47,10 +47,8 @@ async fn a_profile_is_in_force_on_every_node_and_says_where_it_comes_from() {
         "ingress.header_timeout=6s",
     ];
     let out = plane.weir(&set).await.done();
-    assert!(
-        out.contains("cache.l1_ttl is not supported by this node"),
-        "{out}"
-    );
+    let unsupported = "but for 1 knob that they do not support:\n  cache.l1_ttl: node-a, node-b";
+    assert!(out.contains(unsupported), "{out}");
     let told = plane.sees_in_sync("node-a").await.profile.unwrap();
     assert_eq!(told.unsupported[0].path, "cache.l1_ttl");
     let knob = nodes[0].effective(&plane, "ingress.header_timeout").await;

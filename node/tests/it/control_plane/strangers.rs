@@ -190,7 +190,10 @@ async fn who_breaks_the_protocol_is_told_why_and_ended() {
         "hello.node_id: `a/b` names no node (allowed: 1 to 63",
     )
     .await;
-    is_refused(hello(&"x".repeat(1 << 20)), "hello.node_id").await;
+    is_refused(hello(&"x".repeat(1 << 10)), "hello.node_id").await;
+    let huge = hello(&"x".repeat(1 << 20));
+    let status = Stranger::saying(&plane, huge).await.ended().await;
+    assert_eq!(status.code(), Code::OutOfRange, "no message is that large");
 
     let is_ended = async |after: node_message::Message, told: &str| {
         let stranger = Stranger::welcome(&plane, "stranger").await;
@@ -252,7 +255,7 @@ async fn of_two_processes_with_one_id_the_younger_has_it_and_both_serve() {
         .sees("node-a", "is another process", other)
         .await
         .boot_id;
-    older.says("superseded=true").await;
+    older.says("sent away by the control plane").await;
     plane.tune(&[("ingress.header_timeout", "7s")]).await;
     let until = Instant::now() + Duration::from_secs(2);
     while Instant::now() < until {

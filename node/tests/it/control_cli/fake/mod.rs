@@ -43,6 +43,8 @@ pub struct State {
     written: BTreeMap<String, pb::PutProfileResponse>,
     /// The next write is made, and its answer lost.
     pub lose_answer: bool,
+    /// Why the store is not healthy.
+    pub store_problem: Option<String>,
     /// The token that is asked for, and what it may do.
     pub token: Option<(&'static str, pb::Role)>,
 }
