@@ -18,7 +18,8 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 const EVENTS: &str =
     "off,weir_node=trace,weir_core=trace,weir_control_plane=trace,weir_sim=trace,turmoil::sim=info";
 /// The same and whatever else is said inside a host: a span with a level opens all targets within it.
-const EVENTS_AND_SEGMENTS: &str = "off,weir_node=trace,weir_core=trace,weir_control_plane=trace,weir_sim=trace,turmoil::sim=info,turmoil[node]=trace";
+const EVENTS_AND_SEGMENTS: &str = "off,weir_node=trace,weir_core=trace,weir_control_plane=trace,weir_sim=trace,\
+     turmoil::sim=info,turmoil[node]=trace";
 
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 
