@@ -15,6 +15,7 @@ mod conflicts;
 mod hello;
 pub mod lane;
 mod lanes;
+mod out;
 mod presence;
 pub mod resources;
 mod said;

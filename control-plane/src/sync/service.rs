@@ -4,17 +4,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use weir_proto::control::v1 as pb;
 use weir_proto::control::v1::node_sync_server::NodeSync;
 
 use super::Parts;
 use super::hello::Hello;
+use super::out::{Messages, Out, channel};
 use super::presence::{self, Left};
-use super::session::{Ended, HEARTBEAT_INTERVAL, OUT_WAITING_MAX, Session, message};
+use super::session::{Ended, HEARTBEAT_INTERVAL, Session, message};
 use super::sessions::{Closed, Live, NODES_MAX, Place};
 use crate::governance::guard::{identity_of, permit};
 use crate::governance::identity::{Action, Identity};
@@ -23,9 +22,8 @@ use crate::governance::identity::{Action, Identity};
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a node waits for an instance that has just started.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
-/// Waits of a node that is told to come back.
-const CROWDED_RETRY_MS: u64 = 1_000;
-const SUPERSEDED_RETRY_MS: u64 = 60_000;
+/// The wait of a node that is told to come back much later.
+const FAR_RETRY: Duration = Duration::from_secs(60);
 
 /// The service. Cheap to clone.
 #[derive(Clone)]
@@ -38,8 +36,6 @@ impl NodeSyncService {
     }
 }
 
-type Messages = ReceiverStream<Result<pb::ControlMessage, Status>>;
-
 #[tonic::async_trait]
 impl NodeSync for NodeSyncService {
     type SyncStream = Messages;
@@ -49,7 +45,7 @@ impl NodeSync for NodeSyncService {
         request: Request<Streaming<pb::NodeMessage>>,
     ) -> Result<Response<Messages>, Status> {
         let identity = identity_of(&request)?;
-        let (out, messages) = mpsc::channel(OUT_WAITING_MAX);
+        let (out, messages) = channel();
         let parts = Arc::clone(&self.0);
         let peer = request.remote_addr();
         tokio::spawn(async move {
@@ -67,7 +63,7 @@ impl NodeSync for NodeSyncService {
                 presence::leave(&parts, &hello, &said, how).await;
             }
         });
-        Ok(Response::new(ReceiverStream::new(messages)))
+        Ok(Response::new(messages))
     }
 }
 
@@ -78,7 +74,7 @@ async fn serve(
     parts: &Arc<Parts>,
     (identity, peer): (Identity, Option<SocketAddr>),
     mut inbound: Streaming<pb::NodeMessage>,
-    out: &mpsc::Sender<Result<pb::ControlMessage, Status>>,
+    out: &Out,
 ) -> Result<Option<Gone>, Status> {
     let now_unix_ms = parts.clock.unix_ms_now();
     let hello = first(&mut inbound, now_unix_ms).await?;
@@ -185,17 +181,14 @@ async fn enter(parts: &Parts, hello: &Hello, now_unix_ms: u64) -> Result<Place, 
 }
 
 fn away(closed: Closed) -> pb::GoAway {
-    let (reason, retry_after_ms) = match closed {
-        Closed::Superseded => ("a younger process has this id", SUPERSEDED_RETRY_MS),
-        Closed::Crowded => ("too many nodes come at once", CROWDED_RETRY_MS),
-        Closed::Full => (
-            "this instance has as many nodes as it may have",
-            SUPERSEDED_RETRY_MS,
-        ),
+    let (reason, retry_after) = match closed {
+        Closed::Superseded => ("a younger process has this id", FAR_RETRY),
+        Closed::Crowded(turn) => ("too many nodes come at once", turn),
+        Closed::Full => ("this instance has as many nodes as it may have", FAR_RETRY),
     };
     pb::GoAway {
         reason: reason.to_owned(),
-        retry_after_ms,
+        retry_after_ms: u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX),
         superseded: closed == Closed::Superseded,
     }
 }

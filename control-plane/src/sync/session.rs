@@ -12,6 +12,7 @@ use weir_proto::control::v1 as pb;
 use super::hello::Hello;
 use super::lane::{RESET_AFTER, STALE_AFTER};
 use super::lanes::Lanes;
+use super::out::Out;
 use super::resources::ResourceSet;
 use super::said::within_bounds;
 use super::sessions::{Live, Place, Question};
@@ -19,11 +20,9 @@ use super::{Parts, presence, stopped};
 use crate::view::Orders;
 use crate::wait::sleep_until;
 
-/// Messages that wait to be sent: a push of each type, and some more.
-pub(super) const OUT_WAITING_MAX: usize = 16;
 /// How often both ends say that they live.
 pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
-/// How often deadlines of answers are looked at.
+/// How often deadlines are looked at, and who else has the node: what one node says must not wake all others.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Questions that wait for the node's answer.
 const QUESTIONS_MAX: usize = 8;
@@ -31,8 +30,6 @@ const QUESTIONS_MAX: usize = 8;
 /// Problems of a refused profile that are logged, and characters of each one's path.
 const PROBLEMS_LOGGED_MAX: usize = 5;
 const PATH_CHARS_LOGGED_MAX: usize = 80;
-
-type Out = mpsc::Sender<Result<pb::ControlMessage, Status>>;
 
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +68,6 @@ struct Changes {
     orders: watch::Receiver<Arc<Orders>>,
     epoch: watch::Receiver<Option<Arc<str>>>,
     stop: watch::Receiver<bool>,
-    taken_over: watch::Receiver<Arc<crate::view::NodeRecords>>,
 }
 
 impl Session {
@@ -108,7 +104,6 @@ impl Session {
             orders: view.orders.clone(),
             epoch: self.parts.epoch.clone(),
             stop: self.parts.stop.clone(),
-            taken_over: view.nodes.clone(),
         };
         let mut heartbeat = interval(HEARTBEAT_INTERVAL);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -126,10 +121,6 @@ impl Session {
                 _ = look.tick() => self.look(),
                 _ = heartbeat.tick() => self.heartbeat().await,
                 Ok(()) = changes.epoch.changed() => self.change_epoch(),
-                Ok(()) = changes.taken_over.changed() => self.check_taken_over(),
-                () = tokio::time::sleep_until(self.ends_at) => {
-                    self.go_away("the stream is renewed", Ended::Renewed)
-                }
                 // After what comes seldom: who never stops talking cannot keep that from happening.
                 message = inbound.message() => match message {
                     Ok(Some(message)) => self.heard(message).await,
@@ -156,11 +147,11 @@ impl Session {
     fn push_all(&mut self) {
         for at in 0..self.lanes.len() {
             // A full queue means that the node reads nothing; the lane stays as it is and is tried again.
-            let Ok(permit) = self.out.clone().try_reserve_owned() else {
+            let Some(permit) = self.out.try_reserve() else {
                 return;
             };
             if let Some(push) = self.lanes.due(at, Instant::now()) {
-                permit.send(Ok(message(pb::control_message::Message::Push(push))));
+                permit.send(message(pb::control_message::Message::Push(push)));
             }
         }
     }
@@ -217,7 +208,8 @@ impl Session {
             live.profile = state.clone();
             live.profile_at_unix_ms = now;
         });
-        presence::put_status(&self.parts, &self.hello, state, now).await;
+        // In boxes, as what is done seldom: a stream keeps room for all that it may wait for.
+        Box::pin(presence::put_status(&self.parts, &self.hello, state, now)).await;
     }
 
     fn publish(&self, change: impl FnOnce(&mut Live)) {
@@ -243,9 +235,12 @@ impl Session {
         None
     }
 
-    /// Looks at how long answers have been owed.
+    /// Looks at how long answers have been owed, how old the stream is, and whether the node is elsewhere.
     fn look(&mut self) -> Option<Ended> {
         let now = Instant::now();
+        if now >= self.ends_at {
+            return self.go_away("the stream is renewed", Ended::Renewed);
+        }
         let longest = self.lanes.longest_wait(now);
         if longest >= RESET_AFTER {
             return self.fault("a push was not answered in time");
@@ -254,13 +249,19 @@ impl Session {
         if self.live.load().stale != stale {
             self.publish(|live| live.stale = stale);
         }
-        None
+        self.check_taken_over()
     }
 
     async fn heartbeat(&mut self) -> Option<Ended> {
         let said = self.live.load_full();
         let now = self.parts.clock.unix_ms_now();
-        presence::repeat_status(&self.parts, &self.hello, &said, now).await;
+        Box::pin(presence::repeat_status(
+            &self.parts,
+            &self.hello,
+            &said,
+            now,
+        ))
+        .await;
         let heartbeat = pb::ControlHeartbeat {
             server_time_unix_ms: self.parts.clock.unix_ms_now(),
             states: self.lanes.states(),
@@ -281,7 +282,7 @@ impl Session {
     }
 
     /// Another instance may have let in a younger process of this node.
-    fn check_taken_over(&mut self) -> Option<Ended> {
+    fn check_taken_over(&self) -> Option<Ended> {
         let is_taken = {
             let nodes = self.parts.view.nodes.borrow();
             let presence = nodes.get(self.hello.node_id())?.presence.as_ref()?;

@@ -20,6 +20,9 @@ pub const STREAMS_MAX: usize = 20_000;
 pub(super) const NODES_MAX: usize = 25_000;
 /// Streams that are let in within a second; more are told to come back.
 pub(super) const ADMITTED_PER_SECOND: u32 = 2_000;
+const SECOND: Duration = Duration::from_secs(1);
+/// The latest turn of who is told to come back.
+const TURN_MAX: Duration = Duration::from_secs(10);
 /// Questions that wait for one node.
 const QUESTIONS_WAITING_MAX: usize = 8;
 /// How long a node may take to answer one.
@@ -66,8 +69,8 @@ pub(super) struct Place {
 pub(super) enum Closed {
     /// A younger process has its id.
     Superseded,
-    /// Too many come at once.
-    Crowded,
+    /// Too many come at once; this one's turn is after this wait.
+    Crowded(Duration),
     /// Too many are here.
     Full,
 }
@@ -92,15 +95,23 @@ struct Inner {
 }
 
 impl Inner {
-    fn admit(&mut self, now: Instant) -> bool {
+    /// Lets in as many as a second may have. The others are told turns that come at the same pace, so that they do not
+    /// come back together.
+    fn admit(&mut self, now: Instant) -> Result<(), Closed> {
         let same_second = self
             .second
-            .is_some_and(|begun| now.duration_since(begun) < Duration::from_secs(1));
+            .is_some_and(|begun| now.duration_since(begun) < SECOND);
         if !same_second {
             (self.second, self.admitted) = (Some(now), 0);
         }
-        self.admitted += 1;
-        self.admitted <= ADMITTED_PER_SECOND
+        self.admitted = self.admitted.saturating_add(1);
+        match self.admitted.saturating_sub(ADMITTED_PER_SECOND) {
+            0 => Ok(()),
+            turn => {
+                let wait = SECOND + SECOND * turn / ADMITTED_PER_SECOND;
+                Err(Closed::Crowded(wait.min(TURN_MAX)))
+            }
+        }
     }
 }
 
@@ -121,9 +132,7 @@ impl Sessions {
             ..Live::default()
         }));
         let mut inner = self.0.inner.lock().await;
-        if !inner.admit(now) {
-            return Err(Closed::Crowded);
-        }
+        inner.admit(now)?;
         match inner.by_node.get(node_id) {
             Some(other) if &*other.boot_id > boot_id => return Err(Closed::Superseded),
             None if inner.by_node.len() >= STREAMS_MAX => return Err(Closed::Full),
@@ -298,10 +307,8 @@ mod tests {
         for node in 0..ADMITTED_PER_SECOND {
             places.push(enter(&sessions, &node.to_string(), "1").await.unwrap());
         }
-        assert_eq!(
-            enter(&sessions, "late", "1").await.err(),
-            Some(Closed::Crowded)
-        );
+        let late = enter(&sessions, "late", "1").await.err();
+        assert!(matches!(late, Some(Closed::Crowded(_))), "{late:?}");
         assert_eq!(sessions.count().await, places.len());
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(enter(&sessions, "late", "1").await.is_ok());
@@ -365,5 +372,23 @@ mod tests {
         let leaving = async { drop(place.questions.recv().await.unwrap()) };
         let (left, ()) = tokio::join!(asked, leaving);
         assert!(left.unwrap_err().contains("left"));
+    }
+
+    #[test]
+    fn who_is_too_much_for_a_second_gets_a_turn_of_its_own() {
+        let mut inner = Inner::default();
+        let now = Instant::now();
+        for _ in 0..ADMITTED_PER_SECOND {
+            assert_eq!(inner.admit(now), Ok(()));
+        }
+        let mut earlier = SECOND;
+        for _ in 0..ADMITTED_PER_SECOND {
+            let Err(Closed::Crowded(turn)) = inner.admit(now) else {
+                panic!("one too many was let in");
+            };
+            assert!(turn > earlier && turn <= SECOND * 2, "{turn:?}");
+            earlier = turn;
+        }
+        assert_eq!(inner.admit(now + SECOND), Ok(()), "a second later");
     }
 }
