@@ -267,15 +267,19 @@ fn explained(error: &dyn std::error::Error, is_tls: bool, shows_certificate: boo
     if has(&["CertificateRequired"]) {
         return "it asks for a certificate, give --cert and --key".to_owned();
     }
-    // The alert of a TLS 1.3 server may be lost when it closes while the request is being sent.
-    if is_tls && !shows_certificate && has(&["roken pipe", "onnection reset"]) {
+    // Who refuses a handshake may close before its alert is read.
+    let broke_off = has(&["roken pipe", "onnection reset", "onnection closed"]);
+    if broke_off && is_tls && !shows_certificate {
         return "it broke off; if it asks for a certificate, give --cert and --key".to_owned();
+    }
+    if broke_off && !is_tls {
+        return "it broke off; if it speaks TLS, give --ca".to_owned();
     }
     if is_tls && has(&["InvalidContentType"]) {
         return "it does not speak TLS; leave out --ca".to_owned();
     }
     if !is_tls && has(&["http2 error", "frame with invalid size", "invalid frame"]) {
-        return "it does not speak plain HTTP/2; is it TLS? give --ca".to_owned();
+        return "it does not speak plain HTTP/2; if it speaks TLS, give --ca".to_owned();
     }
     if has(&["certificate", "Certificate"]) {
         return all;

@@ -137,7 +137,7 @@ async fn both_sides_show_certificates_over_tls() {
     assert!(nameless.err.contains(asks), "{}", nameless.err);
     let plain = weir(&address, &["nodes"]).await;
     assert_eq!(plain.code, 3);
-    let is_tls = "it does not speak plain HTTP/2; is it TLS? give --ca";
+    let is_tls = "if it speaks TLS, give --ca";
     assert!(plain.err.contains(is_tls), "{}", plain.err);
     let half = weir(&address, &["nodes", "--ca", &ca, "--cert", &cert]).await;
     assert_eq!(half.code, 2);
