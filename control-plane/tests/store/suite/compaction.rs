@@ -64,6 +64,12 @@ pub(crate) async fn a_follower_survives_compaction(store: Shared) {
         next(&mut follower).await,
         Followed::Snapshot { .. }
     ));
+    // The snapshot is told before the watch is open; a change that comes through says that it is.
+    put(&store, "idle/k", "open").await;
+    assert!(matches!(
+        next(&mut follower).await,
+        Followed::Changed { .. }
+    ));
     for round in 0..5 {
         for _ in 0..20 {
             put(&store, "busy", "v").await;

@@ -77,10 +77,11 @@ impl Copy {
     /// Compares with the store.
     pub(crate) async fn check(&self, store: &Shared, prefix: &str) {
         let page = page(store, prefix, 200).await;
-        assert_eq!(
-            self.entries.values().cloned().collect::<Vec<_>>(),
-            page.entries
-        );
+        assert_eq!(self.entries(), page.entries);
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        self.entries.values().cloned().collect()
     }
 }
 
@@ -215,8 +216,10 @@ async fn followed_through(store: &Shared, fault: Fault) -> (Copy, Vec<Reason>) {
     for index in 0..30 {
         put(store, &format!("k/{}", index % 7), &index.to_string()).await;
     }
+    let truth = page(store, "k/", 200).await.entries;
     let begun = tokio::time::Instant::now();
-    while begun.elapsed() < Duration::from_secs(1) {
+    // For a while more than it needs, in which nothing may be told that is not so; on a slow machine as long as it needs.
+    while begun.elapsed() < Duration::from_secs(1) || copy.entries() != truth {
         let item = tokio::time::timeout(Duration::from_millis(100), follower.next()).await;
         let Ok(Some(item)) = item else { continue };
         if let Followed::Resync { reason, .. } = item {
