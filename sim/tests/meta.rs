@@ -13,8 +13,8 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).expect("weir-sim prints text")
 }
 
-fn log_of(seed: &str) -> String {
-    let ended = run(&["run", "partition", "--segments", "--seed", seed]);
+fn log_of(scenario: &str, seed: &str) -> String {
+    let ended = run(&["run", scenario, "--segments", "--seed", seed]);
     let log = text(ended.stdout);
     assert!(ended.status.success(), "seed {seed}:\n{}", errors(&log));
     assert_eq!(ended.stderr, b"", "seed {seed}");
@@ -26,37 +26,39 @@ fn errors(log: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Runs seeds with a planted bug until a check finds it; gives what the checks said.
-fn found(plant: &str) -> String {
-    let logs = (1..=8).map(|seed: u64| {
-        let ended = run(&[
-            "run",
-            "partition",
-            "--seed",
-            &seed.to_string(),
-            "--plant",
-            plant,
-        ]);
-        let log = text(ended.stdout);
-        (ended.status.code(), errors(&log))
-    });
-    let mut failed = logs.filter(|(code, _)| *code == Some(1));
-    failed.next().expect("some seed finds it").1
+/// Runs seeds with a planted bug until this check finds it.
+#[track_caller]
+fn assert_found(scenario: &str, plant: &str, check: &str) {
+    let finds = |seed: u64| {
+        let seed = seed.to_string();
+        let ended = run(&["run", scenario, "--seed", &seed, "--plant", plant]);
+        ended.status.code() == Some(1) && errors(&text(ended.stdout)).contains(check)
+    };
+    assert!((1..=8).any(finds), "no seed lets {check} find it");
+}
+
+fn repeats(scenario: &str, seeds: &[&str], sign: &str) {
+    for seed in seeds {
+        let (first, second) = (log_of(scenario, seed), log_of(scenario, seed));
+        assert!(first == second, "seed {seed}: the logs differ");
+        assert!(first.contains(sign), "the log is empty");
+    }
 }
 
 #[test]
 fn one_seed_twice_gives_one_log() {
-    for seed in ["1", "2", "3"] {
-        let (first, second) = (log_of(seed), log_of(seed));
-        assert!(first == second, "seed {seed}: the logs differ");
-        assert!(first.contains("backend standing"), "the log is empty");
-    }
+    repeats("partition", &["1", "2", "3"], "backend standing");
+}
+
+#[test]
+fn one_seed_twice_gives_one_log_of_a_control_plane() {
+    repeats("control-plane", &["1"], "stored revision");
 }
 
 #[test]
 fn another_seed_gives_another_log() {
     let [first, second] = ["1", "2"].map(|seed| {
-        let log = log_of(seed);
+        let log = log_of("partition", seed);
         // The first line names the seed.
         log.split_once('\n').unwrap().1.to_owned()
     });
@@ -66,7 +68,14 @@ fn another_seed_gives_another_log() {
 #[test]
 fn further_seeds_hold_every_promise() {
     for seed in 4..=9_u64 {
-        log_of(&seed.to_string());
+        log_of("partition", &seed.to_string());
+    }
+}
+
+#[test]
+fn a_control_plane_holds_every_promise() {
+    for seed in 2..=5_u64 {
+        log_of("control-plane", &seed.to_string());
     }
 }
 
@@ -89,30 +98,75 @@ fn a_seed_that_repeats_is_called_equal() {
 
 #[test]
 fn a_node_that_keeps_a_dead_backend_is_found() {
-    assert!(found("no-unhealthy").contains("cut_backend_is_out_in_time"));
+    assert_found("partition", "no-unhealthy", "cut_backend_is_out_in_time");
 }
 
 #[test]
 fn a_node_that_never_takes_a_backend_back_is_found() {
-    assert!(found("no-recovery").contains("repaired_backend_is_back_in_time"));
+    assert_found(
+        "partition",
+        "no-recovery",
+        "repaired_backend_is_back_in_time",
+    );
 }
 
 #[test]
 fn a_node_that_gives_up_a_backend_too_soon_is_found() {
-    assert!(found("hasty").contains("only_cut_backends_go_out"));
+    assert_found("partition", "hasty", "only_cut_backends_go_out");
 }
 
 #[test]
 fn a_call_without_a_deadline_is_found() {
-    assert!(found("no-deadline").contains("calls_end_by_their_deadline"));
+    assert_found("partition", "no-deadline", "calls_end_by_their_deadline");
 }
 
 #[test]
 fn a_deadline_that_leaves_out_the_reconnect_is_found() {
-    assert!(found("deadline-in-metadata").contains("calls_end_by_their_deadline"));
+    assert_found(
+        "partition",
+        "deadline-in-metadata",
+        "calls_end_by_their_deadline",
+    );
 }
 
 #[test]
 fn a_change_that_reaches_one_node_only_is_found() {
-    assert!(found("lost-change").contains("nodes_converge"));
+    assert_found("partition", "lost-change", "nodes_converge");
+}
+
+#[test]
+fn an_ack_of_what_is_not_in_force_is_found() {
+    assert_found(
+        "control-plane",
+        "hollow-ack",
+        "nodes_have_what_the_layers_give",
+    );
+}
+
+#[test]
+fn an_instance_that_follows_no_further_is_found() {
+    assert_found(
+        "control-plane",
+        "stale-replica",
+        "nodes_have_what_the_layers_give",
+    );
+}
+
+#[test]
+fn an_instance_that_misses_changes_is_found() {
+    assert_found("control-plane", "lost-events", "nodes_say_what_they_have");
+}
+
+#[test]
+fn an_acknowledged_write_that_was_not_made_is_found() {
+    assert_found(
+        "control-plane",
+        "forgotten-write",
+        "acknowledged_writes_are_made_once",
+    );
+}
+
+#[test]
+fn a_leader_without_a_fence_is_found() {
+    assert_found("control-plane", "no-fence", "terms_never_go_down");
 }

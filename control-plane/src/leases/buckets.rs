@@ -132,15 +132,6 @@ impl Buckets {
         self.leases.clone()
     }
 
-    /// The lease of the bucket of a name, as soon as it has one. `None` only if the owner was brought down.
-    pub async fn lease_of(&self, name: &[u8]) -> Option<Held> {
-        let bucket = self.bucket_of(name);
-        self.want(bucket);
-        let mut leases = self.leases();
-        let held = leases.wait_for(|leases| leases[bucket].is_some()).await;
-        held.ok().and_then(|leases| leases[bucket])
-    }
-
     fn ask(&self, set: impl Fn(&mut Asked) -> &mut u64, bits: u64) {
         self.asked.send_if_modified(|asked| {
             let set = set(asked);
