@@ -9,7 +9,7 @@ use tokio::time::Instant;
 pub type NowUnixMs = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// Unix time, read once when the process starts and carried on by the monotonic clock: a stepped system
-/// clock moves nothing, and a test may start it where it likes.
+/// clock moves nothing, and a simulation may start it where it likes.
 #[derive(Clone, Copy, Debug)]
 pub struct WallClock {
     unix_at_start: Duration,
@@ -38,9 +38,14 @@ impl WallClock {
         }
     }
 
+    /// Time since 1970 at `instant`.
+    pub fn unix_at(&self, instant: Instant) -> Duration {
+        self.unix_at_start + instant.saturating_duration_since(self.start)
+    }
+
     /// Time since 1970, now.
     pub fn unix_now(&self) -> Duration {
-        self.unix_at_start + self.start.elapsed()
+        self.unix_at(Instant::now())
     }
 
     /// The same in whole milliseconds, as records keep it.

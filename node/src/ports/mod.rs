@@ -1,4 +1,5 @@
 //! What the node touches outside itself, behind traits, so that it runs inside a simulation too.
 
-pub mod clock;
+pub use weir_control_plane::clock;
+
 pub mod net;

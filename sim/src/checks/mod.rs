@@ -61,10 +61,26 @@ pub(crate) struct Violation {
     pub(crate) detail: String,
 }
 
-type Check = fn(&History, &Promises) -> Vec<String>;
+/// Says what of a history does not hold.
+type Check<H, P> = fn(&H, &P) -> Vec<String>;
+
+fn violations<H, P>(
+    checks: &[(&'static str, Check<H, P>)],
+    history: &H,
+    promises: &P,
+) -> Vec<Violation> {
+    let found = checks.iter().flat_map(|(name, check)| {
+        let details = check(history, promises);
+        details.into_iter().map(|detail| Violation {
+            check: name,
+            detail,
+        })
+    });
+    found.collect()
+}
 
 /// Every check by name.
-const CHECKS: &[(&str, Check)] = &[
+const CHECKS: &[(&str, Check<History, Promises>)] = &[
     (
         "cut_backend_is_out_in_time",
         health::cut_backend_is_out_in_time,
@@ -93,14 +109,7 @@ const CHECKS: &[(&str, Check)] = &[
 
 /// Runs every check.
 pub(crate) fn run(history: &History, promises: &Promises) -> Vec<Violation> {
-    let found = CHECKS.iter().flat_map(|(name, check)| {
-        let details = check(history, promises);
-        details.into_iter().map(|detail| Violation {
-            check: name,
-            detail,
-        })
-    });
-    found.collect()
+    violations(CHECKS, history, promises)
 }
 
 /// How many checks there are.

@@ -7,7 +7,7 @@ mod truth;
 
 use std::time::Duration;
 
-use super::Violation;
+use super::{Check, Violation, violations};
 use crate::fleet::history::History;
 
 /// What a fleet promises about time, as its checks count on it.
@@ -21,10 +21,8 @@ pub(crate) struct Promises {
     pub(crate) suspect_for: Duration,
 }
 
-type Check = fn(&History, &Promises) -> Vec<String>;
-
 /// Every check by name.
-const CHECKS: &[(&str, Check)] = &[
+const CHECKS: &[(&str, Check<History, Promises>)] = &[
     (
         "nodes_have_what_the_layers_give",
         nodes::nodes_have_what_the_layers_give,
@@ -53,14 +51,7 @@ const CHECKS: &[(&str, Check)] = &[
 
 /// Runs every check.
 pub(crate) fn run(history: &History, promises: &Promises) -> Vec<Violation> {
-    let found = CHECKS.iter().flat_map(|(name, check)| {
-        let details = check(history, promises);
-        details.into_iter().map(|detail| Violation {
-            check: name,
-            detail,
-        })
-    });
-    found.collect()
+    violations(CHECKS, history, promises)
 }
 
 /// How many checks there are.
