@@ -218,7 +218,7 @@ async fn followed_through(store: &Shared, fault: Fault) -> (Copy, Vec<Reason>) {
     }
     let truth = page(store, "k/", 200).await.entries;
     let begun = tokio::time::Instant::now();
-    // For a while more than it needs, in which nothing may be told that is not so; on a slow machine as long as it needs.
+    // Longer than it needs, as nothing more may be told; on a slow machine as long as it needs.
     while begun.elapsed() < Duration::from_secs(1) || copy.entries() != truth {
         let item = tokio::time::timeout(Duration::from_millis(100), follower.next()).await;
         let Ok(Some(item)) = item else { continue };
