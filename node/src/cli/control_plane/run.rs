@@ -99,10 +99,18 @@ pub(in crate::cli) struct ServerTls {
 pub(super) fn run(arguments: RunArguments) -> Result<(), Failure> {
     logs::start(&arguments.log, arguments.log_json);
     node::raise_open_files();
+    keep_small_pages();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(serve(arguments))
+}
+
+/// Thousands of streams hold a few small allocations each: in huge pages they take a third more memory.
+fn keep_small_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "the kernel keeps huge pages");
+    }
 }
 
 async fn serve(arguments: RunArguments) -> Result<(), Failure> {

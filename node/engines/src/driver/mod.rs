@@ -1,0 +1,52 @@
+//! What starts and stops engines: one trait, whatever runs them.
+
+mod error;
+mod types;
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+
+pub use error::Error;
+pub use types::{Ended, EngineSpec, Network, Protocol, PublishedPort, Running, State};
+
+/// Starts and stops engines.
+///
+/// Every call ends within a deadline of its own. Dropping a call's future does not undo it, so a caller that does not
+/// know what became of it looks with [`Driver::list`]: what a driver runs is told by labels on what runs.
+pub trait Driver: Send + Sync + 'static {
+    /// `process` or `docker`.
+    fn name(&self) -> &'static str;
+
+    /// Starts an engine, once however often it is called.
+    ///
+    /// One of that name with the same fence is taken as it is if it runs. One with a lower fence is removed first.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`] when one of that name has a higher fence; [`Error::NameTaken`] when something of that name is
+    /// not ours; anything else that keeps it from running. What was begun is removed again as far as it can be.
+    fn start(&self, spec: EngineSpec) -> BoxFuture<'_, Result<Running, Error>>;
+
+    /// Asks it to end, ends it after `grace`, and removes what is left of it. Fine when it is not there.
+    ///
+    /// # Errors
+    /// When it may still run.
+    fn stop(&self, name: &str, grace: Duration) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Everything that this driver runs for this owner.
+    ///
+    /// # Errors
+    /// When it cannot be known.
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Running>, Error>>;
+
+    /// The last lines that an engine wrote, oldest first; at most `lines_max`.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] when there is no such engine, and what keeps its lines from being read.
+    fn logs(&self, name: &str, lines_max: usize) -> BoxFuture<'_, Result<Vec<String>, Error>>;
+
+    /// Engines that ended, as they end. Goes on through outages of whatever runs them; what was missed is found
+    /// with [`Driver::list`].
+    fn ends(&self) -> BoxStream<'static, Ended>;
+}
