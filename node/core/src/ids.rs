@@ -45,3 +45,11 @@ name!(
     /// A backend, unique within its service. Its address unless configured otherwise.
     BackendId
 );
+name!(
+    /// An engine: its service and its slot in it, `tv-3`.
+    EngineId
+);
+name!(
+    /// A VPN that engines may be behind.
+    VpnName
+);

@@ -18,6 +18,7 @@ pub mod health;
 pub mod http1;
 pub mod ids;
 pub mod probation;
+pub mod provision;
 pub mod proxy;
 pub mod route;
 pub mod text;

@@ -1,0 +1,28 @@
+//! When, where and how many engines are started, and when one is given up.
+//!
+//! | module | decides |
+//! |---|---|
+//! | [`gate`] | which start may begin now: permits, spacing, a bounded queue |
+//! | [`breaker`] | whether starting is worth trying after failures |
+//! | [`refusal`] | how a "no" is told, by machine-readable code |
+//!
+//! No function reads a clock: times and random numbers are arguments. Counting and then acting is one call on one owner,
+//! and what is under way counts.
+
+pub mod breaker;
+pub mod gate;
+pub mod refusal;
+
+use std::time::{Duration, Instant};
+
+pub use breaker::{Breaker, BreakerConfig, BreakerState, Ticket};
+pub use gate::{Gate, GateLimits, Next, Position};
+pub use refusal::{Refusal, RefusalCode};
+
+/// Longer waits are the same to everybody, and an instant may not hold them.
+const FAR: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// `wait` after `at`; as far as an instant goes.
+fn after(at: Instant, wait: Duration) -> Instant {
+    at.checked_add(wait.min(FAR)).unwrap_or(at)
+}
