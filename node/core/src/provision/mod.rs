@@ -4,19 +4,28 @@
 //! |---|---|
 //! | [`gate`] | which start may begin now: permits, spacing, a bounded queue |
 //! | [`breaker`] | whether starting is worth trying after failures |
+//! | [`allocator`] | which ports and slots a start gets |
+//! | [`placement`] | which VPN an engine goes behind, and whether as its forwarded one |
+//! | [`job`] | when a job is tried again, and how long a claim allows to act |
 //! | [`refusal`] | how a "no" is told, by machine-readable code |
 //!
-//! No function reads a clock: times and random numbers are arguments. Counting and then acting is one call on one owner,
-//! and what is under way counts.
+//! No function reads a clock: times and random numbers are arguments. Counting and then acting is one call on one
+//! owner, and what is under way counts.
 
+pub mod allocator;
 pub mod breaker;
 pub mod gate;
+pub mod job;
+pub mod placement;
 pub mod refusal;
 
 use std::time::{Duration, Instant};
 
+pub use allocator::{PoolName, PortPool, Ports, Slots, Taken};
 pub use breaker::{Breaker, BreakerConfig, BreakerState, Ticket};
 pub use gate::{Gate, GateLimits, Next, Position};
+pub use job::{AttemptEnd, JobRules, Pace, Verdict, may_begin, may_begin_until};
+pub use placement::{Placement, Role, VpnFacts, VpnState, place};
 pub use refusal::{Refusal, RefusalCode};
 
 /// Longer waits are the same to everybody, and an instant may not hold them.

@@ -1,7 +1,7 @@
 //! Whether starting is worth trying: closed, open, or half-open with one probe.
 //!
-//! Each permission is a [`Ticket`] of the breaker's present life. A result counts only in the life that it comes from, so
-//! what was begun before the breaker opened neither keeps it open nor closes it.
+//! Each permission is a [`Ticket`] of the breaker's present life. A result counts only in the life that it comes from,
+//! so what was begun before the breaker opened neither keeps it open nor closes it.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

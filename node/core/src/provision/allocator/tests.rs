@@ -1,0 +1,126 @@
+use super::*;
+
+fn vpn(name: &str) -> PoolName {
+    PoolName::Vpn(name.into())
+}
+
+#[test]
+fn after_10_000_reservations_and_failures_nothing_is_reserved() {
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut ports = Ports::default();
+    let pools = [PoolName::Host, vpn("a"), vpn("b")];
+    for pool in &pools {
+        ports.set_range(pool.clone(), 19_000..=19_019);
+    }
+    let mut slots = Slots::new(20);
+    for start in 0..10_000u32 {
+        // A start fails at any step, and is released without anybody looking at which.
+        let steps = random.usize(0..=4);
+        if steps > 0 {
+            assert_eq!(slots.reserve(start), Some(1));
+        }
+        for pool in pools.iter().take(steps.saturating_sub(1)) {
+            assert!(ports.reserve(pool, start).is_some());
+        }
+        assert_eq!(ports.release(&start), steps.saturating_sub(1));
+        assert_eq!(slots.release(&start).is_some(), steps > 0);
+    }
+    assert_eq!((ports.held(), slots.held()), (0, 0));
+    for pool in &pools {
+        assert_eq!(ports.pool(pool).map(PortPool::free), Some(20));
+    }
+}
+
+#[test]
+fn all_ports_of_a_range_are_given_once_and_then_none() {
+    let mut pool = PortPool::new(65_530..=65_535);
+    let ports: Vec<Option<u16>> = (0..7).map(|holder| pool.reserve(holder)).collect();
+    let all = (65_530..=65_535).map(Some).chain([None]);
+    assert_eq!(ports, all.collect::<Vec<_>>());
+    assert_eq!(pool.reserve(3), Some(65_533), "a holder keeps its port");
+    assert_eq!(pool.held(), 6);
+}
+
+#[test]
+fn a_released_port_is_given_last() {
+    let mut pool = PortPool::new(10..=13);
+    assert_eq!(pool.reserve("a"), Some(10));
+    assert_eq!(pool.release(&"a"), Some(10));
+    assert_eq!(pool.release(&"a"), None, "released once");
+    let ports: Vec<_> = ["b", "c", "d", "e"]
+        .into_iter()
+        .filter_map(|holder| pool.reserve(holder))
+        .collect();
+    assert_eq!(ports, [11, 12, 13, 10]);
+    // Of an adopted port also.
+    pool.release(&"d");
+    assert_eq!(pool.adopt("x", 13), Ok(()));
+    pool.release(&"c");
+    pool.release(&"x");
+    assert_eq!(pool.reserve("y"), Some(12));
+}
+
+#[test]
+fn pools_are_apart_and_a_release_covers_all_of_them() {
+    let mut ports = Ports::default();
+    ports.set_range(vpn("a"), 100..=101);
+    ports.set_range(vpn("b"), 100..=101);
+    assert_eq!(ports.reserve(&vpn("a"), 1), Some(100));
+    assert_eq!(ports.reserve(&vpn("b"), 1), Some(100));
+    assert_eq!(ports.reserve(&PoolName::Host, 1), None);
+    assert_eq!(ports.adopt(PoolName::Host, 1, 8_080), Ok(()));
+    assert_eq!(ports.held(), 3);
+    assert_eq!(ports.release(&1), 3);
+    assert_eq!(ports.held(), 0);
+    assert_eq!(ports.reserve(&PoolName::Host, 2), None, "no range");
+}
+
+#[test]
+fn what_runs_is_adopted_and_never_given_to_another() {
+    let mut pool = PortPool::new(10..=12);
+    assert_eq!(pool.adopt("old", 11), Ok(()));
+    assert_eq!(pool.adopt("old", 11), Ok(()));
+    let taken = Taken {
+        number: 11,
+        holder: "old",
+    };
+    assert_eq!(pool.reserve("new"), Some(10));
+    assert_eq!(pool.adopt("new", 11), Err(taken));
+    assert_eq!(pool.port_of(&"new"), Some(10), "nothing changed");
+    assert_eq!(pool.adopt("new", 12), Ok(()), "10 is free again");
+    assert_eq!(pool.reserve("third"), Some(10));
+    assert_eq!(pool.reserve("fourth"), None);
+    assert_eq!(pool.retain(|holder| *holder == "old"), 2);
+    assert_eq!((pool.held(), pool.free()), (1, 2));
+}
+
+#[test]
+fn a_new_range_leaves_ports_in_use_and_gives_only_its_own() {
+    let mut pool = PortPool::new(10..=12);
+    assert_eq!(pool.reserve("a"), Some(10));
+    assert_eq!(pool.reserve("b"), Some(11));
+    pool.set_range(11..=13);
+    assert_eq!(pool.port_of(&"a"), Some(10));
+    assert_eq!(pool.free(), 2);
+    assert_eq!(pool.release(&"a"), Some(10));
+    assert_eq!(pool.release(&"b"), Some(11));
+    let ports: Vec<_> = (["c", "d", "e", "f"].iter())
+        .map(|holder| pool.reserve(holder))
+        .collect();
+    assert_eq!(ports, [Some(12), Some(13), Some(11), None]);
+}
+
+#[test]
+fn slots_are_the_lowest_free() {
+    let mut slots = Slots::new(3);
+    let got: Vec<_> = (0..4).map(|holder| slots.reserve(holder)).collect();
+    assert_eq!(got, [Some(1), Some(2), Some(3), None]);
+    assert_eq!(slots.release(&1), Some(2));
+    assert_eq!(slots.reserve(9), Some(2));
+    slots.set_max(1);
+    assert_eq!(slots.adopt(7, 8), Ok(()), "it runs, whatever the maximum");
+    assert_eq!(slots.retain(|holder| *holder == 7), 3);
+    assert_eq!(slots.reserve(5), Some(1));
+    assert_eq!(slots.reserve(6), None);
+    assert!(slots.adopt(6, 8).is_err());
+}
