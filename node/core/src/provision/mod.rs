@@ -6,6 +6,7 @@
 //! | [`breaker`] | whether starting is worth trying after failures |
 //! | [`allocator`] | which ports and slots a start gets |
 //! | [`placement`] | which VPN an engine goes behind, and whether as its forwarded one |
+//! | [`scaling`] | how many engines a service should have |
 //! | [`job`] | when a job is tried again, and how long a claim allows to act |
 //! | [`refusal`] | how a "no" is told, by machine-readable code |
 //!
@@ -18,6 +19,7 @@ pub mod gate;
 pub mod job;
 pub mod placement;
 pub mod refusal;
+pub mod scaling;
 
 use std::time::{Duration, Instant};
 
@@ -27,6 +29,7 @@ pub use gate::{Gate, GateLimits, Next, Position};
 pub use job::{AttemptEnd, JobRules, Pace, Verdict, may_begin, may_begin_until};
 pub use placement::{Placement, Role, VpnFacts, VpnState, place};
 pub use refusal::{Refusal, RefusalCode};
+pub use scaling::{EngineFacts, EngineStanding, Scaler, Scaling, ScalingRules};
 
 /// Longer waits are the same to everybody, and an instant may not hold them.
 const FAR: Duration = Duration::from_secs(10 * 365 * 86_400);

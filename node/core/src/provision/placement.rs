@@ -153,6 +153,13 @@ mod tests {
     }
 
     #[test]
+    fn three_decisions_at_two_and_two_engines_do_not_all_choose_one_vpn() {
+        let placed = place_all(&mut [vpn("a", 2), vpn("b", 2)], 3, 15);
+        let names: Vec<&str> = placed.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["a", "b", "a"]);
+    }
+
+    #[test]
     fn any_number_of_decisions_differ_by_one_at_most_and_stop_at_the_density() {
         for count in 0..50 {
             let mut vpns = [vpn("a", 0), vpn("b", 0), vpn("c", 0)];
