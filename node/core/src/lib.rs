@@ -17,6 +17,7 @@ pub mod error;
 pub mod health;
 pub mod http1;
 pub mod ids;
+pub mod port_cache;
 pub mod probation;
 pub mod proxy;
 pub mod route;
