@@ -25,3 +25,4 @@ pub mod text;
 pub mod trace;
 pub mod tuning;
 pub mod units;
+pub mod vpn;
