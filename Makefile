@@ -62,6 +62,7 @@ setup:
 setup-test: setup
 	@{ command -v etcd && command -v etcdctl; } >/dev/null \
 		|| $(call apt,etcd-server etcd-client)
+	@{ command -v unshare && command -v nsenter && command -v setpriv; } >/dev/null || $(call apt,util-linux)
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-nextest
 
 setup-lint: setup

@@ -16,7 +16,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tonic::transport::ServerTlsConfig;
 use tonic::transport::server::Connected;
 use weir_proto::control::records::v1 as records;
 
@@ -24,6 +23,7 @@ use crate::clock::WallClock;
 use crate::connections::{Bounds, accepted};
 use crate::election::{self, Election};
 use crate::governance::guard::{Access, Guard};
+use crate::governance::tls::Acceptor;
 use crate::governance::tokens::TokenTable;
 use crate::grpc;
 use crate::instance::{self, Announcement};
@@ -76,7 +76,7 @@ pub struct Options {
     /// Who is let in.
     pub access: Access,
     /// TLS, where it is asked for.
-    pub tls: Option<ServerTlsConfig>,
+    pub tls: Option<Acceptor>,
     /// What it bounds.
     pub limits: Limits,
     /// Time, for what is kept and told.
@@ -97,9 +97,9 @@ pub enum Error {
     /// It cannot serve.
     #[error("the server failed")]
     Serve(#[from] tonic::transport::Error),
-    /// Its services cannot be put together.
-    #[error(transparent)]
-    Router(#[from] grpc::RouterError),
+    /// The schema that it serves cannot be read.
+    #[error("gRPC reflection")]
+    Reflection(#[from] tonic_reflection::server::Error),
 }
 
 /// An instance that follows its store and does not serve yet.
@@ -109,7 +109,7 @@ pub struct ControlPlane {
     backends: Arc<Backends>,
     election: Election,
     announcement: Announcement,
-    tls: Option<ServerTlsConfig>,
+    tls: Option<Acceptor>,
     bounds: Bounds,
     tasks: JoinSet<()>,
     stop: watch::Sender<bool>,
@@ -211,6 +211,22 @@ impl ControlPlane {
     /// # Errors
     /// When the server cannot be set up or fails.
     pub async fn serve_with<IO>(
+        mut self,
+        connections: impl Stream<Item = io::Result<IO>>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), Error>
+    where
+        IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    {
+        let Some(tls) = self.tls.clone() else {
+            return Box::pin(self.serve_over(connections, stop)).await;
+        };
+        let secured = tls.secured(connections, self.bounds.connections_max);
+        self.tasks.spawn(tls.follow());
+        Box::pin(self.serve_over(secured, stop)).await
+    }
+
+    async fn serve_over<IO>(
         self,
         connections: impl Stream<Item = io::Result<IO>>,
         stop: impl Future<Output = ()>,
@@ -222,7 +238,6 @@ impl ControlPlane {
             parts: Arc::clone(&self.parts),
             store: Arc::clone(&self.store),
             backends: Arc::clone(&self.backends),
-            tls: self.tls.clone(),
         };
         let router = grpc::router(&served)?;
         let ending = self.stop;

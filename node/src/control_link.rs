@@ -6,9 +6,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tonic::transport::ClientTlsConfig;
 use weir_control_plane::governance::secret::SecretRef;
-use weir_control_plane::governance::tls::{ClientTls, KeyPair, TlsError};
+use weir_control_plane::governance::tls::{ClientTls, KeyPair, RenewedClientTls, TlsError};
 use weir_core::error::chain;
 use weir_proto::control::v1 as pb;
 
@@ -40,7 +39,7 @@ pub enum Error {
 /// What the node knows before it starts: the way to the control plane, and what it had when it last ran.
 pub struct ControlLink {
     endpoints: Vec<Endpoint>,
-    tls: Option<ClientTlsConfig>,
+    tls: Option<RenewedClientTls>,
     token: Option<SecretRef>,
     keeper: Option<Keeper>,
     start: Start,
@@ -170,7 +169,7 @@ fn place_of(url: &str) -> Option<Endpoint> {
     place.parse().ok()
 }
 
-fn tls(settings: &ControlPlane) -> Result<Option<ClientTlsConfig>, Error> {
+fn tls(settings: &ControlPlane) -> Result<Option<RenewedClientTls>, Error> {
     let Some(ca) = &settings.ca else {
         return Ok(None);
     };
@@ -180,7 +179,7 @@ fn tls(settings: &ControlPlane) -> Result<Option<ClientTlsConfig>, Error> {
         own: own.map(|(certificate, key)| KeyPair { certificate, key }),
         server_name: None,
     };
-    tls.load().map(Some).map_err(Error::Tls)
+    RenewedClientTls::load(tls).map(Some).map_err(Error::Tls)
 }
 
 /// The node's first words.

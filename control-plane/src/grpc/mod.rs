@@ -31,7 +31,7 @@ pub use audit::AuditService;
 pub(crate) use nodes::WATCHERS_MAX;
 pub use profiles::ROLLOUT_NODES_MAX;
 pub use profiles::{ASK_LIMIT, HISTORY_ENTRIES_DEFAULT, ProfilesContext, ProfilesService};
-pub use router::{RouterError, Served, router};
+pub use router::{Served, router};
 pub(crate) use status::refusal;
 pub use status::{DETAILS_BYTES_MAX, MESSAGE_BYTES_MAX};
 pub use tokens::TokensService;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Server;
 use tonic::transport::server::Router;
-use tonic::transport::{Server, ServerTlsConfig};
+use tonic_reflection::server::Error as ReflectionError;
 use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 use weir_proto::control::v1::audit_server::{self, AuditServer};
 use weir_proto::control::v1::control_plane_server::{self, ControlPlaneServer};
@@ -64,31 +65,17 @@ pub struct Served {
     pub store: Arc<dyn Store>,
     /// Backends that announce themselves.
     pub backends: Arc<Backends>,
-    /// TLS, where it is asked for.
-    pub tls: Option<ServerTlsConfig>,
-}
-
-/// Why the services cannot be put together.
-#[derive(Debug, thiserror::Error)]
-pub enum RouterError {
-    /// The TLS configuration cannot be used.
-    #[error("TLS")]
-    Tls(#[from] tonic::transport::Error),
-    /// The schema that reflection serves cannot be read.
-    #[error("gRPC reflection")]
-    Reflection(#[from] tonic_reflection::server::Error),
 }
 
 /// All services.
 ///
 /// # Errors
-/// When TLS or reflection cannot be set up.
-pub fn router(served: &Served) -> Result<Router, RouterError> {
+/// When the schema that reflection serves cannot be read.
+pub fn router(served: &Served) -> Result<Router, ReflectionError> {
     let Served {
         parts,
         store,
         backends,
-        tls,
     } = served;
     let mut server = Server::builder()
         .http2_keepalive_interval(Some(PING_INTERVAL))
@@ -96,9 +83,6 @@ pub fn router(served: &Served) -> Result<Router, RouterError> {
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(CALLS_MAX);
-    if let Some(tls) = tls {
-        server = server.tls_config(tls.clone())?;
-    }
     let now = parts.clock.to_fn();
     let keys = &parts.keys;
     let view = parts.view.profiles.clone();
@@ -154,8 +138,7 @@ pub fn router(served: &Served) -> Result<Router, RouterError> {
 }
 
 /// The schema, for who asks for it over gRPC.
-fn reflection()
--> Result<ServerReflectionServer<impl ServerReflection>, tonic_reflection::server::Error> {
+fn reflection() -> Result<ServerReflectionServer<impl ServerReflection>, ReflectionError> {
     let mut reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(weir_proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);

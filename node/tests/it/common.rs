@@ -24,6 +24,7 @@ pub struct Weir {
     folder: tempfile::TempDir,
     listeners: String,
     environment: Vec<(String, String)>,
+    through: Vec<String>,
 }
 
 impl Weir {
@@ -90,10 +91,11 @@ impl Weir {
             ingress,
             grpc,
             api,
-            child: run(folder.path(), &environment),
+            child: run(folder.path(), &environment, &[]),
             folder,
             listeners,
             environment,
+            through: Vec::new(),
         }
     }
 
@@ -104,8 +106,13 @@ impl Weir {
 
     /// Starts again, where it was and with the same file, what has ended.
     pub async fn start_again(&mut self) {
-        self.child = run(self.folder.path(), &self.environment);
+        self.child = run(self.folder.path(), &self.environment, &self.through);
         self.is_ready().await.unwrap();
+    }
+
+    /// From the next start on the process is started through this command, which becomes the process.
+    pub fn run_through(&mut self, command: Vec<String>) {
+        self.through = command;
     }
 
     /// Ends the process in order.
@@ -203,13 +210,16 @@ impl Weir {
 }
 
 /// Runs the node of a folder.
-fn run(folder: &Path, environment: &[(String, String)]) -> Child {
+fn run(folder: &Path, environment: &[(String, String)], through: &[String]) -> Child {
     let log = std::fs::File::options()
         .create(true)
         .append(true)
         .open(folder.join("log"))
         .unwrap();
-    Command::new(env!("CARGO_BIN_EXE_weir"))
+    let weir = env!("CARGO_BIN_EXE_weir");
+    let words: Vec<&str> = through.iter().map(String::as_str).chain([weir]).collect();
+    Command::new(words[0])
+        .args(&words[1..])
         .args(["node", "--config"])
         .arg(folder.join("node.toml"))
         .env("WEIR_NODE__CORES", "2")

@@ -68,6 +68,20 @@ impl Recorder {
 }
 
 impl Recorded {
+    /// What the chunks of the body hold. Where one ends means nothing: a node passes on what it has of each.
+    pub fn data(&self) -> String {
+        let (mut data, mut rest) = (String::new(), self.body.as_str());
+        loop {
+            let (size, behind) = rest.split_once("\r\n").expect(&self.body);
+            let size = usize::from_str_radix(size, 16).expect(&self.body);
+            if size == 0 {
+                return data;
+            }
+            data.push_str(&behind[..size]);
+            rest = behind[size..].strip_prefix("\r\n").expect(&self.body);
+        }
+    }
+
     pub fn line(&self) -> &str {
         self.head.lines().next().unwrap()
     }

@@ -6,18 +6,26 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::common::{PATIENCE, free_ports};
+use crate::common::{PATIENCE, free_ports, read_to_end, read_until};
+use crate::control_cli;
 use crate::operator::weir;
 
 /// A mesh of two nodes and three demo backends.
 struct Mesh {
     child: Child,
     ingress: SocketAddr,
+    control_plane: SocketAddr,
 }
+
+/// What the file says of how long a stopping node waits for what runs.
+const FILE_DRAIN_TIMEOUT: &str = "0s";
+/// What `weir up` allows a process beyond that.
+const STOP_GRACE: Duration = Duration::from_secs(5);
 
 fn command([ingress, grpc, api, control_plane]: [SocketAddr; 4]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
@@ -27,7 +35,7 @@ fn command([ingress, grpc, api, control_plane]: [SocketAddr; 4]) -> Command {
         .env("WEIR_INGRESS__LISTEN", ingress.to_string())
         .env("WEIR_GRPC__LISTEN", grpc.to_string())
         .env("WEIR_HTTP_API__LISTEN", api.to_string())
-        .env("WEIR_NODE__DRAIN_TIMEOUT", "1s")
+        .env("WEIR_NODE__DRAIN_TIMEOUT", FILE_DRAIN_TIMEOUT)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -59,6 +67,31 @@ impl Mesh {
         Self {
             child,
             ingress: ports[0],
+            control_plane: ports[3],
+        }
+    }
+
+    /// Lets stopping nodes wait for a minute, and returns a request that is under way: 2 of the 4 bytes of its body
+    /// were sent, and came back.
+    async fn busy(&self) -> TcpStream {
+        let control_plane = self.control_plane.to_string();
+        let tuned = ["profile", "set", "ingress.drain_timeout=1m"];
+        let tuned = control_cli::weir(&control_plane, &tuned).await.done();
+        assert!(tuned.contains("in force on 2 of 2 nodes"), "{tuned}");
+        let mut client = TcpStream::connect(self.ingress).await.unwrap();
+        let head = "POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\npi";
+        client.write_all(head.as_bytes()).await.unwrap();
+        read_until(&mut client, "\r\n\r\npi").await;
+        client
+    }
+
+    /// Sends Ctrl-C, and waits until the first node takes nobody any more.
+    async fn ctrl_c(&self) {
+        kill_process(self.pid(), Signal::INT).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(self.ingress).await.is_ok() {
+            assert!(Instant::now() < deadline, "it does not stop");
+            sleep(Duration::from_millis(20)).await;
         }
     }
 
@@ -125,6 +158,32 @@ async fn ctrl_c_ends_everything() {
     all_end(&children).await;
     let again = tokio::net::TcpListener::bind(mesh.ingress).await;
     assert!(again.is_ok(), "{again:?}");
+}
+
+#[tokio::test]
+async fn what_runs_at_ctrl_c_has_the_time_that_the_profile_gives() {
+    let mut mesh = Mesh::start().await;
+    let mut client = mesh.busy().await;
+    mesh.ctrl_c().await;
+    // As long as the file would allow, and more.
+    sleep(STOP_GRACE + Duration::from_secs(1)).await;
+    client.write_all(b"ng").await.unwrap();
+    assert_eq!(read_to_end(&mut client).await, "ng");
+    let ended = timeout(PATIENCE, mesh.child.wait()).await.expect("it ends");
+    assert_eq!(ended.unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_second_ctrl_c_ends_everything_at_once() {
+    let mut mesh = Mesh::start().await;
+    let children = mesh.children();
+    let mut client = mesh.busy().await;
+    mesh.ctrl_c().await;
+    kill_process(mesh.pid(), Signal::INT).unwrap();
+    let ended = timeout(PATIENCE, mesh.child.wait()).await;
+    assert!(ended.is_ok(), "it waits for what runs");
+    all_end(&children).await;
+    assert_eq!(read_to_end(&mut client).await, "");
 }
 
 #[tokio::test]

@@ -1,21 +1,27 @@
 //! TLS from PEM files, and the identity in a certificate.
 //!
-//! Files are read and checked when the configuration is made; a changed certificate counts after a restart.
+//! Files are read and checked when the configuration is made. Those of a server are followed from then on
+//! ([`Acceptor::follow`]), those of a client are read again for each connection ([`RenewedClientTls`]).
 //! Certificates are not revoked: give clients short-lived ones. A connection is checked once, when it begins,
 //! so bound its age where certificates are what lets clients in.
 
+mod acceptor;
+mod held;
 mod peer;
 mod pem;
+mod renewed;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
+use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 use super::guard::Access;
 
+pub use acceptor::Acceptor;
 pub use peer::{CertificateRefused, identity_of};
 pub use pem::{FILE_BYTES_MAX, TlsError};
+pub use renewed::RenewedClientTls;
 
 /// Longest handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
@@ -30,10 +36,16 @@ pub struct KeyPair {
 }
 
 impl KeyPair {
-    fn load(&self) -> Result<Identity, TlsError> {
+    /// PEM of both, which belong together.
+    fn read(&self) -> Result<[Vec<u8>; 2], TlsError> {
         let certificate = pem::certificates(&self.certificate)?;
         let key = pem::key(&self.key)?;
-        Ok(Identity::from_pem(certificate, key))
+        held::certified(&certificate, &key).map_err(|reason| TlsError::Mismatch {
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+            reason,
+        })?;
+        Ok([certificate, key])
     }
 }
 
@@ -50,18 +62,10 @@ impl ServerTls {
     /// Reads the files. Clients must show a certificate, may, or are not asked, as `access` says.
     ///
     /// # Errors
-    /// When a file cannot be read or holds something else, or the authorities are missing.
-    pub fn load(&self, access: Access) -> Result<ServerTlsConfig, TlsError> {
-        let config = ServerTlsConfig::new()
-            .identity(self.own.load()?)
-            .timeout(HANDSHAKE_LIMIT);
-        if !access.takes_certificates() {
-            return Ok(config);
-        }
-        let ca = self.client_ca.as_ref().ok_or(TlsError::NoClientCa)?;
-        let ca = Certificate::from_pem(pem::authorities(ca)?);
-        let is_optional = access != Access::MutualTls;
-        Ok(config.client_ca_root(ca).client_auth_optional(is_optional))
+    /// When a file cannot be read or holds something else, certificate and key do not belong together, or the
+    /// authorities are missing.
+    pub fn load(self, access: Access) -> Result<Acceptor, TlsError> {
+        Acceptor::load(self, access)
     }
 }
 
@@ -87,7 +91,8 @@ impl ClientTls {
             .ca_certificate(ca)
             .timeout(HANDSHAKE_LIMIT);
         if let Some(own) = &self.own {
-            config = config.identity(own.load()?);
+            let [certificate, key] = own.read()?;
+            config = config.identity(Identity::from_pem(certificate, key));
         }
         if let Some(name) = &self.server_name {
             config = config.domain_name(name);

@@ -37,6 +37,19 @@ pub enum TlsError {
         /// What is wrong.
         reason: String,
     },
+    /// Each can be used, and not with the other.
+    #[error("{} and {} do not belong together: {reason}", .certificate.display(), .key.display())]
+    Mismatch {
+        /// The file of the certificate.
+        certificate: PathBuf,
+        /// The file of the key.
+        key: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The TLS library does not take them.
+    #[error("TLS cannot be set up: {0}")]
+    Refused(String),
     /// Client certificates are asked for, and nobody is named who signs them.
     #[error("client certificates are asked for, and no file of their authorities is given")]
     NoClientCa,

@@ -84,3 +84,65 @@ fn a_file_that_holds_something_else_is_named() {
         assert!(loaded.contains(expected), "{loaded}");
     }
 }
+
+#[test]
+fn what_two_looks_find_counts_once() {
+    let mut looks = acceptor::Looks::new("old");
+    // A certificate, and its key only after a look.
+    let found = [
+        "old", "half", "new", "new", "new", "old", "new", "broken", "broken", "broken", "new",
+        "new",
+    ];
+    let settled: Vec<_> = found
+        .iter()
+        .enumerate()
+        .filter_map(|(at, found)| looks.settled(*found).map(|settled| (at, settled)))
+        .collect();
+    assert_eq!(settled, [(3, "new"), (8, "broken"), (11, "new")]);
+}
+
+#[test]
+fn a_certificate_and_the_key_of_another_do_not_belong_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let pairs = ["one", "two"].map(|name| {
+        let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        KeyPair {
+            certificate: write(folder.path(), &format!("{name}.pem"), &signed.cert.pem()),
+            key: write(
+                folder.path(),
+                &format!("{name}.key"),
+                &signed.signing_key.serialize_pem(),
+            ),
+        }
+    });
+    let [one, two] = pairs;
+    let mixed = KeyPair {
+        key: two.key.clone(),
+        ..one.clone()
+    };
+    for own in [one, two] {
+        ServerTls {
+            own,
+            client_ca: None,
+        }
+        .load(Access::Tokens)
+        .unwrap();
+    }
+    let refused = ServerTls {
+        own: mixed.clone(),
+        client_ca: None,
+    }
+    .load(Access::Tokens)
+    .unwrap_err();
+    let said = refused.to_string();
+    for part in ["one.pem", "two.key", "do not belong together"] {
+        assert!(said.contains(part), "{said}");
+    }
+    let ca = mixed.certificate.clone();
+    let client = ClientTls {
+        ca,
+        own: Some(mixed),
+        server_name: None,
+    };
+    assert_eq!(client.load().unwrap_err(), refused);
+}

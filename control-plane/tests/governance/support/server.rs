@@ -8,11 +8,12 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::codegen::InterceptedService;
 use tonic::metadata::MetadataValue;
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Server, ServerTlsConfig};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 use weir_control_plane::governance::guard::{Access, Guard, allow};
 use weir_control_plane::governance::identity::Action;
 use weir_control_plane::governance::secret::Secret;
+use weir_control_plane::governance::tls::Acceptor;
 use weir_control_plane::grpc::{AuditService, TokensService};
 use weir_proto::control::v1::audit_client::AuditClient;
 use weir_proto::control::v1::audit_server::AuditServer;
@@ -23,6 +24,8 @@ use weir_proto::demo::v1::echo_server::{Echo, EchoServer};
 use weir_proto::demo::v1::{EchoRequest, EchoResponse};
 
 use super::{Clock, Home, PATIENCE, keys};
+
+const HANDSHAKES_MAX: usize = 16;
 
 /// A server that ends with the test.
 pub(crate) struct Serving {
@@ -42,7 +45,7 @@ pub(crate) async fn serve(
     home: &Home,
     clock: &Clock,
     access: Access,
-    tls: Option<ServerTlsConfig>,
+    tls: Option<Acceptor>,
 ) -> Serving {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -50,16 +53,22 @@ pub(crate) async fn serve(
     let tokens = TokensService::new(home.tokens.clone(), clock.now());
     let audit = AuditService::new(home.store.clone(), keys(), clock.now());
     let echo = WhoAmI(guard.clone());
-    let mut server = Server::builder();
-    if let Some(tls) = tls {
-        server = server.tls_config(tls).unwrap();
-    }
-    let router = server
+    let router = Server::builder()
         .add_service(TokensServer::with_interceptor(tokens, guard.clone()))
         .add_service(AuditServer::with_interceptor(audit, guard.clone()))
         .add_service(EchoServer::with_interceptor(echo, guard.clone()));
-    let served = router.serve_with_incoming(TcpListenerStream::new(listener));
-    let task = tokio::spawn(async move { served.await.unwrap() });
+    let connections = TcpListenerStream::new(listener);
+    let task = match tls {
+        None => tokio::spawn(async move { router.serve_with_incoming(connections).await.unwrap() }),
+        Some(tls) => tokio::spawn(async move {
+            let secured = tls.secured(connections, HANDSHAKES_MAX);
+            let served = router.serve_with_incoming(secured);
+            tokio::select! {
+                served = served => served.unwrap(),
+                () = tls.clone().follow() => {}
+            }
+        }),
+    };
     Serving {
         address,
         guard,

@@ -112,6 +112,14 @@ impl Knob {
             .map_or(self.path, |(_, name)| name)
     }
 
+    /// The longest time that it may be set to; `None` where it is no time.
+    pub fn longest(&self) -> Option<Duration> {
+        match self.kind {
+            Kind::Duration(_, longest) | Kind::DurationOrOff(_, longest) => Some(longest),
+            _ => None,
+        }
+    }
+
     /// Its value when no layer sets it.
     pub fn default_value(&self) -> Value {
         match self.default {

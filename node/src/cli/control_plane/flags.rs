@@ -42,7 +42,7 @@ pub(super) struct Flags {
     /// Allow to listen beyond loopback without TLS or without --access.
     #[arg(long)]
     insecure: bool,
-    /// The instance's certificate chain (PEM).
+    /// The instance's certificate chain (PEM); like --tls-key and --client-ca it may be renewed in place.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
     /// Its key (PEM).

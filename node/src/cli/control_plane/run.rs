@@ -7,12 +7,11 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tonic::transport::ServerTlsConfig;
 use weir_control_plane::clock::WallClock;
 use weir_control_plane::governance::guard;
 use weir_control_plane::governance::listen::{Insecure, Wire, check_listen};
 use weir_control_plane::governance::secret::SecretRef;
-use weir_control_plane::governance::tls::{self, ClientTls, KeyPair};
+use weir_control_plane::governance::tls::{self, Acceptor, ClientTls, KeyPair};
 use weir_control_plane::governance::tokens::{Bootstrapped, Tokens};
 use weir_control_plane::keys::Keys;
 use weir_control_plane::server::{ControlPlane, Limits, Options};
@@ -225,7 +224,7 @@ impl Etcd {
 }
 
 impl ServerTls {
-    fn load(&self, access: guard::Access) -> Result<ServerTlsConfig, Failure> {
+    fn load(&self, access: guard::Access) -> Result<Acceptor, Failure> {
         let tls = tls::ServerTls {
             own: KeyPair {
                 certificate: self.cert.clone(),

@@ -9,7 +9,8 @@ use tonic::transport::Endpoint;
 use weir_proto::control::v1::GetControlPlaneRequest;
 use weir_proto::control::v1::control_plane_client::ControlPlaneClient;
 
-use super::processes::{Process, did_not_start, start_control_plane};
+use super::process::Process;
+use super::processes::{did_not_start, start_control_plane};
 use crate::cli::output::Failure;
 
 /// How long it may take until it answers.

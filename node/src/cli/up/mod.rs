@@ -2,6 +2,7 @@
 
 mod control_plane;
 mod node_process;
+mod process;
 mod processes;
 mod welcome;
 
@@ -11,16 +12,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{interval, sleep};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, interval, sleep};
+use weir_core::tuning::knobs::ingress::DRAIN_TIMEOUT;
 
 use self::control_plane::ControlPlaneProcess;
 use self::node_process::NodeProcess;
-use self::processes::{Plan, Process, RunFolder, claim_all, places, start_backend};
+use self::process::Process;
+use self::processes::{Plan, RunFolder, claim_all, places, start_backend};
 use self::welcome::welcome;
 use super::block_on;
 use super::output::{Failure, print, print_raw};
-use crate::config::{Config, Environment};
+use crate::config::Environment;
 use crate::node;
 
 const DEMO_BACKENDS: usize = 3;
@@ -29,7 +32,7 @@ const RESTART_WAIT: Duration = Duration::from_secs(1);
 /// How often the live lines are renewed on a terminal, and elsewhere.
 const TERMINAL_INTERVAL: Duration = Duration::from_secs(1);
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
-/// Beyond the drain timeout, before a process is killed.
+/// How long a process may take to end, beyond what it waits for.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// Start a whole mesh on this machine: a control plane, nodes and, without a configuration, demo backends
@@ -62,34 +65,52 @@ impl Up {
 
     async fn run_mesh(self) -> Result<(), Failure> {
         let folder = RunFolder::new()?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let stopped = async {
-            tokio::select! {
-                biased;
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        };
-        tokio::pin!(stopped);
+        let mut stop = StopSignals::new()?;
         let is_demo = self.config.is_none();
         let mut mesh = Mesh::prepare(self, &folder).await?;
         let ended = tokio::select! {
             biased;
-            () = &mut stopped => Ok(()),
+            () = stop.next() => Ok(()),
             ended = mesh.start_and_watch(&folder, is_demo) => ended,
         };
         if ended.is_ok() {
-            print("\nStopping.")?;
+            print("\nStopping when what runs has ended; Ctrl-C again stops at once.")?;
         }
-        mesh.stop().await;
+        tokio::select! {
+            biased;
+            () = stop.next() => {}
+            () = mesh.stop() => {}
+        }
+        mesh.kill().await;
         ended
+    }
+}
+
+/// Ctrl-C and SIGTERM.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
 struct Mesh {
     plan: Plan,
-    config: Config,
     control_plane: Option<ControlPlaneProcess>,
     nodes: Vec<NodeProcess>,
     backends: Vec<Process>,
@@ -137,7 +158,6 @@ impl Mesh {
             control_plane: control_plane.map(|listen| ControlPlaneProcess::new(listen, log)),
             nodes: places.into_iter().map(node).collect::<Result<_, _>>()?,
             plan,
-            config,
             backends,
         })
     }
@@ -230,22 +250,49 @@ impl Mesh {
         lines
     }
 
-    async fn stop(mut self) {
-        for node in self
-            .nodes
-            .iter_mut()
-            .filter_map(|node| node.process.as_mut())
-        {
+    /// Ends everything in order. How long a node waits for what runs there is the node's to know: a profile may say
+    /// otherwise than the file. So its end is waited for, and no longer than any profile may ask for.
+    async fn stop(&mut self) {
+        let nodes = self.nodes.iter_mut();
+        let mut nodes: Vec<_> = nodes.filter_map(|node| node.process.as_mut()).collect();
+        for node in &mut nodes {
             node.terminate();
         }
-        let within = self.config.node.drain_timeout + STOP_GRACE;
-        for process in self.nodes.into_iter().filter_map(|node| node.process) {
-            process.finish(within).await;
+        let deadline = Instant::now() + DRAIN_TIMEOUT.longest().unwrap_or_default() + STOP_GRACE;
+        for node in nodes {
+            node.finish(deadline).await;
         }
-        let control_plane = self.control_plane.and_then(|one| one.process);
-        for mut process in control_plane.into_iter().chain(self.backends) {
+        for process in self.rest() {
             process.terminate();
-            process.finish(STOP_GRACE).await;
+            process.finish(Instant::now() + STOP_GRACE).await;
         }
+    }
+
+    /// Ends at once whatever still runs.
+    async fn kill(&mut self) {
+        let nodes = self.nodes.iter_mut();
+        for process in nodes.filter_map(|node| node.process.as_mut()) {
+            process.kill().await;
+        }
+        for process in self.rest() {
+            process.kill().await;
+        }
+    }
+
+    /// The control plane and the demo backends.
+    fn rest(&mut self) -> impl Iterator<Item = &mut Process> {
+        let control_plane = self.control_plane.iter_mut();
+        let control_plane = control_plane.filter_map(|one| one.process.as_mut());
+        control_plane.chain(&mut self.backends)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_end_of_a_node_waits_for_has_a_bound() {
+        assert!(DRAIN_TIMEOUT.longest().is_some());
     }
 }

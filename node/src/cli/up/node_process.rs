@@ -8,7 +8,8 @@ use tonic::transport::{Channel, Endpoint};
 use weir_proto::node::v1::node_client::NodeClient;
 use weir_proto::node::v1::{GetStatusRequest, Status};
 
-use super::processes::{Place, Plan, Process, did_not_start, start_node};
+use super::process::Process;
+use super::processes::{Place, Plan, did_not_start, start_node};
 use crate::cli::output::Failure;
 use crate::cli::status::{percent, uptime};
 

@@ -16,14 +16,14 @@ use crate::control_cli::Ended;
 use crate::steered::Steered;
 
 /// An authority, and a folder for what it signs.
-struct Authority {
+pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     folder: tempfile::TempDir,
     ca: PathBuf,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -38,7 +38,7 @@ impl Authority {
     }
 
     /// Certificate and key of a server on loopback, or of a client with a URI.
-    fn sign(&self, name: &str, uri: Option<&str>) -> [String; 2] {
+    pub(super) fn sign(&self, name: &str, uri: Option<&str>) -> [String; 2] {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut params = CertificateParams::new(names).unwrap();
         let usage = match uri {
@@ -58,12 +58,40 @@ impl Authority {
         .map(|path| path.to_str().unwrap().to_owned())
     }
 
-    fn ca(&self) -> &str {
+    /// Certificate and key of a server, in a folder that is a link.
+    fn serve(&self) -> [String; 2] {
+        let folder = self.folder.path().join("first");
+        std::fs::create_dir(&folder).unwrap();
+        for (from, to) in self
+            .sign("server", None)
+            .iter()
+            .zip(["cert.pem", "key.pem"])
+        {
+            std::fs::rename(from, folder.join(to)).unwrap();
+        }
+        self.link("live", &folder);
+        ["cert.pem", "key.pem"].map(|name| self.path(&format!("live/{name}")))
+    }
+
+    /// Makes a link, or moves it, in one step.
+    pub(super) fn link(&self, name: &str, to: &Path) {
+        let next = self.folder.path().join("next");
+        std::os::unix::fs::symlink(to, &next).unwrap();
+        std::fs::rename(next, self.folder.path().join(name)).unwrap();
+    }
+
+    pub(super) fn ca(&self) -> &str {
         self.ca.to_str().unwrap()
     }
 
+    /// A file in its folder.
+    pub(super) fn path(&self, name: &str) -> String {
+        let path = self.folder.path().join(name);
+        path.to_str().unwrap().to_owned()
+    }
+
     /// A file for a token.
-    fn token(&self, name: &str, token: &str) -> String {
+    pub(super) fn token(&self, name: &str, token: &str) -> String {
         let path = write(self.folder.path(), name, token);
         path.to_str().unwrap().to_owned()
     }
@@ -76,16 +104,16 @@ fn write(folder: &Path, name: &str, content: &str) -> PathBuf {
 }
 
 /// A control plane that asks for tokens or certificates, its authority, and what proves an administrator.
-struct Guarded {
-    plane: ControlPlane,
-    authority: Authority,
+pub(super) struct Guarded {
+    pub(super) plane: ControlPlane,
+    pub(super) authority: Authority,
     admin: Vec<String>,
 }
 
 impl Guarded {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let authority = Authority::new();
-        let [cert, key] = authority.sign("server", None);
+        let [cert, key] = authority.serve();
         let bootstrap = authority.folder.path().join("bootstrap");
         let bootstrap = bootstrap.to_str().unwrap();
         let ca = authority.ca();
@@ -122,7 +150,7 @@ impl Guarded {
     }
 
     /// Makes a token of a node and returns its file.
-    async fn node_token(&self, name: &str, node: &str) -> String {
+    pub(super) async fn node_token(&self, name: &str, node: &str) -> String {
         let create = [
             "control-plane",
             "token",
@@ -138,7 +166,7 @@ impl Guarded {
     }
 
     /// Keys of `[control_plane]` of a node with this token.
-    fn keys(&self, token: &str) -> String {
+    pub(super) fn keys(&self, token: &str) -> String {
         format!(
             "endpoints = [\"{}\"]\nca = \"{}\"\ntoken = \"file:{token}\"\n",
             self.plane.address,
@@ -155,7 +183,7 @@ impl Guarded {
         }
     }
 
-    async fn sees(&self, id: &str, presence: &str) {
+    pub(super) async fn sees(&self, id: &str, presence: &str) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let node = self.node(id).await;

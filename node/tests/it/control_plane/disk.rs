@@ -1,7 +1,6 @@
 //! Whatever is wrong with the disk, a node starts, serves, and takes what it is told.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use weir_node::actors::config_agent::last_known_good::LastKnownGood;
@@ -9,6 +8,7 @@ use weir_proto::control::v1 as pb;
 
 use super::Node;
 use super::plane::{ControlPlane, is_connected};
+use super::small_disk::SmallDisk;
 use crate::steered::Steered;
 
 const SLOTS: [&str; 2] = ["lkg-a", "lkg-b"];
@@ -101,42 +101,20 @@ async fn on_a_disk_that_takes_nothing_a_profile_is_in_force_until_the_next_start
     .await;
 }
 
-/// A small disk, which goes with the test. There is none where tests may mount nothing.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn at(path: &Path) -> Option<Self> {
-        std::fs::create_dir_all(path).unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs"])
-            .arg(path)
-            .output();
-        let is_mounted = mounted.is_ok_and(|output| output.status.success());
-        is_mounted.then(|| Self(path.to_owned()))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
-    }
-}
-
 #[tokio::test]
 async fn a_full_disk_keeps_the_older_content_and_the_node_goes_on() {
     let (mut plane, mut node) = node_with_two().await;
     let before: Vec<_> = SLOTS
         .map(|name| std::fs::read(folder(&node).join(name)).unwrap())
         .into();
-    let Some(_disk) = SmallDisk::at(&folder(&node)) else {
-        return;
-    };
+    let disk = SmallDisk::at(&folder(&node)).await;
     for (name, bytes) in SLOTS.iter().zip(&before) {
-        std::fs::write(folder(&node).join(name), bytes).unwrap();
+        std::fs::write(disk.path().join(name), bytes).unwrap();
     }
+    node.run_through(disk.enter());
     node.start_again().await;
     assert_eq!(node.policy().await, "least_connections");
-    fill(&folder(&node).join("other"));
+    fill(&disk.path().join("other"));
     plane.start_again().await;
     plane.tune(&[("balancer.policy", "random")]).await;
     plane.sees_in_sync("node-a").await;

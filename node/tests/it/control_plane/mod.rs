@@ -7,6 +7,8 @@ mod outages;
 mod plane;
 mod profiles;
 mod refusals;
+mod renewal;
+mod small_disk;
 mod strangers;
 mod under_load;
 

@@ -82,8 +82,13 @@ impl ControlPlane {
 
     /// Starts again what has ended, and waits until it answers.
     pub async fn start_again(&mut self) {
-        self.child = run(self.address, self.folder.path(), &self.flags);
+        self.spawn_again();
         self.is_up().await;
+    }
+
+    /// Starts again what has ended; it may answer nobody without a token.
+    pub fn spawn_again(&mut self) {
+        self.child = run(self.address, self.folder.path(), &self.flags);
     }
 
     pub fn signal(&self, signal: Signal) {

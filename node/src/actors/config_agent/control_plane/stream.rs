@@ -8,9 +8,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint as Uri};
+use tonic::transport::{Channel, Endpoint as Uri};
 use tonic::{Request, Status, Streaming};
 use weir_control_plane::governance::secret::{SecretError, SecretRef};
+use weir_control_plane::governance::tls::RenewedClientTls;
 use weir_core::backoff::Backoff;
 use weir_core::error::chain;
 use weir_proto::control::v1 as pb;
@@ -45,8 +46,8 @@ pub struct Settings {
     pub endpoints: Vec<Endpoint>,
     /// How the connection is made.
     pub net: Arc<dyn Net>,
-    /// TLS, where it is asked for.
-    pub tls: Option<ClientTlsConfig>,
+    /// TLS, where it is asked for; files that were renewed count for the next stream.
+    pub tls: Option<RenewedClientTls>,
     /// Where the token is, if one is asked for.
     pub token: Option<SecretRef>,
     /// The node's first words; what it holds is filled in each time.
@@ -91,7 +92,7 @@ enum Ended {
 }
 
 /// Keeps the stream until `stop` is true.
-pub async fn run(settings: Settings, mut taker: Taker, mut stop: watch::Receiver<bool>) {
+pub async fn run(mut settings: Settings, mut taker: Taker, mut stop: watch::Receiver<bool>) {
     let mut random = fastrand::Rng::with_seed(settings.seed);
     let mut backoff = Backoff::new(BACKOFF_MIN..=BACKOFF_MAX, random.fork());
     let mut at = random.usize(..settings.endpoints.len().max(1));
@@ -102,6 +103,9 @@ pub async fn run(settings: Settings, mut taker: Taker, mut stop: watch::Receiver
         let Some(endpoint) = settings.endpoints.get(at) else {
             return;
         };
+        if let Some(tls) = &mut settings.tls {
+            tls.renew();
+        }
         let mut welcomed_at = None;
         let ended = one_stream(&settings, endpoint, &mut taker, &mut stop, &mut welcomed_at).await;
         show_away(&taker, &ended);
@@ -256,7 +260,7 @@ async fn connect(
         .keep_alive_timeout(PING_TIMEOUT)
         .keep_alive_while_idle(true);
     if let Some(tls) = &settings.tls {
-        uri = uri.tls_config(tls.clone())?;
+        uri = uri.tls_config(tls.in_force().clone())?;
     }
     let (net, to) = (Arc::clone(&settings.net), endpoint.clone());
     let connector = tower::service_fn(move |_| {
