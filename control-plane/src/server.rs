@@ -91,7 +91,7 @@ pub enum Error {
     /// A name cannot stand in a key.
     #[error(transparent)]
     Name(#[from] InvalidName),
-    /// It cannot say that it runs.
+    /// It cannot have its name, or cannot say that it runs.
     #[error(transparent)]
     Instance(#[from] instance::Error),
     /// It cannot serve.
@@ -116,14 +116,15 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts everything but the server.
+    /// Starts everything but the server. First of all it waits for its name: see [`Announcement::start`].
     ///
     /// # Errors
-    /// When a name cannot stand in a key.
+    /// When a name cannot stand in a key, or another instance has it.
     pub async fn start(store: Arc<dyn Store>, options: Options) -> Result<Self, Error> {
         let keys = Keys::new(&options.namespace)?;
         let clock = options.clock;
         let mut seeds = fastrand::Rng::with_seed(options.seed);
+        let announcement = announce(&store, &keys, &options, &mut seeds).await?;
         let mut tasks = JoinSet::new();
         let tokens = Arc::new(TokenTable::new(keys.clone()));
         let presences = presences(&store, &mut seeds);
@@ -147,7 +148,6 @@ impl ControlPlane {
             &presences,
             &mut tasks,
         );
-        let announcement = announce(&store, &keys, &options, seeds.u64(..)).await?;
         let backends = Backends::start(
             Arc::clone(&store),
             keys.clone(),
@@ -196,7 +196,7 @@ impl ControlPlane {
     /// Serves until `stop`, then leaves in order.
     ///
     /// # Errors
-    /// When the server cannot be set up or fails.
+    /// When the server cannot be set up or fails, or another instance took the name.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -209,7 +209,7 @@ impl ControlPlane {
     /// The same over connections that are made elsewhere, however many there are.
     ///
     /// # Errors
-    /// When the server cannot be set up or fails.
+    /// When the server cannot be set up or fails, or another instance took the name.
     pub async fn serve_with<IO>(
         mut self,
         connections: impl Stream<Item = io::Result<IO>>,
@@ -253,9 +253,10 @@ impl ControlPlane {
         };
         let served = tokio::select! {
             biased;
-            served = router.serve_with_incoming_shutdown(connections, stopped) => served,
+            served = router.serve_with_incoming_shutdown(connections, stopped) => served.map_err(Error::from),
             // Whoever does not end a call is not waited for.
             () = limit => Ok(()),
+            lost = self.announcement.lost() => Err(lost.into()),
         };
         let left = async {
             self.election.resign().await;
@@ -264,7 +265,7 @@ impl ControlPlane {
         // Late: leases end by themselves.
         let _ = tokio::time::timeout(STOP_LIMIT, left).await;
         drop(self.tasks);
-        Ok(served?)
+        served
     }
 }
 
@@ -301,14 +302,15 @@ async fn announce(
     store: &Arc<dyn Store>,
     keys: &Keys,
     options: &Options,
-    seed: u64,
+    seeds: &mut fastrand::Rng,
 ) -> Result<Announcement, instance::Error> {
     let own = records::Instance {
         instance: options.instance.clone(),
         address: options.address.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        boot_id: format!("{:016x}", seeds.u64(..)),
     };
-    Announcement::start(Arc::clone(store), keys, &own, seed).await
+    Announcement::start(Arc::clone(store), keys, &own, seeds.u64(..)).await
 }
 
 fn presences(store: &Arc<dyn Store>, seeds: &mut fastrand::Rng) -> Arc<Presences> {

@@ -104,7 +104,7 @@ pub fn router(served: &Served) -> Result<Router, ReflectionError> {
     drop(reporter);
     let sync = NodeSyncServer::new(sync).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX);
     let profiles = ProfilesService::new(profiles);
-    let weights = WeightsService::new(weights, Arc::clone(&now));
+    let weights = WeightsService::new(weights, parts.view.endpoints.clone(), Arc::clone(&now));
     let tokens = TokensService::new(tokens, now);
     let guarded = Guarded(&parts.guard);
     Ok(server

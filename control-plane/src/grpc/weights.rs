@@ -1,5 +1,8 @@
 //! `weir.control.v1.Weights`.
 
+use std::sync::Arc;
+
+use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 use weir_proto::control::v1::weights_server::Weights;
 use weir_proto::control::v1::{
@@ -10,11 +13,13 @@ use super::{actor_of, status, wire};
 use crate::clock::NowUnixMs;
 use crate::governance::guard::allow;
 use crate::governance::identity::Action;
-use crate::weights::WeightStore;
+use crate::sync::resources::ResourceSet;
+use crate::weights::{WeightStore, warnings};
 
 /// Shares of new work, service by service.
 pub struct WeightsService {
     weights: WeightStore,
+    registered: watch::Receiver<Arc<ResourceSet>>,
     now_unix_ms: NowUnixMs,
 }
 
@@ -25,10 +30,15 @@ impl std::fmt::Debug for WeightsService {
 }
 
 impl WeightsService {
-    /// On these weights and this clock.
-    pub fn new(weights: WeightStore, now_unix_ms: NowUnixMs) -> Self {
+    /// On these weights, the backends that are registered, and this clock.
+    pub fn new(
+        weights: WeightStore,
+        registered: watch::Receiver<Arc<ResourceSet>>,
+        now_unix_ms: NowUnixMs,
+    ) -> Self {
         Self {
             weights,
+            registered,
             now_unix_ms,
         }
     }
@@ -66,6 +76,12 @@ impl Weights for WeightsService {
         let (request, now) = (request.get_ref(), (self.now_unix_ms)());
         let set = self.weights.set(request, &actor, now).await;
         let set = set.map_err(|error| status::set(&error))?;
-        Ok(Response::new(wire::weights(set)))
+        let registered = Arc::clone(&self.registered.borrow());
+        let registered = registered.iter().map(|(name, _)| &**name);
+        let backends = request.set.keys().map(String::as_str);
+        Ok(Response::new(WeightsRevision {
+            warnings: warnings(&request.service, backends, registered),
+            ..wire::weights(set)
+        }))
     }
 }

@@ -111,6 +111,7 @@ pub(super) fn weights(weights: ServiceWeights) -> pb::WeightsRevision {
         author: weights.author,
         message: weights.message,
         written_at_unix_ms: weights.written_at_unix_ms,
+        warnings: Vec::new(),
     }
 }
 

@@ -82,7 +82,9 @@ impl Plan<'_> {
         let draft = self
             .wanted
             .draft(seen, self.restored, made.written_at_unix_ms);
-        let is_same_write = draft.is_ok_and(|draft| draft.hash() == made.hash());
+        let is_same_write = draft.is_ok_and(|draft| {
+            draft.hash() == made.hash() && draft.until_unix_ms == made.until_unix_ms
+        });
         if !self.problems.is_empty() || !is_same_write {
             let message = format!("named another write: revision {}", made.revision);
             let (value, bound) = (&self.request.write_id, "another one for each write");

@@ -82,6 +82,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// How the store is.
     fn status(&self) -> BoxFuture<'_, Result<Status, Error>>;
+
+    /// Whether nobody else can have it while it is open here: who left a lease in it is gone.
+    fn is_exclusive(&self) -> bool {
+        false
+    }
 }
 
 /// Puts a deadline on a call.

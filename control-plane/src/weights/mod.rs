@@ -4,6 +4,7 @@
 //! with its audit record in the same transaction. Only the last write id of a service is kept: sent again after
 //! somebody else wrote, a write without an expected revision is made again.
 
+mod known;
 mod record;
 mod set;
 
@@ -18,6 +19,7 @@ use crate::profiles::quoted;
 use crate::records;
 use crate::store::{self, Pages, Store};
 
+pub use known::warnings;
 pub use record::ServiceWeights;
 pub use set::SET_LIMIT;
 

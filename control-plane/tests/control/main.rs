@@ -8,6 +8,7 @@ mod election;
 #[path = "../store/etcd.rs"]
 mod etcd;
 mod faulty;
+mod instances;
 mod presences;
 mod presences_at_random;
 mod presences_faults;

@@ -160,7 +160,7 @@ async fn run(
         access: Access::OpenLoopback,
         tls: None,
         limits: plan.limits,
-        seed: plan.name.bytes().map(u64::from).sum(),
+        seed: fastrand::u64(..),
     };
     let control_plane = ControlPlane::start(store, options).await.unwrap();
     let _ = tell.send(control_plane.standing());

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use prost::Message;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::Code;
 use tonic::transport::{Channel, Server};
@@ -15,6 +17,7 @@ use weir_control_plane::grpc::{
     AskNode, KnownNodes, ProfilesContext, ProfilesService, WeightsService,
 };
 use weir_control_plane::profiles::NodeFacts;
+use weir_control_plane::sync::resources::ResourceSet;
 use weir_control_plane::weights::WeightStore;
 use weir_proto::control::v1::profiles_client::ProfilesClient;
 use weir_proto::control::v1::profiles_server::ProfilesServer;
@@ -64,7 +67,10 @@ async fn serve(home: &Home, nodes: Vec<NodeInfo>) -> Channel {
         now_unix_ms: Arc::new(|| NOW),
     });
     let store = WeightStore::new(home.store.clone(), home.keys.clone());
-    let weights = WeightsService::new(store, Arc::new(|| NOW));
+    let mut registered = ResourceSet::default();
+    registered.put("web/a", Bytes::new(), 1);
+    let registered = watch::Sender::new(Arc::new(registered)).subscribe();
+    let weights = WeightsService::new(store, registered, Arc::new(|| NOW));
     let guard = |mut request: tonic::Request<()>| {
         let mut identity = Identity::local();
         if request.metadata().contains_key("proven") {
@@ -308,5 +314,34 @@ async fn weights_are_set_and_read_over_grpc() {
     assert_eq!(
         status.message(),
         "set.a: `70000` is out of bounds (allowed: 0 to 65535)"
+    );
+}
+
+#[tokio::test]
+async fn weights_of_names_that_nobody_registered_are_written_and_warned_of() {
+    let (_folder, store) = embedded().await;
+    let home = Home::on(store);
+    let mut client = WeightsClient::new(serve(&home, vec![]).await);
+    let mut set = async |service: &str, backend: &str| {
+        let request = SetWeightsRequest {
+            service: service.to_owned(),
+            set: [(backend.to_owned(), 5)].into(),
+            write_id: format!("{service}-{backend}"),
+            ..SetWeightsRequest::default()
+        };
+        let done = client.set_weights(request).await.unwrap().into_inner();
+        assert_eq!(done.weights[backend], 5);
+        done.warnings
+    };
+    assert_eq!(set("web", "a").await, [""; 0]);
+    let told = set("web", "aa").await;
+    assert!(
+        told[0].starts_with("no backend `aa` of service `web` is registered"),
+        "{told:?}"
+    );
+    let told = set("wbe", "a").await;
+    assert!(
+        told[0].starts_with("no backend of service `wbe` is registered"),
+        "{told:?}"
     );
 }

@@ -49,6 +49,7 @@ on_every_store! {
         a_write_waits_for_what_others_wrote;
     once:
         a_write_id_used_again_writes_once,
+        a_write_id_of_an_override_that_holds_otherwise_is_refused,
         a_write_id_of_another_write_is_refused,
         a_lost_answer_of_a_write_that_was_made_writes_once,
         a_lost_answer_of_a_write_that_was_not_made_writes_once,

@@ -137,22 +137,23 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 
 /// Columns as wide as their widest cell, the first row being the heading.
 pub(super) fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns)
-        .map(|at| {
-            rows.iter()
-                .filter_map(|row| row.get(at))
-                .map(|c| c.chars().count())
-                .max()
-        })
-        .map(|width| width.unwrap_or(0))
-        .collect();
+    table_in(&mut Vec::new(), rows)
+}
+
+/// Rows in columns of these widths, in characters, which grow with what does not fit.
+pub(super) fn table_in(widths: &mut Vec<usize>, rows: &[Vec<String>]) -> String {
+    for row in rows {
+        widths.resize(widths.len().max(row.len()), 0);
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
     let lines: Vec<String> = rows
         .iter()
         .map(|row| {
             let cells: Vec<String> = row
                 .iter()
-                .zip(&widths)
+                .zip(&*widths)
                 .map(|(cell, width)| format!("{:<width$}", printable(cell)))
                 .collect();
             cells.join("  ").trim_end().to_owned()

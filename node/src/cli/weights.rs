@@ -166,7 +166,10 @@ async fn commit(
         .ask(async |session| session.weights().set_weights(request.clone()).await)
         .await?;
     match format {
-        Format::Json => print_json(&View::from(&after)),
+        Format::Json => print_json(&View {
+            warnings: Some(&after.warnings),
+            ..View::from(&after)
+        }),
         Format::Text => print(&changes(&before, &after).join("\n")),
     }
 }
@@ -187,6 +190,7 @@ fn changes(before: &pb::WeightsRevision, after: &pb::WeightsRevision) -> Vec<Str
             lines.push(format!("  {backend}: {was} -> {is}"));
         }
     }
+    lines.extend(after.warnings.iter().map(|told| format!("warning: {told}")));
     lines
 }
 
@@ -199,6 +203,9 @@ struct View<'a> {
     author: &'a str,
     message: &'a str,
     written_at: Option<String>,
+    /// Only of a write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warnings: Option<&'a [String]>,
 }
 
 impl<'a> From<&'a pb::WeightsRevision> for View<'a> {
@@ -210,6 +217,7 @@ impl<'a> From<&'a pb::WeightsRevision> for View<'a> {
             author: &from.author,
             message: &from.message,
             written_at: rfc3339(from.written_at_unix_ms),
+            warnings: None,
         }
     }
 }
@@ -257,17 +265,23 @@ mod tests {
     }
 
     #[test]
-    fn only_what_changed_is_told() {
+    fn what_changed_is_told_and_what_to_beware_of() {
         let of = |revision, weights: &[(&str, u32)]| pb::WeightsRevision {
             service: "web".to_owned(),
             revision,
             weights: weights.iter().map(|(b, w)| ((*b).to_owned(), *w)).collect(),
             ..pb::WeightsRevision::default()
         };
-        let (before, after) = (of(1, &[("a", 1), ("b", 2)]), of(2, &[("b", 2), ("c", 0)]));
+        let (before, mut after) = (of(1, &[("a", 1), ("b", 2)]), of(2, &[("b", 2), ("c", 0)]));
+        after.warnings = vec!["no backend `c`".to_owned()];
         assert_eq!(
             changes(&before, &after),
-            ["web: revision 2", "  a: 1 -> its own", "  c: its own -> 0"]
+            [
+                "web: revision 2",
+                "  a: 1 -> its own",
+                "  c: its own -> 0",
+                "warning: no backend `c`"
+            ]
         );
     }
 }

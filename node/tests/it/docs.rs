@@ -103,11 +103,15 @@ async fn every_command_of_the_readme_that_asks_the_control_plane_works() {
         panic!("the README shows one profile: {profiles:?}");
     };
     let path = control_cli::file(&folder, profile);
+    let token = folder.path().join("first-admin");
+    std::fs::write(&token, format!("weir_{}", "0".repeat(64))).unwrap();
+    let token = token.to_str().unwrap().to_owned();
     let commands = commands_of_the_readme(&ASK_THE_CONTROL_PLANE);
     assert!(commands.len() >= 10, "{commands:?}");
     for command in commands {
         let in_folder = |word: &String| match word.as_str() {
             "fleet.toml" => path.clone(),
+            "first-admin" => token.clone(),
             _ => word.clone(),
         };
         let arguments: Vec<String> = command.iter().map(in_folder).collect();

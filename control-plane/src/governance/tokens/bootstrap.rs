@@ -25,6 +25,17 @@ pub enum Bootstrapped {
     AdminExists,
 }
 
+/// Who can come in with a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admins {
+    /// An administrator at least.
+    There,
+    /// There are tokens, but none of an administrator that has not ended.
+    Gone,
+    /// There never was a token, or all were revoked.
+    NoToken,
+}
+
 /// Why there is no first token.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum BootstrapError {
@@ -62,6 +73,19 @@ pub enum BootstrapError {
 }
 
 impl Tokens {
+    /// Whether an administrator can come in with a token now.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn admins(&self, now_unix_ms: u64) -> Result<Admins, Error> {
+        let picture = self.look().await?;
+        Ok(match picture.has_admin(now_unix_ms) {
+            true => Admins::There,
+            false if picture.tokens.is_empty() => Admins::NoToken,
+            false => Admins::Gone,
+        })
+    }
+
     /// Lets the token in `file` in as administrator, if there is none who can come in. Makes the file, for its
     /// owner only, if it does not exist.
     ///

@@ -18,7 +18,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use super::secret::Secret;
 use crate::keys::{Key, Keys};
 
-pub use bootstrap::{BOOTSTRAP_NAME, BootstrapError, Bootstrapped};
+pub use bootstrap::{Admins, BOOTSTRAP_NAME, BootstrapError, Bootstrapped};
 pub use manage::{Error, TABLE_LIMIT, Tokens};
 pub(crate) use plan::roles;
 pub use plan::{NewToken, TTL_MS_MAX, TTL_MS_MIN};

@@ -191,7 +191,7 @@ impl Presences {
         self.send(key, value, Wish::Hold, Guard::Any).await
     }
 
-    /// Puts a key only if it is still what was seen at this revision, and then keeps it there.
+    /// Puts a key only if it is still what was seen at this revision, 0 for nothing, and then keeps it there.
     pub async fn take_over(
         &self,
         key: Bytes,

@@ -238,6 +238,10 @@ impl Store for EmbeddedStore {
         Box::pin(within("compact", self.options.call_limit, compacted))
     }
 
+    fn is_exclusive(&self) -> bool {
+        true
+    }
+
     fn status(&self) -> BoxFuture<'_, Result<Status, Error>> {
         Box::pin(async move {
             let standing = self.standing.borrow().clone();

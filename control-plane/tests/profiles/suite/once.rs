@@ -36,6 +36,21 @@ pub(crate) async fn a_write_id_of_another_write_is_refused(home: Home) {
     assert!(refused[0].message.contains("another write: revision 1"));
 }
 
+pub(crate) async fn a_write_id_of_an_override_that_holds_otherwise_is_refused(home: Home) {
+    let mut request = home.request("override", 0, &[("ingress.headers_max", "7")]);
+    request.ttl_ms = 60_000;
+    let first = home.put(&request).await.unwrap();
+    // The same again, later: it ends when the first one said.
+    let again = home.put_with(&request, NOW + 5_000, &[]).await.unwrap();
+    assert_eq!(again, first);
+    request.ttl_ms = 90_000;
+    let refused = problems(home.put(&request).await);
+    assert_eq!(paths(&refused), ["write_id"]);
+    assert!(refused[0].message.contains("another write: revision 1"));
+    let newest = home.profiles.newest(&Scope::Override).await.unwrap();
+    assert_eq!(newest, first.revision);
+}
+
 async fn written_once(home: &Home, faults: &[Fault]) {
     let newest = home.profiles.newest(&Scope::Fleet).await.unwrap().revision;
     let value = (newest + 1).to_string();

@@ -5,24 +5,26 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::ValueEnum;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 use weir_control_plane::clock::WallClock;
 use weir_control_plane::governance::guard;
 use weir_control_plane::governance::listen::{Insecure, Wire, check_listen};
 use weir_control_plane::governance::secret::SecretRef;
 use weir_control_plane::governance::tls::{self, Acceptor, ClientTls, KeyPair};
-use weir_control_plane::governance::tokens::{Bootstrapped, Tokens};
-use weir_control_plane::keys::Keys;
 use weir_control_plane::server::{ControlPlane, Limits, Options};
 use weir_control_plane::store::Store;
 use weir_control_plane::store::embedded::{self, EmbeddedStore};
 use weir_control_plane::store::etcd::{self, EtcdStore};
 use weir_core::error::chain;
 
+use super::bootstrap;
 use crate::cli::output::Failure;
 use crate::node;
 use crate::telemetry::logs;
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1_024;
 
 /// Who may call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -126,28 +128,20 @@ async fn serve(arguments: RunArguments) -> Result<(), Failure> {
         false => Insecure::Refused,
     };
     check_listen(arguments.listen, access, wire, insecure).map_err(usage)?;
-    let listener = TcpListener::bind(arguments.listen).await;
-    let listener = listener
-        .map_err(|error| Failure::Other(format!("--listen {}: {error}", arguments.listen)))?;
+    let no_listener = |error| Failure::Other(format!("--listen {}: {error}", arguments.listen));
+    let socket = bound(arguments.listen).map_err(no_listener)?;
     let store = arguments.store.open().await?;
-    bootstrap(&store, &arguments).await?;
+    bootstrap::first_token(&store, &arguments).await?;
     let options = Options {
         instance: arguments.name.clone(),
         address: arguments.listen.to_string(),
-        namespace: arguments.namespace,
+        namespace: arguments.namespace.clone(),
         access,
         tls,
         limits: Limits::default(),
         clock: WallClock::system(),
         seed: fastrand::u64(..),
     };
-    let control_plane = ControlPlane::start(store, options).await.map_err(failed)?;
-    tracing::info!(
-        instance = arguments.name,
-        listen = %arguments.listen,
-        version = env!("CARGO_PKG_VERSION"),
-        "control plane ready"
-    );
     let stop = async {
         tokio::select! {
             biased;
@@ -156,26 +150,32 @@ async fn serve(arguments: RunArguments) -> Result<(), Failure> {
             () = parent.gone() => {}
         }
     };
+    tokio::pin!(stop);
+    let control_plane = tokio::select! {
+        biased;
+        // It may wait for its name.
+        () = &mut stop => return Ok(()),
+        started = ControlPlane::start(store, options) => started.map_err(failed)?,
+    };
+    let listener = socket.listen(BACKLOG).map_err(no_listener)?;
+    tracing::info!(
+        instance = arguments.name,
+        listen = %arguments.listen,
+        version = env!("CARGO_PKG_VERSION"),
+        "control plane ready"
+    );
     control_plane.serve(listener, stop).await.map_err(failed)
 }
 
-/// Lets the first administrator in.
-async fn bootstrap(store: &Arc<dyn Store>, arguments: &RunArguments) -> Result<(), Failure> {
-    let Some(file) = &arguments.bootstrap_token_file else {
-        return Ok(());
+/// Has the address, and does not listen yet: callers are refused at once until there is somebody to answer them.
+fn bound(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    let keys = Keys::new(&arguments.namespace).map_err(usage)?;
-    let tokens = Tokens::new(Arc::clone(store), keys);
-    let bootstrapped = tokens
-        .bootstrap(file, WallClock::system().unix_ms_now())
-        .await;
-    match bootstrapped.map_err(failed)? {
-        Bootstrapped::Inserted => {
-            tracing::info!(file = %file.display(), "the token in the file is the administrator's");
-        }
-        Bootstrapped::AdminExists => {}
-    }
-    Ok(())
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 impl StorePlace {
@@ -247,10 +247,10 @@ impl From<Access> for guard::Access {
     }
 }
 
-fn usage(error: impl std::error::Error) -> Failure {
+pub(super) fn usage(error: impl std::error::Error) -> Failure {
     Failure::Usage(error.to_string())
 }
 
-fn failed(error: impl std::error::Error) -> Failure {
+pub(super) fn failed(error: impl std::error::Error) -> Failure {
     Failure::Other(chain(&error))
 }

@@ -1,6 +1,7 @@
 //! `weir nodes`: who is there, what each has in force, and what operators want of it.
 
 mod view;
+mod watch;
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use weir_proto::control::v1 as pb;
 use weir_proto::convert;
 
 use super::block_on;
-use super::control::text::{ago, moment, or_dash, presence, short_hash};
+use super::control::text::{ago, counted, moment, or_dash, presence, short_hash};
 use super::control::{Author, ControlPlane, Repeat, Signature, Standing, Target};
 use super::output::{Failure, Format, print, print_json, table};
 use crate::ports::clock::WallClock;
@@ -42,7 +43,7 @@ enum Action {
         /// The node's id.
         node: String,
     },
-    /// Show nodes again after each change, until interrupted
+    /// Show every node, then each node again when it is no longer what was shown, until interrupted
     #[command(after_help = "Example:\n  weir nodes watch")]
     Watch,
     /// Take a node out of the eyes of new clients; whatever comes is served
@@ -109,14 +110,7 @@ async fn act(plane: &mut ControlPlane, action: Action, format: Format) -> Result
                 .await?;
             return show_one(&node, format);
         }
-        Action::Watch => {
-            return plane
-                .watch(
-                    async |session| session.nodes().watch_nodes(pb::WatchNodesRequest {}).await,
-                    |list| show(&list.nodes, format),
-                )
-                .await;
-        }
+        Action::Watch => return watch::run(plane, format).await,
         Action::Forget { node, author } => return forget(plane, node, author, format).await,
         Action::Cordon(node) => order(node, Some(true), None),
         Action::Uncordon(node) => order(node, Some(false), None),
@@ -159,23 +153,30 @@ fn show(nodes: &[pb::NodeInfo], format: Format) -> Result<(), Failure> {
 }
 
 fn as_table(nodes: &[pb::NodeInfo], now: Duration) -> String {
-    let heading = [
-        "NODE", "PRESENCE", "VERSION", "ZONE", "PROFILE", "SINCE", "ADDRESS",
-    ];
-    let mut rows = vec![heading.map(String::from).into()];
-    for node in nodes {
-        rows.push(vec![
-            node.node_id.clone(),
-            presence_and_orders(node),
-            or_dash(&node.node_version),
-            or_dash(&node.zone),
-            profile_in_short(node),
-            ago(node.since_unix_ms, now),
-            or_dash(&node.grpc_address),
-        ]);
-    }
-    let conflicts = nodes.iter().filter(|node| !node.conflict.is_empty());
-    conflicts.fold(table(&rows), |text, node| {
+    let mut rows = vec![HEADING.map(String::from).into()];
+    rows.extend(nodes.iter().map(|node| row(node, now)));
+    with_conflicts(table(&rows), nodes)
+}
+
+const HEADING: [&str; 7] = [
+    "NODE", "PRESENCE", "VERSION", "ZONE", "PROFILE", "SINCE", "ADDRESS",
+];
+
+fn row(node: &pb::NodeInfo, now: Duration) -> Vec<String> {
+    vec![
+        node.node_id.clone(),
+        presence_and_orders(node),
+        or_dash(&node.node_version),
+        or_dash(&node.zone),
+        profile_in_short(node),
+        ago(node.since_unix_ms, now),
+        or_dash(&node.grpc_address),
+    ]
+}
+
+fn with_conflicts<'a>(table: String, nodes: impl IntoIterator<Item = &'a pb::NodeInfo>) -> String {
+    let conflicts = nodes.into_iter().filter(|node| !node.conflict.is_empty());
+    conflicts.fold(table, |text, node| {
         format!("{text}\n{}: {}", node.node_id, node.conflict)
     })
 }
@@ -205,7 +206,8 @@ fn profile_in_short(node: &pb::NodeInfo) -> String {
     }
     let mut words = vec![Standing::of(node).as_text().to_owned()];
     if !state.unsupported.is_empty() {
-        words.push(format!("{} unsupported", state.unsupported.len()));
+        let knobs = counted(state.unsupported.len(), "knob");
+        words.push(format!("{knobs} refused as not supported"));
     }
     if !state.pending_restart.is_empty() {
         words.push("restart pending".to_owned());
@@ -261,7 +263,7 @@ fn as_text(node: &pb::NodeInfo, now: Duration) -> String {
             .map(|e| format!("refused: {}", convert::problem(e))),
     );
     let unsupported = state.unsupported.iter();
-    lines.extend(unsupported.map(|e| format!("not supported: {}", e.path)));
+    lines.extend(unsupported.map(|e| format!("refused: {}: not supported by this node", e.path)));
     let pending = state.pending_restart.iter();
     lines.extend(pending.map(|path| format!("pending restart: {path}")));
     let quarantined = state.quarantined.iter();
@@ -320,7 +322,7 @@ mod tests {
                 "connected, cordoned",
                 "-",
                 "a",
-                "01010101/02020202 refused, 1 unsupported, restart pending",
+                "01010101/02020202 refused, 1 knob refused as not supported, restart pending",
                 "5s",
                 "-",
             ]
@@ -331,7 +333,7 @@ mod tests {
     fn every_problem_of_a_node_is_told() {
         let text = as_text(&node(), Duration::from_secs(6));
         assert!(text.contains("refused: ingress.workers: `99` is more than this node has"));
-        assert!(text.contains("not supported: ingress.workers"));
+        assert!(text.contains("refused: ingress.workers: not supported by this node"));
         assert!(text.contains("pending restart: ingress.workers"));
     }
 }

@@ -141,14 +141,21 @@ impl EditArgs {
     ) -> Result<(), Failure> {
         let name = source.map_or_else(|| scope.to_string(), |(source, _)| source.name());
         let commit = Commit {
-            scope,
-            name: &name,
             file: source.map(|(_, file)| file),
+            ..self.commit_of(scope, &name, format)
+        };
+        commit.run(plane, request).await
+    }
+
+    fn commit_of<'a>(&self, scope: &'a Scope, name: &'a str, format: Format) -> Commit<'a> {
+        Commit {
+            scope,
+            name,
+            file: None,
             wait: (!self.no_wait).then_some(self.wait),
             strict: self.strict,
             format,
-        };
-        commit.run(plane, request).await
+        }
     }
 }
 
@@ -181,6 +188,11 @@ impl Unset {
         let (format, mut plane) = (target.format()?, ControlPlane::new(target)?);
         let scope = self.edit.scope.scope()?;
         let head = head(&mut plane, &scope).await?;
+        // A group that never was has no selector, without which nothing can be written.
+        if matches!(scope, Scope::Group(_)) && head.revision == 0 {
+            let commit = self.edit.commit_of(&scope, "", format);
+            return commit.nothing_there(self.edit.dry_run);
+        }
         let mut request = pb::PutProfileRequest {
             unset: self.knobs,
             replace: self.all,

@@ -1,6 +1,9 @@
 //! `weir profile effective`: what each knob of a node is, where that comes from and who reads it.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
+use tonic::Code;
 use weir_proto::control::v1 as pb;
 
 use crate::cli::control::text::{apply_class, or_dash, some};
@@ -18,13 +21,49 @@ pub(super) async fn run(target: &Target, node: String, changed: bool) -> Result<
     let mut answer = plane
         .ask(async |session| session.profiles().effective(request.clone()).await)
         .await?;
+    let refused = match answer.node_answer.is_empty() {
+        true => BTreeSet::new(),
+        false => refused_last(&mut plane, &request).await?,
+    };
     if changed {
         answer.knobs.retain(is_changed);
     }
     match format {
-        Format::Json => print_json(&View::from(&answer)),
-        Format::Text => print(&as_text(&answer)),
+        Format::Json => print_json(&View::of(&answer, &refused)),
+        Format::Text => print(&as_text(&answer, &refused)),
     }
+}
+
+/// What a node that does not answer now refused as not supported when it was heard last, by path.
+async fn refused_last(
+    plane: &mut ControlPlane,
+    asked: &pb::EffectiveRequest,
+) -> Result<BTreeSet<String>, Failure> {
+    let request = pb::GetNodeRequest {
+        node_id: asked.node_id.clone(),
+    };
+    let node = plane
+        .ask(async |session| session.nodes().get_node(request.clone()).await)
+        .await;
+    let node = match node {
+        // A profile may speak of a node that never was.
+        Err(Failure::Refused(status)) if status.code() == Code::NotFound => {
+            return Ok(BTreeSet::new());
+        }
+        node => node?,
+    };
+    let unsupported = node.profile.into_iter().flat_map(|state| state.unsupported);
+    Ok(unsupported.map(|error| error.path).collect())
+}
+
+/// Whether a layer sets what the node does not support: it is not in force there, whatever its default is called.
+fn is_refused(knob: &pb::LayeredKnob, refused: &BTreeSet<String>) -> bool {
+    let path = knob.knob.as_ref().map_or("", |knob| &knob.path);
+    let by_node = match &knob.node {
+        Some(node) => node.consumer.is_empty() && node.pending.is_empty(),
+        None => refused.contains(path),
+    };
+    by_node && is_set(knob)
 }
 
 /// Whether anything but the default speaks for it.
@@ -48,9 +87,29 @@ fn layer(knob: &pb::LayeredKnob) -> String {
     }
 }
 
-/// What the node says, if it said anything; else what the layers give.
-fn value(knob: &pb::LayeredKnob) -> &str {
-    knob.node.as_ref().map_or(&knob.value, |node| &node.value)
+/// A knob as it is shown.
+struct Shown {
+    /// What the node says, if it said anything, else what the layers give; nothing where it is refused.
+    value: Option<String>,
+    source: Option<String>,
+    note: String,
+}
+
+fn shown(knob: &pb::LayeredKnob, refused: &BTreeSet<String>) -> Shown {
+    if is_refused(knob, refused) {
+        let (layer, value) = (layer(knob), &knob.value);
+        return Shown {
+            value: None,
+            source: None,
+            note: format!("refused: not supported by this node; {layer} gives {value}"),
+        };
+    }
+    let value = knob.node.as_ref().map_or(&knob.value, |node| &node.value);
+    Shown {
+        value: Some(value.clone()),
+        source: Some(source(knob)),
+        note: note(knob),
+    }
 }
 
 fn source(knob: &pb::LayeredKnob) -> String {
@@ -68,8 +127,6 @@ fn note(knob: &pb::LayeredKnob) -> String {
     let mut notes = Vec::new();
     if !node.pending.is_empty() {
         notes.push(format!("pending restart: {}", node.pending));
-    } else if node.consumer.is_empty() && is_set(knob) {
-        notes.push("not supported by this node".to_owned());
     } else if node.value != knob.value && (is_set(knob) || node.source == OLDER_PROFILE) {
         notes.push(format!("{} gives {}", layer(knob), knob.value));
     }
@@ -80,19 +137,20 @@ fn note(knob: &pb::LayeredKnob) -> String {
     notes.join("; ")
 }
 
-fn as_text(answer: &pb::EffectiveResponse) -> String {
+fn as_text(answer: &pb::EffectiveResponse, refused: &BTreeSet<String>) -> String {
     let heading = ["KNOB", "VALUE", "SOURCE", "APPLY", "CONSUMER", "NOTE"];
     let mut rows = vec![heading.map(String::from).into()];
     for layered in &answer.knobs {
         let declared = layered.knob.clone().unwrap_or_default();
         let consumer = layered.node.as_ref().map_or("", |node| &node.consumer);
+        let shown = shown(layered, refused);
         rows.push(vec![
             declared.path.clone(),
-            or_dash(value(layered)),
-            source(layered),
+            or_dash(&shown.value.unwrap_or_default()),
+            or_dash(&shown.source.unwrap_or_default()),
             apply_class(declared.apply()).to_owned(),
             or_dash(consumer),
-            note(layered),
+            shown.note,
         ]);
     }
     let table = table(&rows);
@@ -115,8 +173,9 @@ struct View<'a> {
 #[derive(Serialize)]
 struct KnobView {
     path: String,
-    value: String,
-    source: String,
+    /// `None` where the node refuses it.
+    value: Option<String>,
+    source: Option<String>,
     apply: &'static str,
     default: String,
     layer: LayerView,
@@ -133,23 +192,25 @@ struct LayerView {
     revision: u64,
 }
 
-impl<'a> From<&'a pb::EffectiveResponse> for View<'a> {
-    fn from(answer: &'a pb::EffectiveResponse) -> Self {
+impl<'a> View<'a> {
+    fn of(answer: &'a pb::EffectiveResponse, refused: &BTreeSet<String>) -> Self {
+        let knobs = answer.knobs.iter();
         Self {
             node: &answer.node_id,
             node_answer: some(&answer.node_answer),
-            knobs: answer.knobs.iter().map(KnobView::from).collect(),
+            knobs: knobs.map(|knob| KnobView::of(knob, refused)).collect(),
         }
     }
 }
 
-impl From<&pb::LayeredKnob> for KnobView {
-    fn from(layered: &pb::LayeredKnob) -> Self {
+impl KnobView {
+    fn of(layered: &pb::LayeredKnob, refused: &BTreeSet<String>) -> Self {
         let declared = layered.knob.clone().unwrap_or_default();
         let node = layered.node.clone().unwrap_or_default();
+        let shown = shown(layered, refused);
         Self {
-            value: value(layered).to_owned(),
-            source: source(layered),
+            value: shown.value,
+            source: shown.source,
             apply: apply_class(declared.apply()),
             path: declared.path,
             default: declared.default,
@@ -161,7 +222,7 @@ impl From<&pb::LayeredKnob> for KnobView {
             consumer: some(&node.consumer),
             overridden_by: node.overridden_by,
             pending: some(&node.pending),
-            note: some(&note(layered)),
+            note: some(&shown.note),
         }
     }
 }
@@ -192,7 +253,10 @@ mod tests {
 
     #[test]
     fn the_source_is_the_layer_the_file_or_the_default() {
-        let of = |knob: pb::LayeredKnob| (source(&knob), note(&knob), is_changed(&knob));
+        let of = |knob: pb::LayeredKnob| {
+            let shown = shown(&knob, &BTreeSet::new());
+            (shown.source.unwrap(), shown.note, is_changed(&knob))
+        };
         let text =
             |source: &str, note: &str, changed| (source.to_owned(), note.to_owned(), changed);
         assert_eq!(
@@ -235,10 +299,27 @@ mod tests {
             )),
             text(OLDER_PROFILE, "default gives 1s", true)
         );
-        assert_eq!(
-            of(knob("fleet", "4", told("0", "default", "", ""))),
-            text("default", "not supported by this node", true)
-        );
         assert_eq!(of(knob("fleet", "4", None)), text("fleet@7", "", true));
+    }
+
+    #[test]
+    fn a_knob_that_the_node_does_not_support_is_refused_and_has_no_value() {
+        let (nothing, last) = (BTreeSet::new(), BTreeSet::from(["a.b".to_owned()]));
+        let named = |node| {
+            let mut knob = knob("fleet", "4", node);
+            knob.knob.get_or_insert_default().path = "a.b".to_owned();
+            knob
+        };
+        let connected = named(told("0", "default", "", ""));
+        let away = named(None);
+        for (knob, refused) in [(&connected, &nothing), (&away, &last)] {
+            let shown = shown(knob, refused);
+            assert_eq!((shown.value, shown.source), (None, None));
+            let note = "refused: not supported by this node; fleet@7 gives 4";
+            assert_eq!(shown.note, note);
+            assert!(is_changed(knob));
+        }
+        let unset = knob("defaults", "0", told("0", "default", "", ""));
+        assert_eq!(shown(&unset, &nothing).value.as_deref(), Some("0"));
     }
 }

@@ -155,20 +155,33 @@ impl Rollout {
         }
     }
 
-    /// How many nodes have what was written; a knob that a node does not support is none that it lacks.
+    /// How many nodes have what was written, but for knobs that they do not support; those that support none of it
+    /// have nothing.
     fn in_force(&self) -> usize {
-        let in_sync = self.named(Standing::InSync).into_iter();
-        in_sync.filter(|id| !self.hidden.contains_key(*id)).count()
+        let in_sync = self.nodes.iter().filter(|(_, s)| *s == Standing::InSync);
+        let has_some = |node: &pb::NodeInfo| {
+            let refused = self.refused_by(node).count();
+            refused == 0 || refused < self.paths.len()
+        };
+        in_sync
+            .filter(|(node, _)| !self.hidden.contains_key(&node.node_id) && has_some(node))
+            .count()
+    }
+
+    /// The knobs of the write that a node does not support.
+    fn refused_by<'a>(&'a self, node: &'a pb::NodeInfo) -> impl Iterator<Item = &'a str> {
+        let told = node.profile.iter().flat_map(|state| &state.unsupported);
+        let paths = told.map(|error| error.path.as_str());
+        paths.filter(|path| self.paths.iter().any(|written| written == path))
     }
 
     /// The nodes that do not support a knob, by its path.
     fn unsupported(&self) -> BTreeMap<&str, Vec<&str>> {
         let mut nodes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (node, standing) in &self.nodes {
-            let told = node.profile.iter().flat_map(|state| &state.unsupported);
-            for error in told.filter(|e| self.paths.contains(&e.path)) {
-                if *standing == Standing::InSync {
-                    nodes.entry(&error.path).or_default().push(&node.node_id);
+            if *standing == Standing::InSync {
+                for path in self.refused_by(node) {
+                    nodes.entry(path).or_default().push(&node.node_id);
                 }
             }
         }
@@ -179,10 +192,7 @@ impl Rollout {
         let (mut lines, unsupported) = (Vec::new(), self.unsupported());
         let but = match unsupported.len() {
             0 => String::new(),
-            knobs => format!(
-                ", but for {} that they do not support:",
-                counted(knobs, "knob")
-            ),
+            knobs => format!("; {} refused as not supported:", counted(knobs, "knob")),
         };
         match (self.nodes.len(), self.away.is_empty()) {
             (0, true) => lines.push(self.nobody.clone()),
@@ -194,7 +204,10 @@ impl Rollout {
             )),
         }
         let knobs = unsupported.iter();
-        lines.extend(knobs.map(|(path, nodes)| format!("  {path}: {}", nodes.join(", "))));
+        lines.extend(knobs.map(|(path, nodes)| {
+            let nodes = nodes.join(", ");
+            format!("  {path}: refused as not supported by {nodes}; it is not in force there")
+        }));
         for (node, standing) in &self.nodes {
             self.say_of(node, *standing, &mut lines);
         }
@@ -387,8 +400,8 @@ mod tests {
         assert_eq!(
             rollout.as_lines(),
             [
-                "in force on 3 of 4 nodes, but for 1 knob that they do not support:",
-                "  ingress.workers: d",
+                "in force on 2 of 4 nodes; 1 knob refused as not supported:",
+                "  ingress.workers: refused as not supported by d; it is not in force there",
                 "b refused: ingress.workers: `99` is more than this node has (allowed: at most 8)",
                 "c: pending restart: ingress.workers",
                 "e is away and will get it on return",

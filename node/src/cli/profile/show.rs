@@ -57,7 +57,9 @@ pub(super) async fn list(target: &Target) -> Result<(), Failure> {
             session.profiles().list_profiles(request).await
         })
         .await?;
-    show_revisions(answer.profiles, format)
+    show_revisions(answer.profiles, format, || {
+        "nothing set in any scope".to_owned()
+    })
 }
 
 /// `weir profile history`.
@@ -74,13 +76,20 @@ pub(super) async fn history(
     let answer = plane
         .ask(async |session| session.profiles().history(request.clone()).await)
         .await?;
-    show_revisions(answer.revisions, format)
+    show_revisions(answer.revisions, format, || nothing_set(&request.scope))
 }
 
-fn show_revisions(revisions: Vec<pb::ProfileRevision>, format: Format) -> Result<(), Failure> {
+fn show_revisions(
+    revisions: Vec<pb::ProfileRevision>,
+    format: Format,
+    none: impl FnOnce() -> String,
+) -> Result<(), Failure> {
     if format == Format::Json {
         let views: Vec<RevisionView> = revisions.into_iter().map(RevisionView::from).collect();
         return print_json(&views);
+    }
+    if revisions.is_empty() {
+        return print(&none());
     }
     let heading = [
         "SCOPE", "REVISION", "SETTINGS", "WRITTEN", "AUTHOR", "MESSAGE",
@@ -145,7 +154,7 @@ pub(super) async fn show(target: &Target, scope: &ScopeArgs, revision: u64) -> R
     };
     match format {
         Some(Format::Json) => print_json(&RevisionView::from(found)),
-        Some(Format::Text) => print(&as_text(&found)),
+        Some(Format::Text) => print(&as_text(&found, WallClock::system().unix_now())),
         None => print(&format!(
             "# {}\n\n{}",
             heading(&found, WallClock::system().unix_now()),
@@ -154,10 +163,22 @@ pub(super) async fn show(target: &Target, scope: &ScopeArgs, revision: u64) -> R
     }
 }
 
+/// What a scope says that sets no knob.
+pub(super) fn nothing_set(scope: &str) -> String {
+    match scope.parse() {
+        Ok(Scope::Fleet) => "nothing set for the fleet".to_owned(),
+        Ok(Scope::Group(name)) => format!("nothing set in group {name}"),
+        Ok(Scope::Node(id)) => format!("nothing set for node {id}"),
+        Ok(Scope::Override) => "no override is set".to_owned(),
+        Ok(Scope::NodeOverride(id)) => format!("no override is set for node {id}"),
+        Err(_) => format!("nothing set in {scope}"),
+    }
+}
+
 /// In one line: which revision it is, and who wrote it, when and why.
 fn heading(revision: &pb::ProfileRevision, now: Duration) -> String {
     if revision.revision == 0 {
-        return format!("{}: no profile", revision.scope);
+        return nothing_set(&revision.scope);
     }
     let text = format!(
         "{} revision {}, {} by {}: {}",
@@ -170,7 +191,13 @@ fn heading(revision: &pb::ProfileRevision, now: Duration) -> String {
     text.replace(char::is_control, " ")
 }
 
-fn as_text(revision: &pb::ProfileRevision) -> String {
+fn as_text(revision: &pb::ProfileRevision, now: Duration) -> String {
+    let heading = heading(revision, now);
+    match (revision.revision, revision.settings.is_empty()) {
+        (0, _) => return heading,
+        (_, true) => return format!("{heading}\n{}", nothing_set(&revision.scope)),
+        (_, false) => {}
+    }
     let mut rows = vec![["KNOB", "VALUE", "APPLY"].map(String::from).into()];
     for setting in &revision.settings {
         let apply = find(&setting.path).map_or("-", |knob| knob.apply.name());
@@ -180,8 +207,7 @@ fn as_text(revision: &pb::ProfileRevision) -> String {
             apply.to_owned(),
         ]);
     }
-    let now = WallClock::system().unix_now();
-    format!("{}\n{}", heading(revision, now), table(&rows))
+    format!("{heading}\n{}", table(&rows))
 }
 
 #[cfg(test)]
@@ -209,6 +235,27 @@ mod tests {
         let at = |unix_s| remarks(&over, Duration::from_secs(unix_s));
         assert_eq!(at(951_782_399), "(until 2000-02-29T00:00:00Z)");
         assert_eq!(at(951_782_400), "(ended 2000-02-29T00:00:00Z)");
+    }
+
+    #[test]
+    fn a_scope_that_sets_nothing_says_so_plainly() {
+        let told = |scope: &str, number| {
+            let revision = pb::ProfileRevision {
+                scope: scope.to_owned(),
+                revision: number,
+                ..revision()
+            };
+            let text = as_text(&revision, Duration::ZERO);
+            text.lines().last().unwrap().to_owned()
+        };
+        for number in [0, 3] {
+            assert_eq!(told("group/eu", number), "nothing set in group eu");
+            assert_eq!(told("fleet", number), "nothing set for the fleet");
+            assert_eq!(told("node/n-1", number), "nothing set for node n-1");
+            assert_eq!(told("override", number), "no override is set");
+            let told = told("override/n-1", number);
+            assert_eq!(told, "no override is set for node n-1");
+        }
     }
 
     #[test]

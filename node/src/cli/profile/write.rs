@@ -8,6 +8,7 @@ use weir_proto::control::v1 as pb;
 
 use super::file::ProfileFile;
 use super::rollout::{Before, Rollout, RolloutView, wait_for_nodes};
+use super::show::nothing_set;
 use super::view::{
     Below, ChangeView, NodeDiffView, RevisionView, change_lines, changes, diff_lines,
 };
@@ -28,6 +29,17 @@ pub(super) struct Commit<'a> {
 }
 
 impl Commit<'_> {
+    /// Says that there is nothing to take out of a scope that has nothing.
+    pub(super) fn nothing_there(&self, dry_run: bool) -> Result<(), Failure> {
+        match self.format {
+            Format::Json => {
+                let nothing = pb::PutProfileResponse::default();
+                print_json(&WriteView::of(&nothing, dry_run, None))
+            }
+            Format::Text => print(&nothing_to_change(self.scope)),
+        }
+    }
+
     pub(super) async fn run(
         &self,
         plane: &mut ControlPlane,
@@ -99,6 +111,7 @@ impl Commit<'_> {
             .map_or(0, |profile| profile.revision);
         let mut lines = vec![match written.changed {
             true => format!("{}: revision {revision}", self.scope),
+            false if revision == 0 => nothing_to_change(self.scope),
             false => format!(
                 "{}: nothing to change, revision {revision} stays",
                 self.scope
@@ -107,6 +120,10 @@ impl Commit<'_> {
         lines.extend(change_lines(&written.changes, "  ", Below::of(self.scope)));
         lines.join("\n")
     }
+}
+
+fn nothing_to_change(scope: &Scope) -> String {
+    format!("{}; nothing to change", nothing_set(&scope.to_string()))
 }
 
 /// Writes, or names every problem.

@@ -150,7 +150,7 @@ async fn both_sides_show_certificates_over_tls() {
 }
 
 #[tokio::test]
-async fn a_watch_that_breaks_is_opened_again() {
+async fn a_watch_that_breaks_is_opened_again_and_tells_only_what_is_new() {
     let (fake, address) = Fake::with_nodes().await;
     let other = fake.listen().await;
     let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_weir"))
@@ -163,17 +163,19 @@ async fn a_watch_that_breaks_is_opened_again() {
         .unwrap();
     let stdout = tokio::io::BufReader::new(child.stdout.take().unwrap());
     let mut lines = tokio::io::AsyncBufReadExt::lines(stdout);
-    let mut headings = 0;
-    let seen_twice = async {
-        while let Some(line) = lines.next_line().await.unwrap() {
-            headings += usize::from(line.starts_with("NODE"));
-            if headings == 2 {
-                break;
-            }
-        }
+    let mut next = async || {
+        let line = tokio::time::timeout(crate::common::PATIENCE, lines.next_line()).await;
+        let line = line.unwrap().unwrap().expect("it goes on");
+        line.split_whitespace().next().unwrap().to_owned()
     };
-    tokio::time::timeout(crate::common::PATIENCE, seen_twice)
-        .await
-        .unwrap();
-    assert_eq!(headings, 2);
+    let mut told = Vec::new();
+    for _ in 0..4 {
+        told.push(next().await);
+    }
+    assert_eq!(told, ["NODE", "node-1", "node-2", "node-3"]);
+    // The stream broke after its first list. What the next one has that is not the same:
+    fake.state().await.nodes[1].zone = "other".to_owned();
+    assert_eq!(next().await, "node-2");
+    fake.state().await.nodes[2].zone = "other".to_owned();
+    assert_eq!(next().await, "node-3");
 }

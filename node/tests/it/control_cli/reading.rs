@@ -46,7 +46,28 @@ async fn a_profile_is_shown_with_its_history() {
     let none = weir(&address, &["profile", "get", "--node", "node-1"])
         .await
         .done();
-    assert!(none.starts_with("node/node-1: no profile\n"), "{none}");
+    assert_eq!(none, "nothing set for node node-1\n");
+}
+
+#[tokio::test]
+async fn a_group_in_which_nothing_is_set_says_so_whatever_is_asked() {
+    let (_fake, address) = with_two_revisions().await;
+    for (asked, told) in [
+        ("get", "nothing set in group eu\n"),
+        ("history", "nothing set in group eu\n"),
+        (
+            "unset --all",
+            "nothing set in group eu; nothing to change\n",
+        ),
+        (
+            "unset balancer.policy",
+            "nothing set in group eu; nothing to change\n",
+        ),
+    ] {
+        let words = asked.split(' ').chain(["--group", "eu"]);
+        let words: Vec<&str> = ["profile"].into_iter().chain(words).collect();
+        assert_eq!(weir(&address, &words).await.done(), told, "{asked}");
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod access;
 mod backends;
 mod disk;
+mod first_token;
 mod outages;
 mod plane;
 mod profiles;

@@ -1,5 +1,6 @@
 //! Profiles and orders reach the nodes that they concern.
 
+use serde_json::Value;
 use weir_proto::control::v1 as pb;
 
 use super::plane::{ControlPlane, is_connected};
@@ -47,10 +48,22 @@ async fn a_profile_is_in_force_on_every_node_and_says_where_it_comes_from() {
         "ingress.header_timeout=6s",
     ];
     let out = plane.weir(&set).await.done();
-    let unsupported = "but for 1 knob that they do not support:\n  cache.l1_ttl: node-a, node-b";
-    assert!(out.contains(unsupported), "{out}");
+    let refused = "in force on 2 of 3 nodes; 1 knob refused as not supported:\n  cache.l1_ttl: refused as not \
+                   supported by node-a, node-b, node-c; it is not in force there\n";
+    assert!(out.contains(refused), "{out}");
     let told = plane.sees_in_sync("node-a").await.profile.unwrap();
     assert_eq!(told.unsupported[0].path, "cache.l1_ttl");
+    let out = plane.weir(&["nodes", "get", "node-a"]).await.done();
+    assert!(out.contains("1 knob refused as not supported"), "{out}");
+    let refused = "\nrefused: cache.l1_ttl: not supported by this node\n";
+    assert!(out.contains(refused), "{out}");
+    let knob = nodes[0].effective(&plane, "cache.l1_ttl").await;
+    assert_eq!(
+        (&knob["value"], &knob["source"]),
+        (&Value::Null, &Value::Null)
+    );
+    let note = "refused: not supported by this node; fleet@2 gives 9s";
+    assert_eq!(knob["note"], note);
     let knob = nodes[0].effective(&plane, "ingress.header_timeout").await;
     assert_eq!(knob["value"], "6s");
 }

@@ -128,3 +128,28 @@ async fn an_instance_that_was_frozen_comes_back_as_a_follower_and_its_nodes_catc
     of_frozen.carried_everything().await;
     of_other.carried_everything().await;
 }
+
+#[tokio::test]
+async fn a_name_belongs_to_one_instance_and_is_free_again_soon_after_it_was_killed() {
+    let etcd = Etcd::start().await;
+    let mut first = Instance::start("cp-1", &[etcd.endpoint()]).await;
+    let (code, log) = first.start_twin().await;
+    assert_eq!(code, Some(1), "{log}");
+    let refused = format!(
+        "weir: an instance called `cp-1` runs on this store already and listens at {}; give this one another name \
+         (--name), or end that one",
+        first.address
+    );
+    assert_eq!(log.lines().last(), Some(&*refused), "{log}");
+    assert!(first.api.status().await.is_ok(), "the first one serves on");
+    first.kill().await;
+    let killed = Instant::now();
+    first.start_again().await;
+    let away = killed.elapsed();
+    assert!(away < Duration::from_secs(14), "{away:?}");
+    assert!(
+        first.log().contains("waiting for the name"),
+        "{}",
+        first.log()
+    );
+}

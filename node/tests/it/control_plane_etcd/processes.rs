@@ -49,6 +49,16 @@ impl Instance {
         instance
     }
 
+    /// Starts a second one of this name; its exit code and log when it ends.
+    pub(super) async fn start_twin(&self) -> (Option<i32>, String) {
+        let [address] = free_ports();
+        let folder = tempfile::tempdir().unwrap();
+        let mut twin = spawn(&self.name, address, &self.members, &folder);
+        let ended = tokio::time::timeout(PATIENCE, twin.wait()).await;
+        let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+        (ended.expect("it ends").unwrap().code(), log)
+    }
+
     /// Ends it as kill -9 does.
     pub(super) async fn kill(&mut self) {
         self.child.kill().await.unwrap();
