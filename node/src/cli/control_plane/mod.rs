@@ -1,5 +1,6 @@
 //! `weir control-plane`: runs an instance of the control plane, and shows and manages it.
 
+mod bounds;
 mod flags;
 mod run;
 mod show;
