@@ -1,6 +1,7 @@
 //! Every node as operators see it: what the store knows, and what the nodes that are connected here say.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -11,8 +12,18 @@ use crate::profiles::NodeFacts;
 use crate::sync::{Live, Parts};
 use crate::view::NodeRecord;
 
-/// Every node, by its id.
+/// Every node, in the order of their ids.
 pub async fn all(parts: &Parts) -> Vec<pb::NodeInfo> {
+    some(parts, None, usize::MAX, |_| true).await
+}
+
+/// The first nodes after `after` that are wanted, in the order of their ids, at most `most`.
+pub async fn some(
+    parts: &Parts,
+    after: Option<&str>,
+    most: usize,
+    wanted: impl Fn(&pb::NodeInfo) -> bool,
+) -> Vec<pb::NodeInfo> {
     let connected = parts.sessions.all().await;
     let records = Arc::clone(&parts.view.nodes.borrow());
     let orders = Arc::clone(&parts.view.orders.borrow());
@@ -24,14 +35,17 @@ pub async fn all(parts: &Parts) -> Vec<pb::NodeInfo> {
         let record = records.get(id).unwrap_or(&none);
         info(parts, id, record, connected.get(id).map(|live| &**live))
     };
-    let listed: Vec<&str> = ids.iter().copied().collect();
+    let first = after.map_or(Bound::Unbounded, Bound::Excluded);
+    let ids = ids.range::<str, _>((first, Bound::Unbounded));
+    let infos = ids.map(|id| info(id)).filter(wanted).take(most);
+    let mut nodes: Vec<pb::NodeInfo> = infos.collect();
+    let listed: Vec<&str> = nodes.iter().map(|node| node.node_id.as_str()).collect();
     let now_unix_ms = parts.clock.unix_ms_now();
     let conflicts = parts.sessions.conflicts(&listed, now_unix_ms).await;
-    let with_conflict = |(id, conflict)| pb::NodeInfo {
-        conflict,
-        ..info(id)
-    };
-    ids.into_iter().zip(conflicts).map(with_conflict).collect()
+    for (node, conflict) in nodes.iter_mut().zip(conflicts) {
+        node.conflict = conflict;
+    }
+    nodes
 }
 
 /// One node.

@@ -14,6 +14,7 @@ pub mod leases;
 pub mod orders;
 mod problem;
 pub mod profiles;
+pub mod quota;
 pub mod records;
 pub mod registry;
 pub mod server;

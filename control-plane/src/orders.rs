@@ -27,7 +27,9 @@ pub enum Error {
     #[error("others changed the orders of `{0}` {TRIES_MAX} times in between")]
     Busy(String),
     /// A node that is connected cannot be forgotten.
-    #[error("`{0}` is connected; only a node that is away can be forgotten")]
+    #[error(
+        "`{0}` is connected, or was within the last 30 s; only a node that is away can be removed"
+    )]
     Connected(String),
     /// No such node.
     #[error("no node is called `{0}`")]

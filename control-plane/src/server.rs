@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures::Stream;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinSet;
 use tonic::transport::server::Connected;
 use weir_proto::control::records::v1 as records;
@@ -29,6 +29,7 @@ use crate::grpc;
 use crate::instance::{self, Announcement};
 use crate::keys::{InvalidName, Keys};
 use crate::leases::{self, Buckets, Presences};
+use crate::quota::{self, Quota};
 use crate::registry::backends::{self, Backends};
 use crate::store::Store;
 use crate::sync::{Parts, STREAMS_MAX, Sessions};
@@ -51,6 +52,8 @@ pub struct Limits {
     pub silent_max: Duration,
     /// How old a node's stream gets, within a tenth, before the node is asked to come back.
     pub stream_age: Duration,
+    /// How many nodes and backends may register.
+    pub registered: quota::Bounds,
 }
 
 impl Default for Limits {
@@ -60,6 +63,7 @@ impl Default for Limits {
             // Two pings, and some time.
             silent_max: Duration::from_secs(60),
             stream_age: Duration::from_secs(1_800),
+            registered: quota::Bounds::default(),
         }
     }
 }
@@ -148,12 +152,7 @@ impl ControlPlane {
             &presences,
             &mut tasks,
         );
-        let backends = Backends::start(
-            Arc::clone(&store),
-            keys.clone(),
-            Arc::clone(&presences),
-            backends::Options::new(&*options.instance, seeds.u64(..)),
-        );
+        let backends = hear(&store, &keys, &presences, &options, &view, seeds.u64(..));
         let guard = guard(&options, &tokens);
         let (stop, stopping) = watch::channel(false);
         let parts = Parts {
@@ -163,6 +162,7 @@ impl ControlPlane {
             view,
             presences,
             sessions: Sessions::default(),
+            quota: Mutex::new(Quota::of_nodes(options.limits.registered)),
             guard,
             tokens,
             leader: election.standing(),
@@ -296,6 +296,25 @@ fn elect(
         election.standing(),
     ));
     election
+}
+
+/// Hears backends.
+fn hear(
+    store: &Arc<dyn Store>,
+    keys: &Keys,
+    presences: &Arc<Presences>,
+    options: &Options,
+    view: &View,
+    seed: u64,
+) -> Backends {
+    let heard = backends::Options {
+        bounds: options.limits.registered,
+        census: view.backends_census.clone(),
+        clock: options.clock,
+        ..backends::Options::new(&*options.instance, seed)
+    };
+    let (store, presences) = (Arc::clone(store), Arc::clone(presences));
+    Backends::start(store, keys.clone(), presences, heard)
 }
 
 async fn announce(

@@ -57,6 +57,9 @@ impl control_plane_server::ControlPlane for ControlPlaneService {
         }
         let lost = [&parts.view.cfg, &parts.view.live].map(|part| part.borrow().lost.clone());
         told.store_problems.extend(lost.into_iter().flatten());
+        let oversized = parts.view.oversized();
+        told.store_problems
+            .extend(oversized.iter().map(ToString::to_string));
         let profiles = Arc::clone(&parts.view.profiles.borrow());
         told.store_problems
             .extend(profiles.problems().iter().cloned());

@@ -6,6 +6,7 @@
 mod audit;
 mod control_plane;
 mod nodes;
+mod page;
 mod profiles;
 mod registry;
 mod router;

@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 use weir_proto::control::v1 as pb;
 use weir_proto::control::v1::nodes_server;
 
+use super::page::Asked;
 use super::{actor_of, read, status};
 use crate::fleet;
 use crate::governance::guard::allow;
@@ -72,11 +73,21 @@ impl nodes_server::Nodes for NodesService {
     ) -> Result<Response<pb::ListNodesResponse>, Status> {
         allow(&request, &Action::ReadAll)?;
         read(self.parts.view.is_complete())?;
-        let mut nodes = fleet::all(&self.parts).await;
-        if request.get_ref().rejected {
-            nodes.retain(fleet::has_refused);
-        }
-        Ok(Response::new(pb::ListNodesResponse { nodes }))
+        let pb::ListNodesRequest {
+            rejected,
+            page_size,
+            page_token,
+        } = request.get_ref();
+        let filter = if *rejected { "rejected" } else { "" };
+        let asked = Asked::of(*page_size, page_token, filter)?;
+        let wanted = |node: &pb::NodeInfo| !rejected || fleet::has_refused(node);
+        let after = asked.after.as_deref();
+        let mut nodes = fleet::some(&self.parts, after, asked.size + 1, wanted).await;
+        let next_page_token = asked.cut(&mut nodes, |node| node.node_id.clone());
+        Ok(Response::new(pb::ListNodesResponse {
+            nodes,
+            next_page_token,
+        }))
     }
 
     async fn get_node(
@@ -162,7 +173,10 @@ async fn watch(parts: Arc<Parts>, out: mpsc::Sender<Result<pb::ListNodesResponse
     let mut stop = parts.stop.clone();
     loop {
         let nodes = fleet::all(&parts).await;
-        let list = Ok(pb::ListNodesResponse { nodes });
+        let list = Ok(pb::ListNodesResponse {
+            nodes,
+            next_page_token: String::new(),
+        });
         // Who reads nothing for so long is gone, or holds the list for nothing.
         if out.send_timeout(list, WATCH_SEND_TIMEOUT).await.is_err() {
             return;

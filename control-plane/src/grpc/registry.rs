@@ -6,10 +6,12 @@ use tonic::{Request, Response, Status};
 use weir_proto::control::v1 as pb;
 use weir_proto::control::v1::registry_server;
 
-use super::status;
+use super::page::Asked;
+use super::{actor_of, status};
 use crate::governance::guard::allow;
 use crate::governance::identity::Action;
-use crate::registry::backends::Backends;
+use crate::problem::shown;
+use crate::registry::backends::{self, Backends};
 
 /// Backends that announce themselves.
 #[derive(Clone)]
@@ -30,10 +32,11 @@ impl registry_server::Registry for RegistryService {
     ) -> Result<Response<pb::RegisterResponse>, Status> {
         let service = request.get_ref().endpoint.as_ref();
         let service = service.map_or("", |endpoint| endpoint.service.as_str());
-        allow(&request, &Action::RegisterFor(service))?;
+        let identity = allow(&request, &Action::RegisterFor(service))?;
         let pb::RegisterRequest { endpoint, ttl_ms } = request.into_inner();
-        let registered = self.0.register(endpoint.unwrap_or_default(), ttl_ms).await;
-        let registered = registered.map_err(|error| status::backends(&error))?;
+        let endpoint = endpoint.unwrap_or_default();
+        let registered = self.0.register(endpoint, ttl_ms, identity.token());
+        let registered = registered.await.map_err(|error| status::backends(&error))?;
         let interval = registered.heartbeat_interval.as_millis();
         Ok(Response::new(pb::RegisterResponse {
             registration_id: registered.registration_id,
@@ -76,9 +79,43 @@ impl registry_server::Registry for RegistryService {
         request: Request<pb::ListEndpointsRequest>,
     ) -> Result<Response<pb::ListEndpointsResponse>, Status> {
         allow(&request, &Action::ReadAll)?;
-        let service = Some(request.get_ref().service.as_str()).filter(|name| !name.is_empty());
-        let endpoints = self.0.list(service).await;
-        let endpoints = endpoints.map_err(|error| status::backends(&error))?;
-        Ok(Response::new(pb::ListEndpointsResponse { endpoints }))
+        let pb::ListEndpointsRequest {
+            service,
+            page_size,
+            page_token,
+        } = request.get_ref();
+        let asked = Asked::of(*page_size, page_token, service)?;
+        let service = Some(service.as_str()).filter(|name| !name.is_empty());
+        let after = asked.after.as_deref();
+        let endpoints = self.0.list(service, after, asked.size + 1).await;
+        let mut endpoints = endpoints.map_err(|error| status::backends(&error))?;
+        let name = |e: &pb::Endpoint| format!("{}/{}", e.service, e.backend_id);
+        let next_page_token = asked.cut(&mut endpoints, name);
+        Ok(Response::new(pb::ListEndpointsResponse {
+            endpoints,
+            next_page_token,
+        }))
+    }
+
+    async fn remove_endpoint(
+        &self,
+        request: Request<pb::RemoveEndpointRequest>,
+    ) -> Result<Response<pb::RemoveEndpointResponse>, Status> {
+        let actor = actor_of(&request, &Action::RemoveBackend, &request.get_ref().author)?;
+        let pb::RemoveEndpointRequest {
+            service,
+            backend_id,
+            message,
+            author: _,
+        } = request.into_inner();
+        let removed = self.0.remove(&service, &backend_id, &actor, &message);
+        removed.await.map_err(|error| match error {
+            backends::Error::NotRegistered => {
+                let name = shown(&format!("{service}/{backend_id}"));
+                Status::not_found(format!("no backend is registered as `{name}`"))
+            }
+            error => status::backends(&error),
+        })?;
+        Ok(Response::new(pb::RemoveEndpointResponse {}))
     }
 }

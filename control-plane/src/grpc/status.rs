@@ -129,7 +129,9 @@ pub(super) fn backends(error: &backends::Error) -> Status {
     let message = error.to_string();
     match error {
         backends::Error::Invalid(problems) => refusal(problems),
-        backends::Error::Full(_) => Status::resource_exhausted(message),
+        backends::Error::Full(_) | backends::Error::Exceeded(_) => {
+            Status::resource_exhausted(message)
+        }
         backends::Error::NotRegistered => Status::not_found(message),
         backends::Error::WrongRegistration => Status::already_exists(message),
         backends::Error::NotWritten(_) | backends::Error::Stopped => Status::unavailable(message),

@@ -1,7 +1,8 @@
 //! Where everything is in the store: one place that makes keys and reads them.
 //!
 //! All keys are below `/weir/v1/{namespace}/`: `cfg/` is what operators want, `live/` is what is there now,
-//! `audit/` is what was done. [`Key`] names each, [`Keys::of`] writes it and [`Keys::parse`] reads it back.
+//! `gone/` is what must not come back, `audit/` is what was done. [`Key`] names each, [`Keys::of`] writes it and
+//! [`Keys::parse`] reads it back.
 //! Names inside of keys are checked, so no name reaches into another one's keys. What has no such name in it has
 //! a function of its own that cannot fail.
 
@@ -77,6 +78,15 @@ pub enum Key<'a> {
         /// Its name there.
         backend: &'a str,
     },
+    /// A registration that was ended.
+    Gone {
+        /// Of this service.
+        service: &'a str,
+        /// The backend's name there.
+        backend: &'a str,
+        /// Which of its registrations.
+        registration: &'a str,
+    },
     /// The leader among the instances of the control plane.
     Leader,
     /// An instance of the control plane that runs.
@@ -119,6 +129,11 @@ impl Keys {
             Key::Endpoint { service, backend } => {
                 self.below(&format!("live/endpoint/{service}/{backend}"))
             }
+            Key::Gone {
+                service,
+                backend,
+                registration,
+            } => self.below(&format!("gone/{service}/{backend}/{registration}")),
             Key::Leader => self.leader(),
             Key::Instance { instance } => self.below(&format!("live/cp/{instance}")),
         })
@@ -253,6 +268,15 @@ impl Key<'_> {
             Self::Endpoint { service, backend } => {
                 check_name("service", service)?;
                 check_name("backend", backend)
+            }
+            Self::Gone {
+                service,
+                backend,
+                registration,
+            } => {
+                check_name("service", service)?;
+                check_name("backend", backend)?;
+                check_name("registration", registration)
             }
             Self::Instance { instance } => check_name("instance", instance),
         }

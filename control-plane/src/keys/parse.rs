@@ -15,6 +15,7 @@ pub(super) fn below_root(path: &str) -> Option<Key<'_>> {
         "cfg" => cfg(rest),
         "live" => live(rest),
         "audit" => audit(rest),
+        "gone" => gone(rest),
         _ => None,
     }
 }
@@ -63,6 +64,16 @@ fn audit(path: &str) -> Option<Key<'_>> {
     let is_id = id.len() == ID_DIGITS && id.bytes().all(|b| b.is_ascii_hexdigit());
     let id = u64::from_str_radix(id, 16).ok().filter(|_| is_id)?;
     (yyyymmdd(at_unix_ms) == day).then_some(Key::Audit { at_unix_ms, id })
+}
+
+fn gone(path: &str) -> Option<Key<'_>> {
+    let (service, rest) = path.split_once('/')?;
+    let (backend, registration) = rest.split_once('/')?;
+    Some(Key::Gone {
+        service,
+        backend,
+        registration,
+    })
 }
 
 fn number(digits: &str) -> Option<u64> {

@@ -24,6 +24,11 @@ fn keys_are_where_the_layout_says() {
         at_unix_ms: 1_767_225_600_000,
         id: 0xab,
     };
+    let gone = Key::Gone {
+        service,
+        backend,
+        registration: "ab",
+    };
     let expected = [
         (Key::Epoch, "cfg/meta/epoch"),
         (Key::TokensMark, "cfg/meta/tokens"),
@@ -43,11 +48,14 @@ fn keys_are_where_the_layout_says() {
             Key::Endpoint { service, backend },
             "live/endpoint/vod/10.0.0.1:80",
         ),
+        (gone, "gone/vod/10.0.0.1:80/ab"),
         (Key::Leader, "live/election/controller"),
         (Key::Instance { instance: "cp-1" }, "live/cp/cp-1"),
     ];
     for (key, path) in expected {
-        assert_eq!(of(key), format!("/weir/v1/default/{path}"));
+        let at = of(key.clone());
+        assert_eq!(at, format!("/weir/v1/default/{path}"));
+        assert_eq!(keys().parse(at.as_bytes()), Some(key));
     }
 }
 

@@ -26,6 +26,12 @@ impl<'a> Pages<'a> {
         }
     }
 
+    /// Only what comes after this key.
+    pub(crate) fn after(mut self, key: Bytes) -> Self {
+        self.list.after = Some(key);
+        self
+    }
+
     /// The next page, and one be it empty; `None` after the last.
     pub(crate) async fn next(&mut self) -> Result<Option<Page>, Error> {
         if self.is_done {

@@ -29,6 +29,8 @@ pub(super) struct Hello {
     pub(super) wire: pb::Hello,
     pub(super) subscribe: Vec<pb::ResourceType>,
     pub(super) connected_at_unix_ms: u64,
+    /// The name of the token that it showed; empty without one.
+    pub(super) token: String,
 }
 
 impl Hello {
@@ -102,7 +104,14 @@ impl Hello {
             wire,
             subscribe,
             connected_at_unix_ms: now_unix_ms,
+            token: String::new(),
         })
+    }
+
+    /// The same, of a node that showed this token.
+    pub(super) fn by(self, token: &str) -> Self {
+        let token = token.to_owned();
+        Self { token, ..self }
     }
 
     pub(super) fn node_id(&self) -> &str {

@@ -114,6 +114,10 @@ impl Lanes {
         if self.catch_up_until.is_some() && self.is_ahead(lane, &set) {
             return None;
         }
+        // Operators are told where it is published; the node would take it for a broken stream.
+        if set.check_size("").is_err() {
+            return None;
+        }
         let push = self.lanes[at].push(&set, &self.epoch, self.next_nonce, now)?;
         self.next_nonce += 1;
         Some(pb::Push {
@@ -129,7 +133,7 @@ impl Lanes {
             pb::ResourceType::Endpoints | pb::ResourceType::Peers => &view.live,
             _ => &view.cfg,
         };
-        let read = part.borrow().revision;
+        let read = part.borrow().revision.max(set.version());
         lane.held()
             .is_some_and(|held| held.version > read && held.set_hash != set.set_hash())
     }

@@ -28,7 +28,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::clock::WallClock;
 use crate::election;
@@ -36,6 +36,7 @@ use crate::governance::guard::Guard;
 use crate::governance::tokens::TokenTable;
 use crate::keys::Keys;
 use crate::leases::Presences;
+use crate::quota::Quota;
 use crate::view::View;
 
 pub use lanes::CATCH_UP_LIMIT;
@@ -56,6 +57,8 @@ pub struct Parts {
     pub presences: Arc<Presences>,
     /// Who is connected.
     pub sessions: Sessions,
+    /// How many nodes are let in.
+    pub quota: Mutex<Quota>,
     /// Who is let in; a stream ends when its token is revoked.
     pub guard: Guard,
     /// Tokens as the store has them.

@@ -170,6 +170,7 @@ pub(super) async fn put_status(
         node_version: hello.wire.node_version.clone(),
         zone: hello.wire.zone.clone(),
         labels: hello.wire.labels.clone(),
+        registered_by: hello.token.clone(),
     };
     let Ok(key) = parts.keys.of(&Key::NodeStatus {
         node: hello.node_id(),
@@ -195,5 +196,6 @@ fn record(parts: &Parts, hello: &Hello, suspect_since_unix_ms: u64) -> records::
         http_api_address: wire.http_api_address.clone(),
         ingress_addresses: wire.ingress_addresses.clone(),
         suspect_since_unix_ms,
+        registered_by: hello.token.clone(),
     }
 }

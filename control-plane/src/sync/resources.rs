@@ -9,6 +9,23 @@ use weir_proto::sync::{ContentHash, content_hash, toggle};
 /// Changes that are remembered; who is further behind gets everything.
 pub const CHANGES_MAX: usize = 4_096;
 
+/// Most bytes of a set with the names in it: in one push it is within the 64 MiB that nodes take.
+pub const SET_BYTES_MAX: usize = 60 << 20;
+/// What a resource takes on the wire besides its name and payload.
+const RESOURCE_OVERHEAD_BYTES: usize = 40;
+
+/// A set is too large for a push.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{kind} have {bytes} bytes, and one push at most {SET_BYTES_MAX}: nodes keep what they hold of them"
+)]
+pub struct Oversized {
+    /// What it is of.
+    pub kind: &'static str,
+    /// All of it.
+    pub bytes: usize,
+}
+
 /// One resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
@@ -49,6 +66,7 @@ pub struct ResourceSet {
     resources: BTreeMap<Arc<str>, Resource>,
     version: u64,
     set_hash: ContentHash,
+    bytes: usize,
     changes: VecDeque<(u64, Arc<str>)>,
     /// Changes after this version are all in `changes`.
     complete_after: u64,
@@ -80,7 +98,10 @@ impl ResourceSet {
         toggle(&mut self.set_hash, name, resource.hash);
         let name: Arc<str> = name.into();
         self.remember(Arc::clone(&name));
-        self.resources.insert(name, resource);
+        self.bytes += size(&name, &resource);
+        if let Some(before) = self.resources.insert(Arc::clone(&name), resource) {
+            self.bytes -= size(&name, &before);
+        }
         true
     }
 
@@ -91,6 +112,7 @@ impl ResourceSet {
             return false;
         };
         toggle(&mut self.set_hash, &name, resource.hash);
+        self.bytes -= size(&name, &resource);
         self.remember(name);
         true
     }
@@ -109,6 +131,20 @@ impl ResourceSet {
             && let Some((version, _)) = self.changes.pop_front()
         {
             self.complete_after = version;
+        }
+    }
+
+    /// Whether it fits into a push; `kind` says what it is of.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn check_size(&self, kind: &'static str) -> Result<(), Oversized> {
+        match self.bytes <= SET_BYTES_MAX {
+            true => Ok(()),
+            false => Err(Oversized {
+                kind,
+                bytes: self.bytes,
+            }),
         }
     }
 
@@ -158,6 +194,10 @@ impl ResourceSet {
         }
         Delta::Changes { put, removed }
     }
+}
+
+fn size(name: &str, resource: &Resource) -> usize {
+    name.len() + resource.payload.len() + RESOURCE_OVERHEAD_BYTES
 }
 
 #[cfg(test)]

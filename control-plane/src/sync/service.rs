@@ -14,7 +14,7 @@ use super::hello::Hello;
 use super::out::{Messages, Out, channel};
 use super::presence::{self, Left};
 use super::session::{Ended, HEARTBEAT_INTERVAL, Session, message};
-use super::sessions::{Closed, Live, NODES_MAX, Place};
+use super::sessions::{Closed, Live, Place, STREAMS_MAX};
 use crate::governance::guard::{identity_of, permit};
 use crate::governance::identity::{Action, Identity};
 
@@ -79,6 +79,7 @@ async fn serve(
     let now_unix_ms = parts.clock.unix_ms_now();
     let hello = first(&mut inbound, now_unix_ms).await?;
     permit(&identity, &Action::SyncAs(hello.node_id()))?;
+    let hello = hello.by(identity.token());
     let epoch = timeout(READ_TIMEOUT, parts.ready()).await;
     let epoch = epoch.map_err(|_| Status::unavailable("the store was not read yet"))?;
     let place = match enter(parts, &hello, now_unix_ms).await {
@@ -95,7 +96,7 @@ async fn serve(
                     .await;
             }
             let _ = out.try_send(Ok(message(pb::control_message::Message::GoAway(away(
-                closed,
+                &closed,
             )))));
             return Ok(None);
         }
@@ -159,20 +160,10 @@ async fn enter(parts: &Parts, hello: &Hello, now_unix_ms: u64) -> Result<Place, 
                 && presence.boot_id > *boot_id
         })
     };
-    let knows_enough = {
-        let nodes = parts.view.nodes.borrow();
-        nodes.len() >= NODES_MAX && !nodes.contains_key(hello.node_id())
-    };
-    if knows_enough {
-        tracing::warn!(
-            node = hello.node_id(),
-            "a new node is turned away: {NODES_MAX} are known"
-        );
-        return Err(Closed::Full);
-    }
     if is_superseded {
         return Err(Closed::Superseded);
     }
+    check_quota(parts, hello).await?;
     let state = hello.wire.profile.clone().unwrap_or_default();
     let sessions = &parts.sessions;
     sessions
@@ -180,16 +171,30 @@ async fn enter(parts: &Parts, hello: &Hello, now_unix_ms: u64) -> Result<Place, 
         .await
 }
 
-fn away(closed: Closed) -> pb::GoAway {
+/// Who is one node too many is turned away, and may come when another was forgotten.
+async fn check_quota(parts: &Parts, hello: &Hello) -> Result<(), Closed> {
+    let census = Arc::clone(&parts.view.nodes_census.borrow());
+    let (node, token) = (hello.node_id(), &hello.token);
+    let mut quota = parts.quota.lock().await;
+    let admitted = quota.admit(&census, node, token, Instant::now());
+    admitted.map_err(|exceeded| {
+        tracing::warn!(node, bound = %exceeded, "a new node is turned away");
+        Closed::Exceeded(exceeded)
+    })
+}
+
+fn away(closed: &Closed) -> pb::GoAway {
+    let full = format!("this instance has {STREAMS_MAX} streams of nodes, which is the most");
     let (reason, retry_after) = match closed {
-        Closed::Superseded => ("a younger process has this id", FAR_RETRY),
-        Closed::Crowded(turn) => ("too many nodes come at once", turn),
-        Closed::Full => ("this instance has as many nodes as it may have", FAR_RETRY),
+        Closed::Superseded => ("a younger process has this id".to_owned(), FAR_RETRY),
+        Closed::Crowded(turn) => ("too many nodes come at once".to_owned(), *turn),
+        Closed::Full => (full, FAR_RETRY),
+        Closed::Exceeded(exceeded) => (exceeded.to_string(), FAR_RETRY),
     };
     pb::GoAway {
-        reason: reason.to_owned(),
+        reason,
         retry_after_ms: u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX),
-        superseded: closed == Closed::Superseded,
+        superseded: *closed == Closed::Superseded,
     }
 }
 

@@ -13,11 +13,10 @@ use tokio::time::Instant;
 use weir_proto::control::v1 as pb;
 
 use super::conflicts::Conflicts;
+use crate::quota::Exceeded;
 
 /// Most streams of one instance.
 pub const STREAMS_MAX: usize = 20_000;
-/// Nodes that an instance knows, connected or away; a new one beyond is turned away until old ones are forgotten.
-pub(super) const NODES_MAX: usize = 25_000;
 /// Streams that are let in within a second; more are told to come back.
 pub(super) const ADMITTED_PER_SECOND: u32 = 2_000;
 const SECOND: Duration = Duration::from_secs(1);
@@ -65,7 +64,7 @@ pub(super) struct Place {
 }
 
 /// Why a node is not let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Closed {
     /// A younger process has its id.
     Superseded,
@@ -73,6 +72,8 @@ pub(super) enum Closed {
     Crowded(Duration),
     /// Too many are here.
     Full,
+    /// There are as many as there may be.
+    Exceeded(Exceeded),
 }
 
 /// Everyone who is connected. Cheap to clone.

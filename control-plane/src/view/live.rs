@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message as _;
-use tokio::sync::watch;
 use tokio::time::Instant;
 use weir_proto::control::records::v1 as records;
 use weir_proto::control::v1 as pb;
 
-use super::{NodeRecord, NodeRecords, Standing};
+use super::gather::Gather;
+use super::outlets::{Out, Readers};
+use super::{Census, NodeRecord, NodeRecords, Standing};
 use crate::keys::{Key, Keys};
 use crate::leases::Presences;
 use crate::records::{Error, decode};
@@ -20,18 +21,18 @@ use crate::store::{Event, EventKind, Revision, Store};
 use crate::sync::resources::ResourceSet;
 use crate::wait::sleep_until;
 
-/// Changes are gathered until none came for this long,
+/// Backends and records of nodes: changes are gathered until none came for this long,
 const GATHER_QUIET: Duration = Duration::from_millis(100);
-/// but no longer than this.
+/// but no longer than this. What nodes know of each other changes this often at most.
 const GATHER_MAX: Duration = Duration::from_secs(1);
 
-/// What others read.
-pub(super) struct Readers {
-    pub(super) endpoints: watch::Receiver<Arc<ResourceSet>>,
-    pub(super) peers: watch::Receiver<Arc<ResourceSet>>,
-    pub(super) nodes: watch::Receiver<Arc<NodeRecords>>,
-    pub(super) instances: watch::Receiver<Arc<BTreeMap<String, String>>>,
-    pub(super) standing: watch::Receiver<Standing>,
+/// What is published by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Endpoints,
+    Peers,
+    /// Nodes, instances and what is counted.
+    Records,
 }
 
 /// The task.
@@ -41,68 +42,39 @@ pub(super) struct Follower {
     endpoints: ResourceSet,
     peers: ResourceSet,
     nodes: NodeRecords,
+    nodes_census: Census,
+    backends_census: Census,
     instances: BTreeMap<String, String>,
-    gathering: Option<Gathering>,
+    /// Of each [`Part`].
+    gathers: [Gather; 3],
     standing: Standing,
     /// The revision of the last change, published or not.
     seen: u64,
     /// What is gone, until it is known that nobody here asserts it.
     gone: Vec<(Bytes, Revision)>,
-    endpoints_out: watch::Sender<Arc<ResourceSet>>,
-    peers_out: watch::Sender<Arc<ResourceSet>>,
-    nodes_out: watch::Sender<Arc<NodeRecords>>,
-    instances_out: watch::Sender<Arc<BTreeMap<String, String>>>,
-    standing_out: watch::Sender<Standing>,
-}
-
-/// Changes that were not published yet.
-#[derive(Clone, Copy)]
-struct Gathering {
-    since: Instant,
-    last: Instant,
-    /// A backend is gone or weightless: nodes should not send it work for the time of a gathering.
-    urgent: bool,
-}
-
-impl Gathering {
-    fn due(&self) -> Instant {
-        match self.urgent {
-            true => self.since,
-            false => (self.last + GATHER_QUIET).min(self.since + GATHER_MAX),
-        }
-    }
+    out: Out,
 }
 
 impl Follower {
     pub(super) fn new(keys: Keys, presences: Arc<Presences>) -> (Self, Readers) {
-        let (endpoints_out, endpoints) = watch::channel(Arc::default());
-        let (peers_out, peers) = watch::channel(Arc::default());
-        let (nodes_out, nodes) = watch::channel(Arc::default());
-        let (instances_out, instances) = watch::channel(Arc::default());
-        let (standing_out, standing) = watch::channel(Standing::default());
+        let (out, readers) = Out::new();
+        let gather = Gather::new(GATHER_QUIET, GATHER_MAX);
+        // A node that joins is told to all others: without a pause, a fleet that starts would be one long push.
+        let peers = Gather::new(GATHER_MAX, GATHER_MAX);
         let follower = Self {
             keys,
             presences,
             endpoints: ResourceSet::default(),
             peers: ResourceSet::default(),
             nodes: NodeRecords::new(),
+            nodes_census: Census::default(),
+            backends_census: Census::default(),
             instances: BTreeMap::new(),
-            gathering: None,
+            gathers: [gather, peers, gather],
             standing: Standing::default(),
             seen: 0,
             gone: Vec::new(),
-            endpoints_out,
-            peers_out,
-            nodes_out,
-            instances_out,
-            standing_out,
-        };
-        let readers = Readers {
-            endpoints,
-            peers,
-            nodes,
-            instances,
-            standing,
+            out,
         };
         (follower, readers)
     }
@@ -110,10 +82,10 @@ impl Follower {
     pub(super) async fn run(mut self, store: Arc<dyn Store>, options: Options) {
         let mut followed = follow(store, self.keys.live(), options);
         loop {
-            let due = self.gathering.map(|gathering| gathering.due());
+            let due = self.gathers.iter().filter_map(Gather::due).min();
             tokio::select! {
                 biased;
-                () = sleep_until(due) => self.publish(),
+                () = sleep_until(due) => self.publish_due(Instant::now()),
                 item = followed.next() => match item {
                     Some(item) => self.take(item),
                     None => return,
@@ -138,10 +110,7 @@ impl Follower {
                 self.standing.lost = None;
                 self.publish();
             }
-            Followed::Changed { revision, events } => {
-                self.seen = revision.0;
-                self.events(events, revision);
-            }
+            Followed::Changed { revision, events } => self.events(events, revision),
             Followed::Resync {
                 revision,
                 reason,
@@ -150,7 +119,6 @@ impl Follower {
                 let is_other = reason == Reason::OtherStore;
                 self.standing.lost = None;
                 self.standing.replaced += u64::from(is_other);
-                self.seen = revision.0;
                 if is_other {
                     self.presences.audit();
                     self.endpoints.restart(revision.0);
@@ -161,128 +129,166 @@ impl Follower {
             }
             Followed::Lost(error) => {
                 self.standing.lost = Some(error.to_string());
-                super::tell(&self.standing_out, &self.standing);
+                self.out.tell(&self.standing);
             }
         }
     }
 
     fn events(&mut self, events: Vec<Event>, revision: Revision) {
         for event in events {
-            let urgent = match event.kind {
+            match event.kind {
                 EventKind::Put(entry) => self.put(&event.key, &entry.value, entry.mod_revision.0),
                 EventKind::Deleted => {
-                    let urgent = self.delete(&event.key, revision.0);
+                    self.delete(&event.key, revision.0);
                     self.gone.push((event.key, revision));
-                    urgent
                 }
-            };
-            let now = Instant::now();
-            let gathering = self.gathering.get_or_insert(Gathering {
-                since: now,
-                last: now,
-                urgent: false,
-            });
-            gathering.last = now;
-            gathering.urgent |= urgent;
+            }
+        }
+        // What follows only the leader's key, or what is left out, is published with what comes next.
+        self.seen = revision.0;
+    }
+
+    fn note(&mut self, part: Part, urgent: bool) {
+        self.gathers[part as usize].note(Instant::now(), urgent, self.seen);
+    }
+
+    fn put(&mut self, key: &Bytes, value: &Bytes, revision: u64) {
+        if let Err(error) = self.try_put(key, value, revision) {
+            tracing::error!(%error, "a record is left out");
         }
     }
 
-    /// True when nodes should know at once.
-    fn put(&mut self, key: &Bytes, value: &Bytes, revision: u64) -> bool {
-        self.try_put(key, value, revision).unwrap_or_else(|error| {
-            tracing::error!(%error, "a record is left out");
-            false
-        })
-    }
-
-    fn try_put(&mut self, key: &Bytes, value: &Bytes, revision: u64) -> Result<bool, Error> {
-        match self.keys.parse(key) {
+    fn try_put(&mut self, key: &Bytes, value: &Bytes, revision: u64) -> Result<(), Error> {
+        let keys = self.keys.clone();
+        match keys.parse(key) {
             Some(Key::Presence { node }) => {
                 let presence: records::Presence = decode(key, value)?;
-                self.peers.put(node, peer_payload(&presence), revision);
-                self.node(node).presence = Some(Arc::new(presence));
+                if self.peers.put(node, peer_payload(&presence), revision) {
+                    self.note(Part::Peers, false);
+                }
+                self.node(node, |record| record.presence = Some(Arc::new(presence)));
             }
             Some(Key::NodeStatus { node }) => {
                 let status = decode(key, value)?;
-                self.node(node).status = Some(Arc::new(status));
+                self.node(node, |record| record.status = Some(Arc::new(status)));
             }
             Some(Key::Endpoint { service, backend }) => {
                 let registration: records::Registration = decode(key, value)?;
-                let endpoint = registration.endpoint.unwrap_or_default();
-                let name = format!("{service}/{backend}");
-                // Nodes read no labels of backends.
-                let told = pb::Endpoint {
-                    labels: BTreeMap::new(),
-                    ..endpoint.clone()
-                };
-                let payload = told.encode_to_vec().into();
-                let is_news = self.endpoints.put(&name, payload, revision);
-                return Ok(is_news && endpoint.weight == 0);
+                self.put_endpoint(&format!("{service}/{backend}"), registration, revision);
             }
             Some(Key::Instance { instance }) => {
                 let record: records::Instance = decode(key, value)?;
                 self.instances.insert(instance.to_owned(), record.address);
+                self.note(Part::Records, false);
             }
-            _ => {}
+            _ => self.note(Part::Records, false),
         }
-        Ok(false)
+        Ok(())
     }
 
-    /// True when nodes should know at once.
-    fn delete(&mut self, key: &Bytes, revision: u64) -> bool {
-        match self.keys.parse(key) {
+    fn put_endpoint(&mut self, name: &str, registration: records::Registration, revision: u64) {
+        let endpoint = registration.endpoint.unwrap_or_default();
+        let is_weightless = endpoint.weight == 0;
+        // Nodes read no labels of backends.
+        let told = pb::Endpoint {
+            labels: BTreeMap::new(),
+            ..endpoint
+        };
+        let is_news = self
+            .endpoints
+            .put(name, told.encode_to_vec().into(), revision);
+        match is_news {
+            true => self.note(Part::Endpoints, is_weightless),
+            false => self.note(Part::Records, false),
+        }
+        if self.backends_census.put(name, &registration.registered_by) {
+            self.note(Part::Records, false);
+        }
+    }
+
+    fn delete(&mut self, key: &Bytes, revision: u64) {
+        let keys = self.keys.clone();
+        match keys.parse(key) {
             Some(Key::Presence { node }) => {
-                self.peers.remove(node, revision);
-                self.forget(node, |record| record.presence = None);
+                if self.peers.remove(node, revision) {
+                    self.note(Part::Peers, false);
+                }
+                self.node(node, |record| record.presence = None);
             }
-            Some(Key::NodeStatus { node }) => self.forget(node, |record| record.status = None),
+            Some(Key::NodeStatus { node }) => self.node(node, |record| record.status = None),
             Some(Key::Endpoint { service, backend }) => {
-                return self
-                    .endpoints
-                    .remove(&format!("{service}/{backend}"), revision);
+                let name = format!("{service}/{backend}");
+                // Nodes should not send it work for the time of a gathering.
+                let was_there = self.endpoints.remove(&name, revision);
+                self.note(Part::Endpoints, was_there);
+                self.backends_census.remove(&name);
+                self.note(Part::Records, false);
             }
             Some(Key::Instance { instance }) => {
                 self.instances.remove(instance);
+                self.note(Part::Records, false);
             }
-            _ => {}
+            _ => self.note(Part::Records, false),
         }
-        false
     }
 
-    fn node(&mut self, node: &str) -> &mut NodeRecord {
-        self.nodes.entry(node.to_owned()).or_default()
-    }
-
-    fn forget(&mut self, node: &str, part: impl FnOnce(&mut NodeRecord)) {
-        if let Some(record) = self.nodes.get_mut(node) {
-            part(record);
-            if record.presence.is_none() && record.status.is_none() {
+    /// Changes what is known of a node; nothing is kept of one of which nothing is known.
+    fn node(&mut self, node: &str, change: impl FnOnce(&mut NodeRecord)) {
+        let record = self.nodes.entry(node.to_owned()).or_default();
+        change(record);
+        let token = match (&record.presence, &record.status) {
+            (Some(presence), _) => Some(&*presence.registered_by),
+            (None, Some(status)) => Some(&*status.registered_by),
+            (None, None) => None,
+        };
+        match token {
+            Some(token) => drop(self.nodes_census.put(node, token)),
+            None => {
+                self.nodes_census.remove(node);
                 self.nodes.remove(node);
             }
         }
+        self.note(Part::Records, false);
     }
 
+    /// Publishes everything.
     fn publish(&mut self) {
-        self.gathering = None;
-        publish_set(&self.endpoints_out, &self.endpoints);
-        publish_set(&self.peers_out, &self.peers);
-        self.nodes_out.send_replace(Arc::new(self.nodes.clone()));
-        if **self.instances_out.borrow() != self.instances {
-            self.instances_out
-                .send_replace(Arc::new(self.instances.clone()));
+        let now = Instant::now();
+        for part in [Part::Endpoints, Part::Peers, Part::Records] {
+            self.publish_part(part, now);
         }
-        self.standing.revision = self.seen;
-        super::tell(&self.standing_out, &self.standing);
+        self.tell_standing();
     }
-}
 
-/// Publishes a set unless it is what was published; nodes are woken for nothing else.
-fn publish_set(out: &watch::Sender<Arc<ResourceSet>>, set: &ResourceSet) {
-    let published = out.borrow();
-    let is_same = published.set_hash() == set.set_hash() && published.version() == set.version();
-    drop(published);
-    if !is_same {
-        out.send_replace(Arc::new(set.clone()));
+    /// Publishes what is due.
+    fn publish_due(&mut self, now: Instant) {
+        for part in [Part::Endpoints, Part::Peers, Part::Records] {
+            let due = self.gathers[part as usize].due();
+            if due.is_some_and(|due| due <= now) {
+                self.publish_part(part, now);
+            }
+        }
+        self.tell_standing();
+    }
+
+    fn publish_part(&mut self, part: Part, now: Instant) {
+        self.gathers[part as usize].published(now);
+        match part {
+            Part::Endpoints => self.out.publish_endpoints(&self.endpoints),
+            Part::Peers => self.out.publish_peers(&self.peers),
+            Part::Records => {
+                self.out.publish_nodes(&self.nodes, &self.nodes_census);
+                self.out.publish_backends(&self.backends_census);
+                self.out.publish_instances(&self.instances);
+            }
+        }
+    }
+
+    /// Tells up to where all parts are published.
+    fn tell_standing(&mut self) {
+        let pending = self.gathers.iter().filter_map(Gather::complete_until);
+        self.standing.revision = pending.min().unwrap_or(self.seen);
+        self.out.tell(&self.standing);
     }
 }
 

@@ -7,8 +7,11 @@
 //! When the store is away the pictures stay as they were, and [`Standing::lost`] says why.
 
 mod asker;
+mod census;
 mod cfg;
+mod gather;
 mod live;
+mod outlets;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,9 +28,10 @@ use crate::leases::Presences;
 use crate::profiles::ProfileView;
 use crate::store::Store;
 use crate::store::follow::Options;
-use crate::sync::resources::ResourceSet;
+use crate::sync::resources::{Oversized, ResourceSet};
 
 pub use asker::Asker;
+pub use census::Census;
 
 /// What operators want of each node.
 pub type Orders = BTreeMap<String, NodeOrder>;
@@ -92,6 +96,10 @@ pub struct View {
     pub orders: watch::Receiver<Arc<Orders>>,
     /// Nodes.
     pub nodes: watch::Receiver<Arc<NodeRecords>>,
+    /// How many nodes there are, connected or away, and which tokens they showed.
+    pub nodes_census: watch::Receiver<Arc<Census>>,
+    /// The same of registered backends.
+    pub backends_census: watch::Receiver<Arc<Census>>,
     /// Instances of the control plane, with their addresses.
     pub instances: watch::Receiver<Arc<BTreeMap<String, String>>>,
     /// How far what operators want is.
@@ -125,10 +133,25 @@ impl View {
             endpoints: live_out.endpoints,
             peers: live_out.peers,
             nodes: live_out.nodes,
+            nodes_census: live_out.nodes_census,
+            backends_census: live_out.backends_census,
             instances: live_out.instances,
             live: live_out.standing,
             asker: Asker::start(store, keys, tasks),
         }
+    }
+
+    /// What keeps nodes from being told all there is.
+    pub fn oversized(&self) -> Vec<Oversized> {
+        let sets = [
+            (&self.endpoints, outlets::ENDPOINTS),
+            (&self.peers, outlets::PEERS),
+            (&self.weights, "weights"),
+        ];
+        let check = |(set, kind): (&watch::Receiver<Arc<ResourceSet>>, _)| {
+            set.borrow().check_size(kind).err()
+        };
+        sets.into_iter().filter_map(check).collect()
     }
 
     /// Whether both parts were read once: what is not there is not there.

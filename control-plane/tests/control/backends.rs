@@ -17,22 +17,22 @@ use crate::faulty::{Faulty, until};
 use crate::support::{Shared, embedded, get, next_change, page, watch};
 
 const TTL_MS: u64 = 6_000;
-const TTL: Duration = Duration::from_millis(TTL_MS);
-const KEY: &str = "/weir/v1/default/live/endpoint/vod/one";
+pub(crate) const TTL: Duration = Duration::from_millis(TTL_MS);
+pub(crate) const KEY: &str = "/weir/v1/default/live/endpoint/vod/one";
 
 /// An instance that hears backends.
-struct Hearing {
-    way: Arc<Faulty>,
-    presences: Arc<Presences>,
-    backends: Backends,
+pub(crate) struct Hearing {
+    pub(crate) way: Arc<Faulty>,
+    pub(crate) presences: Arc<Presences>,
+    pub(crate) backends: Backends,
 }
 
 impl Hearing {
-    fn start(store: &Shared, name: &str) -> Self {
+    pub(crate) fn start(store: &Shared, name: &str) -> Self {
         Self::with(store, Options::new(name, u64::from(name.as_bytes()[0])))
     }
 
-    fn with(store: &Shared, options: Options) -> Self {
+    pub(crate) fn with(store: &Shared, options: Options) -> Self {
         let way = Faulty::over(store);
         let shared: Shared = way.clone();
         let buckets = Buckets::start(shared.clone(), leases::Options::new(options.seed));
@@ -47,23 +47,30 @@ impl Hearing {
         }
     }
 
-    async fn register(&self, backend_id: &str) -> Registered {
-        let registered = self.backends.register(endpoint(backend_id), TTL_MS).await;
+    pub(crate) async fn register(&self, backend_id: &str) -> Registered {
+        let registered = self
+            .backends
+            .register(endpoint(backend_id), TTL_MS, "")
+            .await;
         registered.unwrap()
     }
 
-    async fn hear(&self, registered: &Registered) -> Result<(), Error> {
+    pub(crate) async fn hear(&self, registered: &Registered) -> Result<(), Error> {
         let id = &registered.registration_id;
         self.backends.heartbeat("vod", "one", id).await
     }
 
-    async fn leave(&self, registered: &Registered) -> Result<(), Error> {
+    pub(crate) async fn leave(&self, registered: &Registered) -> Result<(), Error> {
         let id = &registered.registration_id;
         self.backends.deregister("vod", "one", id).await
     }
 
+    pub(crate) async fn list(&self, service: Option<&str>) -> Vec<Endpoint> {
+        self.backends.list(service, None, 10).await.unwrap()
+    }
+
     /// Tells the instance what others do, as whoever follows the store does.
-    fn look_out(&self) -> JoinHandle<()> {
+    pub(crate) fn look_out(&self) -> JoinHandle<()> {
         let (store, presences) = (self.way.clone() as Shared, Arc::clone(&self.presences));
         tokio::spawn(async move {
             let mut follower = follow(store, Default::default(), follow::Options::new(1));
@@ -78,7 +85,7 @@ impl Hearing {
     }
 }
 
-fn endpoint(backend_id: &str) -> Endpoint {
+pub(crate) fn endpoint(backend_id: &str) -> Endpoint {
     Endpoint {
         service: "vod".to_owned(),
         backend_id: backend_id.to_owned(),
@@ -93,7 +100,7 @@ async fn registration(store: &Shared) -> Option<Registration> {
     Some(records::decode(&found.key, &found.value).unwrap())
 }
 
-async fn holder(store: &Shared) -> Option<String> {
+pub(crate) async fn holder(store: &Shared) -> Option<String> {
     registration(store).await.map(|found| found.instance)
 }
 
@@ -268,16 +275,16 @@ async fn a_full_instance_says_so() {
     let a = Hearing::with(&home.store, options);
     let one = a.register("one").await;
     a.register("two").await;
-    let more = a.backends.register(endpoint("three"), 0).await;
+    let more = a.backends.register(endpoint("three"), 0, "").await;
     assert_eq!(more, Err(Error::Full(2)));
     let one_again = a.register("one").await;
     a.leave(&one_again).await.unwrap();
     assert_eq!(a.leave(&one).await, Ok(()));
     a.register("three").await;
-    let there = a.backends.list(Some("vod")).await.unwrap();
+    let there = a.list(Some("vod")).await;
     assert_eq!(there, [endpoint("three"), endpoint("two")]);
-    assert_eq!(a.backends.list(None).await.unwrap().len(), 2);
-    assert_eq!(a.backends.list(Some("other")).await, Ok(Vec::new()));
+    assert_eq!(a.list(None).await.len(), 2);
+    assert_eq!(a.list(Some("other")).await, Vec::new());
 }
 
 #[tokio::test(start_paused = true)]
@@ -286,7 +293,7 @@ async fn while_the_store_is_away_known_backends_are_heard_and_new_ones_are_told(
     let a = Hearing::start(&home.store, "a");
     let one = a.register("one").await;
     a.way.set_away(true);
-    let refused = a.backends.register(endpoint("two"), 0).await;
+    let refused = a.backends.register(endpoint("two"), 0, "").await;
     assert_eq!(refused, Err(Error::NotWritten(WRITE_LIMIT)));
     a.hear(&one).await.unwrap();
     // Longer than the leases live.
@@ -301,7 +308,7 @@ async fn while_the_store_is_away_known_backends_are_heard_and_new_ones_are_told(
         holder(&home.store).await.is_some()
     })
     .await;
-    let there = a.backends.list(None).await.unwrap();
+    let there = a.list(None).await;
     assert_eq!(there.len(), 1, "who was refused is not there");
 }
 
@@ -309,7 +316,7 @@ async fn while_the_store_is_away_known_backends_are_heard_and_new_ones_are_told(
 async fn wrong_fields_are_told_all_at_once() {
     let home = embedded().await;
     let a = Hearing::start(&home.store, "a");
-    let Err(error) = a.backends.register(Endpoint::default(), 1).await else {
+    let Err(error) = a.backends.register(Endpoint::default(), 1, "").await else {
         panic!("taken");
     };
     let Error::Invalid(problems) = error else {
@@ -319,6 +326,6 @@ async fn wrong_fields_are_told_all_at_once() {
     assert_eq!(problems[0].path, "endpoint.service");
     let wrong = a.backends.heartbeat("a/b", "", "id").await;
     assert!(matches!(wrong, Err(Error::Invalid(problems)) if problems.len() == 2));
-    let wrong = a.backends.list(Some("a/b")).await;
+    let wrong = a.backends.list(Some("a/b"), None, 1).await;
     assert!(matches!(wrong, Err(Error::Invalid(problems)) if problems.len() == 1));
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
 mod backends;
+mod backends_gone;
 mod election;
 #[allow(dead_code, reason = "shared with the tests of the store")]
 #[path = "../store/etcd.rs"]

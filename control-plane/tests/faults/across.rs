@@ -31,7 +31,10 @@ async fn a_refusal_at_one_instance_is_shown_by_the_other_and_orders_reach_across
             && profile.effective_hash != node.wanted_hash
     };
     two.until_node("n1", "shown as refused", has_refused).await;
-    let rejected = pb::ListNodesRequest { rejected: true };
+    let rejected = pb::ListNodesRequest {
+        rejected: true,
+        ..pb::ListNodesRequest::default()
+    };
     let listed = two.nodes().list_nodes(rejected).await.unwrap().into_inner();
     assert_eq!(listed.nodes.len(), 1);
     let rollout = two.profiles().rollout(pb::RolloutRequest::default()).await;

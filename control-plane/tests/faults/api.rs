@@ -10,6 +10,7 @@ use weir_proto::control::v1 as pb;
 use weir_proto::control::v1::control_plane_client::ControlPlaneClient;
 use weir_proto::control::v1::nodes_client::NodesClient;
 use weir_proto::control::v1::profiles_client::ProfilesClient;
+use weir_proto::control::v1::registry_client::RegistryClient;
 use weir_proto::control::v1::weights_client::WeightsClient;
 
 use crate::instance::PATIENCE;
@@ -38,6 +39,10 @@ impl Api {
 
     pub(crate) fn nodes(&self) -> NodesClient<Channel> {
         NodesClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn registry(&self) -> RegistryClient<Channel> {
+        RegistryClient::new(self.channel.clone())
     }
 
     pub(crate) fn weights(&self) -> WeightsClient<Channel> {

@@ -15,6 +15,7 @@ mod cluster;
 mod etcd;
 mod full;
 mod instance;
+mod lists;
 mod members;
 mod node;
 mod pushes;

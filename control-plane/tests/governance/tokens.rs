@@ -63,6 +63,8 @@ async fn wrong_fields_are_named_with_their_bounds() {
         (token("ci", Role::Local), "role: `local` cannot"),
         (of(Role::Operator, "web"), "empty for role operator"),
         (of(Role::Node, "a/b"), "subject: `a/b` names no"),
+        (of(Role::Node, "a*b*"), "subject: `a*b*` names no"),
+        (of(Role::Node, "a/*"), "one `*` for any of them"),
         (lasting(999), "ttl_ms: `999` is out"),
         (lasting(TTL_MS_MAX + 1), "1000 to 315360000000)"),
     ] {

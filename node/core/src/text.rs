@@ -17,6 +17,17 @@ pub fn printable(text: &str) -> String {
     out
 }
 
+/// Whether a name is what a pattern names. One `*` in it stands for any characters, also for none.
+pub fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((before, after)) => {
+            let rest = name.strip_prefix(before);
+            rest.is_some_and(|rest| rest.ends_with(after))
+        }
+    }
+}
+
 fn is_odd(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -25,6 +36,30 @@ fn is_odd(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_characters_but_none_of_the_others() {
+        for (pattern, name) in [
+            ("node-1", "node-1"),
+            ("edge-*", "edge-7"),
+            ("edge-*", "edge-"),
+            ("*-eu", "a-eu"),
+            ("a*a", "aa"),
+            ("*", "anything"),
+        ] {
+            assert!(matches(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [
+            ("node-1", "node-10"),
+            ("edge-*", "edge"),
+            ("edge-*", "an-edge-7"),
+            ("*-eu", "a-eu-1"),
+            ("a*a", "a"),
+            ("", "a"),
+        ] {
+            assert!(!matches(pattern, name), "{pattern} {name}");
+        }
+    }
 
     #[test]
     fn what_would_move_a_terminal_is_written_as_an_escape() {

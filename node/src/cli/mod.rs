@@ -1,5 +1,6 @@
 //! The command line: one file for each subcommand.
 
+mod backends;
 mod control;
 mod control_plane;
 mod demo;
@@ -45,6 +46,7 @@ enum Command {
     Profile(profile::Profile),
     Weights(weights::Weights),
     Nodes(nodes::Nodes),
+    Backends(backends::Backends),
     ControlPlane(Box<control_plane::ControlPlane>),
     #[command(hide = true)]
     DemoBackend(demo::DemoBackend),
@@ -79,6 +81,7 @@ pub fn run() -> ExitCode {
         Command::Profile(profile) => profile.run(),
         Command::Weights(weights) => weights.run(),
         Command::Nodes(nodes) => nodes.run(),
+        Command::Backends(backends) => backends.run(),
         Command::ControlPlane(control_plane) => control_plane.run(),
         Command::DemoBackend(demo) => demo.run(),
     };

@@ -85,10 +85,11 @@ fn words(line: &str) -> Vec<String> {
 }
 
 /// Those that ask the control plane; the one that runs it is not among them.
-const ASK_THE_CONTROL_PLANE: [&str; 6] = [
+const ASK_THE_CONTROL_PLANE: [&str; 7] = [
     "profile",
     "weights",
     "nodes",
+    "backends",
     "control-plane status",
     "control-plane audit",
     "control-plane token",
@@ -123,7 +124,7 @@ async fn every_command_of_the_readme_that_asks_the_control_plane_works() {
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    let commands: [&[&str]; 47] = [
+    let commands: [&[&str]; 50] = [
         &["up"],
         &["node"],
         &["status"],
@@ -163,7 +164,10 @@ fn every_command_has_help_with_an_example() {
         &["nodes", "uncordon"],
         &["nodes", "drain"],
         &["nodes", "undrain"],
-        &["nodes", "forget"],
+        &["nodes", "remove"],
+        &["backends"],
+        &["backends", "list"],
+        &["backends", "remove"],
         &["control-plane"],
         &["control-plane", "status"],
         &["control-plane", "audit"],

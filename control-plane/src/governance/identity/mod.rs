@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use weir_core::text::matches;
 use weir_proto::control::v1 as pb;
 
 use super::audit::{self, Actor};
@@ -99,6 +100,8 @@ pub enum Action<'a> {
     ChangeWeights,
     /// Cordon, drain or forget a node.
     OrderNode,
+    /// Remove what a backend registered.
+    RemoveBackend,
     /// List, create or revoke tokens.
     ManageTokens,
     /// Read what was done, by whom.
@@ -114,9 +117,11 @@ impl Action<'_> {
     fn roles(&self) -> &'static [Role] {
         match self {
             Self::ReadAll => &[Role::Viewer, Role::Operator, Role::Admin],
-            Self::ChangeProfile | Self::ChangeWeights | Self::OrderNode | Self::ReadAudit => {
-                &[Role::Operator, Role::Admin]
-            }
+            Self::ChangeProfile
+            | Self::ChangeWeights
+            | Self::OrderNode
+            | Self::RemoveBackend
+            | Self::ReadAudit => &[Role::Operator, Role::Admin],
             Self::ManageTokens => &[Role::Admin],
             Self::SyncAs(_) => &[Role::Node],
             Self::RegisterFor(_) => &[Role::Backend],
@@ -139,6 +144,7 @@ impl fmt::Display for Action<'_> {
             Self::ChangeProfile => f.write_str("change profiles"),
             Self::ChangeWeights => f.write_str("change weights"),
             Self::OrderNode => f.write_str("order nodes about"),
+            Self::RemoveBackend => f.write_str("remove backends"),
             Self::ManageTokens => f.write_str("manage tokens"),
             Self::ReadAudit => f.write_str("read the audit"),
             Self::SyncAs(node) => write!(f, "sync as node `{}`", audit::name_of(node)),
@@ -171,7 +177,7 @@ pub struct Identity {
     pub name: Arc<str>,
     /// What it may do.
     pub role: Role,
-    /// The node or service that it is bound to; empty for any.
+    /// The node or service that it is bound to, or a pattern of them ([`weir_core::text::matches`]); empty for any.
     pub subject: Arc<str>,
     /// How that is known.
     pub proof: Proof,
@@ -205,7 +211,7 @@ impl Identity {
             });
         }
         match action.subject() {
-            Some(subject) if !self.subject.is_empty() && *self.subject != *subject => {
+            Some(subject) if !self.subject.is_empty() && !matches(&self.subject, subject) => {
                 Err(Denied::Subject {
                     name: Arc::clone(&self.name),
                     role: self.role,
@@ -214,6 +220,14 @@ impl Identity {
                 })
             }
             _ => Ok(()),
+        }
+    }
+
+    /// The name of the token that proves it; empty for what something else proves.
+    pub fn token(&self) -> &str {
+        match self.proof {
+            Proof::Token(_) => &self.name,
+            Proof::None | Proof::Certificate => "",
         }
     }
 

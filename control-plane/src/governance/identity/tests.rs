@@ -9,12 +9,13 @@ fn identity(role: Role, subject: &str) -> Identity {
     }
 }
 
-const ACTIONS: [Action<'static>; 8] = [
+const ACTIONS: [Action<'static>; 9] = [
     Action::ReadAll,
     Action::ReadAudit,
     Action::ChangeProfile,
     Action::ChangeWeights,
     Action::OrderNode,
+    Action::RemoveBackend,
     Action::ManageTokens,
     Action::SyncAs("edge-1"),
     Action::RegisterFor("web"),
@@ -22,18 +23,20 @@ const ACTIONS: [Action<'static>; 8] = [
 
 #[test]
 fn each_role_may_do_what_the_table_says() {
-    //            read audit profile weights order tokens sync register
+    //            read audit profile weights order remove tokens sync register
     let table = [
-        (Role::Viewer, "", "y-------"),
-        (Role::Operator, "", "yyyyy---"),
-        (Role::Admin, "", "yyyyyy--"),
-        (Role::Node, "", "------y-"),
-        (Role::Node, "edge-1", "------y-"),
-        (Role::Node, "edge-2", "--------"),
-        (Role::Backend, "", "-------y"),
-        (Role::Backend, "web", "-------y"),
-        (Role::Backend, "api", "--------"),
-        (Role::Local, "", "yyyyyyyy"),
+        (Role::Viewer, "", "y--------"),
+        (Role::Operator, "", "yyyyyy---"),
+        (Role::Admin, "", "yyyyyyy--"),
+        (Role::Node, "", "-------y-"),
+        (Role::Node, "edge-1", "-------y-"),
+        (Role::Node, "edge-2", "---------"),
+        (Role::Node, "edge-*", "-------y-"),
+        (Role::Node, "core-*", "---------"),
+        (Role::Backend, "", "--------y"),
+        (Role::Backend, "web", "--------y"),
+        (Role::Backend, "api", "---------"),
+        (Role::Local, "", "yyyyyyyyy"),
     ];
     for (role, subject, expected) in table {
         let identity = identity(role, subject);
@@ -80,4 +83,16 @@ fn roles_go_over_the_wire_and_back() {
     assert_eq!(Role::of_wire(Role::Local.to_wire() as i32), None);
     assert_eq!(Role::of_wire(99), None);
     assert_eq!(Role::given("local"), None);
+}
+
+#[test]
+fn only_what_a_token_proves_is_counted_for_a_token() {
+    let hash = TokenHash::of(&format!("weir_{}", "0".repeat(64))).unwrap();
+    let by_token = Identity {
+        proof: Proof::Token(hash),
+        ..identity(Role::Node, "edge-*")
+    };
+    assert_eq!(by_token.token(), "alice");
+    assert_eq!(identity(Role::Node, "edge-1").token(), "");
+    assert_eq!(Identity::local().token(), "");
 }

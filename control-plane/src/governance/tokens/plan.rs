@@ -32,7 +32,7 @@ pub struct NewToken {
     pub name: String,
     /// What it may do.
     pub role: Role,
-    /// For a node its id, for a backend its service; empty for any.
+    /// For a node its id, for a backend its service, or a pattern with one `*`; empty for any.
     pub subject: String,
     /// How long it lives; 0 for no end.
     pub ttl_ms: u64,
@@ -56,8 +56,8 @@ impl NewToken {
                 format!("empty for role {}", self.role),
             );
             refused("subject", Code::Conflict, message, subject, bound)
-        } else if has_subject && !is_name(&self.subject) {
-            let bound = format!("empty for any, or {NAME_BOUND}");
+        } else if has_subject && !is_pattern(&self.subject) {
+            let bound = format!("empty for any, or {NAME_BOUND}, one `*` for any of them");
             let message = "names no node and no service";
             refused("subject", Code::Type, message, subject, bound)
         } else if self.ttl_ms != 0 && !(TTL_MS_MIN..=TTL_MS_MAX).contains(&self.ttl_ms) {
@@ -89,6 +89,11 @@ impl NewToken {
             },
         }
     }
+}
+
+/// Whether this names nodes or services: a name, or one in which one `*` stands for any characters.
+fn is_pattern(text: &str) -> bool {
+    is_name(&text.replacen('*', "-", 1))
 }
 
 /// The roles that a token can have, as people read it.

@@ -38,10 +38,12 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Whether one more key with this value fits.
-    pub(super) fn has_room(&self, key: &Bytes, value: &Bytes) -> bool {
-        let more = cost(key, value);
-        self.items.len() < TXN_OPS_MAX && self.request_bytes + more <= REQUEST_BYTES_MAX
+    /// Whether what one more entry wishes fits.
+    pub(super) fn has_room(&self, key: &Bytes, entry: &Entry) -> bool {
+        let looks = usize::from(entry.expected().is_some()) + usize::from(entry.fence().is_some());
+        self.items.len() < TXN_OPS_MAX
+            && self.txn.when.len() + looks <= TXN_OPS_MAX
+            && self.request_bytes + cost(key, entry) <= REQUEST_BYTES_MAX
     }
 
     /// Adds what the entry wishes. `held` is the lease of its bucket, for an entry to hold.
@@ -61,6 +63,9 @@ impl Batch {
         };
         if let Some(expected) = entry.expected() {
             self.look(key, expected);
+        }
+        if let Some(fence) = entry.fence() {
+            self.look(fence, Revision(0));
         }
         self.txn.then.push(op);
         self.count(key, entry, done);
@@ -82,7 +87,7 @@ impl Batch {
     }
 
     fn count(&mut self, key: &Bytes, entry: &Entry, done: Done) {
-        self.request_bytes += cost(key, &entry.value);
+        self.request_bytes += cost(key, entry);
         self.items.push(Item {
             key: key.clone(),
             serial: entry.serial,
@@ -91,7 +96,9 @@ impl Batch {
     }
 }
 
-/// At most what a key takes of a transaction: a condition, an operation and a read.
-fn cost(key: &Bytes, value: &Bytes) -> usize {
-    3 * (key.len() + OP_OVERHEAD_BYTES) + value.len()
+/// At most what a key takes of a transaction: a condition, an operation and a read; of its fence two of them.
+fn cost(key: &Bytes, entry: &Entry) -> usize {
+    let fence = entry.fence.as_ref();
+    let fence_bytes = fence.map_or(0, |fence| 2 * (fence.len() + OP_OVERHEAD_BYTES));
+    3 * (key.len() + OP_OVERHEAD_BYTES) + entry.value.len() + fence_bytes
 }

@@ -45,6 +45,8 @@ pub(super) struct Entry {
     pub(super) wish: Wish,
     pub(super) value: Bytes,
     pub(super) guard: Guard,
+    /// Where a key is that says that this one must not come back.
+    pub(super) fence: Option<Bytes>,
     pub(super) written: Option<Written>,
     /// The lease of the last write that was sent, made or not.
     pub(super) sent: Option<LeaseId>,
@@ -76,6 +78,7 @@ impl Entry {
             wish: Wish::Leave,
             value: Bytes::new(),
             guard: Guard::Ours,
+            fence: None,
             written: None,
             sent: None,
             serial: 0,
@@ -101,6 +104,13 @@ impl Entry {
             Guard::TakeOver(at) | Guard::Seen(at) => Some(at),
             Guard::Ours => Some(self.written.map_or(Revision(0), |written| written.at)),
         }
+    }
+
+    /// The fence that the next write asks for: only what puts a key where it is not seen can bring something back.
+    pub(super) fn fence(&self) -> Option<&Bytes> {
+        let is_seen = self.expected().is_some_and(|at| at > Revision(0));
+        let fence = self.fence.as_ref();
+        fence.filter(|_| self.wish == Wish::Hold && !is_seen)
     }
 
     /// What follows from what is there. `current` is the lease of the key's bucket.

@@ -10,6 +10,9 @@
 //! the key is still ours: an update, a withdrawal, and putting again what a lost lease took along. What another
 //! instance took over is dropped here and left alone there. A key is ours if it is under a lease of ours.
 //!
+//! **Fences.** What was asserted with a fence is never put where nothing is while a key at its fence is there: whoever
+//! ends it for good deletes it and puts the fence in one transaction, and no instance brings it back.
+//!
 //! **Audit.** Every [`AUDIT_EVERY`], within a fifth, one condition for each key asks whether it is as it was
 //! written; if all hold, nothing is written. It finds keys that were lost with their lease still alive: deleted
 //! by hand, or by a store that was put back to an older state.
@@ -155,6 +158,7 @@ struct Change {
     value: Bytes,
     wish: Wish,
     guard: Guard,
+    fence: Option<Bytes>,
     accepted: oneshot::Sender<Result<(), Refused>>,
     waiter: oneshot::Sender<Settlement>,
     tenure: Tenure,
@@ -188,7 +192,18 @@ impl Presences {
 
     /// Puts a key, whoever has it now, and keeps it there.
     pub async fn assert(&self, key: Bytes, value: Bytes) -> Result<Settled, Refused> {
-        self.send(key, value, Wish::Hold, Guard::Any).await
+        self.send(key, value, Wish::Hold, Guard::Any, None).await
+    }
+
+    /// The same, unless there is a key at the fence.
+    pub async fn assert_unless(
+        &self,
+        key: Bytes,
+        value: Bytes,
+        fence: Bytes,
+    ) -> Result<Settled, Refused> {
+        let fence = Some(fence);
+        self.send(key, value, Wish::Hold, Guard::Any, fence).await
     }
 
     /// Puts a key only if it is still what was seen at this revision, 0 for nothing, and then keeps it there.
@@ -199,23 +214,35 @@ impl Presences {
         seen: Revision,
     ) -> Result<Settled, Refused> {
         let guard = Guard::TakeOver(seen);
-        self.send(key, value, Wish::Hold, guard).await
+        self.send(key, value, Wish::Hold, guard, None).await
+    }
+
+    /// The same; lost later on, it is not put again if there is a key at the fence.
+    pub async fn take_over_unless(
+        &self,
+        key: Bytes,
+        value: Bytes,
+        seen: Revision,
+        fence: Bytes,
+    ) -> Result<Settled, Refused> {
+        let guard = Guard::TakeOver(seen);
+        self.send(key, value, Wish::Hold, guard, Some(fence)).await
     }
 
     /// Gives a key that is asserted another value, unless another instance has taken it over.
     pub async fn update(&self, key: Bytes, value: Bytes) -> Result<Settled, Refused> {
-        self.send(key, value, Wish::Hold, Guard::Ours).await
+        self.send(key, value, Wish::Hold, Guard::Ours, None).await
     }
 
     /// Asserts a key no longer, and deletes it if it is still ours.
     pub async fn withdraw(&self, key: Bytes) -> Result<Settled, Refused> {
         let value = Bytes::new();
-        self.send(key, value, Wish::Leave, Guard::Ours).await
+        self.send(key, value, Wish::Leave, Guard::Ours, None).await
     }
 
     /// Puts a key once, without a lease: it stays when this instance ends.
     pub async fn put(&self, key: Bytes, value: Bytes) -> Result<Settled, Refused> {
-        self.send(key, value, Wish::Put, Guard::Any).await
+        self.send(key, value, Wish::Put, Guard::Any, None).await
     }
 
     /// Somebody changed this key at this revision: if it is asserted here, it is compared soon.
@@ -232,6 +259,7 @@ impl Presences {
         value: Bytes,
         wish: Wish,
         guard: Guard,
+        fence: Option<Bytes>,
     ) -> Result<Settled, Refused> {
         check("the key", &key, KEY_BYTES_MAX)?;
         check("the value", &value, VALUE_BYTES_MAX)?;
@@ -243,6 +271,7 @@ impl Presences {
             value,
             wish,
             guard,
+            fence,
             accepted,
             waiter,
             tenure: tenure.clone(),

@@ -36,7 +36,7 @@ impl Task {
                 self.parked.push(key);
                 continue;
             }
-            if !batch.has_room(&key, &entry.value) {
+            if !batch.has_room(&key, entry) {
                 self.queue.push_front(key);
                 break;
             }

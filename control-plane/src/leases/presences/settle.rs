@@ -108,6 +108,11 @@ impl Task {
             if entry.serial != item.serial {
                 continue;
             }
+            let is_at = |fence: &Bytes| found.get(fence).is_some_and(Option::is_some);
+            if entry.fence().is_some_and(is_at) {
+                self.proceed(&item.key, Next::End(Settlement::Taken));
+                continue;
+            }
             let Some(found) = found.get(&item.key) else {
                 self.enqueue(&item.key);
                 continue;

@@ -115,6 +115,7 @@ impl Task {
         // An update of what is not written yet goes with it.
         if !is_update {
             entry.guard = change.guard;
+            entry.fence = change.fence;
         }
         entry.is_update = is_update;
         entry.wish = change.wish;

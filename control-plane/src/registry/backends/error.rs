@@ -7,6 +7,7 @@ use weir_core::tuning::Problem;
 use crate::keys::InvalidName;
 use crate::leases::{ENTRIES_MAX, Refused};
 use crate::problem::one_line;
+use crate::quota::Exceeded;
 use crate::store;
 
 /// Why a backend did not get what it asked for.
@@ -18,6 +19,9 @@ pub enum Error {
     /// This instance hears as many as it may.
     #[error("this instance hears {0} backends, which is the most")]
     Full(usize),
+    /// There are as many as there may be.
+    #[error(transparent)]
+    Exceeded(#[from] Exceeded),
     /// It is not registered (any more): it should register again.
     #[error("the backend is not registered")]
     NotRegistered,

@@ -5,14 +5,18 @@
 //! and takes the key over, which nobody sees as a loss. The old one finds out before it says anything about the
 //! backend again, or when the timer that nobody winds any more runs out; it deletes nothing then.
 //!
+//! A backend that leaves is written down as gone, with the key's deletion: no instance that still waits for its
+//! heartbeats brings it back. Registered anew it has another id, and that counts.
+//!
 //! Of two processes that register one name the later one has it, and the other's heartbeats are refused.
 //!
 //! Owns      the registrations heard here: a timer and a [`Tenure`](crate::leases::Tenure) of the key each.
-//! Bound     [`Options::registrations_max`]; more are refused.
+//! Bound     [`Options::registrations_max`] here, [`Options::bounds`] in the namespace; more are refused.
 //! Fails     while the store is away, registering and taking over; heartbeats heard here go on.
 
 mod check;
 mod error;
+mod gone;
 mod heard;
 mod task;
 
@@ -20,15 +24,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use weir_proto::control::records::v1::Registration;
 use weir_proto::control::v1::Endpoint;
 
+use crate::clock::WallClock;
+use crate::governance::audit;
 use crate::keys::{Key, Keys};
 use crate::leases::{Presences, Settled, Settlement, Unsettled};
+use crate::quota::Bounds;
 use crate::records;
-use crate::store::{Compare, Op, Pages, Revision, Store, Txn};
+use crate::store::{Pages, Revision, Store};
+use crate::view::Census;
+use gone::{Ending, GoneLease};
 use task::{Command, Task};
 
 pub use check::{LABELS_MAX, PRIORITY_MAX, TTL, TTL_DEFAULT, WEIGHT_MAX};
@@ -51,6 +60,12 @@ pub struct Options {
     pub instance: String,
     /// Most registrations. Default [`REGISTRATIONS_MAX`].
     pub registrations_max: usize,
+    /// Most of what may be registered, here and elsewhere.
+    pub bounds: Bounds,
+    /// What is registered, here and elsewhere. Default nothing.
+    pub census: watch::Receiver<Arc<Census>>,
+    /// Time, for what is kept.
+    pub clock: WallClock,
     /// For registration ids; draw it at random.
     pub seed: u64,
 }
@@ -61,6 +76,9 @@ impl Options {
         Self {
             instance: instance.into(),
             registrations_max: REGISTRATIONS_MAX,
+            bounds: Bounds::default(),
+            census: watch::channel(Arc::default()).1,
+            clock: WallClock::system(),
             seed,
         }
     }
@@ -80,6 +98,8 @@ pub struct Backends {
     store: Arc<dyn Store>,
     keys: Keys,
     commands: mpsc::Sender<Command>,
+    gone: GoneLease,
+    clock: WallClock,
     task: JoinHandle<()>,
 }
 
@@ -92,23 +112,33 @@ impl Backends {
         options: Options,
     ) -> Self {
         let (commands, waiting) = mpsc::channel(COMMANDS_WAITING_MAX);
-        let task = Task::new(presences, options);
+        let clock = options.clock;
+        let task = Task::new(keys.clone(), presences, options);
         Self {
             store,
             keys,
             commands,
+            gone: GoneLease::default(),
+            clock,
             task: tokio::spawn(task.run(waiting)),
         }
     }
 
-    /// Registers a backend, instead of whoever had its name. `ttl_ms` of 0 stands for the default.
-    pub async fn register(&self, endpoint: Endpoint, ttl_ms: u64) -> Result<Registered, Error> {
+    /// Registers a backend, instead of whoever had its name. `ttl_ms` of 0 stands for the default, `token` names the
+    /// token that it showed; empty without one.
+    pub async fn register(
+        &self,
+        endpoint: Endpoint,
+        ttl_ms: u64,
+        token: &str,
+    ) -> Result<Registered, Error> {
         let ttl = check::registration(&endpoint, ttl_ms).map_err(Error::Invalid)?;
         let key = self.key(&endpoint.service, &endpoint.backend_id)?;
         let register = |reply| Command::Register {
             key: key.clone(),
             endpoint,
             ttl,
+            token: token.to_owned(),
             reply,
         };
         let (registration_id, settled) = self.ask(register).await??;
@@ -161,9 +191,7 @@ impl Backends {
         Err(Error::NotWritten(WRITE_LIMIT))
     }
 
-    /// A backend leaves. One that is not there has left.
-    ///
-    /// Another instance that still waits for its heartbeats may show it until its time to live is over.
+    /// A backend leaves. One that is not there has left. Through whichever instance it says so, none brings it back.
     pub async fn deregister(
         &self,
         service: &str,
@@ -172,38 +200,78 @@ impl Backends {
     ) -> Result<(), Error> {
         check::heartbeat(service, backend_id).map_err(Error::Invalid)?;
         let key = self.key(service, backend_id)?;
-        if let Some(settled) = self.release(&key, registration_id).await? {
-            match settled.within(WRITE_LIMIT).await {
-                Ok(Settlement::Withdrawn) => return Ok(()),
-                // It was taken over, or registered anew: what is there now decides.
-                Ok(_) | Err(Unsettled::Superseded) => {}
-                Err(Unsettled::Late(limit)) => return Err(Error::NotWritten(limit)),
-            }
-        }
-        for _ in 0..TAKE_OVERS_MAX {
-            let seen = match self.registered(&key, registration_id).await {
-                Ok((seen, _)) => seen,
-                Err(Error::NotRegistered) => return Ok(()),
-                Err(error) => return Err(error),
-            };
-            let is_same = Compare::ModRevision(key.clone(), seen);
-            let deleted = Txn::only_if(vec![is_same], vec![Op::Delete(key.clone())]);
-            if self.store.txn(deleted).await?.succeeded {
-                return Ok(());
-            }
-        }
-        Err(Error::NotWritten(WRITE_LIMIT))
+        // Deleted sooner or later, even if the store is away now.
+        drop(self.release(&key, registration_id).await?);
+        let ending = Ending {
+            key: &key,
+            service,
+            backend_id,
+            registration_id: Some(registration_id),
+            also: Vec::new(),
+            now_unix_ms: self.clock.unix_ms_now(),
+        };
+        self.end(&ending).await.map(|_| ())
     }
 
-    /// The backends of a service, or of all, as the store has them.
-    pub async fn list(&self, service: Option<&str>) -> Result<Vec<Endpoint>, Error> {
+    /// An operator removes a backend, whoever registered it.
+    ///
+    /// # Errors
+    /// [`Error::NotRegistered`] when there is none of this name; else nothing was changed, or, for an ambiguous error
+    /// of the store, it may have been.
+    pub async fn remove(
+        &self,
+        service: &str,
+        backend_id: &str,
+        actor: &audit::Actor,
+        message: &str,
+    ) -> Result<(), Error> {
+        check::heartbeat(service, backend_id).map_err(Error::Invalid)?;
+        let key = self.key(service, backend_id)?;
+        let now_unix_ms = self.clock.unix_ms_now();
+        let change = audit::Change {
+            action: "backend.remove",
+            target: &format!("{service}/{backend_id}"),
+            message,
+            ..audit::Change::default()
+        };
+        let record = audit::record(actor, &change, now_unix_ms);
+        let ending = Ending {
+            key: &key,
+            service,
+            backend_id,
+            registration_id: None,
+            also: vec![audit::put(&self.keys, record, fastrand::u64(..))],
+            now_unix_ms,
+        };
+        if let Some(ended) = self.end(&ending).await? {
+            drop(self.release(&key, &ended.registration_id).await?);
+        }
+        Ok(())
+    }
+
+    /// Backends of a service, or of all, as the store has them, in the order of their keys: those after `after`, which
+    /// is `service/backend`, and at least `least` of them if there are as many.
+    ///
+    /// # Errors
+    /// When the store does not answer, or a name is none.
+    pub async fn list(
+        &self,
+        service: Option<&str>,
+        after: Option<&str>,
+        least: usize,
+    ) -> Result<Vec<Endpoint>, Error> {
         let prefix = match service {
             Some(service) => self.keys.endpoints_of(service)?,
             None => self.keys.endpoints(),
         };
         let mut pages = Pages::below(&*self.store, prefix);
+        if let Some((service, backend)) = after.and_then(|after| after.split_once('/')) {
+            pages = pages.after(self.key(service, backend)?);
+        }
         let mut endpoints = Vec::new();
-        while let Some(page) = pages.next().await? {
+        while endpoints.len() < least
+            && let Some(page) = pages.next().await?
+        {
             for entry in page.entries {
                 match records::decode::<Registration>(&entry.key, &entry.value) {
                     Ok(registration) => endpoints.extend(registration.endpoint),

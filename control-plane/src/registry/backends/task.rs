@@ -9,9 +9,12 @@ use tokio::time::Instant;
 use weir_proto::control::records::v1::Registration;
 use weir_proto::control::v1::Endpoint;
 
+use super::gone::gone_key;
 use super::heard::Registrations;
 use super::{Error, Options, TTL};
+use crate::keys::{Key, Keys};
 use crate::leases::{Presences, Settled};
+use crate::quota::Quota;
 use crate::records;
 use crate::store::Revision;
 use crate::wait::sleep_until;
@@ -23,6 +26,7 @@ pub(super) enum Command {
         key: Bytes,
         endpoint: Endpoint,
         ttl: Duration,
+        token: String,
         reply: oneshot::Sender<Result<(String, Settled), Error>>,
     },
     /// A heartbeat; false if it is not for something heard here.
@@ -47,15 +51,19 @@ pub(super) enum Command {
 
 pub(super) struct Task {
     presences: Arc<Presences>,
+    keys: Keys,
     options: Options,
+    quota: Quota,
     random: fastrand::Rng,
     registrations: Registrations,
 }
 
 impl Task {
-    pub(super) fn new(presences: Arc<Presences>, options: Options) -> Self {
+    pub(super) fn new(keys: Keys, presences: Arc<Presences>, options: Options) -> Self {
         Self {
+            keys,
             presences,
+            quota: Quota::of_backends(options.bounds),
             random: fastrand::Rng::with_seed(options.seed),
             options,
             registrations: Registrations::default(),
@@ -85,9 +93,10 @@ impl Task {
                 key,
                 endpoint,
                 ttl,
+                token,
                 reply,
             } => {
-                let _ = reply.send(self.register(key, endpoint, ttl).await);
+                let _ = reply.send(self.register(key, endpoint, ttl, token).await);
             }
             Command::Hear {
                 key,
@@ -120,17 +129,24 @@ impl Task {
         key: Bytes,
         endpoint: Endpoint,
         ttl: Duration,
+        token: String,
     ) -> Result<(String, Settled), Error> {
         self.check_room(&key)?;
+        let census = Arc::clone(&self.options.census.borrow());
+        let name = self.name(&key);
+        self.quota.admit(&census, &name, &token, Instant::now())?;
         let id = format!("{:016x}{:016x}", self.random.u64(..), self.random.u64(..));
+        let gone = self.gone(&key, &id)?;
         let registration = Registration {
+            registered_by: token,
             endpoint: Some(endpoint),
             registration_id: id.clone(),
             ttl_ms: u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX),
             instance: self.options.instance.clone(),
         };
         let value = records::encode(&registration);
-        let settled = self.presences.assert(key.clone(), value).await?;
+        let settled = self.presences.assert_unless(key.clone(), value, gone);
+        let settled = settled.await?;
         self.hear(&key, id.clone(), ttl, &settled);
         Ok((id, settled))
     }
@@ -148,11 +164,15 @@ impl Task {
         }
         let ttl = Duration::from_millis(registration.ttl_ms).clamp(*TTL.start(), *TTL.end());
         let id = registration.registration_id.clone();
+        let gone = self.gone(&key, &id)?;
         let value = records::encode(&Registration {
             instance: self.options.instance.clone(),
             ..registration
         });
-        let settled = self.presences.take_over(key.clone(), value, seen).await?;
+        let settled = self
+            .presences
+            .take_over_unless(key.clone(), value, seen, gone);
+        let settled = settled.await?;
         self.hear(&key, id, ttl, &settled);
         Ok(settled)
     }
@@ -167,6 +187,7 @@ impl Task {
             return Ok(None);
         }
         self.registrations.remove(key);
+        self.quota.release(&self.name(key));
         Ok(Some(self.presences.withdraw(key.clone()).await?))
     }
 
@@ -177,6 +198,21 @@ impl Task {
             // Refused only when all is stopping, and the leases end then.
             let _ = self.presences.withdraw(key).await;
         }
+    }
+
+    /// `service/backend` of a key.
+    fn name(&self, key: &Bytes) -> String {
+        match self.keys.parse(key) {
+            Some(Key::Endpoint { service, backend }) => format!("{service}/{backend}"),
+            _ => String::new(),
+        }
+    }
+
+    /// Where it is kept that a registration of this key was ended.
+    fn gone(&self, key: &Bytes, registration_id: &str) -> Result<Bytes, Error> {
+        let name = self.name(key);
+        let (service, backend) = name.split_once('/').unwrap_or_default();
+        Ok(gone_key(&self.keys, service, backend, registration_id)?)
     }
 
     fn hear(&mut self, key: &Bytes, id: String, ttl: Duration, settled: &Settled) {

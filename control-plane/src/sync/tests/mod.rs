@@ -1,5 +1,6 @@
 //! Streams of nodes, with simulated time: nobody waits for a node, and no node waits for ever.
 
+mod crowds;
 mod world;
 
 use std::sync::Arc;

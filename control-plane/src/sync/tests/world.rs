@@ -1,6 +1,5 @@
 //! An instance without a store and a network: the test says what it sees.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use tokio::io::DuplexStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
@@ -30,13 +29,13 @@ use crate::governance::identity::Identity;
 use crate::governance::tokens::TokenTable;
 use crate::keys::Keys;
 use crate::leases::{Buckets, Options, Presences};
-use crate::profiles::ProfileView;
+use crate::quota::{Bounds, Quota};
 use crate::store::{
     Entry, Error, Lease, LeaseId, List, Page, Revision, Store, Txn, TxnOutcome, Watch, WatchStream,
 };
 use crate::sync::resources::ResourceSet;
 use crate::sync::{NodeSyncService, Parts, Sessions};
-use crate::view::{Asker, NodeRecords, Orders, Standing, View};
+use crate::view::{Census, NodeRecords, Standing, View};
 
 const BUFFER_BYTES: usize = 64 << 10;
 /// No step takes longer in the time of these tests.
@@ -89,23 +88,18 @@ impl Store for Away {
 pub(super) struct World {
     pub(super) parts: Arc<Parts>,
     pub(super) weights: watch::Sender<Arc<ResourceSet>>,
+    pub(super) endpoints: watch::Sender<Arc<ResourceSet>>,
     pub(super) nodes: watch::Sender<Arc<NodeRecords>>,
+    pub(super) census: watch::Sender<Arc<Census>>,
     pub(super) live: watch::Sender<Standing>,
     pub(super) stop: watch::Sender<bool>,
-    _rest: Rest,
+    _tasks: JoinSet<()>,
     connections: mpsc::UnboundedSender<io::Result<DuplexStream>>,
 }
 
-/// Senders of what no test changes.
-struct Rest {
-    _profiles: watch::Sender<Arc<ProfileView>>,
-    _sets: [watch::Sender<Arc<ResourceSet>>; 2],
-    _orders: watch::Sender<Arc<Orders>>,
-    _instances: watch::Sender<Arc<BTreeMap<String, String>>>,
-    _cfg: watch::Sender<Standing>,
-    _leader: watch::Sender<election::Standing>,
-    _epoch: watch::Sender<Option<Arc<str>>>,
-    _tasks: JoinSet<()>,
+/// What no test changes.
+fn always<T>(value: T) -> watch::Receiver<T> {
+    watch::channel(value).1
 }
 
 fn read() -> Standing {
@@ -118,70 +112,47 @@ fn read() -> Standing {
 impl World {
     /// An instance that has read its store.
     pub(super) fn new() -> Self {
-        let (profiles_out, profiles) = watch::channel(Arc::default());
-        let (weights_out, weights) = watch::channel(Arc::default());
-        let (endpoints_out, endpoints) = watch::channel(Arc::default());
-        let (peers_out, peers) = watch::channel(Arc::default());
-        let (orders_out, orders) = watch::channel(Arc::default());
-        let (nodes_out, nodes) = watch::channel(Arc::default());
-        let (instances_out, instances) = watch::channel(Arc::default());
-        let (cfg_out, cfg) = watch::channel(read());
-        let (live_out, live) = watch::channel(read());
-        let (leader_out, leader) = watch::channel(election::Standing::default());
-        let (epoch_out, epoch) = watch::channel(Some("epoch".into()));
-        let (stop_out, stop) = watch::channel(false);
-        let store: Arc<dyn Store> = Arc::new(Away);
-        let keys = Keys::new("default").unwrap();
+        Self::with(Bounds::default())
+    }
+
+    /// One that follows this store.
+    pub(super) fn following(store: Arc<dyn Store>) -> Self {
+        Self::build(Bounds::default(), Some(store))
+    }
+
+    /// One that lets in as many.
+    pub(super) fn with(bounds: Bounds) -> Self {
+        Self::build(bounds, None)
+    }
+
+    fn build(bounds: Bounds, followed: Option<Arc<dyn Store>>) -> Self {
+        let (weights, weights_in) = watch::channel(Arc::default());
+        let (endpoints, endpoints_in) = watch::channel(Arc::default());
+        let (nodes, nodes_in) = watch::channel(Arc::default());
+        let (census, census_in) = watch::channel(Arc::default());
+        let (live, live_in) = watch::channel(read());
+        let (stop, stop_in) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        let view = View {
-            asker: Asker::start(&store, &keys, &mut tasks),
-            profiles,
-            weights,
-            endpoints,
-            peers,
-            orders,
-            nodes,
-            instances,
-            cfg,
-            live,
-        };
-        let buckets = Arc::new(Buckets::start(Arc::clone(&store), Options::new(1)));
-        let clock = WallClock::starting_at(Duration::from_secs(1_000));
-        let tokens = Arc::new(TokenTable::new(keys.clone()));
-        let now: NowUnixMs = Arc::new(move || clock.unix_ms_now());
-        let parts = Arc::new(Parts {
-            guard: Guard::new(Access::OpenLoopback, Arc::clone(&tokens), "default", now),
-            tokens,
-            keys,
-            instance: INSTANCE.into(),
-            clock,
-            view,
-            presences: Arc::new(Presences::start(store, buckets, 1)),
-            sessions: Sessions::default(),
-            leader,
-            epoch,
-            stop,
-            stream_age: STREAM_AGE,
-            seed: 1,
-            watchers: Arc::new(tokio::sync::Semaphore::new(1)),
-        });
+        let follows = followed.is_some();
+        let store: Arc<dyn Store> = followed.unwrap_or(Arc::new(Away));
+        let mut parts = parts(&store, bounds, stop_in, &mut tasks);
+        if !follows {
+            let view = &mut parts.view;
+            (view.weights, view.endpoints) = (weights_in, endpoints_in);
+            (view.nodes, view.nodes_census) = (nodes_in, census_in);
+            (view.live, view.cfg) = (live_in, always(read()));
+        }
+        let parts = Arc::new(parts);
         Self {
             connections: serve(Arc::clone(&parts)),
             parts,
-            weights: weights_out,
-            nodes: nodes_out,
-            live: live_out,
-            stop: stop_out,
-            _rest: Rest {
-                _profiles: profiles_out,
-                _sets: [endpoints_out, peers_out],
-                _orders: orders_out,
-                _instances: instances_out,
-                _cfg: cfg_out,
-                _leader: leader_out,
-                _epoch: epoch_out,
-                _tasks: tasks,
-            },
+            weights,
+            endpoints,
+            nodes,
+            census,
+            live,
+            stop,
+            _tasks: tasks,
         }
     }
 
@@ -220,6 +191,39 @@ impl World {
         let first = node.next().await.unwrap();
         assert!(matches!(first, Message::Welcome(_)), "{first:?}");
         node
+    }
+}
+
+/// Those of an instance that follows a store.
+fn parts(
+    store: &Arc<dyn Store>,
+    bounds: Bounds,
+    stop: watch::Receiver<bool>,
+    tasks: &mut JoinSet<()>,
+) -> Parts {
+    let keys = Keys::new("default").unwrap();
+    let buckets = Arc::new(Buckets::start(Arc::clone(store), Options::new(1)));
+    let presences = Arc::new(Presences::start(Arc::clone(store), buckets, 1));
+    let clock = WallClock::starting_at(Duration::from_secs(1_000));
+    let tokens = Arc::new(TokenTable::new(keys.clone()));
+    let (table, shown) = (Arc::clone(&tokens), Arc::clone(&presences));
+    let now: NowUnixMs = Arc::new(move || clock.unix_ms_now());
+    Parts {
+        guard: Guard::new(Access::OpenLoopback, Arc::clone(&tokens), "default", now),
+        view: View::follow(store, &keys, table, shown, clock, 1, tasks),
+        tokens,
+        keys,
+        instance: INSTANCE.into(),
+        clock,
+        presences,
+        sessions: Sessions::default(),
+        quota: Mutex::new(Quota::of_nodes(bounds)),
+        leader: always(election::Standing::default()),
+        epoch: always(Some("epoch".into())),
+        stop,
+        stream_age: STREAM_AGE,
+        seed: 1,
+        watchers: Arc::new(tokio::sync::Semaphore::new(1)),
     }
 }
 

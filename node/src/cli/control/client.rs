@@ -14,6 +14,7 @@ use weir_proto::control::v1::audit_client::AuditClient;
 use weir_proto::control::v1::control_plane_client::ControlPlaneClient;
 use weir_proto::control::v1::nodes_client::NodesClient;
 use weir_proto::control::v1::profiles_client::ProfilesClient;
+use weir_proto::control::v1::registry_client::RegistryClient;
 use weir_proto::control::v1::tokens_client::TokensClient;
 use weir_proto::control::v1::weights_client::WeightsClient;
 
@@ -80,6 +81,7 @@ services! {
     tokens: TokensClient;
     audit: AuditClient;
     control_plane: ControlPlaneClient;
+    registry: RegistryClient;
 }
 
 /// The control plane: its instances are tried in turn, beginning with the one that answered last.

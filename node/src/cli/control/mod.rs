@@ -2,6 +2,7 @@
 
 mod client;
 mod files;
+mod pages;
 mod problems;
 mod standing;
 pub(super) mod text;
@@ -10,8 +11,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-pub(super) use client::{ControlPlane, Repeat};
+pub(super) use client::{ControlPlane, Repeat, Session};
 pub(super) use files::{read_bounded, read_secret};
+pub(super) use pages::Page;
 pub(super) use problems::{Found, ProblemView, of_status, report};
 pub(super) use standing::{Standing, is_connected};
 

@@ -110,6 +110,7 @@ mod tests {
 
     fn arguments(access: Access, listen: &str) -> RunArguments {
         RunArguments {
+            registered: weir_control_plane::quota::Bounds::default(),
             listen: listen.parse().unwrap(),
             store: StorePlace::Embedded("d".into()),
             namespace: "default".to_owned(),

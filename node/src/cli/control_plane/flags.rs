@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use weir_core::tuning::{NAME_BOUND, NAME_CHARS_MAX, is_name};
 
+use super::bounds::BoundsFlags;
 use super::run::{Access, Etcd, RunArguments, ServerTls, StorePlace};
 use crate::cli::output::Failure;
 
@@ -56,6 +57,8 @@ pub(super) struct Flags {
     bootstrap_token_file: Option<PathBuf>,
     #[command(flatten)]
     etcd: EtcdFlags,
+    #[command(flatten)]
+    registered: BoundsFlags,
     /// Which log lines to write, as in RUST_LOG.
     #[arg(long, env = "WEIR_LOG", default_value = "info")]
     log: String,
@@ -161,6 +164,7 @@ impl Flags {
             insecure: self.insecure,
             tls,
             bootstrap_token_file: self.bootstrap_token_file,
+            registered: self.registered.into(),
             log: self.log,
             log_json: self.log_json,
             stop_with_stdin: self.stop_with_stdin,
@@ -246,6 +250,7 @@ fn name_of(listen: SocketAddr) -> String {
 mod tests {
     use super::*;
     use clap::Parser;
+    use weir_control_plane::quota::Bounds;
 
     #[derive(Parser)]
     struct Line {
@@ -268,6 +273,11 @@ mod tests {
         assert_eq!(arguments.access, Access::Open);
         assert!(is_name(&arguments.name) && arguments.name.ends_with("-7500"));
         assert_eq!(arguments.tls, None);
+        assert_eq!(arguments.registered, Bounds::default());
+        let bounded = parse("--nodes-max 7 --backends-per-token-max 9")
+            .unwrap()
+            .registered;
+        assert_eq!((bounded.nodes_max, bounded.backends_per_token_max), (7, 9));
     }
 
     #[test]
@@ -322,6 +332,11 @@ mod tests {
             ),
             ("--tls-cert c", "--tls-key"),
             ("--namespace a/b", "--namespace"),
+            ("--nodes-max 0", "allowed: 1 to 1000000"),
+            (
+                "--backends-per-service-max 1000001",
+                "allowed: 1 to 1000000",
+            ),
             ("--name a/b", "--name"),
             (
                 "--listen localhost:7501",

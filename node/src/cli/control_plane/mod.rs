@@ -1,6 +1,7 @@
 //! `weir control-plane`: runs an instance of the control plane, and shows and manages it.
 
 mod bootstrap;
+mod bounds;
 mod flags;
 mod run;
 mod show;

@@ -12,6 +12,7 @@ use weir_control_plane::governance::guard;
 use weir_control_plane::governance::listen::{Insecure, Wire, check_listen};
 use weir_control_plane::governance::secret::SecretRef;
 use weir_control_plane::governance::tls::{self, Acceptor, ClientTls, KeyPair};
+use weir_control_plane::quota::Bounds;
 use weir_control_plane::server::{ControlPlane, Limits, Options};
 use weir_control_plane::store::Store;
 use weir_control_plane::store::embedded::{self, EmbeddedStore};
@@ -58,6 +59,8 @@ pub(in crate::cli) struct RunArguments {
     pub(in crate::cli) tls: Option<ServerTls>,
     /// The first administrator's token.
     pub(in crate::cli) bootstrap_token_file: Option<PathBuf>,
+    /// How many nodes and backends may register.
+    pub(in crate::cli) registered: Bounds,
     /// Which log lines to write.
     pub(in crate::cli) log: String,
     /// Whether as JSON.
@@ -138,7 +141,10 @@ async fn serve(arguments: RunArguments) -> Result<(), Failure> {
         namespace: arguments.namespace.clone(),
         access,
         tls,
-        limits: Limits::default(),
+        limits: Limits {
+            registered: arguments.registered,
+            ..Limits::default()
+        },
         clock: WallClock::system(),
         seed: fastrand::u64(..),
     };

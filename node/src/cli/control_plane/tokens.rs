@@ -26,7 +26,7 @@ enum Action {
     /// Make a token and print it, this once
     #[command(
         after_help = "Example:\n  weir control-plane token create ci --role operator --ttl 30d\n  \
-        weir control-plane token create edge --role node --subject node-1"
+        weir control-plane token create edge --role node --subject 'edge-*'"
     )]
     Create {
         /// Its name: the author of what is done with it.
@@ -34,7 +34,7 @@ enum Action {
         /// What it allows.
         #[arg(long, value_enum)]
         role: RoleName,
-        /// For a node its id, for a backend its service [default: any].
+        /// For a node its id, for a backend its service; one `*` stands for any characters [default: any].
         #[arg(long, default_value = "", hide_default_value = true)]
         subject: String,
         /// When it ends, such as 30d [default: never].

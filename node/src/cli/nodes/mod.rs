@@ -11,12 +11,12 @@ use weir_proto::convert;
 
 use super::block_on;
 use super::control::text::{ago, counted, moment, or_dash, presence, short_hash};
-use super::control::{Author, ControlPlane, Repeat, Signature, Standing, Target};
+use super::control::{Author, ControlPlane, Page, Repeat, Session, Signature, Standing, Target};
 use super::output::{Failure, Format, print, print_json, table};
 use crate::ports::clock::WallClock;
 use view::NodeView;
 
-/// Show nodes; cordon, drain, forget them
+/// Show nodes; cordon, drain, remove them
 #[derive(Args)]
 #[command(
     after_help = "Example:\n  weir nodes\n  weir nodes list --rejected\n  weir nodes drain node-1 -m \"new kernel\""
@@ -58,9 +58,12 @@ enum Action {
     /// Take back a drain; a cordon from before holds again
     #[command(after_help = "Example:\n  weir nodes undrain node-1")]
     Undrain(Order),
-    /// Forget a node that is away for good
-    #[command(after_help = "Example:\n  weir nodes forget node-1")]
-    Forget {
+    /// Remove a node that is away for good; one that is connected is refused
+    #[command(
+        visible_alias = "forget",
+        after_help = "Example:\n  weir nodes remove node-1"
+    )]
+    Remove {
         /// The node's id.
         node: String,
         #[command(flatten)]
@@ -74,6 +77,14 @@ struct Order {
     node: String,
     #[command(flatten)]
     signature: Signature,
+}
+
+impl Page for pb::ListNodesResponse {
+    type Item = pb::NodeInfo;
+
+    fn into_parts(self) -> (Vec<pb::NodeInfo>, String) {
+        (self.nodes, self.next_page_token)
+    }
 }
 
 impl Nodes {
@@ -97,11 +108,15 @@ async fn act(plane: &mut ControlPlane, action: Action, format: Format) -> Result
     };
     let request = match action {
         Action::List { rejected } => {
-            let request = pb::ListNodesRequest { rejected };
-            let answer = plane
-                .ask(async |session| session.nodes().list_nodes(request).await)
-                .await?;
-            return show(&answer.nodes, format);
+            let page = async |session: Session, page_token: String| {
+                let request = pb::ListNodesRequest {
+                    rejected,
+                    page_token,
+                    ..pb::ListNodesRequest::default()
+                };
+                session.nodes().list_nodes(request).await
+            };
+            return show(&plane.all(page).await?, format);
         }
         Action::Get { node } => {
             let request = pb::GetNodeRequest { node_id: node };
@@ -111,7 +126,7 @@ async fn act(plane: &mut ControlPlane, action: Action, format: Format) -> Result
             return show_one(&node, format);
         }
         Action::Watch => return watch::run(plane, format).await,
-        Action::Forget { node, author } => return forget(plane, node, author, format).await,
+        Action::Remove { node, author } => return remove(plane, node, author, format).await,
         Action::Cordon(node) => order(node, Some(true), None),
         Action::Uncordon(node) => order(node, Some(false), None),
         Action::Drain(node) => order(node, None, Some(true)),
@@ -123,7 +138,7 @@ async fn act(plane: &mut ControlPlane, action: Action, format: Format) -> Result
     show_one(&node, format)
 }
 
-async fn forget(
+async fn remove(
     plane: &mut ControlPlane,
     node: String,
     author: Author,
@@ -133,15 +148,15 @@ async fn forget(
         node_id: node.clone(),
         author: author.author,
     };
-    // Forgotten twice, it is not found.
+    // Removed twice, it is not found.
     plane
         .call(Repeat::Harmful, async |session| {
             session.nodes().forget(request.clone()).await
         })
         .await?;
     match format {
-        Format::Text => print(&format!("{node} is forgotten")),
-        Format::Json => print_json(&serde_json::json!({ "forgotten": node })),
+        Format::Text => print(&format!("{node} is removed")),
+        Format::Json => print_json(&serde_json::json!({ "removed": node })),
     }
 }
 

@@ -1,12 +1,13 @@
 //! Nodes, tokens, the audit and the control plane itself.
 
 use serde_json::json;
+use weir_proto::control::v1 as pb;
 
 use super::fake::Fake;
 use super::weir;
 
 #[tokio::test]
-async fn nodes_are_listed_ordered_and_forgotten() {
+async fn nodes_are_listed_ordered_and_removed() {
     let (fake, address) = Fake::with_nodes().await;
     let address = address.to_string();
     let list = weir(&address, &["nodes"]).await.done();
@@ -27,11 +28,44 @@ async fn nodes_are_listed_ordered_and_forgotten() {
         assert!(first.ends_with(shown), "{order}: {out}");
         assert_eq!(first.contains(','), shown != "\n", "{order}: {out}");
     }
-    let out = weir(&address, &["nodes", "forget", "node-3"]).await.done();
-    assert_eq!(out, "node-3 is forgotten\n");
+    let out = weir(&address, &["nodes", "remove", "node-3"]).await.done();
+    assert_eq!(out, "node-3 is removed\n");
     assert_eq!(fake.state().await.nodes.len(), 2);
     let ended = weir(&address, &["nodes", "forget", "node-3"]).await;
     assert_eq!(ended.code, 4);
+}
+
+#[tokio::test]
+async fn registered_backends_are_listed_page_by_page_and_removed() {
+    let (fake, address) = Fake::with_nodes().await;
+    let address = address.to_string();
+    let endpoint = |service: &str, at: u32| pb::Endpoint {
+        service: service.to_owned(),
+        backend_id: format!("b{at}"),
+        address: format!("10.0.0.{at}:80"),
+        weight: at,
+        ..pb::Endpoint::default()
+    };
+    let mut endpoints: Vec<_> = (1..=5).map(|at| endpoint("web", at)).collect();
+    endpoints.push(endpoint("api", 9));
+    fake.state().await.endpoints = endpoints;
+    let list = weir(&address, &["backends"]).await.done();
+    assert_eq!(list.lines().count(), 7, "{list}");
+    let second: Vec<&str> = list.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(second, ["web", "b1", "10.0.0.1:80", "1", "-", "0"]);
+    let list = weir(&address, &["backends", "list", "api", "-o", "json"]);
+    assert_eq!(
+        list.await.json(),
+        json!([{
+            "service": "api", "id": "b9", "address": "10.0.0.9:80", "weight": 9, "zone": null, "priority": 0,
+            "labels": {},
+        }])
+    );
+    let remove = ["backends", "remove", "web/b3", "-m", "left over"];
+    assert_eq!(weir(&address, &remove).await.done(), "web/b3 is removed\n");
+    assert_eq!(weir(&address, &remove).await.code, 4);
+    let wrong = weir(&address, &["backends", "remove", "web"]).await;
+    assert!(wrong.code == 2 && wrong.err.contains("expected SERVICE/ID"));
 }
 
 #[tokio::test]

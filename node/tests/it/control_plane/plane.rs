@@ -134,7 +134,7 @@ impl ControlPlane {
     /// Sets knobs of a scope, and waits until the control plane wants them on its nodes.
     pub async fn tune_scope(&self, scope: &str, settings: &[(&str, &str)]) -> pb::ProfileRevision {
         let mut nodes = NodesClient::new(self.channel());
-        let list = pb::ListNodesRequest { rejected: false };
+        let list = pb::ListNodesRequest::default();
         let before = nodes.list_nodes(list).await.unwrap().into_inner().nodes;
         let tuned = self.try_tune(scope, settings).await;
         let tuned = tuned.unwrap_or_else(|status| panic!("{status}"));

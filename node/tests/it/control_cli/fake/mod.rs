@@ -17,6 +17,7 @@ use weir_proto::control::v1::audit_server::AuditServer;
 use weir_proto::control::v1::control_plane_server::ControlPlaneServer;
 use weir_proto::control::v1::nodes_server::NodesServer;
 use weir_proto::control::v1::profiles_server::ProfilesServer;
+use weir_proto::control::v1::registry_server::RegistryServer;
 use weir_proto::control::v1::tokens_server::TokensServer;
 use weir_proto::control::v1::weights_server::WeightsServer;
 use weir_proto::sync::content_hash;
@@ -38,6 +39,7 @@ pub struct State {
     /// How often a rollout is asked for before nodes have taken a write.
     pub rollouts_until_taken: usize,
     pub weights: BTreeMap<String, pb::WeightsRevision>,
+    pub endpoints: Vec<pb::Endpoint>,
     pub tokens: Vec<pb::TokenInfo>,
     /// Answers of writes by their names.
     written: BTreeMap<String, pb::PutProfileResponse>,
@@ -54,11 +56,18 @@ pub struct State {
 pub struct Fake(Arc<Mutex<State>>);
 
 impl Fake {
-    /// Three nodes that take whatever they are offered.
+    /// Three nodes that take whatever they are offered, and a backend that registered itself.
     pub async fn with_nodes() -> (Self, SocketAddr) {
         let fake = Self::default();
         let nodes = ["node-1", "node-2", "node-3"];
         fake.state().await.nodes = nodes.iter().map(|id| node(id)).collect();
+        fake.state().await.endpoints = vec![pb::Endpoint {
+            service: "web".to_owned(),
+            backend_id: "b9".to_owned(),
+            address: "10.0.0.9:80".to_owned(),
+            weight: 1,
+            ..pb::Endpoint::default()
+        }];
         let address = fake.listen().await;
         (fake, address)
     }
@@ -86,6 +95,7 @@ impl Fake {
             .add_service(ProfilesServer::new(self.clone()))
             .add_service(WeightsServer::new(self.clone()))
             .add_service(NodesServer::new(self.clone()))
+            .add_service(RegistryServer::new(self.clone()))
             .add_service(TokensServer::new(self.clone()))
             .add_service(AuditServer::new(self.clone()))
             .add_service(ControlPlaneServer::new(self.clone()))

@@ -8,6 +8,23 @@ use weir_proto::control::v1 as pb;
 
 use super::{Fake, WRITTEN_UNIX_MS};
 
+/// Items of one page: few, so that every list has more.
+const PAGE: usize = 2;
+
+/// A page of a list, and the token of the next one.
+fn page<T>(mut items: Vec<T>, token: &str) -> (Vec<T>, String) {
+    let begin = token.parse().unwrap_or(0);
+    let mut page = items.split_off(begin);
+    let is_last = page.len() <= PAGE;
+    page.truncate(PAGE);
+    let next = if is_last {
+        String::new()
+    } else {
+        (begin + PAGE).to_string()
+    };
+    (page, next)
+}
+
 type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
@@ -77,15 +94,21 @@ impl pb::nodes_server::Nodes for Fake {
         request: Request<pb::ListNodesRequest>,
     ) -> Answer<pb::ListNodesResponse> {
         let state = self.allow(&request, false).await?;
-        let rejected = request.into_inner().rejected;
+        let pb::ListNodesRequest {
+            rejected,
+            page_token,
+            ..
+        } = request.into_inner();
         let refused = |node: &pb::NodeInfo| {
             node.profile
                 .as_ref()
                 .is_some_and(|p| p.last_attempt() == pb::ApplyStatus::Rejected)
         };
         let nodes = state.nodes.iter().filter(|node| !rejected || refused(node));
+        let (nodes, next_page_token) = page(nodes.cloned().collect(), &page_token);
         Ok(Response::new(pb::ListNodesResponse {
-            nodes: nodes.cloned().collect(),
+            nodes,
+            next_page_token,
         }))
     }
 
@@ -104,6 +127,7 @@ impl pb::nodes_server::Nodes for Fake {
         let state = self.allow(&request, false).await?;
         let list = pb::ListNodesResponse {
             nodes: state.nodes.clone(),
+            next_page_token: String::new(),
         };
         // Breaks after one message, as a stream to an instance that leaves.
         let gone = Status::unavailable("this instance leaves");
@@ -133,6 +157,55 @@ impl pb::nodes_server::Nodes for Fake {
         match state.nodes.len() < before {
             true => Ok(Response::new(pb::ForgetResponse {})),
             false => Err(Status::not_found(format!("no node `{id}`"))),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl pb::registry_server::Registry for Fake {
+    async fn register(&self, _: Request<pb::RegisterRequest>) -> Answer<pb::RegisterResponse> {
+        Err(Status::unimplemented("no command registers"))
+    }
+
+    async fn heartbeat(&self, _: Request<pb::HeartbeatRequest>) -> Answer<pb::HeartbeatResponse> {
+        Err(Status::unimplemented("no command registers"))
+    }
+
+    async fn deregister(
+        &self,
+        _: Request<pb::DeregisterRequest>,
+    ) -> Answer<pb::DeregisterResponse> {
+        Err(Status::unimplemented("no command registers"))
+    }
+
+    async fn list_endpoints(
+        &self,
+        request: Request<pb::ListEndpointsRequest>,
+    ) -> Answer<pb::ListEndpointsResponse> {
+        let state = self.allow(&request, false).await?;
+        let asked = request.into_inner();
+        let is_asked = |e: &&pb::Endpoint| asked.service.is_empty() || e.service == asked.service;
+        let endpoints = state.endpoints.iter().filter(is_asked).cloned().collect();
+        let (endpoints, next_page_token) = page(endpoints, &asked.page_token);
+        Ok(Response::new(pb::ListEndpointsResponse {
+            endpoints,
+            next_page_token,
+        }))
+    }
+
+    async fn remove_endpoint(
+        &self,
+        request: Request<pb::RemoveEndpointRequest>,
+    ) -> Answer<pb::RemoveEndpointResponse> {
+        let mut state = self.allow(&request, true).await?;
+        let asked = request.into_inner();
+        let before = state.endpoints.len();
+        let stays =
+            |e: &pb::Endpoint| (&e.service, &e.backend_id) != (&asked.service, &asked.backend_id);
+        state.endpoints.retain(stays);
+        match state.endpoints.len() < before {
+            true => Ok(Response::new(pb::RemoveEndpointResponse {})),
+            false => Err(Status::not_found("no such backend")),
         }
     }
 }
