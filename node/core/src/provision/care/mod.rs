@@ -14,6 +14,8 @@ mod replacements;
 #[cfg(test)]
 mod tests;
 mod types;
+#[cfg(test)]
+mod vpn_tests;
 
 use std::time::Instant;
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 
-const RULES: CareRules = CareRules {
+pub(super) const RULES: CareRules = CareRules {
     readiness_timeout: Duration::from_secs(60),
     failures_max: 3,
     unhealthy_grace: Duration::from_secs(60),
@@ -14,14 +14,14 @@ const RULES: CareRules = CareRules {
 };
 
 /// An engine and the seconds since its beginning.
-struct Life {
-    care: Care,
-    rules: CareRules,
-    epoch: Instant,
+pub(super) struct Life {
+    pub(super) care: Care,
+    pub(super) rules: CareRules,
+    pub(super) epoch: Instant,
 }
 
 impl Life {
-    fn new(forwarded: bool) -> Self {
+    pub(super) fn new(forwarded: bool) -> Self {
         let epoch = Instant::now();
         Self {
             care: Care::starting(forwarded, epoch),
@@ -30,24 +30,24 @@ impl Life {
         }
     }
 
-    fn ready(forwarded: bool) -> Self {
+    pub(super) fn ready(forwarded: bool) -> Self {
         let mut life = Self::new(forwarded);
         assert_eq!(life.see(0, Observation::Running), []);
         assert_eq!(life.see(1, Observation::ProbePassed), [Action::Publish]);
         life
     }
 
-    fn see(&mut self, seconds: u64, seen: Observation) -> Vec<Action> {
+    pub(super) fn see(&mut self, seconds: u64, seen: Observation) -> Vec<Action> {
         let now = self.epoch + Duration::from_secs(seconds);
         self.care.observe(seen, &self.rules, now)
     }
 
-    fn used(&mut self, seconds: u64, in_flight: u32) -> Vec<Action> {
+    pub(super) fn used(&mut self, seconds: u64, in_flight: u32) -> Vec<Action> {
         self.see(seconds, Observation::Used { in_flight, uses: 7 })
     }
 
     /// Unhealthy since 12 s.
-    fn unhealthy() -> Self {
+    pub(super) fn unhealthy() -> Self {
         let mut life = Self::ready(false);
         assert_eq!(life.see(10, Observation::ProbeFailed), []);
         assert_eq!(life.see(11, Observation::ProbeFailed), []);
@@ -56,7 +56,7 @@ impl Life {
     }
 }
 
-fn removed(reason: EndReason, replace: bool) -> Action {
+pub(super) fn removed(reason: EndReason, replace: bool) -> Action {
     Action::Remove { reason, replace }
 }
 
@@ -198,86 +198,6 @@ fn a_stop_waits_for_nothing_and_wins_over_replacement() {
 }
 
 #[test]
-fn a_lost_vpn_hides_an_engine_without_blaming_it_and_a_probe_shows_it_again() {
-    let mut life = Life::ready(false);
-    assert_eq!(life.see(10, Observation::VpnLost), [Action::Hide]);
-    for n in 0..100 {
-        assert_eq!(life.see(11 + n, Observation::ProbeFailed), []);
-    }
-    assert_eq!(
-        life.see(120, Observation::ProbePassed),
-        [],
-        "its VPN is down"
-    );
-    assert_eq!(
-        life.see(121, Observation::VpnBack),
-        [],
-        "nothing is known yet"
-    );
-    assert_eq!(life.see(122, Observation::ProbePassed), [Action::Publish]);
-    assert_eq!(life.care.state(), CareState::Ready);
-}
-
-#[test]
-fn the_grace_of_an_unhealthy_engine_begins_anew_when_its_vpn_is_back() {
-    let mut life = Life::unhealthy();
-    life.see(20, Observation::VpnLost);
-    assert_eq!(life.see(100, Observation::Tick), []);
-    life.see(110, Observation::VpnBack);
-    assert_eq!(life.see(169, Observation::Tick), []);
-    let replace = Action::Replace(EndReason::Unhealthy);
-    assert_eq!(life.see(170, Observation::Tick), [replace]);
-}
-
-#[test]
-fn a_vpn_that_stays_down_costs_its_engines_if_others_can_take_them() {
-    let mut life = Life::ready(false);
-    life.see(10, Observation::VpnLost);
-    assert_eq!(life.see(10_000, Observation::Tick), []);
-    life.rules.vpn_lost_grace = Some(Duration::from_secs(60));
-    life.see(10_001, Observation::VpnBack);
-    life.see(10_002, Observation::VpnLost);
-    life.see(10_030, Observation::VpnLost);
-    assert_eq!(life.see(10_061, Observation::Tick), []);
-    let stop = Action::Stop(EndReason::VpnLost);
-    assert_eq!(life.see(10_062, Observation::Tick), [stop]);
-    assert_eq!(
-        life.see(10_063, Observation::Ended),
-        [removed(EndReason::VpnLost, true)]
-    );
-}
-
-#[test]
-fn a_new_port_replaces_the_forwarded_engine_only() {
-    let mut follower = Life::ready(false);
-    assert_eq!(follower.see(5, Observation::PortChanged), []);
-    let mut leader = Life::ready(true);
-    let stop = Action::Stop(EndReason::PortChanged);
-    assert_eq!(
-        leader.see(5, Observation::PortChanged),
-        [Action::Hide, stop]
-    );
-    assert_eq!(
-        leader.see(6, Observation::Ended),
-        [removed(EndReason::PortChanged, true)]
-    );
-    let mut early = Life::new(true);
-    assert_eq!(early.see(5, Observation::PortChanged), [stop]);
-}
-
-#[test]
-fn a_network_made_anew_costs_every_engine_in_it() {
-    let mut life = Life::ready(false);
-    life.used(2, 2);
-    let stop = Action::Stop(EndReason::NetworkGone);
-    assert_eq!(life.see(5, Observation::NetworkGone), [Action::Hide, stop]);
-    assert_eq!(
-        life.see(6, Observation::Ended),
-        [removed(EndReason::NetworkGone, true)]
-    );
-}
-
-#[test]
 fn an_engine_is_recycled_after_its_uses_by_a_drain() {
     let mut life = Life::ready(false);
     life.used(5, 1);
@@ -288,29 +208,6 @@ fn an_engine_is_recycled_after_its_uses_by_a_drain() {
     assert!(life.care.is_published(), "until it is its turn");
     assert_eq!(life.see(8, Observation::ReplacementGranted), [Action::Hide]);
     assert_eq!(life.used(9, 0), [Action::Stop(EndReason::Recycled)]);
-}
-
-#[test]
-fn an_adopted_engine_has_to_prove_itself_in_the_time_that_its_vpn_leaves_it() {
-    let epoch = Instant::now();
-    let care = Care::adopted(false, epoch);
-    let mut life = Life {
-        care,
-        rules: RULES,
-        epoch,
-    };
-    life.see(1, Observation::VpnLost);
-    assert_eq!(life.see(500, Observation::Tick), []);
-    life.see(501, Observation::VpnBack);
-    assert_eq!(life.see(560, Observation::Tick), []);
-    assert_eq!(
-        life.see(561, Observation::Tick),
-        [Action::Stop(EndReason::NotReady)]
-    );
-    assert_eq!(
-        life.see(562, Observation::Ended),
-        [removed(EndReason::NotReady, true)]
-    );
 }
 
 #[test]
