@@ -48,7 +48,7 @@ impl World {
         running + self.waiting
     }
 
-    /// Streams come and go until there are so many; the ones that go are of the most loaded engine, or of the `which`th.
+    /// Streams come and go until there are so many. They go from the `which`th engine in use.
     fn load(&mut self, streams: u32, which: usize) {
         while self.streams() > streams {
             if self.waiting > 0 {

@@ -7,6 +7,7 @@
 //! | [`allocator`] | which ports and slots a start gets |
 //! | [`placement`] | which VPN an engine goes behind, and whether as its forwarded one |
 //! | [`scaling`] | how many engines a service should have |
+//! | [`care`] | what becomes of one engine: traffic, replacement, drain, stop; whose turn it is to be replaced |
 //! | [`job`] | when a job is tried again, and how long a claim allows to act |
 //! | [`refusal`] | how a "no" is told, by machine-readable code |
 //!
@@ -15,6 +16,7 @@
 
 pub mod allocator;
 pub mod breaker;
+pub mod care;
 pub mod gate;
 pub mod job;
 pub mod placement;
@@ -25,6 +27,7 @@ use std::time::{Duration, Instant};
 
 pub use allocator::{PoolName, PortPool, Ports, Slots, Taken};
 pub use breaker::{Breaker, BreakerConfig, BreakerState, Ticket};
+pub use care::{Action, Care, CareRules, CareState, EndReason, Observation, Replacements, Turn};
 pub use gate::{Gate, GateLimits, Next, Position};
 pub use job::{AttemptEnd, JobRules, Pace, Verdict, may_begin, may_begin_until};
 pub use placement::{Placement, Role, VpnFacts, VpnState, place};

@@ -103,8 +103,8 @@ pub struct Scaler {
 }
 
 impl Scaler {
-    /// What to do now. `engines` are all that there are, and all jobs under way that make one; `waiting` are streams that
-    /// no engine has taken yet.
+    /// What to do now. `engines` are all that there are, and all jobs under way that make one; `waiting` are streams
+    /// that no engine has taken yet.
     pub fn decide(
         &mut self,
         rules: &ScalingRules,

@@ -267,3 +267,41 @@ fn times_that_do_not_rise_stop_nothing() {
     assert_eq!(scaler.decide(&RULES, &engines, 0, later), Scaling::Keep);
     assert_eq!(scaler.decide(&RULES, &engines, 0, now), Scaling::Keep);
 }
+
+#[test]
+fn each_stop_waits_for_a_grace_of_its_own() {
+    let now = Instant::now();
+    let rules = ScalingRules {
+        scale_down_cooldown: Duration::ZERO,
+        ..RULES
+    };
+    let mut scaler = Scaler::default();
+    let mut decide = |streams: &[u32], seconds| {
+        let at = now + Duration::from_secs(seconds);
+        scaler.decide(&rules, &ready(now, streams), 0, at)
+    };
+    assert_eq!(decide(&[0, 0, 0], 60), Scaling::Keep);
+    assert_eq!(decide(&[0, 0, 0], 120), stop(&[2]));
+    assert_eq!(decide(&[0, 0, 0], 121), Scaling::Keep);
+    assert_eq!(decide(&[0, 0, 0], 180), Scaling::Keep);
+    assert_eq!(decide(&[0, 0, 0], 181), stop(&[2]));
+}
+
+#[test]
+fn an_engine_just_idle_or_just_promised_stays() {
+    let now = Instant::now();
+    let later = now + Duration::from_secs(60);
+    let mut engines = ready(now, &[0, 0, 0, 0]);
+    let just_idle = Some(now + Duration::from_secs(1));
+    for engine in &mut engines[..3] {
+        engine.standing = EngineStanding::Ready {
+            idle_since: just_idle,
+        };
+    }
+    engines[3].in_flight = 1;
+    let mut scaler = Scaler::default();
+    assert_eq!(scaler.decide(&RULES, &engines, 0, now), Scaling::Keep);
+    assert_eq!(scaler.decide(&RULES, &engines, 0, later), Scaling::Keep);
+    let longer = later + Duration::from_secs(1);
+    assert_eq!(scaler.decide(&RULES, &engines, 0, longer), stop(&[2, 1]));
+}
