@@ -6,6 +6,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=weir");
     let files = [
         "weir/control/v1/admin.proto",
+        "weir/control/v1/jobs.proto",
         "weir/control/v1/records.proto",
         "weir/control/v1/sync.proto",
         "weir/demo/v1/echo.proto",

@@ -4,6 +4,7 @@
 //! store ◄──► view (what is there) ──► sync (streams of nodes) ──► nodes
 //!   ▲  ◄──── presences (who is here) ◄────┘
 //!   ├─────── profiles, weights, orders, tokens: one transaction a change, with its audit record ◄── operators
+//!   ├─────── jobs: claims, their ends, holds ◄── nodes, operators
 //!   └─────── election ──► duties of the leader: what is old goes
 //! ```
 
@@ -27,6 +28,7 @@ use crate::governance::guard::{Access, Guard};
 use crate::governance::tokens::TokenTable;
 use crate::grpc;
 use crate::instance::{self, Announcement};
+use crate::jobs::{self, Jobs};
 use crate::keys::{InvalidName, Keys};
 use crate::leases::{self, Buckets, Presences};
 use crate::registry::backends::{self, Backends};
@@ -107,6 +109,7 @@ pub struct ControlPlane {
     store: Arc<dyn Store>,
     parts: Arc<Parts>,
     backends: Arc<Backends>,
+    jobs: Arc<Jobs>,
     election: Election,
     announcement: Announcement,
     tls: Option<ServerTlsConfig>,
@@ -155,6 +158,8 @@ impl ControlPlane {
             backends::Options::new(&*options.instance, seeds.u64(..)),
         );
         let guard = guard(&options, &tokens);
+        let jobs = jobs_of(&store, &keys, clock, seeds.u64(..));
+        tasks.spawn(jobs::run_duties(Arc::clone(&jobs), election.standing()));
         let (stop, stopping) = watch::channel(false);
         let parts = Parts {
             keys,
@@ -176,6 +181,7 @@ impl ControlPlane {
             store,
             parts: Arc::new(parts),
             backends: Arc::new(backends),
+            jobs,
             election,
             announcement,
             tls: options.tls,
@@ -222,6 +228,7 @@ impl ControlPlane {
             parts: Arc::clone(&self.parts),
             store: Arc::clone(&self.store),
             backends: Arc::clone(&self.backends),
+            jobs: Arc::clone(&self.jobs),
             tls: self.tls.clone(),
         };
         let router = grpc::router(&served)?;
@@ -251,6 +258,12 @@ impl ControlPlane {
         drop(self.tasks);
         Ok(served?)
     }
+}
+
+fn jobs_of(store: &Arc<dyn Store>, keys: &Keys, clock: WallClock, seed: u64) -> Arc<Jobs> {
+    let (store, keys) = (Arc::clone(store), keys.clone());
+    let options = jobs::Options::new(seed);
+    Arc::new(Jobs::new(store, keys, clock.to_fn(), options))
 }
 
 fn guard(options: &Options, tokens: &Arc<TokenTable>) -> Guard {

@@ -9,6 +9,7 @@ use tonic::transport::{Server, ServerTlsConfig};
 use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 use weir_proto::control::v1::audit_server::{self, AuditServer};
 use weir_proto::control::v1::control_plane_server::{self, ControlPlaneServer};
+use weir_proto::control::v1::jobs_server::{self, JobsServer};
 use weir_proto::control::v1::node_sync_server::{self, NodeSyncServer};
 use weir_proto::control::v1::nodes_server::{self, NodesServer};
 use weir_proto::control::v1::profiles_server::{self, ProfilesServer};
@@ -19,9 +20,12 @@ use weir_proto::control::v1::weights_server::{self, WeightsServer};
 use super::control_plane::ControlPlaneService;
 use super::nodes::NodesService;
 use super::registry::RegistryService;
-use super::{AuditService, ProfilesContext, ProfilesService, TokensService, WeightsService};
+use super::{
+    AuditService, JobsService, ProfilesContext, ProfilesService, TokensService, WeightsService,
+};
 use crate::governance::guard::Guard;
 use crate::governance::tokens::Tokens;
+use crate::jobs::Jobs;
 use crate::profiles::ProfileStore;
 use crate::registry::backends::Backends;
 use crate::store::Store;
@@ -38,13 +42,14 @@ const STREAM_WINDOW_BYTES: u32 = 64 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 128 << 10;
 
 /// What reflection lists, of all that the schema has.
-const SERVED: [&str; 10] = [
+const SERVED: [&str; 11] = [
     node_sync_server::SERVICE_NAME,
     registry_server::SERVICE_NAME,
     profiles_server::SERVICE_NAME,
     weights_server::SERVICE_NAME,
     nodes_server::SERVICE_NAME,
     tokens_server::SERVICE_NAME,
+    jobs_server::SERVICE_NAME,
     audit_server::SERVICE_NAME,
     control_plane_server::SERVICE_NAME,
     "grpc.health.v1.Health",
@@ -64,6 +69,8 @@ pub struct Served {
     pub store: Arc<dyn Store>,
     /// Backends that announce themselves.
     pub backends: Arc<Backends>,
+    /// Durable jobs.
+    pub jobs: Arc<Jobs>,
     /// TLS, where it is asked for.
     pub tls: Option<ServerTlsConfig>,
 }
@@ -88,6 +95,7 @@ pub fn router(served: &Served) -> Result<Router, RouterError> {
         parts,
         store,
         backends,
+        jobs,
         tls,
     } = served;
     let mut server = Server::builder()
@@ -101,13 +109,6 @@ pub fn router(served: &Served) -> Result<Router, RouterError> {
     }
     let now = parts.clock.to_fn();
     let keys = &parts.keys;
-    let view = parts.view.profiles.clone();
-    let profiles = ProfilesContext {
-        profiles: ProfileStore::new(Arc::clone(store), keys.clone(), view),
-        nodes: Arc::clone(parts) as _,
-        ask: Arc::clone(parts) as _,
-        now_unix_ms: Arc::clone(&now),
-    };
     let tokens = Tokens::new(Arc::clone(store), keys.clone());
     let tokens = tokens.with_table(Arc::clone(&parts.tokens));
     let weights = WeightStore::new(Arc::clone(store), keys.clone());
@@ -119,8 +120,9 @@ pub fn router(served: &Served) -> Result<Router, RouterError> {
     let (reporter, health) = tonic_health::server::health_reporter();
     drop(reporter);
     let sync = NodeSyncServer::new(sync).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX);
-    let profiles = ProfilesService::new(profiles);
+    let profiles = ProfilesService::new(profiles_of(served));
     let weights = WeightsService::new(weights, Arc::clone(&now));
+    let jobs = JobsService::new(Arc::clone(jobs), Arc::clone(&now));
     let tokens = TokensService::new(tokens, now);
     let guarded = Guarded(&parts.guard);
     Ok(server
@@ -144,6 +146,10 @@ pub fn router(served: &Served) -> Result<Router, RouterError> {
             guarded.service(TokensServer::new(tokens).max_decoding_message_size(REQUEST_BYTES_MAX)),
         )
         .add_service(
+            guarded
+                .service(JobsServer::new(jobs).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX)),
+        )
+        .add_service(
             guarded.service(AuditServer::new(audit).max_decoding_message_size(REQUEST_BYTES_MAX)),
         )
         .add_service(guarded.service(
@@ -151,6 +157,17 @@ pub fn router(served: &Served) -> Result<Router, RouterError> {
         ))
         .add_service(health)
         .add_service(guarded.service(reflection()?)))
+}
+
+fn profiles_of(served: &Served) -> ProfilesContext {
+    let (parts, store) = (&served.parts, Arc::clone(&served.store));
+    let view = parts.view.profiles.clone();
+    ProfilesContext {
+        profiles: ProfileStore::new(store, parts.keys.clone(), view),
+        nodes: Arc::clone(parts) as _,
+        ask: Arc::clone(parts) as _,
+        now_unix_ms: parts.clock.to_fn(),
+    }
 }
 
 /// The schema, for who asks for it over gRPC.

@@ -65,7 +65,7 @@ fn audit(path: &str) -> Option<Key<'_>> {
     (yyyymmdd(at_unix_ms) == day).then_some(Key::Audit { at_unix_ms, id })
 }
 
-fn number(digits: &str) -> Option<u64> {
+pub(super) fn number(digits: &str) -> Option<u64> {
     let is_number = digits.len() == NUMBER_DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
     digits.parse().ok().filter(|_| is_number)
 }

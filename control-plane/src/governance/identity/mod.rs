@@ -13,11 +13,11 @@ use super::tokens::TokenHash;
 pub enum Role {
     /// Reads.
     Viewer,
-    /// Also changes profiles, weights and orders, and reads the audit.
+    /// Also changes profiles, weights, orders and jobs, and reads the audit.
     Operator,
     /// Also manages tokens.
     Admin,
-    /// Only syncs, as the node that it names.
+    /// Only syncs and does jobs, as the node that it names.
     Node,
     /// Only registers backends, of the service that it names.
     Backend,
@@ -99,12 +99,16 @@ pub enum Action<'a> {
     ChangeWeights,
     /// Cordon, drain or forget a node.
     OrderNode,
+    /// Add, cancel or requeue jobs.
+    ChangeJobs,
     /// List, create or revoke tokens.
     ManageTokens,
     /// Read what was done, by whom.
     ReadAudit,
     /// Sync as this node.
     SyncAs(&'a str),
+    /// Add jobs, claim and hold as this node.
+    WorkAs(&'a str),
     /// Register, keep or remove backends of this service.
     RegisterFor(&'a str),
 }
@@ -114,11 +118,13 @@ impl Action<'_> {
     fn roles(&self) -> &'static [Role] {
         match self {
             Self::ReadAll => &[Role::Viewer, Role::Operator, Role::Admin],
-            Self::ChangeProfile | Self::ChangeWeights | Self::OrderNode | Self::ReadAudit => {
-                &[Role::Operator, Role::Admin]
-            }
+            Self::ChangeProfile
+            | Self::ChangeWeights
+            | Self::OrderNode
+            | Self::ChangeJobs
+            | Self::ReadAudit => &[Role::Operator, Role::Admin],
             Self::ManageTokens => &[Role::Admin],
-            Self::SyncAs(_) => &[Role::Node],
+            Self::SyncAs(_) | Self::WorkAs(_) => &[Role::Node],
             Self::RegisterFor(_) => &[Role::Backend],
         }
     }
@@ -126,7 +132,9 @@ impl Action<'_> {
     /// The one node or service that it is about.
     fn subject(&self) -> Option<&str> {
         match self {
-            Self::SyncAs(subject) | Self::RegisterFor(subject) => Some(subject),
+            Self::SyncAs(subject) | Self::WorkAs(subject) | Self::RegisterFor(subject) => {
+                Some(subject)
+            }
             _ => None,
         }
     }
@@ -139,9 +147,11 @@ impl fmt::Display for Action<'_> {
             Self::ChangeProfile => f.write_str("change profiles"),
             Self::ChangeWeights => f.write_str("change weights"),
             Self::OrderNode => f.write_str("order nodes about"),
+            Self::ChangeJobs => f.write_str("change jobs"),
             Self::ManageTokens => f.write_str("manage tokens"),
             Self::ReadAudit => f.write_str("read the audit"),
             Self::SyncAs(node) => write!(f, "sync as node `{}`", audit::name_of(node)),
+            Self::WorkAs(node) => write!(f, "work as node `{}`", audit::name_of(node)),
             Self::RegisterFor(service) => {
                 write!(
                     f,

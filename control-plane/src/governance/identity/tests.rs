@@ -9,31 +9,33 @@ fn identity(role: Role, subject: &str) -> Identity {
     }
 }
 
-const ACTIONS: [Action<'static>; 8] = [
+const ACTIONS: [Action<'static>; 10] = [
     Action::ReadAll,
     Action::ReadAudit,
     Action::ChangeProfile,
     Action::ChangeWeights,
     Action::OrderNode,
+    Action::ChangeJobs,
     Action::ManageTokens,
     Action::SyncAs("edge-1"),
+    Action::WorkAs("edge-1"),
     Action::RegisterFor("web"),
 ];
 
 #[test]
 fn each_role_may_do_what_the_table_says() {
-    //            read audit profile weights order tokens sync register
+    //            read audit profile weights order jobs tokens sync work register
     let table = [
-        (Role::Viewer, "", "y-------"),
-        (Role::Operator, "", "yyyyy---"),
-        (Role::Admin, "", "yyyyyy--"),
-        (Role::Node, "", "------y-"),
-        (Role::Node, "edge-1", "------y-"),
-        (Role::Node, "edge-2", "--------"),
-        (Role::Backend, "", "-------y"),
-        (Role::Backend, "web", "-------y"),
-        (Role::Backend, "api", "--------"),
-        (Role::Local, "", "yyyyyyyy"),
+        (Role::Viewer, "", "y---------"),
+        (Role::Operator, "", "yyyyyy----"),
+        (Role::Admin, "", "yyyyyyy---"),
+        (Role::Node, "", "-------yy-"),
+        (Role::Node, "edge-1", "-------yy-"),
+        (Role::Node, "edge-2", "----------"),
+        (Role::Backend, "", "---------y"),
+        (Role::Backend, "web", "---------y"),
+        (Role::Backend, "api", "----------"),
+        (Role::Local, "", "yyyyyyyyyy"),
     ];
     for (role, subject, expected) in table {
         let identity = identity(role, subject);
