@@ -158,11 +158,9 @@ impl ControlPlane {
             backends::Options::new(&*options.instance, seeds.u64(..)),
         );
         let guard = guard(&options, &tokens);
-        let jobs = jobs_of(&store, &keys, clock, seeds.u64(..));
-        tasks.spawn(jobs::run_duties(Arc::clone(&jobs), election.standing()));
         let (stop, stopping) = watch::channel(false);
         let parts = Parts {
-            keys,
+            keys: keys.clone(),
             instance: options.instance.into(),
             clock,
             view,
@@ -177,6 +175,8 @@ impl ControlPlane {
             seed: seeds.u64(..),
             watchers: Arc::new(Semaphore::new(grpc::WATCHERS_MAX)),
         };
+        let jobs = jobs_of(&store, &keys, clock, seeds.u64(..));
+        tasks.spawn(jobs::run_duties(Arc::clone(&jobs), election.standing()));
         Ok(Self {
             store,
             parts: Arc::new(parts),

@@ -55,7 +55,7 @@ impl Jobs {
                 if !is_next || found.len() == CANDIDATES_MAX {
                     return Ok(found);
                 }
-                if is_wanted(want, entry)? {
+                if is_wanted(want, entry) {
                     found.push(Candidate {
                         key: entry.key.clone(),
                         seen: entry.mod_revision,
@@ -72,10 +72,9 @@ impl Jobs {
     }
 }
 
-fn is_wanted(want: &Want, entry: &Entry) -> Result<bool, Error> {
-    if want.services.is_empty() {
-        return Ok(true);
-    }
-    let ready: records::JobReady = decode(entry)?;
-    Ok(want.services.contains(&ready.service))
+/// What cannot be read is nobody's, and holds up no other.
+fn is_wanted(want: &Want, entry: &Entry) -> bool {
+    let ready: Option<records::JobReady> = decode(entry).ok();
+    let all = want.services.is_empty();
+    ready.is_some_and(|ready| all || want.services.contains(&ready.service))
 }

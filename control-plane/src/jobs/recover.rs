@@ -40,8 +40,11 @@ impl Jobs {
             let Some(id) = id.filter(|id| !claimed.contains(&keys.claim(id))) else {
                 continue;
             };
-            if self.recover_one(&keys, id, &entry, guard).await? {
-                recovered += 1;
+            match self.recover_one(&keys, id, &entry, guard).await {
+                Ok(is_recovered) => recovered += usize::from(is_recovered),
+                // One that cannot be read must not hold up the others.
+                Err(Error::Record(error)) => tracing::error!(%error, "a job is left out"),
+                Err(error) => return Err(error),
             }
             if recovered == JOBS_MAX {
                 break;

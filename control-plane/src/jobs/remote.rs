@@ -84,17 +84,31 @@ impl RemoteJobs {
         message: M,
         call: impl AsyncCall<M, T>,
     ) -> Result<T, Error> {
+        let answered = tokio::time::timeout(CALL_LIMIT, self.answered(kind, message, call)).await;
+        let status = match answered {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(status)) => status,
+            Err(_) => Status::deadline_exceeded(format!("no answer within {CALL_LIMIT:?}")),
+        };
+        Err(wire::error(&status, kind != Call::Reads))
+    }
+
+    async fn answered<M: Clone, T>(
+        &self,
+        kind: Call,
+        message: M,
+        call: impl AsyncCall<M, T>,
+    ) -> Result<T, Status> {
         let mut calls = 1;
         loop {
             let asked = call.start(self.client(), self.request(message.clone()));
-            let status = match tokio::time::timeout(CALL_LIMIT, asked).await {
-                Ok(Ok(answer)) => return Ok(answer.into_inner()),
-                Ok(Err(status)) => status,
-                Err(_) => Status::deadline_exceeded(format!("no answer within {CALL_LIMIT:?}")),
+            let status = match asked.await {
+                Ok(answer) => return Ok(answer.into_inner()),
+                Err(status) => status,
             };
             let may_help = kind != Call::Once && status.code() == Code::Unavailable;
             if !may_help || calls == CALLS_MAX {
-                return Err(wire::error(&status, kind != Call::Reads));
+                return Err(status);
             }
             calls += 1;
             tokio::time::sleep(PAUSE).await;

@@ -108,6 +108,11 @@ impl Follower {
     }
 
     pub(super) async fn run(mut self, store: Arc<dyn Store>, options: Options) {
+        // Jobs are read where they are needed: they may be many, and large.
+        let options = Options {
+            except: self.keys.job_queues(),
+            ..options
+        };
         let mut followed = follow(store, self.keys.live(), options);
         loop {
             let due = self.gathering.map(|gathering| gathering.due());

@@ -3,6 +3,7 @@
 mod control;
 mod control_plane;
 mod demo;
+mod jobs;
 mod node;
 mod nodes;
 mod output;
@@ -45,6 +46,7 @@ enum Command {
     Profile(profile::Profile),
     Weights(weights::Weights),
     Nodes(nodes::Nodes),
+    Jobs(Box<jobs::Jobs>),
     ControlPlane(Box<control_plane::ControlPlane>),
     #[command(hide = true)]
     DemoBackend(demo::DemoBackend),
@@ -79,6 +81,7 @@ pub fn run() -> ExitCode {
         Command::Profile(profile) => profile.run(),
         Command::Weights(weights) => weights.run(),
         Command::Nodes(nodes) => nodes.run(),
+        Command::Jobs(jobs) => jobs.run(),
         Command::ControlPlane(control_plane) => control_plane.run(),
         Command::DemoBackend(demo) => demo.run(),
     };

@@ -62,7 +62,7 @@ async fn every_command_of_the_readme_that_asks_a_node_works() {
 }
 
 /// The arguments of each `weir` command that the README shows and that begins with one of these.
-fn commands_of_the_readme(first: &[&str]) -> Vec<Vec<String>> {
+pub fn commands_of_the_readme(first: &[&str]) -> Vec<Vec<String>> {
     blocks(&readme(), "console")
         .iter()
         .flat_map(|block| block.lines())
@@ -119,7 +119,7 @@ async fn every_command_of_the_readme_that_asks_the_control_plane_works() {
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    let commands: [&[&str]; 47] = [
+    let commands: [&[&str]; 52] = [
         &["up"],
         &["node"],
         &["status"],
@@ -160,6 +160,11 @@ fn every_command_has_help_with_an_example() {
         &["nodes", "drain"],
         &["nodes", "undrain"],
         &["nodes", "forget"],
+        &["jobs"],
+        &["jobs", "list"],
+        &["jobs", "get"],
+        &["jobs", "requeue"],
+        &["jobs", "cancel"],
         &["control-plane"],
         &["control-plane", "status"],
         &["control-plane", "audit"],

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-pub(super) use client::{ControlPlane, Repeat};
+pub(super) use client::{ControlPlane, Repeat, Session};
 pub(super) use files::{read_bounded, read_secret};
 pub(super) use problems::{Found, ProblemView, of_status, report};
 pub(super) use standing::{Standing, is_connected};

@@ -3,6 +3,7 @@
 mod access;
 mod backends;
 mod disk;
+mod jobs;
 mod outages;
 mod plane;
 mod profiles;
