@@ -4,3 +4,4 @@
 //! with a process and a Docker implementation.
 
 pub mod driver;
+pub mod process;

@@ -3,6 +3,7 @@
 mod control;
 mod control_plane;
 mod demo;
+mod engine;
 mod node;
 mod nodes;
 mod output;
@@ -48,6 +49,10 @@ enum Command {
     ControlPlane(Box<control_plane::ControlPlane>),
     #[command(hide = true)]
     DemoBackend(demo::DemoBackend),
+    #[command(hide = true)]
+    EngineGuard(engine::EngineGuard),
+    #[command(hide = true)]
+    EngineExec(engine::EngineExec),
 }
 
 /// Which node to talk to, and how to show what it says.
@@ -81,6 +86,10 @@ pub fn run() -> ExitCode {
         Command::Nodes(nodes) => nodes.run(),
         Command::ControlPlane(control_plane) => control_plane.run(),
         Command::DemoBackend(demo) => demo.run(),
+        Command::EngineExec(exec) => exec.run(),
+        Command::EngineGuard(guard) => {
+            return guard.run().unwrap_or_else(|failure| failure.report());
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

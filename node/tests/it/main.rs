@@ -16,6 +16,7 @@ mod control_plane_etcd;
 mod docs;
 mod drains;
 mod drains_h2;
+mod engines;
 mod faults;
 mod faulty;
 mod framing;

@@ -21,11 +21,13 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Starts an engine, once however often it is called.
     ///
-    /// One of that name with the same fence is taken as it is if it runs. One with a lower fence is removed first.
+    /// One of that name with the same fence is taken as it is if it runs. One with a lower fence, or with the same one
+    /// that ended, is removed first.
     ///
     /// # Errors
-    /// [`Error::Fenced`] when one of that name has a higher fence; [`Error::NameTaken`] when something of that name is
-    /// not ours; anything else that keeps it from running. What was begun is removed again as far as it can be.
+    /// [`Error::Invalid`] when the specification is not for this driver; [`Error::Fenced`] when one of that name has a
+    /// higher fence, running or ended; [`Error::NameTaken`] when something of that name is not ours; anything else that
+    /// keeps it from running. What was begun is removed again as far as it can be.
     fn start(&self, spec: EngineSpec) -> BoxFuture<'_, Result<Running, Error>>;
 
     /// Asks it to end, ends it after `grace`, and removes what is left of it. Fine when it is not there.
@@ -34,7 +36,7 @@ pub trait Driver: Send + Sync + 'static {
     /// When it may still run.
     fn stop(&self, name: &str, grace: Duration) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// Everything that this driver runs for this owner.
+    /// Everything that this driver runs for this owner, and what ended and was neither stopped nor started again.
     ///
     /// # Errors
     /// When it cannot be known.
@@ -46,7 +48,7 @@ pub trait Driver: Send + Sync + 'static {
     /// [`Error::Unknown`] when there is no such engine, and what keeps its lines from being read.
     fn logs(&self, name: &str, lines_max: usize) -> BoxFuture<'_, Result<Vec<String>, Error>>;
 
-    /// Engines that ended, as they end. Goes on through outages of whatever runs them; what was missed is found
-    /// with [`Driver::list`].
+    /// Engines that ended after their start was told, as they end; those that were stopped too. Goes on through
+    /// outages of whatever runs them; what was missed is found with [`Driver::list`].
     fn ends(&self) -> BoxStream<'static, Ended>;
 }
