@@ -59,7 +59,7 @@ fn end_once(trace: &Trace, guard_is_late: bool) -> io::Result<bool> {
     }
 }
 
-/// The session's number alone could have been given anew by now; that of a group in it as well: hardly, if it is younger.
+/// The session's number alone could be somebody else's by now; hardly that of a group in it as well.
 fn kill_group_and_session(trace: &Trace) -> io::Result<bool> {
     let is_ours = |one: &Stat| {
         one.session == trace.guard_pid

@@ -1,4 +1,4 @@
-//! What a driver and its guards say to each other: one JSON document a line, over the guard's standard input and output.
+//! What a driver and its guards say: one JSON document a line, over the guard's standard input and output.
 
 use std::collections::BTreeMap;
 use std::io;
