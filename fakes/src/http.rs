@@ -1,215 +1,425 @@
-//! HTTP/1.1 as far as the fakes need it: one request a connection.
+//! A small HTTP/1.1 server on threads: one request a connection, everything bounded.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-const HEAD_BYTES_MAX: u64 = 64 * 1024;
-const BODY_BYTES_MAX: usize = 1024 * 1024;
-const IDLE_MAX: Duration = Duration::from_secs(30);
+const HEAD_BYTES_MAX: u64 = 16 << 10;
+const BODY_BYTES_MAX: usize = 64 << 10;
+const CONNECTIONS_MAX: usize = 512;
+/// As Gluetun's control server has it.
+const READ_TIMEOUT: Duration = Duration::from_secs(3);
+/// How soon something that waits on nothing sees that the server is stopped.
+const STOP_POLL: Duration = Duration::from_millis(50);
 
-/// What was asked.
+/// A request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
-    /// `GET` and the like.
+    /// `GET`.
     pub method: String,
-    /// Without the query.
-    pub path: String,
-    /// Decoded, in order.
-    pub query: Vec<(String, String)>,
+    /// Path and query, as they came.
+    pub target: String,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
-    /// As long as `content-length` says.
+    /// The body.
     pub body: Vec<u8>,
 }
 
 impl Request {
-    /// The first value of a parameter of the query.
-    #[must_use]
-    pub fn parameter(&self, name: &str) -> Option<&str> {
-        find(&self.query, name)
+    /// The target without its query.
+    pub fn path(&self) -> &str {
+        self.target
+            .split_once('?')
+            .map_or(&self.target, |(path, _)| path)
     }
 
-    /// The first value of a header; the name in lower case.
-    #[must_use]
+    /// Names and values of the query, decoded.
+    pub fn query(&self) -> Vec<(String, String)> {
+        let query = self.target.split_once('?').map_or("", |(_, query)| query);
+        query
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+            .map(|(name, value)| (decoded(name), decoded(value)))
+            .collect()
+    }
+
+    /// The first header of a name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        find(&self.headers, name)
+        self.headers
+            .iter()
+            .find(|(given, _)| given == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
-fn find<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    let found = pairs.iter().find(|(key, _)| key == name);
-    found.map(|(_, value)| value.as_str())
-}
-
-/// Hands each request to `handle` with the connection to answer on, one thread each, for ever.
-pub fn serve(
-    listener: &TcpListener,
-    handle: impl Fn(Request, &mut TcpStream) -> io::Result<()> + Send + Sync + 'static,
-) {
-    let handle = Arc::new(handle);
-    for stream in listener.incoming().flatten() {
-        let handle = Arc::clone(&handle);
-        thread::spawn(move || {
-            let mut stream = stream;
-            // Whoever went away is not told anything.
-            let _ = read(&stream).and_then(|request| handle(request, &mut stream));
-        });
-    }
-}
-
-/// # Errors
-/// When it is no request, too long, or the peer went away.
-pub fn read(stream: &TcpStream) -> io::Result<Request> {
-    stream.set_read_timeout(Some(IDLE_MAX))?;
-    let mut reader = BufReader::new(stream.take(HEAD_BYTES_MAX + BODY_BYTES_MAX as u64));
-    let mut line = String::new();
-    reader.read_line(&mut line)?;
-    let mut words = line.split_whitespace().map(str::to_owned);
-    let (Some(method), Some(target)) = (words.next(), words.next()) else {
-        return Err(io::ErrorKind::InvalidData.into());
-    };
-    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-    let mut request = Request {
-        method,
-        path: decoded(path),
-        query: parameters(query),
-        ..Request::default()
-    };
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        let Some((name, value)) = line.trim_end().split_once(':') else {
-            break;
-        };
-        let pair = (name.to_ascii_lowercase(), value.trim().to_owned());
-        request.headers.push(pair);
-    }
-    let length: usize = request
-        .header("content-length")
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(0);
-    request.body = vec![0; length.min(BODY_BYTES_MAX)];
-    reader.read_exact(&mut request.body)?;
-    Ok(request)
-}
-
-/// The whole answer of `HOST:PORT/PATH`, head and body.
-///
-/// # Errors
-/// When nobody answers.
-pub fn get(target: &str) -> io::Result<String> {
-    let (host, path) = target.split_once('/').unwrap_or((target, ""));
-    let mut stream = TcpStream::connect(host)?;
-    stream.set_read_timeout(Some(IDLE_MAX))?;
-    stream.write_all(
-        format!("GET /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").as_bytes(),
-    )?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
-}
-
-/// Head and body, and nothing after them.
-///
-/// # Errors
-/// When the peer went away.
-pub fn answer(
-    stream: &mut TcpStream,
-    status: &str,
-    headers: &[(&str, &str)],
-    body: &[u8],
-) -> io::Result<()> {
-    let length = body.len().to_string();
-    let mut all = head(status, headers, Some(&length)).into_bytes();
-    all.extend_from_slice(body);
-    stream.write_all(&all)
-}
-
-/// # Errors
-/// When the peer went away.
-pub fn answer_json(stream: &mut TcpStream, body: &str) -> io::Result<()> {
-    answer(
-        stream,
-        "200 OK",
-        &[("content-type", "application/json")],
-        body.as_bytes(),
-    )
-}
-
-/// A head after which the body follows until the connection ends.
-///
-/// # Errors
-/// When the peer went away.
-pub fn begin(stream: &mut TcpStream, headers: &[(&str, &str)]) -> io::Result<()> {
-    stream.write_all(head("200 OK", headers, None).as_bytes())
-}
-
-fn head(status: &str, headers: &[(&str, &str)], length: Option<&str>) -> String {
-    let given = headers.iter().copied();
-    let all = given.chain(length.map(|length| ("content-length", length)));
-    let lines: String = all
-        .map(|(name, value)| format!("{name}: {value}\r\n"))
-        .collect();
-    format!("HTTP/1.1 {status}\r\n{lines}connection: close\r\n\r\n")
-}
-
-fn parameters(query: &str) -> Vec<(String, String)> {
-    let parts = query.split('&').filter(|part| !part.is_empty());
-    parts
-        .map(|part| part.split_once('=').unwrap_or((part, "")))
-        .map(|(name, value)| (decoded(name), decoded(value)))
-        .collect()
-}
-
+/// `%41` is `A`, `+` is a space.
 fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {
-        rest = after;
-        let hex = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-        match (first, hex.and_then(|hex| u8::from_str_radix(hex, 16).ok())) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            (b'+', _) => bytes.push(b' '),
-            _ => bytes.push(*first),
-        }
+        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        let byte = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        (rest, _) = match (first, byte) {
+            (b'%', Some(byte)) => (&after[2..], bytes.push(byte)),
+            (b'+', _) => (after, bytes.push(b' ')),
+            _ => (after, bytes.push(*first)),
+        };
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Text as JSON has it, with its quotes.
-#[must_use]
-pub fn json_text(text: &str) -> String {
-    let escaped: String = text
-        .chars()
-        .map(|char| match char {
-            '"' => "\\\"".to_owned(),
-            '\\' => "\\\\".to_owned(),
-            char if char.is_control() => format!("\\u{:04x}", u32::from(char)),
-            char => char.to_string(),
+/// Writes whatever it wants after the head that it writes too.
+pub type Body = Box<dyn FnOnce(&mut TcpStream, &Stopped) -> io::Result<()> + Send>;
+
+/// What becomes of a request.
+pub enum Reply {
+    /// This answer.
+    Answer(Answer),
+    /// None, until the client goes.
+    Hang,
+    /// None: the connection is closed.
+    Close,
+    /// The handler writes to the connection itself, head included.
+    Stream(Body),
+}
+
+/// An answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// `200`.
+    pub status: u16,
+    /// Beside `Content-Length` and `Connection`.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// How long it is held back.
+    pub delay: Duration,
+    /// Promised and not sent.
+    pub missing_bytes: usize,
+}
+
+impl Answer {
+    /// Plain text.
+    pub fn text(status: u16, text: impl Into<String>) -> Self {
+        Self {
+            status,
+            headers: vec![("Content-Type", "text/plain".into())],
+            body: text.into().into_bytes(),
+            ..Self::default()
+        }
+    }
+
+    /// JSON.
+    pub fn json(status: u16, json: impl Into<String>) -> Self {
+        Self {
+            headers: vec![("Content-Type", "application/json".into())],
+            ..Self::text(status, json)
+        }
+    }
+
+    /// A redirect.
+    pub fn redirect(status: u16, location: impl Into<String>) -> Self {
+        Self {
+            headers: vec![("Location", location.into())],
+            ..Self::text(status, "")
+        }
+    }
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        Self::Answer(answer)
+    }
+}
+
+/// Answers requests.
+pub trait Handler: Send + Sync + 'static {
+    /// What becomes of a request.
+    fn reply(&self, request: &Request) -> Reply;
+
+    /// Whether connections are reset (RST) on their first byte.
+    fn resets(&self) -> bool {
+        false
+    }
+}
+
+impl<F: Fn(&Request) -> Reply + Send + Sync + 'static> Handler for F {
+    fn reply(&self, request: &Request) -> Reply {
+        self(request)
+    }
+}
+
+/// Whether a server was stopped.
+#[derive(Clone, Debug, Default)]
+pub struct Stopped(Arc<AtomicBool>);
+
+impl Stopped {
+    /// Whether it was.
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Waits, but not beyond the stop; false once it was stopped.
+    pub fn wait(&self, wait: Duration) -> bool {
+        let until = Instant::now() + wait;
+        loop {
+            let rest = until.saturating_duration_since(Instant::now());
+            if self.get() || rest.is_zero() {
+                return !self.get();
+            }
+            thread::sleep(rest.min(STOP_POLL));
+        }
+    }
+}
+
+/// A server; stops when it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    stopped: Stopped,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Serves until it is dropped.
+    ///
+    /// # Errors
+    /// When the listener has no address.
+    pub fn start(listener: TcpListener, handler: Arc<dyn Handler>) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        let stopped = Stopped::default();
+        let seen = stopped.clone();
+        let thread = thread::spawn(move || accept(&listener, &handler, &seen));
+        Ok(Self {
+            address,
+            stopped,
+            thread: Some(thread),
         })
-        .collect();
-    format!("\"{escaped}\"")
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stopped.0.store(true, Ordering::Relaxed);
+        let mut wake = self.address;
+        match wake.ip() {
+            ip if !ip.is_unspecified() => {}
+            ip if ip.is_ipv4() => wake.set_ip(Ipv4Addr::LOCALHOST.into()),
+            _ => wake.set_ip(Ipv6Addr::LOCALHOST.into()),
+        }
+        let _ = TcpStream::connect_timeout(&wake, READ_TIMEOUT);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, handler: &Arc<dyn Handler>, stopped: &Stopped) {
+    let open = Arc::new(AtomicUsize::new(0));
+    for stream in listener.incoming() {
+        if stopped.get() {
+            return;
+        }
+        let Ok(stream) = stream else {
+            // Out of descriptors, say: it would come again at once.
+            stopped.wait(STOP_POLL);
+            continue;
+        };
+        if open.fetch_add(1, Ordering::Relaxed) >= CONNECTIONS_MAX {
+            open.fetch_sub(1, Ordering::Relaxed);
+            continue;
+        }
+        let (handler, stopped, open) = (Arc::clone(handler), stopped.clone(), Arc::clone(&open));
+        thread::spawn(move || {
+            // A client that broke off is no concern of a server's.
+            let _ = serve(stream, &*handler, &stopped);
+            open.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+}
+
+fn serve(mut stream: TcpStream, handler: &dyn Handler, stopped: &Stopped) -> io::Result<()> {
+    stream.set_read_timeout(Some(READ_TIMEOUT))?;
+    stream.set_nodelay(true)?;
+    if handler.resets() {
+        // Closed with bytes that were not read, a connection is reset.
+        stream.peek(&mut [0])?;
+        return Ok(());
+    }
+    let reply = match read_request(&stream) {
+        Ok(Some(request)) => handler.reply(&request),
+        Ok(None) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Answer::text(400, error.to_string()).into()
+        }
+        Err(error) => return Err(error),
+    };
+    match reply {
+        Reply::Answer(answer) => {
+            stopped.wait(answer.delay);
+            write_answer(&mut stream, &answer)?;
+        }
+        Reply::Hang => hang(&mut stream, stopped)?,
+        Reply::Close => {}
+        Reply::Stream(body) => body(&mut stream, stopped)?,
+    }
+    stream.shutdown(Shutdown::Write)
+}
+
+/// Holds a connection until its client goes or the server is stopped.
+fn hang(stream: &mut TcpStream, stopped: &Stopped) -> io::Result<()> {
+    stream.set_read_timeout(Some(STOP_POLL))?;
+    while !stopped.get() {
+        match stream.read(&mut [0; 512]) {
+            Ok(0) => return Ok(()),
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                ) =>
+            {
+                return Err(error);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn invalid(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// `None` when the client went without a request.
+fn read_request(stream: &TcpStream) -> io::Result<Option<Request>> {
+    let mut reader = BufReader::new(stream).take(HEAD_BYTES_MAX);
+    let mut line = String::new();
+    if reader.read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    let mut parts = line.split_ascii_whitespace();
+    let (Some(method), Some(target), Some("HTTP/1.1" | "HTTP/1.0"), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(invalid("no request line of HTTP/1"));
+    };
+    let mut request = Request {
+        method: method.to_owned(),
+        target: target.to_owned(),
+        ..Request::default()
+    };
+    loop {
+        line.clear();
+        if reader.read_line(&mut line)? == 0 || !line.ends_with('\n') {
+            return Err(invalid("the head is cut off or too long"));
+        }
+        let Some((name, value)) = line.trim_end().split_once(':') else {
+            break;
+        };
+        let value = value.trim().to_owned();
+        request.headers.push((name.to_ascii_lowercase(), value));
+    }
+    let length = match request.header("content-length") {
+        Some(length) => length.parse().map_err(|_| invalid("no length"))?,
+        None if request.header("transfer-encoding").is_some() => {
+            return Err(invalid("bodies need a Content-Length"));
+        }
+        None => 0,
+    };
+    if length > BODY_BYTES_MAX {
+        return Err(invalid("the body is too long"));
+    }
+    request.body = vec![0; length];
+    reader.into_inner().read_exact(&mut request.body)?;
+    Ok(Some(request))
+}
+
+fn write_answer(stream: &mut TcpStream, answer: &Answer) -> io::Result<()> {
+    let length = answer.body.len() + answer.missing_bytes;
+    let mut head = format!(
+        "HTTP/1.1 {} {}\r\nContent-Length: {length}\r\nConnection: close\r\n",
+        answer.status,
+        reason(answer.status)
+    );
+    for (name, value) in &answer.headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(&answer.body)
+}
+
+const fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        301 => "Moved Permanently",
+        302 => "Found",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        500 => "Internal Server Error",
+        503 => "Service Unavailable",
+        _ => "Other",
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{json_text, parameters};
+    use super::*;
 
     #[test]
-    fn queries_are_decoded() {
-        let expected = [("a", "1 2"), ("b", ""), ("c", "%zz/ü")]
-            .map(|(name, value)| (name.into(), value.into()));
-        assert_eq!(parameters("a=1+2&b&c=%zz%2f%C3%BC"), expected);
+    fn a_query_is_decoded() {
+        let request = Request {
+            target: "/a?ports=1%2C2&x&name=a+b%zz".into(),
+            ..Request::default()
+        };
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let pairs = [pair("ports", "1,2"), pair("x", ""), pair("name", "a b%zz")];
+        assert_eq!(request.query(), pairs);
+        assert_eq!(request.path(), "/a");
     }
 
     #[test]
-    fn text_is_escaped() {
-        assert_eq!(json_text("a\"\\\n"), "\"a\\\"\\\\\\u000a\"");
+    fn a_request_is_answered_and_a_wrong_one_refused() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let echo = |request: &Request| {
+            let body = String::from_utf8_lossy(&request.body).into_owned();
+            Answer::text(200, body).into()
+        };
+        let server = Server::start(listener, Arc::new(echo)).unwrap();
+        for (request, status, body) in [
+            (
+                "PUT / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello",
+                "200",
+                "hello",
+            ),
+            (
+                "PUT / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n",
+                "400",
+                "",
+            ),
+            ("nonsense\r\n\r\n", "400", ""),
+        ] {
+            let mut stream = TcpStream::connect(server.address()).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status}")),
+                "{answer}"
+            );
+            assert!(answer.ends_with(body), "{answer}");
+        }
     }
 }

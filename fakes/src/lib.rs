@@ -1,14 +1,16 @@
-//! What engines and their surroundings are in tests: programs that behave as the real ones do, faults included, and
-//! containers to run them in.
+//! Stand-ins for what Weir runs and asks: tests run them in process, as processes, and in containers from scratch.
 //!
-//! The programs are static binaries of the standard library alone, so that one file is a whole container image.
+//! No dependencies, no runtime: with `-C target-feature=+crt-static` each binary is one static file, built in seconds.
 
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
-    reason = "plain programs with threads, clocks and locks; no part of a node"
+    reason = "these are no part of a node: they have threads, locks and a clock of their own"
 )]
 
 pub mod containers;
 pub mod engine;
+mod get;
 pub mod http;
+
+pub use get::get;

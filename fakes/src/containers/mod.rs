@@ -38,14 +38,7 @@ pub fn docker() -> Result<Arc<Docker>, String> {
     }
     let docker = Arc::new(match reachable() {
         Some(socket) => Docker { socket, _own: None },
-        None => {
-            let own = Daemon::start()?;
-            let socket = own.socket();
-            Docker {
-                socket,
-                _own: Some(own),
-            }
-        }
+        None => Docker::own()?,
     });
     *shared = Arc::downgrade(&docker);
     Ok(docker)
@@ -62,6 +55,19 @@ fn reachable() -> Option<PathBuf> {
 }
 
 impl Docker {
+    /// One of the caller's own, whatever else there is.
+    ///
+    /// # Errors
+    /// What it needs and is not there.
+    pub fn own() -> Result<Self, String> {
+        let own = Daemon::start()?;
+        let socket = own.socket();
+        Ok(Self {
+            socket,
+            _own: Some(own),
+        })
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn socket(&self) -> &Path {

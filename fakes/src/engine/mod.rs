@@ -11,6 +11,7 @@
 //! | `/admin/say?line=TEXT` | writes a line |
 
 mod api;
+mod json;
 mod playback;
 mod sessions;
 pub mod settings;
@@ -25,7 +26,8 @@ use std::time::Duration;
 
 use self::settings::Options;
 use self::state::Engine;
-use crate::http;
+use crate::get;
+use crate::http::{Request, Server};
 
 const CANNOT_LISTEN: u8 = 98;
 const VISITS_MAX: usize = 100;
@@ -74,16 +76,21 @@ pub fn run(arguments: Vec<String>, environment: Vec<(String, String)>) -> ExitCo
         arguments,
         environment,
     ));
-    http::serve(&listener, move |request, stream| {
-        api::answer(&engine, &request, stream)
-    });
-    ExitCode::SUCCESS
+    match Server::start(
+        listener,
+        Arc::new(move |request: &Request| api::reply(&engine, request)),
+    ) {
+        Ok(_server) => loop {
+            thread::park();
+        },
+        Err(error) => ended(CANNOT_LISTEN, &error.to_string()),
+    }
 }
 
 /// Whom it reaches, for whoever cannot reach it and only reads its log.
 fn visited(target: &str) -> String {
     for _ in 0..VISITS_MAX {
-        if let Ok(answer) = http::get(target) {
+        if let Ok(answer) = get(target) {
             let status = answer.lines().next().unwrap_or_default();
             return format!("visited {target}: {status}");
         }

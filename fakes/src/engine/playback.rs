@@ -2,13 +2,13 @@
 
 use std::io::{self, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::sessions::Session;
 use super::state::Engine;
-use crate::http::{answer, begin};
+use crate::http::{Answer, Reply, Stopped};
 
 /// Of a packet of MPEG-TS (ISO/IEC 13818-1).
 const PACKET_BYTES: usize = 188;
@@ -16,6 +16,7 @@ const SYNC: u8 = 0x47;
 const SEGMENT_PACKETS: u64 = 200;
 const SEGMENTS: u64 = 3;
 const TICK: Duration = Duration::from_millis(10);
+const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: video/MP2T\r\nConnection: close\r\n\r\n";
 
 /// A packet of elementary stream 0x100 with its number in the first eight bytes of its payload.
 fn packet(number: u64) -> [u8; PACKET_BYTES] {
@@ -26,46 +27,56 @@ fn packet(number: u64) -> [u8; PACKET_BYTES] {
     packet
 }
 
-pub(super) fn stream(engine: &Engine, session: &str, stream: &mut TcpStream) -> io::Result<()> {
-    let Some(session) = engine.sessions.get(session) else {
-        return answer(stream, "404 Not Found", &[], b"unknown playback session id");
-    };
-    session.readers.fetch_add(1, Ordering::Relaxed);
-    let sent = begin(stream, &[("content-type", "video/MP2T")])
-        .and_then(|()| play(engine, &session, stream));
-    if session.readers.fetch_sub(1, Ordering::Relaxed) == 1 {
-        engine.sessions.end(&session.id);
-    }
-    sent
+fn unknown() -> Reply {
+    Answer::text(404, "unknown playback session id").into()
 }
 
-fn play(engine: &Engine, session: &Session, stream: &mut TcpStream) -> io::Result<()> {
+/// The head at once and the first packet after the prebuffer.
+pub(super) fn stream(engine: &Arc<Engine>, session: &str) -> Reply {
+    let Some(session) = engine.sessions.get(session) else {
+        return unknown();
+    };
+    let engine = Arc::clone(engine);
+    Reply::Stream(Box::new(move |stream, stopped| {
+        session.readers.fetch_add(1, Ordering::Relaxed);
+        let played = stream
+            .write_all(HEAD)
+            .and_then(|()| play(&engine, &session, stream, stopped));
+        if session.readers.fetch_sub(1, Ordering::Relaxed) == 1 {
+            engine.sessions.end(&session.id);
+        }
+        played
+    }))
+}
+
+fn play(
+    engine: &Engine,
+    session: &Session,
+    stream: &mut TcpStream,
+    stopped: &Stopped,
+) -> io::Result<()> {
     let mut sent = 0;
     let mut due = 0.0;
     let mut last = Instant::now();
-    loop {
+    while stopped.wait(TICK) {
         let settings = engine.settings();
-        if session.has_ended() || settings.eof {
-            return Ok(());
-        }
         let passed = last.elapsed();
         last = Instant::now();
-        if settings.stall || session.is_prebuffering(settings.prebuffer_ms) {
-            if gone(stream)? {
-                return Ok(());
-            }
-        } else {
-            let rate = f64::from(u32::try_from(settings.packets_per_s).unwrap_or(u32::MAX));
-            due += passed.as_secs_f64() * rate;
-            while due >= 1.0 {
-                stream.write_all(&packet(sent))?;
-                sent += 1;
-                due -= 1.0;
-                session.packets.fetch_add(1, Ordering::Relaxed);
-            }
+        if session.has_ended() || settings.eof || gone(stream)? {
+            return Ok(());
         }
-        thread::sleep(TICK);
+        if settings.stall || session.is_prebuffering(settings.prebuffer_ms) {
+            continue;
+        }
+        due += passed.as_secs_f64() * f64::from(settings.packets_per_s);
+        while due >= 1.0 {
+            stream.write_all(&packet(sent))?;
+            sent += 1;
+            due -= 1.0;
+            session.packets.fetch_add(1, Ordering::Relaxed);
+        }
     }
+    Ok(())
 }
 
 /// A reader that left while nothing is sent.
@@ -76,9 +87,9 @@ fn gone(stream: &TcpStream) -> io::Result<bool> {
     Ok(!matches!(&peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock))
 }
 
-pub(super) fn manifest(engine: &Engine, session: &str, stream: &mut TcpStream) -> io::Result<()> {
+pub(super) fn manifest(engine: &Engine, session: &str) -> Reply {
     let Some(session) = engine.sessions.get(session) else {
-        return answer(stream, "404 Not Found", &[], b"unknown playback session id");
+        return unknown();
     };
     let first = session.begun.elapsed().as_secs();
     let segments: String = (first..first + SEGMENTS)
@@ -87,34 +98,36 @@ pub(super) fn manifest(engine: &Engine, session: &str, stream: &mut TcpStream) -
             format!("#EXTINF:1.0,\nhttp://127.0.0.1:{port}/ace/c/{id}/{number}.ts\n")
         })
         .collect();
-    let text = format!(
-        "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n#EXT-X-MEDIA-SEQUENCE:{first}\n{segments}"
-    );
-    let kind = [("content-type", "application/x-mpegurl")];
-    answer(stream, "200 OK", &kind, text.as_bytes())
+    let head = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n";
+    let body = format!("{head}#EXT-X-MEDIA-SEQUENCE:{first}\n{segments}");
+    typed("application/x-mpegurl", body.into_bytes())
 }
 
-pub(super) fn segment(
-    engine: &Engine,
-    session: &str,
-    name: &str,
-    stream: &mut TcpStream,
-) -> io::Result<()> {
+pub(super) fn segment(engine: &Engine, session: &str, name: &str) -> Reply {
     let number = name.trim_end_matches(".ts").parse::<u64>().ok();
     let (Some(session), Some(number)) = (engine.sessions.get(session), number) else {
-        return answer(stream, "404 Not Found", &[], b"unknown playback session id");
+        return unknown();
     };
-    let first = number * SEGMENT_PACKETS;
-    let packets: Vec<u8> = (first..first + SEGMENT_PACKETS).flat_map(packet).collect();
+    let first = number.saturating_mul(SEGMENT_PACKETS);
     session
         .packets
         .fetch_add(SEGMENT_PACKETS, Ordering::Relaxed);
-    answer(
-        stream,
-        "200 OK",
-        &[("content-type", "video/MP2T")],
-        &packets,
+    typed(
+        "video/MP2T",
+        (first..first.saturating_add(SEGMENT_PACKETS))
+            .flat_map(packet)
+            .collect(),
     )
+}
+
+fn typed(kind: &str, body: Vec<u8>) -> Reply {
+    let answer = Answer {
+        status: 200,
+        headers: vec![("Content-Type", kind.to_owned())],
+        body,
+        ..Answer::default()
+    };
+    answer.into()
 }
 
 #[cfg(test)]

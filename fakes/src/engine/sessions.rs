@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::http::json_text;
+use super::json;
 
 /// One player's stream.
 pub(super) struct Session {
@@ -116,8 +116,8 @@ impl Session {
         format!(
             r#"{{"id":"{}","infohash":{},"player":{},"readers":{},"packets":{}}}"#,
             self.id,
-            json_text(&self.infohash),
-            json_text(&self.player),
+            json::text(&self.infohash),
+            json::text(&self.player),
             self.readers.load(Ordering::Relaxed),
             self.packets.load(Ordering::Relaxed),
         )

@@ -18,7 +18,7 @@ pub struct Settings {
     /// New streams are refused with this error, and status 200.
     pub refuse: String,
     /// Packets of 188 bytes a second for each reader.
-    pub packets_per_s: u64,
+    pub packets_per_s: u32,
     /// Streams stay open and send nothing.
     pub stall: bool,
     /// Streams end.

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::json;
 use super::sessions::Sessions;
 use super::settings::{Options, Settings};
-use crate::http::json_text;
 
 /// How often it was asked what.
 #[derive(Default)]
@@ -73,18 +73,17 @@ impl Engine {
         let environment: Vec<_> = self
             .environment
             .iter()
-            .map(|(name, value)| format!("{}:{}", json_text(name), json_text(value)))
+            .map(|(name, value)| format!("{}:{}", json::text(name), json::text(value)))
             .collect();
         let arguments: Vec<_> = self
             .arguments
             .iter()
-            .map(|argument| json_text(argument))
+            .map(|argument| json::text(argument))
             .collect();
         format!(
             r#"{{"http_port":{},"p2p_port":{},"p2p_bound":{},"uptime_ms":{},"ready":{},"probes":{},"#,
             self.http_port,
-            self.p2p_port
-                .map_or("null".to_owned(), |port| port.to_string()),
+            json::number(self.p2p_port),
             self.p2p_bound,
             self.started.elapsed().as_millis(),
             self.is_ready(),

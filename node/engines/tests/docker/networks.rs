@@ -121,7 +121,7 @@ async fn an_engine_on_the_network_of_this_machine_is_reached_on_loopback() {
     };
     stage.driver.start(spec).await.unwrap();
     let target = format!("127.0.0.1:{free}/admin/state");
-    let state = eventually("it answers", async || weir_fakes::http::get(&target).ok()).await;
+    let state = eventually("it answers", async || weir_fakes::get(&target).ok()).await;
     assert!(state.contains("\"p2p_port\":4711"), "{state}");
 }
 
@@ -176,7 +176,7 @@ async fn a_published_port_is_reached_and_one_that_is_in_use_is_told() {
     stage.driver.start(spec.clone()).await.unwrap();
     let target = format!("127.0.0.1:{host}/admin/state");
     eventually("it answers", async || {
-        weir_fakes::http::get(&target)
+        weir_fakes::get(&target)
             .ok()
             .filter(|got| got.contains("200"))
     })
