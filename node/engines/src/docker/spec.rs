@@ -167,6 +167,15 @@ pub(super) fn network_mode(network: &Network, container_id: Option<&str>) -> Str
     }
 }
 
+/// Why Docker did not make a container; `None` when its name is in use.
+pub(super) fn why_not_created(spec: &EngineSpec, status: u16, message: String) -> Option<Error> {
+    match status {
+        409 if message.contains("name") => None,
+        404 if message.contains("image") => Some(Error::NoImage(spec.image.clone())),
+        _ => Some(why_not_started(spec, message)),
+    }
+}
+
 /// Why Docker did not start a container that it had made, from its words: it has a status for none of these.
 pub(super) fn why_not_started(spec: &EngineSpec, message: String) -> Error {
     let said = |words: &str| message.contains(words);
@@ -214,5 +223,97 @@ pub(super) fn missing(what: &'static str, name: &str) -> Error {
     Error::Missing {
         what,
         name: name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::{why_ended_at_once, why_not_created, why_not_started};
+    use crate::driver::{EngineSpec, Error, Network, Protocol, PublishedPort};
+
+    fn spec(network: Network) -> EngineSpec {
+        let port = |host| PublishedPort {
+            container: 80,
+            host,
+            protocol: Protocol::Tcp,
+        };
+        EngineSpec {
+            name: "tv-1".to_owned(),
+            fence: 1,
+            labels: BTreeMap::new(),
+            image: "tv:1".to_owned(),
+            command: Vec::new(),
+            env: BTreeMap::new(),
+            network,
+            published: vec![port(19_000), port(19_001)],
+            memory_bytes_max: None,
+            cpu_millis_max: None,
+            start_timeout: Duration::from_secs(1),
+        }
+    }
+
+    #[test]
+    fn a_port_in_use_is_told_however_docker_puts_it() {
+        let said = [
+            "Bind for 0.0.0.0:19001 failed: port is already allocated",
+            "Error starting userland proxy: listen tcp4 0.0.0.0:19001: bind: address already in use",
+            "failed to bind host port for 0.0.0.0:19001:172.18.0.2:80/tcp: address already in use",
+        ];
+        for message in said {
+            let error = why_not_started(&spec(Network::Default), message.to_owned());
+            assert!(
+                matches!(error, Error::PortInUse(19_001)),
+                "{message}: {error:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_an_engine_would_have_joined_is_told_when_it_is_gone() {
+        let vpn = spec(Network::Container("vpn".to_owned()));
+        for message in [
+            "cannot join network of a non running container: 0af",
+            "No such container: 0af",
+        ] {
+            let error = why_not_started(&vpn, message.to_owned());
+            assert!(
+                matches!(&error, Error::Missing { what: "container", name } if name == "vpn"),
+                "{error:?}"
+            );
+        }
+        let named = spec(Network::Named("lan".to_owned()));
+        let error = why_not_started(&named, "network lan not found".to_owned());
+        assert!(
+            matches!(&error, Error::Missing { what: "network", name } if name == "lan"),
+            "{error:?}"
+        );
+    }
+
+    #[test]
+    fn other_refusals_are_told_as_they_were_said() {
+        let refused = |error: Error, said: &str| matches!(error, Error::Refused { message, .. } if message == said);
+        assert!(refused(
+            why_not_started(&spec(Network::Host), "no space left".to_owned()),
+            "no space left"
+        ));
+        let minimum = "Minimum memory limit allowed is 6MB";
+        assert!(refused(
+            why_not_created(&spec(Network::Host), 400, minimum.to_owned()).unwrap(),
+            minimum
+        ));
+    }
+
+    #[test]
+    fn an_engine_of_its_own_code_127_has_ended_at_once() {
+        let end = |line: &str| why_ended_at_once(&spec(Network::Host), 127, line.to_owned());
+        assert!(matches!(end("bye"), Error::EndedAtOnce { code: 127, .. }));
+        let missing = end("[FATAL tini (8)] exec /x failed: No such file or directory");
+        assert!(
+            matches!(&missing, Error::Missing { what: "program", name } if name == "/x"),
+            "{missing:?}"
+        );
     }
 }

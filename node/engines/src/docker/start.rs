@@ -70,12 +70,12 @@ impl Docker {
         })
     }
 
-    /// Removes what this attempt made. What was found running was somebody's before, and stays.
+    /// Removes what this attempt made or did not get to run. What was found running was somebody's before, and stays.
     async fn undone(&self, spec: &EngineSpec, made: bool) -> Result<(), Error> {
         let Some(Engine { id, running, .. }) = self.engine(&spec.name).await? else {
             return Ok(());
         };
-        if running.fence == spec.fence && (made || running.state == State::Starting) {
+        if running.fence == spec.fence && (made || running.state != State::Running) {
             self.removed(&id).await?;
         }
         Ok(())
@@ -99,21 +99,12 @@ impl Docker {
             });
         match asked.await {
             Ok(created) => Ok(Some(created.id)),
-            Err(Failure::Said {
-                status: 409,
-                message,
-            }) if message.contains("name") => {
-                drop(message);
-                Ok(None)
+            Err(Failure::Said { status, message }) => {
+                match specs::why_not_created(spec, status, message) {
+                    Some(error) => Err(error),
+                    None => Ok(None),
+                }
             }
-            Err(Failure::Said {
-                status: 404,
-                message,
-            }) if message.contains("image") => {
-                drop(message);
-                Err(Error::NoImage(spec.image.clone()))
-            }
-            Err(Failure::Said { message, .. }) => Err(specs::why_not_started(spec, message)),
             Err(Failure::Silent(error)) => Err(error),
         }
     }

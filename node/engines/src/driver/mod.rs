@@ -26,7 +26,8 @@ pub trait Driver: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Fenced`] when one of that name has a higher fence; [`Error::NameTaken`] when something of that name is
-    /// not ours; anything else that keeps it from running. What was begun is removed again as far as it can be.
+    /// not ours; anything else that keeps it from running. What was begun is removed again as far as it can be, which
+    /// may take a little longer than [`EngineSpec::start_timeout`].
     fn start(&self, spec: EngineSpec) -> BoxFuture<'_, Result<Running, Error>>;
 
     /// Asks the engine of this name, of this fence or a lower one, to end, ends it after `grace`, and removes what is
@@ -48,7 +49,8 @@ pub trait Driver: Send + Sync + 'static {
     /// [`Error::Unknown`] when there is no such engine, and what keeps its lines from being read.
     fn logs(&self, name: &str, lines_max: usize) -> BoxFuture<'_, Result<Vec<String>, Error>>;
 
-    /// Engines that ended, as they end, stopped ones too. Goes on through outages of whatever runs them; what was
-    /// missed, and what ended before somebody first waited on this, is found with [`Driver::list`].
+    /// Engines that ended, as they end, those that were stopped or ended at once too. Goes on through outages of
+    /// whatever runs them; what was missed, and what ended before somebody first waited on this, is found with
+    /// [`Driver::list`].
     fn ends(&self) -> BoxStream<'static, Ended>;
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join;
+use tokio::time::timeout;
 use weir_engines::docker::Docker;
 use weir_engines::driver::{Driver, Error, State};
 
@@ -107,20 +108,30 @@ async fn what_somebody_else_has_under_the_name_is_left_alone() {
 async fn what_a_killed_node_left_is_found_and_taken_by_the_next_one() {
     let stage = Stage::new("killed");
     let whole = stage.driver.start(stage.spec("whole", 2)).await.unwrap();
-    // Whatever it was about to do, it does no more.
-    let half = stage.spec("half", 3);
-    let made = stage.driver.start(half.clone());
-    let cut = tokio::time::timeout(Duration::from_millis(60), made).await;
-    assert!(cut.is_err(), "it settles for longer than that");
+    // Whatever it was about to do after so many milliseconds, it does no more; settling takes longer than all of them.
+    let cuts = [2, 10, 30, 60, 120, 200];
+    for ms in cuts {
+        let started = stage.driver.start(stage.spec(&ms.to_string(), 3));
+        assert!(timeout(Duration::from_millis(ms), started).await.is_err());
+    }
 
     let next = stage.another();
     let found = next.list().await.unwrap();
     assert!(found.contains(&whole), "{found:?}");
     assert_eq!(next.start(stage.spec("whole", 2)).await.unwrap(), whole);
-    let taken = next.start(half).await.unwrap();
-    assert_eq!(taken.state, State::Running);
-    assert_eq!(next.list().await.unwrap(), [taken, whole]);
-    assert_eq!(stage.leftovers().len(), 2);
+    for ms in cuts {
+        let taken = next.start(stage.spec(&ms.to_string(), 3)).await.unwrap();
+        assert_eq!(taken.state, State::Running);
+    }
+    let all = next.list().await.unwrap();
+    assert!(
+        all.iter().all(|engine| engine.state == State::Running),
+        "{all:?}"
+    );
+    assert_eq!(
+        (all.len(), stage.leftovers().len()),
+        (cuts.len() + 1, cuts.len() + 1)
+    );
 }
 
 #[tokio::test]

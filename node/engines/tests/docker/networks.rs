@@ -1,5 +1,6 @@
 //! Where engines are reached, and whom they reach.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 
 use weir_engines::driver::{Driver, EngineSpec, Error, Network, Protocol, PublishedPort};
@@ -114,8 +115,10 @@ async fn an_engine_on_the_network_of_this_machine_is_reached_on_loopback() {
         .local_addr()
         .unwrap()
         .port();
+    let flags = format!("--http-port={free}\n--port=4711");
     let spec = EngineSpec {
-        command: vec![format!("--http-port={free}"), "--port=4711".to_owned()],
+        command: Vec::new(),
+        env: BTreeMap::from([("CONF".to_owned(), flags)]),
         network: Network::Host,
         ..stage.spec("a", 1)
     };
