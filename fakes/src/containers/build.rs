@@ -1,6 +1,7 @@
 //! Static binaries of this package's programs.
 
 use std::env::{self, consts};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -17,9 +18,23 @@ pub(super) fn fake(program: &str) -> Result<PathBuf, String> {
     Err(format!("weir-fakes has no program `{program}`"))
 }
 
+/// Holds up all other tests on this machine that take the same lock of the same checkout, until it is dropped.
+pub(super) fn lock(name: &str) -> Result<File, String> {
+    let path = folder().join(format!("{name}.lock"));
+    let locked = File::create(&path).and_then(|file| file.lock().map(|()| file));
+    locked.map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn folder() -> PathBuf {
+    root().join("target/static")
+}
+
 fn built() -> Result<PathBuf, String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let folder = root.join("target/static");
+    let folder = folder();
     // With a target named, flags are for the programs only and not for what builds them.
     let target = format!("{}-unknown-linux-gnu", consts::ARCH);
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -39,7 +54,7 @@ fn built() -> Result<PathBuf, String> {
             "RUSTFLAGS",
             "-C target-feature=+crt-static -C strip=symbols",
         )
-        .current_dir(&root)
+        .current_dir(root())
         .stdin(Stdio::null())
         .output()
         .map_err(|error| format!("cargo cannot be run: {error}"))?;

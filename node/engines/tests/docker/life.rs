@@ -218,6 +218,12 @@ async fn an_engine_that_ends_when_asked_does_not_use_up_its_grace_and_another_is
             .unwrap()
             .success()
     );
+    // Until then the signal to end comes before the one to stop.
+    eventually("it stands still", async || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        status.contains("State:\tT").then_some(())
+    })
+    .await;
     let begun = Instant::now();
     stage
         .driver
