@@ -12,5 +12,6 @@ pub mod containers;
 pub mod engine;
 mod get;
 pub mod http;
+mod server;
 
 pub use get::get;

@@ -13,6 +13,7 @@ use super::client;
 
 const PREFIX: &str = "weir-docker-";
 const START_LIMIT: Duration = Duration::from_secs(30);
+const END_LIMIT: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const CGROUPS: &str = "/sys/fs/cgroup";
 const LOG_LINES_TOLD: usize = 12;
@@ -72,7 +73,11 @@ impl Drop for Daemon {
             let _ = keeper.join();
         }
         let _ = fs::remove_dir_all(&self.folder);
-        remove_cgroups(&self.folder);
+        // The kernel ends a process space in its own time, and no cgroup goes before its last process.
+        let begun = Instant::now();
+        while !remove_cgroups(&self.folder) && begun.elapsed() < END_LIMIT {
+            thread::sleep(LOOK_AGAIN);
+        }
     }
 }
 
@@ -165,19 +170,18 @@ fn sweep() {
     }
 }
 
-/// The daemon's and its containers', in each hierarchy (version 1) or in the one (version 2).
-fn remove_cgroups(folder: &Path) {
+/// The daemon's and its containers', in each hierarchy (version 1) or in the one (version 2). Whether none is left.
+fn remove_cgroups(folder: &Path) -> bool {
     let Some(name) = folder.file_name() else {
-        return;
+        return true;
     };
-    let hierarchies = fs::read_dir(CGROUPS)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path());
-    for hierarchy in hierarchies.chain([CGROUPS.into()]) {
-        remove_folders(&hierarchy.join(name));
-    }
+    let entries = fs::read_dir(CGROUPS).into_iter().flatten().flatten();
+    let hierarchies = entries.map(|entry| entry.path()).chain([CGROUPS.into()]);
+    hierarchies.fold(true, |gone, hierarchy| {
+        let cgroup = hierarchy.join(name);
+        remove_folders(&cgroup);
+        gone && !cgroup.exists()
+    })
 }
 
 /// Files of a cgroup go with its folder.
