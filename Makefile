@@ -59,10 +59,13 @@ setup:
 	@protoc --descriptor_set_out=/dev/null google/protobuf/descriptor.proto 2>/dev/null \
 		|| $(call apt,protobuf-compiler libprotobuf-dev)
 
+# Where no Docker answers, tests start one of their own.
 setup-test: setup
 	@{ command -v etcd && command -v etcdctl; } >/dev/null \
 		|| $(call apt,etcd-server etcd-client)
 	@{ command -v unshare && command -v nsenter && command -v setpriv; } >/dev/null || $(call apt,util-linux)
+	@{ docker version || { command -v dockerd && command -v docker-init && command -v setpriv; }; } >/dev/null 2>&1 \
+		|| $(call apt,docker.io util-linux)
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-nextest
 
 setup-lint: setup

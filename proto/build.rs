@@ -6,11 +6,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=weir");
     let files = [
         "weir/control/v1/admin.proto",
+        "weir/control/v1/jobs.proto",
         "weir/control/v1/records.proto",
         "weir/control/v1/sync.proto",
         "weir/demo/v1/echo.proto",
         "weir/node/v1/load_balancer.proto",
         "weir/node/v1/node.proto",
+        "weir/node/v1/port_cache.proto",
+        "weir/node/v1/provision.proto",
         "weir/tuning/v1/tuning.proto",
     ];
     let schema = protox::compile(files, ["."])?;

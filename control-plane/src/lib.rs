@@ -9,6 +9,7 @@ pub mod fleet;
 pub mod governance;
 pub mod grpc;
 pub mod instance;
+pub mod jobs;
 pub mod keys;
 pub mod leases;
 pub mod orders;

@@ -4,6 +4,7 @@
 //! store ◄──► view (what is there) ──► sync (streams of nodes) ──► nodes
 //!   ▲  ◄──── presences (who is here) ◄────┘
 //!   ├─────── profiles, weights, orders, tokens: one transaction a change, with its audit record ◄── operators
+//!   ├─────── jobs: claims, their ends, holds ◄── nodes, operators
 //!   └─────── election ──► duties of the leader: what is old goes
 //! ```
 
@@ -27,6 +28,7 @@ use crate::governance::tls::Acceptor;
 use crate::governance::tokens::TokenTable;
 use crate::grpc;
 use crate::instance::{self, Announcement};
+use crate::jobs::{self, Jobs};
 use crate::keys::{InvalidName, Keys};
 use crate::leases::{self, Buckets, Presences};
 use crate::quota::{self, Quota};
@@ -111,6 +113,7 @@ pub struct ControlPlane {
     store: Arc<dyn Store>,
     parts: Arc<Parts>,
     backends: Arc<Backends>,
+    jobs: Arc<Jobs>,
     election: Election,
     announcement: Announcement,
     tls: Option<Acceptor>,
@@ -156,7 +159,7 @@ impl ControlPlane {
         let guard = guard(&options, &tokens);
         let (stop, stopping) = watch::channel(false);
         let parts = Parts {
-            keys,
+            keys: keys.clone(),
             instance: options.instance.into(),
             clock,
             view,
@@ -172,10 +175,13 @@ impl ControlPlane {
             seed: seeds.u64(..),
             watchers: Arc::new(Semaphore::new(grpc::WATCHERS_MAX)),
         };
+        let jobs = jobs_of(&store, &keys, clock, seeds.u64(..));
+        tasks.spawn(jobs::run_duties(Arc::clone(&jobs), election.standing()));
         Ok(Self {
             store,
             parts: Arc::new(parts),
             backends: Arc::new(backends),
+            jobs,
             election,
             announcement,
             tls: options.tls,
@@ -238,6 +244,7 @@ impl ControlPlane {
             parts: Arc::clone(&self.parts),
             store: Arc::clone(&self.store),
             backends: Arc::clone(&self.backends),
+            jobs: Arc::clone(&self.jobs),
         };
         let router = grpc::router(&served)?;
         let ending = self.stop;
@@ -267,6 +274,12 @@ impl ControlPlane {
         drop(self.tasks);
         served
     }
+}
+
+fn jobs_of(store: &Arc<dyn Store>, keys: &Keys, clock: WallClock, seed: u64) -> Arc<Jobs> {
+    let (store, keys) = (Arc::clone(store), keys.clone());
+    let options = jobs::Options::new(seed);
+    Arc::new(Jobs::new(store, keys, clock.to_fn(), options))
 }
 
 fn guard(options: &Options, tokens: &Arc<TokenTable>) -> Guard {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::ClientTlsConfig;
 use weir_control_plane::governance::secret::SecretRef;
 use weir_control_plane::governance::tls::{ClientTls, KeyPair, RenewedClientTls, TlsError};
 use weir_core::error::chain;
@@ -16,8 +18,9 @@ use crate::actors::config_agent::control_plane::{
 };
 use crate::actors::config_agent::last_known_good::{self, Boot, Keeper, LastKnownGood};
 use crate::config::{Config, ControlPlane, Given};
+use crate::peers::{VPNS_LABEL, vpns_label};
 use crate::ports::clock::WallClock;
-use crate::ports::net::Endpoint;
+use crate::ports::net::{Endpoint, Net, Tcp};
 use crate::wiring::{Env, Wired};
 
 /// How long the last word to the control plane may take.
@@ -43,6 +46,19 @@ pub struct ControlLink {
     token: Option<SecretRef>,
     keeper: Option<Keeper>,
     start: Start,
+}
+
+/// How the control plane is called beside the stream.
+#[derive(Clone)]
+pub struct Calls {
+    /// Its instances.
+    pub endpoints: Vec<Endpoint>,
+    /// TLS, where it is asked for.
+    pub tls: Option<ClientTlsConfig>,
+    /// What proves who the node is, as a header.
+    pub bearer: Option<MetadataValue<Ascii>>,
+    /// How the connection is made.
+    pub net: Arc<dyn Net>,
 }
 
 /// The link at work.
@@ -87,6 +103,22 @@ impl ControlLink {
     /// What the node starts from.
     pub fn given(&self) -> &Given {
         self.start.given()
+    }
+
+    /// How it is called beside the stream; `None` for a node of its own.
+    ///
+    /// # Errors
+    /// When the token cannot be used.
+    pub fn calls(&self) -> Result<Option<Calls>, TokenError> {
+        if self.endpoints.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Calls {
+            endpoints: self.endpoints.clone(),
+            tls: self.tls.as_ref().map(|tls| tls.in_force().clone()),
+            bearer: self.token.as_ref().map(bearer).transpose()?,
+            net: Arc::new(Tcp),
+        }))
     }
 
     /// Begins to speak with the control plane. Must run within a `LocalSet`.
@@ -192,12 +224,15 @@ fn hello(config: &Config, env: &Env) -> pb::Hello {
         pb::ResourceType::Orders,
     ];
     let boot_ms = env.clock.unix_now().as_millis();
+    let mut labels = config.node.labels.clone();
+    let vpns: Vec<String> = config.vpns.iter().map(|vpn| vpn.name.clone()).collect();
+    labels.extend(vpns_label(&vpns).map(|names| (VPNS_LABEL.to_owned(), names)));
     pb::Hello {
         node_id: config.node.name.clone(),
         // Sorts by time; the rest tells processes of one moment apart.
         boot_id: format!("{boot_ms:012x}-{:016x}", env.seed),
         node_version: env!("CARGO_PKG_VERSION").to_owned(),
-        labels: config.node.labels.clone(),
+        labels,
         zone: config.node.zone.clone(),
         grpc_address: config.grpc.listen.to_string(),
         http_api_address: config.http_api.listen.to_string(),

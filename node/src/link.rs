@@ -97,6 +97,21 @@ where
         to.try_send(carried).map_err(|_| Refused::Away)
     }
 
+    /// As [`Link::offer`]; a message that is refused comes back.
+    pub fn offer_back(&self, message: M) -> Result<(), M> {
+        let to = self.to.load();
+        let Some(to) = to.as_ref() else {
+            return Err(message);
+        };
+        match Arc::clone(&self.permits.0).try_acquire_owned() {
+            // Between here and there nobody takes it back: a target that ends drops it with its mailbox.
+            Ok(permit) => to
+                .try_send(carried(message, None, permit))
+                .map_err(|refused| refused.into_inner().message),
+            Err(_) => Err(message),
+        }
+    }
+
     /// Asks and waits for the answer, at most `within`.
     pub async fn ask(
         &self,
@@ -128,11 +143,19 @@ where
         let permit = Arc::clone(&self.permits.0)
             .try_acquire_owned()
             .map_err(|_| Refused::Full)?;
-        Ok(Carried {
-            message,
-            context,
-            sent_at: Instant::now(),
-            _permit: permit,
-        })
+        Ok(carried(message, context, permit))
+    }
+}
+
+fn carried<M>(
+    message: M,
+    context: Option<TraceContext>,
+    permit: OwnedSemaphorePermit,
+) -> Carried<M> {
+    Carried {
+        message,
+        context,
+        sent_at: Instant::now(),
+        _permit: permit,
     }
 }

@@ -21,6 +21,8 @@ use crate::config::{self, Config, Environment, Given, Invalid};
 use crate::control_link::{self, ControlLink};
 use crate::data_plane::{self, Cores};
 use crate::describe::StatusSource;
+use crate::engine_api::EngineApi;
+use crate::engine_room::{self, EngineRoom};
 use crate::grpc::{self, LoadBalancerService};
 use crate::guardian::BudgetSpent;
 use crate::http_api::{self, Shown, StatusCache};
@@ -83,6 +85,9 @@ pub enum NodeError {
     /// The way to the control plane cannot be taken.
     #[error(transparent)]
     ControlLink(#[from] control_link::Error),
+    /// Engines cannot be run.
+    #[error(transparent)]
+    Engines(#[from] engine_room::Error),
     /// The reflection schema is broken.
     #[error("gRPC reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -155,7 +160,8 @@ async fn start_and_wait(
 ) -> Result<(), NodeError> {
     let mut signals = Signals::new()?;
     let mut parent = Parent::new(stop_with_stdin)?;
-    let mut running = match start(first, environment, clock).await {
+    let engines = engine_room::real(&first.config, &link, clock, fastrand::u64(..)).await?;
+    let mut running = match start(first, environment, clock, engines).await {
         Ok(running) => running,
         Err(error) => {
             if !matches!(error, NodeError::Actors(_) | NodeError::System(_)) {
@@ -194,6 +200,7 @@ async fn start(
     first: InForce,
     environment: Environment,
     clock: WallClock,
+    engines: EngineRoom,
 ) -> Result<Running, NodeError> {
     let config = Arc::clone(&first.config);
     let seed = fastrand::u64(..);
@@ -204,6 +211,7 @@ async fn start(
         tracer,
         seed,
         environment,
+        engines,
     };
     let grpc_listener = bind("grpc.listen", config.grpc.listen).await?;
     let api_listener = bind("http_api.listen", config.http_api.listen).await?;
@@ -252,7 +260,8 @@ fn serve_grpc(
 ) -> Result<(), NodeError> {
     let tracer = wired.core_parts.tracer.clone();
     let service = LoadBalancerService::new(wired.load_balancer.clone(), tracer);
-    let router = grpc::router(service, status, wired.orders.clone())?;
+    let engines = EngineApi::new(wired);
+    let router = grpc::router(service, status, wired.orders.clone(), engines)?;
     let incoming = accepted(listener);
     let stop = Arc::clone(stop);
     tokio::task::spawn_local(async move {
@@ -270,6 +279,7 @@ fn serve_api(listener: TcpListener, wired: &Wired, status: StatusCache) {
         routing: wired.core_parts.routing.clone(),
         metrics: wired.core_parts.metrics.clone(),
         tracer: wired.core_parts.tracer.clone(),
+        engines: EngineApi::new(wired),
     };
     tokio::task::spawn_local(async move {
         if let Err(error) = axum::serve(listener, http_api::router(shown)).await {
@@ -328,7 +338,8 @@ impl Running {
         let drain_timeout = self.wired.config.in_force().config.node.drain_timeout;
         tracing::info!(?drain_timeout, "stopping");
         let began = Instant::now();
-        self.wired.orders.stop(began + drain_timeout).await;
+        let leaving = self.wired.provision.leave();
+        futures::future::join(leaving, self.wired.orders.stop(began + drain_timeout)).await;
         let cores = self.cores;
         // Joining blocks; the control thread must go on serving status and health meanwhile.
         let joined = tokio::task::spawn_blocking(move || cores.join()).await;

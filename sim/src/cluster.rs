@@ -10,6 +10,7 @@ use weir_node::actors::config_agent::InForce;
 use weir_node::config::{Environment, Given};
 use weir_node::data_plane::routing::Routing;
 use weir_node::describe::{self, StatusSource};
+use weir_node::engine_api::EngineApi;
 use weir_node::grpc::{self, LoadBalancerService};
 use weir_node::http_api::StatusCache;
 use weir_node::ports::clock::WallClock;
@@ -47,9 +48,11 @@ pub(crate) fn add_node(sim: &mut turmoil::Sim<'_>, spec: &NodeSpec, recorder: &R
 async fn run_node(spec: NodeSpec, recorder: Recorder) -> turmoil::Result {
     let environment = Environment::new();
     let first = InForce::at_start(&spec.config, &environment, &Given::default())?;
+    let clock = WallClock::starting_at(WALL_CLOCK_START);
     let env = Env {
         net: Arc::new(SimNet),
-        clock: WallClock::starting_at(WALL_CLOCK_START),
+        clock,
+        engines: weir_node::engine_room::off(clock, spec.seed),
         tracer: Tracer::off(),
         seed: spec.seed,
         environment,
@@ -65,7 +68,8 @@ async fn run_node(spec: NodeSpec, recorder: Recorder) -> turmoil::Result {
     };
     let status = StatusCache::new(source, wired.status_age_max.clone());
     let service = LoadBalancerService::new(wired.load_balancer.clone(), env.tracer.clone());
-    let router = grpc::router(service, status, wired.orders.clone())?;
+    let engines = EngineApi::new(&wired);
+    let router = grpc::router(service, status, wired.orders.clone(), engines)?;
     let listener = TcpListener::bind(("0.0.0.0", GRPC_PORT)).await?;
     wired.orders.started().await;
     tracing::info!("node ready");

@@ -5,6 +5,7 @@
 
 mod audit;
 mod control_plane;
+mod jobs;
 mod nodes;
 mod page;
 mod profiles;
@@ -29,6 +30,7 @@ use crate::problem::refused;
 use crate::profiles::NodeFacts;
 
 pub use audit::AuditService;
+pub use jobs::JobsService;
 pub(crate) use nodes::WATCHERS_MAX;
 pub use profiles::ROLLOUT_NODES_MAX;
 pub use profiles::{ASK_LIMIT, HISTORY_ENTRIES_DEFAULT, ProfilesContext, ProfilesService};

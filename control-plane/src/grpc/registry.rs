@@ -8,10 +8,13 @@ use weir_proto::control::v1::registry_server;
 
 use super::page::Asked;
 use super::{actor_of, status};
-use crate::governance::guard::allow;
-use crate::governance::identity::Action;
+use crate::governance::guard::{allow, permit};
+use crate::governance::identity::{Action, Role};
 use crate::problem::shown;
 use crate::registry::backends::{self, Backends};
+
+/// The label by which an engine says which node runs it.
+const NODE_LABEL: &str = "weir.node";
 
 /// Backends that announce themselves.
 #[derive(Clone)]
@@ -35,6 +38,15 @@ impl registry_server::Registry for RegistryService {
         let identity = allow(&request, &Action::RegisterFor(service))?;
         let pb::RegisterRequest { endpoint, ttl_ms } = request.into_inner();
         let endpoint = endpoint.unwrap_or_default();
+        if identity.role == Role::Node {
+            // A node registers engines that it runs itself, and says so.
+            let node = endpoint.labels.get(NODE_LABEL).map_or("", String::as_str);
+            permit(&identity, &Action::WorkAs(node))?;
+            if node.is_empty() {
+                let what = format!("endpoint.labels.{NODE_LABEL}: a node names itself here");
+                return Err(Status::invalid_argument(what));
+            }
+        }
         let registered = self.0.register(endpoint, ttl_ms, identity.token());
         let registered = registered.await.map_err(|error| status::backends(&error))?;
         let interval = registered.heartbeat_interval.as_millis();

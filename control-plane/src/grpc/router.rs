@@ -10,6 +10,7 @@ use tonic_reflection::server::Error as ReflectionError;
 use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 use weir_proto::control::v1::audit_server::{self, AuditServer};
 use weir_proto::control::v1::control_plane_server::{self, ControlPlaneServer};
+use weir_proto::control::v1::jobs_server::{self, JobsServer};
 use weir_proto::control::v1::node_sync_server::{self, NodeSyncServer};
 use weir_proto::control::v1::nodes_server::{self, NodesServer};
 use weir_proto::control::v1::profiles_server::{self, ProfilesServer};
@@ -20,9 +21,12 @@ use weir_proto::control::v1::weights_server::{self, WeightsServer};
 use super::control_plane::ControlPlaneService;
 use super::nodes::NodesService;
 use super::registry::RegistryService;
-use super::{AuditService, ProfilesContext, ProfilesService, TokensService, WeightsService};
+use super::{
+    AuditService, JobsService, ProfilesContext, ProfilesService, TokensService, WeightsService,
+};
 use crate::governance::guard::Guard;
 use crate::governance::tokens::Tokens;
+use crate::jobs::Jobs;
 use crate::profiles::ProfileStore;
 use crate::registry::backends::Backends;
 use crate::store::Store;
@@ -39,13 +43,14 @@ const STREAM_WINDOW_BYTES: u32 = 64 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 128 << 10;
 
 /// What reflection lists, of all that the schema has.
-const SERVED: [&str; 10] = [
+const SERVED: [&str; 11] = [
     node_sync_server::SERVICE_NAME,
     registry_server::SERVICE_NAME,
     profiles_server::SERVICE_NAME,
     weights_server::SERVICE_NAME,
     nodes_server::SERVICE_NAME,
     tokens_server::SERVICE_NAME,
+    jobs_server::SERVICE_NAME,
     audit_server::SERVICE_NAME,
     control_plane_server::SERVICE_NAME,
     "grpc.health.v1.Health",
@@ -65,6 +70,8 @@ pub struct Served {
     pub store: Arc<dyn Store>,
     /// Backends that announce themselves.
     pub backends: Arc<Backends>,
+    /// Durable jobs.
+    pub jobs: Arc<Jobs>,
 }
 
 /// All services.
@@ -76,6 +83,7 @@ pub fn router(served: &Served) -> Result<Router, ReflectionError> {
         parts,
         store,
         backends,
+        jobs,
     } = served;
     let mut server = Server::builder()
         .http2_keepalive_interval(Some(PING_INTERVAL))
@@ -85,13 +93,6 @@ pub fn router(served: &Served) -> Result<Router, ReflectionError> {
         .max_concurrent_streams(CALLS_MAX);
     let now = parts.clock.to_fn();
     let keys = &parts.keys;
-    let view = parts.view.profiles.clone();
-    let profiles = ProfilesContext {
-        profiles: ProfileStore::new(Arc::clone(store), keys.clone(), view),
-        nodes: Arc::clone(parts) as _,
-        ask: Arc::clone(parts) as _,
-        now_unix_ms: Arc::clone(&now),
-    };
     let tokens = Tokens::new(Arc::clone(store), keys.clone());
     let tokens = tokens.with_table(Arc::clone(&parts.tokens));
     let weights = WeightStore::new(Arc::clone(store), keys.clone());
@@ -103,8 +104,9 @@ pub fn router(served: &Served) -> Result<Router, ReflectionError> {
     let (reporter, health) = tonic_health::server::health_reporter();
     drop(reporter);
     let sync = NodeSyncServer::new(sync).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX);
-    let profiles = ProfilesService::new(profiles);
+    let profiles = ProfilesService::new(profiles_of(served));
     let weights = WeightsService::new(weights, parts.view.endpoints.clone(), Arc::clone(&now));
+    let jobs = JobsService::new(Arc::clone(jobs), Arc::clone(&now));
     let tokens = TokensService::new(tokens, now);
     let guarded = Guarded(&parts.guard);
     Ok(server
@@ -128,6 +130,10 @@ pub fn router(served: &Served) -> Result<Router, ReflectionError> {
             guarded.service(TokensServer::new(tokens).max_decoding_message_size(REQUEST_BYTES_MAX)),
         )
         .add_service(
+            guarded
+                .service(JobsServer::new(jobs).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX)),
+        )
+        .add_service(
             guarded.service(AuditServer::new(audit).max_decoding_message_size(REQUEST_BYTES_MAX)),
         )
         .add_service(guarded.service(
@@ -135,6 +141,17 @@ pub fn router(served: &Served) -> Result<Router, ReflectionError> {
         ))
         .add_service(health)
         .add_service(guarded.service(reflection()?)))
+}
+
+fn profiles_of(served: &Served) -> ProfilesContext {
+    let (parts, store) = (&served.parts, Arc::clone(&served.store));
+    let view = parts.view.profiles.clone();
+    ProfilesContext {
+        profiles: ProfileStore::new(store, parts.keys.clone(), view),
+        nodes: Arc::clone(parts) as _,
+        ask: Arc::clone(parts) as _,
+        now_unix_ms: parts.clock.to_fn(),
+    }
 }
 
 /// The schema, for who asks for it over gRPC.

@@ -9,6 +9,7 @@ use weir_proto::control::v1::PutProblems;
 use weir_proto::convert::field_error;
 
 use crate::governance::tokens;
+use crate::jobs;
 use crate::orders;
 use crate::profiles::{PutError, ReadError};
 use crate::registry::backends;
@@ -108,6 +109,19 @@ pub(super) fn tokens(error: &tokens::Error) -> Status {
         tokens::Error::Contended => Status::aborted(message),
         tokens::Error::Randomness => Status::internal(message),
         tokens::Error::Store(error) => store(error),
+    }
+}
+
+/// What a refusal of a job means to a caller.
+pub(super) fn jobs(error: &jobs::Error) -> Status {
+    if let Some(refused) = jobs::wire::refused(error) {
+        return refused;
+    }
+    match error {
+        jobs::Error::Problems(problems) => refusal(problems),
+        jobs::Error::Store(error) => store(error),
+        jobs::Error::Record(error) => Status::data_loss(chain(error)),
+        _ => Status::unavailable(chain(error)),
     }
 }
 

@@ -6,6 +6,7 @@
 //! Names inside of keys are checked, so no name reaches into another one's keys. What has no such name in it has
 //! a function of its own that cannot fail.
 
+mod jobs;
 mod name;
 mod parse;
 
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use weir_core::calendar::{LAST_UNIX_MS, yyyymmdd};
 use weir_core::tuning::Scope;
 
+pub use jobs::{JobKeys, ReadyKey, check_job_id};
 pub use name::{InvalidName, NAME_BYTES_MAX, check_name};
 
 /// The namespace of those who did not choose one.

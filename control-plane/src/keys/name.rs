@@ -22,6 +22,16 @@ pub struct InvalidName {
     pub bound: &'static str,
 }
 
+impl InvalidName {
+    pub(super) fn new(field: &'static str, name: &str, bound: &'static str) -> Self {
+        Self {
+            field,
+            value: name.chars().take(NAME_BYTES_MAX).collect(),
+            bound,
+        }
+    }
+}
+
 impl From<InvalidName> for Problem {
     fn from(name: InvalidName) -> Self {
         refused(name.field, Code::Type, "is no name", name.value, name.bound)
@@ -34,9 +44,5 @@ pub fn check_name(field: &'static str, name: &str) -> Result<(), InvalidName> {
     if fits && !name.chars().any(|c| c == '/' || c.is_control()) {
         return Ok(());
     }
-    Err(InvalidName {
-        field,
-        value: name.chars().take(NAME_BYTES_MAX).collect(),
-        bound: NAME_BOUND,
-    })
+    Err(InvalidName::new(field, name, NAME_BOUND))
 }

@@ -80,6 +80,11 @@ impl Follower {
     }
 
     pub(super) async fn run(mut self, store: Arc<dyn Store>, options: Options) {
+        // Jobs are read where they are needed: they may be many, and large.
+        let options = Options {
+            except: self.keys.job_queues(),
+            ..options
+        };
         let mut followed = follow(store, self.keys.live(), options);
         loop {
             let due = self.gathers.iter().filter_map(Gather::due).min();
@@ -189,11 +194,9 @@ impl Follower {
     fn put_endpoint(&mut self, name: &str, registration: records::Registration, revision: u64) {
         let endpoint = registration.endpoint.unwrap_or_default();
         let is_weightless = endpoint.weight == 0;
-        // Nodes read no labels of backends.
-        let told = pb::Endpoint {
-            labels: BTreeMap::new(),
-            ..endpoint
-        };
+        let mut told = endpoint;
+        // Nodes read no others: which node runs an engine, behind which VPN.
+        told.labels.retain(|name, _| name.starts_with("weir."));
         let is_news = self
             .endpoints
             .put(name, told.encode_to_vec().into(), revision);

@@ -62,10 +62,18 @@ impl Faulty {
         *self.rival.lock().await = Some(txn);
     }
 
-    /// Makes what is stuck; whether its conditions held.
+    /// Makes what is stuck; whether its conditions held, and the lease that it needs was still there.
     pub(crate) async fn arrive(&self) -> Option<bool> {
         let txn = self.stuck.lock().await.take()?;
-        Some(self.inner.txn(txn).await.unwrap().succeeded)
+        Some(self.make_late(txn).await)
+    }
+
+    async fn make_late(&self, txn: Txn) -> bool {
+        match self.inner.txn(txn).await {
+            Ok(made) => made.succeeded,
+            Err(Error::LeaseNotFound) => false,
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 
@@ -106,7 +114,7 @@ impl Store for Faulty {
                 return self.inner.txn(txn).await;
             }
             if let Some(before) = self.with_next.lock().await.take() {
-                self.inner.txn(before).await.unwrap();
+                self.make_late(before).await;
             }
             match self.faults.lock().await.pop_front() {
                 None => self.inner.txn(txn).await,

@@ -77,7 +77,8 @@ conformance! {
         an_audit_tells_nothing_if_nothing_was_lost,
         a_follower_overtaken_by_compaction_tells_the_difference,
         repeated_events_are_told_once,
-        an_audit_finds_lost_events;
+        an_audit_finds_lost_events,
+        what_is_left_out_is_neither_told_nor_missed;
     model:
         random_transactions_do_what_the_model_does;
 }

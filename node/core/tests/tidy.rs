@@ -43,7 +43,7 @@ fn sources(folder: &Path) -> Vec<(String, String)> {
 }
 
 fn everything() -> Vec<(String, String)> {
-    ["proto", "control-plane", "node", "sim"]
+    ["proto", "control-plane", "node", "sim", "fakes"]
         .iter()
         .flat_map(|folder| sources(&root().join(folder)))
         .collect()

@@ -3,4 +3,8 @@
 //! Everything here touches the outside and decides nothing: [`driver::Driver`] is what the provision supervisor asks,
 //! with a process and a Docker implementation.
 
+pub mod containers;
+pub mod docker;
 pub mod driver;
+pub mod gluetun;
+pub mod process;

@@ -2,3 +2,5 @@
 
 pub mod config_agent;
 pub mod load_balancer;
+pub mod port_cache;
+pub mod provision_supervisor;

@@ -4,9 +4,13 @@ mod backends;
 mod control;
 mod control_plane;
 mod demo;
+mod engine;
+mod engines;
+mod jobs;
 mod node;
 mod nodes;
 mod output;
+mod ports;
 mod profile;
 mod services;
 mod status;
@@ -43,13 +47,20 @@ enum Command {
     Node(node::Node),
     Status(status::Status),
     Services(services::Services),
+    Engines(engines::Engines),
+    Ports(ports::Ports),
     Profile(profile::Profile),
     Weights(weights::Weights),
     Nodes(nodes::Nodes),
     Backends(backends::Backends),
+    Jobs(Box<jobs::Jobs>),
     ControlPlane(Box<control_plane::ControlPlane>),
     #[command(hide = true)]
     DemoBackend(demo::DemoBackend),
+    #[command(hide = true)]
+    EngineGuard(engine::EngineGuard),
+    #[command(hide = true)]
+    EngineExec(engine::EngineExec),
 }
 
 /// Which node to talk to, and how to show what it says.
@@ -78,12 +89,19 @@ pub fn run() -> ExitCode {
         Command::Node(node) => node.run(),
         Command::Status(status) => status.run(),
         Command::Services(services) => services.run(),
+        Command::Engines(engines) => engines.run(),
+        Command::Ports(ports) => ports.run(),
         Command::Profile(profile) => profile.run(),
         Command::Weights(weights) => weights.run(),
         Command::Nodes(nodes) => nodes.run(),
         Command::Backends(backends) => backends.run(),
+        Command::Jobs(jobs) => jobs.run(),
         Command::ControlPlane(control_plane) => control_plane.run(),
         Command::DemoBackend(demo) => demo.run(),
+        Command::EngineExec(exec) => exec.run(),
+        Command::EngineGuard(guard) => {
+            return guard.run().unwrap_or_else(|failure| failure.report());
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -96,6 +96,11 @@ impl Failure {
     }
 }
 
+/// Says something beside what a command prints, on standard error.
+pub(super) fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "weir: {}", printable(text));
+}
+
 /// A channel to the node at `address`.
 pub(super) async fn connect(address: &str) -> Result<Channel, Failure> {
     let url = if address.contains("://") {

@@ -1,4 +1,4 @@
-//! What the control plane gives a node beside its file.
+//! What a node is given beside its file: by the control plane, and by those of its own actors that start backends.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,14 +22,16 @@ pub type Weights = BTreeMap<ServiceName, BTreeMap<BackendId, u32>>;
 /// Backends that registered themselves, by service and id.
 pub type Endpoints = BTreeMap<ServiceName, BTreeMap<BackendId, RegisteredBackend>>;
 
-/// Everything that the control plane gives. Cheap to clone.
+/// Everything that is given. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Given {
     /// Knobs of this node.
     pub profile: Arc<Profile>,
     /// Weights that replace configured ones.
     pub weights: Arc<Weights>,
-    /// Backends beside those of the file.
+    /// Engines that this node runs, beside the backends of the file.
+    pub engines: Arc<Endpoints>,
+    /// Backends beside those.
     pub endpoints: Arc<Endpoints>,
 }
 
@@ -44,9 +46,52 @@ pub struct RegisteredBackend {
     pub zone: String,
     /// Lower numbers are used first.
     pub priority: u32,
+    /// Who runs it, when it is an engine.
+    pub engine: Option<EngineFacts>,
 }
 
-/// One thing that the control plane gives anew; it replaces what was given of its kind.
+/// What the registration of an engine says beside its address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineFacts {
+    /// The node that runs it.
+    pub node: String,
+    /// The VPN that it is behind.
+    pub vpn: Option<String>,
+    /// It has the VPN's forwarded port.
+    pub is_forwarded: bool,
+}
+
+impl EngineFacts {
+    /// The label that names the node.
+    pub const NODE: &str = "weir.node";
+    /// The label that names the VPN.
+    pub const VPN: &str = "weir.vpn";
+    /// The label that says `true` of an engine with the forwarded port.
+    pub const FORWARDED: &str = "weir.forwarded";
+
+    /// What labels tell; `None` of a backend that is no engine.
+    pub fn of(labels: &BTreeMap<String, String>) -> Option<Self> {
+        Some(Self {
+            node: labels.get(Self::NODE)?.clone(),
+            vpn: labels.get(Self::VPN).cloned(),
+            is_forwarded: labels
+                .get(Self::FORWARDED)
+                .is_some_and(|text| text == "true"),
+        })
+    }
+
+    /// As labels.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        let mut labels = BTreeMap::from([
+            (Self::NODE.to_owned(), self.node.clone()),
+            (Self::FORWARDED.to_owned(), self.is_forwarded.to_string()),
+        ]);
+        labels.extend(self.vpn.clone().map(|vpn| (Self::VPN.to_owned(), vpn)));
+        labels
+    }
+}
+
+/// One thing that is given anew; it replaces what was given of its kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Give {
     /// Knobs.
@@ -55,12 +100,17 @@ pub enum Give {
     Weights(Weights),
     /// Registered backends.
     Endpoints(Endpoints),
+    /// Engines of this node; the provision supervisor gives them, not the control plane.
+    Engines(Endpoints),
 }
 
 impl Given {
     /// True when nothing is given.
     pub fn is_empty(&self) -> bool {
-        self.profile.is_empty() && self.weights.is_empty() && self.endpoints.is_empty()
+        self.profile.is_empty()
+            && self.weights.is_empty()
+            && self.endpoints.is_empty()
+            && self.engines.is_empty()
     }
 
     /// With one thing given anew.
@@ -71,6 +121,7 @@ impl Given {
             Give::Profile(profile) => given.profile = Arc::new(profile),
             Give::Weights(weights) => given.weights = Arc::new(weights),
             Give::Endpoints(endpoints) => given.endpoints = Arc::new(endpoints),
+            Give::Engines(engines) => given.engines = Arc::new(engines),
         }
         given
     }
@@ -80,7 +131,8 @@ impl Given {
     pub(super) fn apply(&self, services: &mut [ServiceSettings]) -> Vec<Problem> {
         let mut notes = Vec::new();
         let mut strangers = Vec::new();
-        for (name, registered) in &*self.endpoints {
+        // Engines of this node come first: it knows them better than the registry does.
+        for (name, registered) in self.engines.iter().chain(&*self.endpoints) {
             match services.binary_search_by(|service| service.name.cmp(name)) {
                 Ok(at) => register(&mut services[at], registered, &mut notes),
                 Err(_) => strangers.push((name, registered.len())),
@@ -162,6 +214,10 @@ fn settings_of(id: &BackendId, backend: &RegisteredBackend) -> Result<BackendSet
         weight: backend.weight,
         zone: backend.zone.clone(),
         priority: backend.priority,
+        group: backend
+            .engine
+            .as_ref()
+            .and_then(|engine| engine.vpn.clone()),
     })
 }
 

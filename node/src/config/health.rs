@@ -29,7 +29,7 @@ pub(super) fn read(s: &mut Section, problems: &mut Vec<Problem>) -> HealthConfig
     health
 }
 
-fn read_check(s: &mut Section, problems: &mut Vec<Problem>) -> Check {
+pub(super) fn read_check(s: &mut Section, problems: &mut Vec<Problem>) -> Check {
     match s.text(problems, "check").as_deref() {
         None | Some("tcp") => Check::Tcp,
         Some("http") => {

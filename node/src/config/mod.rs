@@ -6,7 +6,7 @@
 //! [`Config::needs_restart`] does not name.
 //!
 //! ```text
-//! knobs of the node       default < file < profile       ingress, telemetry
+//! knobs of the node       default < file < profile       ingress, telemetry, provision, port_cache
 //! knobs of services       default < profile < file       upstream, balancer
 //! weights                 file < registered < given
 //! backends                file, then those that registered themselves
@@ -17,12 +17,17 @@
 
 mod control_plane;
 mod effective;
+mod engine_defaults;
+mod engines;
+mod env_names;
 mod given;
 mod health;
 mod invalid;
 mod kinds;
+mod launch;
 mod listeners;
 mod overlay;
+mod provisioning;
 mod reader;
 mod restart;
 mod routes;
@@ -30,6 +35,7 @@ mod services;
 #[cfg(test)]
 mod tests;
 mod tuned;
+mod vpns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -45,10 +51,13 @@ use weir_core::tuning::{Kind, NAME_BOUND, Problem as KnobProblem, Value, is_name
 
 pub use control_plane::ControlPlane;
 pub use effective::Effective;
-pub use given::{Endpoints, Give, Given, RegisteredBackend, Weights};
+pub use engines::{Care, EngineSettings, Scale};
+pub use given::{Endpoints, EngineFacts, Give, Given, RegisteredBackend, Weights};
 pub use invalid::Invalid;
+pub use launch::{DriverKind, Launch};
 pub use listeners::{Ingress, Listener, Telemetry};
 pub use overlay::Environment;
+pub use provisioning::{PortCacheSettings, ProvisionSettings};
 pub use reader::Problem;
 use reader::Section;
 pub use routes::RouteSettings;
@@ -57,6 +66,7 @@ pub use services::{
 };
 use tuned::{Facts, Reading};
 pub use tuned::{Source, supported};
+pub use vpns::{VpnAuth, VpnSettings};
 
 /// Bytes of a configuration file; more is refused before it is parsed.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -76,6 +86,12 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// Where the control plane is, and who this node is to it.
     pub control_plane: ControlPlane,
+    /// The limits of starting engines.
+    pub provision: ProvisionSettings,
+    /// How ports of VPNs are kept.
+    pub port_cache: PortCacheSettings,
+    /// VPNs in the order of their names.
+    pub vpns: Vec<VpnSettings>,
     /// Services in the order of their names.
     pub services: Vec<Arc<ServiceSettings>>,
     /// Routes, compiled; targets name [`Config::services`].
@@ -126,6 +142,7 @@ impl Config {
             Invalid::one(format!("line {line}"), error.message())
         })?;
         let mut problems = Vec::new();
+        env_names::apply(&mut tree, environment, &mut problems);
         overlay::apply_variables(&mut tree, environment, &mut problems);
         overlay::substitute(&mut tree, environment, &mut problems);
         // The file stands by itself: what is given may go away, and the node must start without it.
@@ -164,7 +181,11 @@ impl Config {
             let what = "is required with control_plane.endpoints: it is the node's id there";
             root.problem(problems, "node.name", what);
         }
+        let provision = ProvisionSettings::read(&mut root, problems);
+        let port_cache = PortCacheSettings::read(&mut root, problems);
+        let vpns = vpns::read(&mut root, problems);
         let mut services = services::read(&mut root, problems);
+        engines::check_vpns(&services, &vpns, problems);
         let notes = given.apply(&mut services);
         let names: BTreeSet<ServiceName> = services.iter().map(|s| s.name.clone()).collect();
         let (routes, route_settings) = routes::read(&mut root, problems, &names);
@@ -181,6 +202,9 @@ impl Config {
             http_api,
             telemetry,
             control_plane,
+            provision,
+            port_cache,
+            vpns,
             services: services.into_iter().map(Arc::new).collect(),
             routes: Arc::new(routes),
             route_settings: route_settings.into(),

@@ -22,7 +22,7 @@ pub(super) fn apply_variables(
             continue;
         };
         let keys: Vec<String> = path.split("__").map(str::to_lowercase).collect();
-        if let Err(what) = set(tree, &keys, text) {
+        if let Err(what) = set(tree, &keys, value_of(text)) {
             problems.push(Problem {
                 path: format!("${name}"),
                 what,
@@ -31,7 +31,8 @@ pub(super) fn apply_variables(
     }
 }
 
-fn set(tree: &mut Table, keys: &[String], text: &str) -> Result<(), String> {
+/// Puts a value at a path of keys.
+pub(super) fn set(tree: &mut Table, keys: &[String], value: Value) -> Result<(), String> {
     let (last, parents) = keys.split_last().ok_or("names no key")?;
     let mut at = tree;
     for key in parents {
@@ -41,12 +42,16 @@ fn set(tree: &mut Table, keys: &[String], text: &str) -> Result<(), String> {
             .as_table_mut()
             .ok_or_else(|| format!("`{key}` is not a table"))?;
     }
-    let value = toml::from_str::<Table>(&format!("value = {text}"))
-        .ok()
-        .and_then(|mut parsed| parsed.remove("value"))
-        .unwrap_or_else(|| Value::String(text.to_owned()));
     at.insert(last.clone(), value);
     Ok(())
+}
+
+/// As TOML, or else as a text.
+fn value_of(text: &str) -> Value {
+    toml::from_str::<Table>(&format!("value = {text}"))
+        .ok()
+        .and_then(|mut parsed| parsed.remove("value"))
+        .unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
 /// Replaces `${VAR}` and `${VAR:-default}` in every text; `$${` stands for a plain `${`.

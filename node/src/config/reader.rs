@@ -30,6 +30,7 @@ impl fmt::Display for Problem {
 pub(super) type Unit<T> = (fn(&str) -> Result<T, UnitError>, fn(T) -> String);
 
 /// One table of the tree. Keys that nobody asked for are problems at [`Section::finish`].
+#[derive(Clone)]
 pub(super) struct Section {
     path: String,
     pub(super) table: Table,

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use toml::Table;
 use weir_core::balance::{HashOn, Policy};
 use weir_core::health::HealthConfig;
 use weir_core::ids::{BackendId, ServiceName};
 use weir_core::tuning::is_name;
 use weir_core::tuning::knobs::{balancer, upstream};
 
+use super::engines::{self, EngineSettings};
 use super::health;
 use super::name_rule;
 use super::reader::{Problem, Section};
@@ -56,6 +58,8 @@ pub struct ServiceSettings {
     pub pool: PoolSettings,
     /// The backends, in file order.
     pub backends: Vec<BackendSettings>,
+    /// Backends that Weir starts itself.
+    pub engines: Option<EngineSettings>,
 }
 
 /// One configured backend.
@@ -71,6 +75,8 @@ pub struct BackendSettings {
     pub zone: String,
     /// Lower numbers are used first.
     pub priority: u32,
+    /// What it fails together with: engines behind one VPN.
+    pub group: Option<String>,
 }
 
 /// A sticky cookie.
@@ -162,14 +168,20 @@ impl PoolSettings {
 
 pub(super) fn read(root: &mut Section, problems: &mut Vec<Problem>) -> Vec<ServiceSettings> {
     let mut services = Vec::new();
+    let engine_defaults = engines::read_defaults(root, problems);
     for (name, section) in root.sections(problems, "services") {
         let section = section.of_service(&name).read_by("load balancer");
-        services.push(read_service(&name, section, problems));
+        services.push(read_service(&name, section, problems, &engine_defaults));
     }
     services
 }
 
-fn read_service(name: &str, mut s: Section, problems: &mut Vec<Problem>) -> ServiceSettings {
+fn read_service(
+    name: &str,
+    mut s: Section,
+    problems: &mut Vec<Problem>,
+    engine_defaults: &Table,
+) -> ServiceSettings {
     if !is_name(name) {
         problems.push(Problem {
             path: s.path_of("name"),
@@ -200,6 +212,7 @@ fn read_service(name: &str, mut s: Section, problems: &mut Vec<Problem>) -> Serv
         timeouts: Timeouts::read(&mut s, problems),
         pool: PoolSettings::read(&mut s, problems),
         backends: read_backends(&mut s, problems),
+        engines: engines::read(&mut s, problems, engine_defaults),
     };
     s.finish(problems);
     settings
@@ -299,6 +312,7 @@ fn read_backends(s: &mut Section, problems: &mut Vec<Problem>) -> Vec<BackendSet
                 weight,
                 zone,
                 priority,
+                group: None,
             });
         }
         b.finish(problems);

@@ -2,6 +2,8 @@
 
 mod load_balancer;
 mod node;
+mod port_cache;
+mod provision;
 mod status;
 
 use std::io;
@@ -15,9 +17,12 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 use weir_proto::node::v1::load_balancer_server::LoadBalancerServer;
 use weir_proto::node::v1::node_server::NodeServer;
+use weir_proto::node::v1::port_cache_server::PortCacheServer;
+use weir_proto::node::v1::provision_server::ProvisionServer;
 
 pub use load_balancer::LoadBalancerService;
 
+use crate::engine_api::EngineApi;
 use crate::http_api::StatusCache;
 use crate::orders::OrdersHandle;
 
@@ -39,9 +44,14 @@ impl Readiness {
             true => ServingStatus::Serving,
             false => ServingStatus::NotServing,
         };
-        self.0.set_service_status("", status).await;
-        let name = <LoadBalancerServer<LoadBalancerService> as NamedService>::NAME;
-        self.0.set_service_status(name, status).await;
+        for name in [
+            "",
+            <LoadBalancerServer<LoadBalancerService> as NamedService>::NAME,
+            <ProvisionServer<provision::ProvisionService> as NamedService>::NAME,
+            <PortCacheServer<port_cache::PortCacheService> as NamedService>::NAME,
+        ] {
+            self.0.set_service_status(name, status).await;
+        }
     }
 }
 
@@ -53,14 +63,21 @@ pub fn router(
     load_balancer: LoadBalancerService,
     status: StatusCache,
     orders: OrdersHandle,
+    engines: EngineApi,
 ) -> Result<Router, tonic_reflection::server::Error> {
     let health = orders.readiness().0.clone();
     let health = HealthServer::new(HealthService::from_health_reporter(health));
+    let provision = provision::ProvisionService {
+        engines: engines.clone(),
+    };
+    let ports = port_cache::PortCacheService { engines };
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(weir_proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .with_service_name(<LoadBalancerServer<LoadBalancerService> as NamedService>::NAME)
         .with_service_name(<NodeServer<node::NodeService> as NamedService>::NAME)
+        .with_service_name(<ProvisionServer<provision::ProvisionService> as NamedService>::NAME)
+        .with_service_name(<PortCacheServer<port_cache::PortCacheService> as NamedService>::NAME)
         .with_service_name(<HealthServer<HealthService> as NamedService>::NAME)
         .with_service_name(REFLECTION)
         .build_v1()?;
@@ -70,6 +87,8 @@ pub fn router(
         .max_concurrent_streams(STREAMS_MAX)
         .add_service(LoadBalancerServer::new(load_balancer))
         .add_service(NodeServer::new(node::NodeService { status, orders }))
+        .add_service(ProvisionServer::new(provision))
+        .add_service(PortCacheServer::new(ports))
         .add_service(health)
         .add_service(reflection))
 }

@@ -3,11 +3,15 @@
 use tonic::Status;
 
 use crate::actors::load_balancer::CommandError;
+use crate::engine_api;
 use crate::link::Refused;
 
-/// What an actor that did not answer means to a caller.
+/// What a load balancer that did not answer means to a caller.
 pub(super) fn of_refused(refused: Refused) -> Status {
-    let message = format!("load balancer: {refused}");
+    of_actor(refused, format!("load balancer: {refused}"))
+}
+
+fn of_actor(refused: Refused, message: String) -> Status {
     match refused {
         Refused::Full => Status::resource_exhausted(message),
         Refused::Away => Status::unavailable(message),
@@ -21,5 +25,16 @@ pub(super) fn of_command(error: &CommandError) -> Status {
         CommandError::UnknownService(_) | CommandError::UnknownBackend { .. } => {
             Status::not_found(error.to_string())
         }
+    }
+}
+
+/// What it means to a caller that something was not done with engines or ports.
+pub(super) fn of_engines(error: &engine_api::Error) -> Status {
+    use engine_api::Error;
+    let message = error.to_string();
+    match error {
+        Error::UnknownEngine(_) | Error::UnknownVpn(_) => Status::not_found(message),
+        Error::Refused { refused, .. } => of_actor(*refused, message),
+        Error::Logs { .. } | Error::Owner { .. } => Status::unavailable(message),
     }
 }

@@ -127,7 +127,7 @@ impl Cached {
 }
 
 impl Document {
-    fn of(value: &impl Serialize) -> Self {
+    pub(super) fn of(value: &impl Serialize) -> Self {
         let json = serde_json::to_string(value).expect("plain structs serialise");
         let mut hasher = DefaultHasher::new();
         json.hash(&mut hasher);

@@ -1,6 +1,7 @@
-//! The node's HTTP API: status, health and metrics, cheap to poll.
+//! The node's HTTP API: status, health and metrics, cheap to poll; engines and ports.
 
 mod cache;
+mod engines;
 mod exposition;
 
 use axum::Router;
@@ -15,6 +16,7 @@ use cache::{Cached, Document};
 
 use crate::data_plane::routing::Routing;
 use crate::describe;
+use crate::engine_api::EngineApi;
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::NodeMetrics;
 use crate::telemetry::spans::Tracer;
@@ -30,6 +32,8 @@ pub struct Shown {
     pub metrics: NodeMetrics,
     /// What became of spans.
     pub tracer: Tracer,
+    /// Engines and ports of VPNs.
+    pub engines: EngineApi,
 }
 
 /// All paths of the API.
@@ -39,6 +43,7 @@ pub fn router(shown: Shown) -> Router {
         .route("/api/health", get(health))
         .route("/api/services", get(services))
         .route("/metrics", get(metrics))
+        .merge(engines::router())
         .with_state(shown)
 }
 

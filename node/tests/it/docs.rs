@@ -3,8 +3,11 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use weir_fakes::gluetun::{FakeGluetun, Listen, Settings};
+
 use crate::common::{Backend, Weir};
 use crate::control_cli::{self, fake::Fake};
+use crate::engines_face;
 
 fn readme() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
@@ -61,8 +64,27 @@ async fn every_command_of_the_readme_that_asks_a_node_works() {
     }
 }
 
+#[tokio::test]
+async fn every_command_of_the_readme_about_engines_works() {
+    let gluetun = FakeGluetun::start(&Listen::default(), Settings::default()).unwrap();
+    let config = format!(
+        "[vpns.nl]\ncontrol_url = \"http://{}\"\n{}",
+        gluetun.control(),
+        engines_face::engines(2, 4)
+    );
+    let node = Weir::start(&config).await;
+    engines_face::ready(&node, 2).await;
+    let commands = commands_of_the_readme(&["engines", "ports"]);
+    assert!(commands.len() >= 6, "{commands:?}");
+    for command in commands {
+        let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
+        let output = weir(&arguments, &node.grpc.to_string());
+        assert!(output.status.success(), "weir {command:?}: {output:?}");
+    }
+}
+
 /// The arguments of each `weir` command that the README shows and that begins with one of these.
-fn commands_of_the_readme(first: &[&str]) -> Vec<Vec<String>> {
+pub fn commands_of_the_readme(first: &[&str]) -> Vec<Vec<String>> {
     blocks(&readme(), "console")
         .iter()
         .flat_map(|block| block.lines())
@@ -122,61 +144,78 @@ async fn every_command_of_the_readme_that_asks_the_control_plane_works() {
     }
 }
 
+/// Every command that people type.
+const COMMANDS: [&[&str]; 65] = [
+    &["up"],
+    &["node"],
+    &["status"],
+    &["services"],
+    &["services", "list"],
+    &["services", "get"],
+    &["services", "watch"],
+    &["services", "drain"],
+    &["services", "undrain"],
+    &["services", "weight"],
+    &["services", "eject"],
+    &["services", "restore"],
+    &["engines"],
+    &["engines", "list"],
+    &["engines", "watch"],
+    &["engines", "provision"],
+    &["engines", "stop"],
+    &["engines", "logs"],
+    &["ports"],
+    &["ports", "list"],
+    &["ports", "get"],
+    &["ports", "invalidate"],
+    &["profile"],
+    &["profile", "list"],
+    &["profile", "get"],
+    &["profile", "set"],
+    &["profile", "unset"],
+    &["profile", "apply"],
+    &["profile", "diff"],
+    &["profile", "history"],
+    &["profile", "show"],
+    &["profile", "rollback"],
+    &["profile", "validate"],
+    &["profile", "effective"],
+    &["profile", "presets"],
+    &["profile", "knobs"],
+    &["weights"],
+    &["weights", "list"],
+    &["weights", "get"],
+    &["weights", "set"],
+    &["weights", "unset"],
+    &["nodes"],
+    &["nodes", "list"],
+    &["nodes", "get"],
+    &["nodes", "watch"],
+    &["nodes", "cordon"],
+    &["nodes", "uncordon"],
+    &["nodes", "drain"],
+    &["nodes", "undrain"],
+    &["nodes", "remove"],
+    &["backends"],
+    &["backends", "list"],
+    &["backends", "remove"],
+    &["jobs"],
+    &["jobs", "list"],
+    &["jobs", "get"],
+    &["jobs", "requeue"],
+    &["jobs", "cancel"],
+    &["control-plane"],
+    &["control-plane", "status"],
+    &["control-plane", "audit"],
+    &["control-plane", "token"],
+    &["control-plane", "token", "create"],
+    &["control-plane", "token", "list"],
+    &["control-plane", "token", "revoke"],
+];
+
 #[test]
 fn every_command_has_help_with_an_example() {
-    let commands: [&[&str]; 50] = [
-        &["up"],
-        &["node"],
-        &["status"],
-        &["services"],
-        &["services", "list"],
-        &["services", "get"],
-        &["services", "watch"],
-        &["services", "drain"],
-        &["services", "undrain"],
-        &["services", "weight"],
-        &["services", "eject"],
-        &["services", "restore"],
-        &["profile"],
-        &["profile", "list"],
-        &["profile", "get"],
-        &["profile", "set"],
-        &["profile", "unset"],
-        &["profile", "apply"],
-        &["profile", "diff"],
-        &["profile", "history"],
-        &["profile", "show"],
-        &["profile", "rollback"],
-        &["profile", "validate"],
-        &["profile", "effective"],
-        &["profile", "presets"],
-        &["profile", "knobs"],
-        &["weights"],
-        &["weights", "list"],
-        &["weights", "get"],
-        &["weights", "set"],
-        &["weights", "unset"],
-        &["nodes"],
-        &["nodes", "list"],
-        &["nodes", "get"],
-        &["nodes", "watch"],
-        &["nodes", "cordon"],
-        &["nodes", "uncordon"],
-        &["nodes", "drain"],
-        &["nodes", "undrain"],
-        &["nodes", "remove"],
-        &["backends"],
-        &["backends", "list"],
-        &["backends", "remove"],
-        &["control-plane"],
-        &["control-plane", "status"],
-        &["control-plane", "audit"],
-        &["control-plane", "token"],
-        &["control-plane", "token", "create"],
-        &["control-plane", "token", "list"],
-        &["control-plane", "token", "revoke"],
-    ];
-    for command in commands {
+    for command in COMMANDS {
         let output = weir(&[command, &["--help"]].concat(), "");
         let help = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(

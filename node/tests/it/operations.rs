@@ -292,6 +292,8 @@ async fn status_health_and_reflection_answer() {
         [
             "weir.node.v1.LoadBalancer",
             "weir.node.v1.Node",
+            "weir.node.v1.Provision",
+            "weir.node.v1.PortCache",
             "grpc.health.v1.Health",
             "grpc.reflection.v1.ServerReflection",
         ]

@@ -201,6 +201,7 @@ async fn run_node(name: &'static str, common: Common) -> turmoil::Result {
     let env = Env {
         net: Arc::new(SimNet),
         clock,
+        engines: weir_node::engine_room::off(clock, seed),
         tracer: Tracer::off(),
         seed,
         environment,

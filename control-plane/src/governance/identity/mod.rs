@@ -14,11 +14,11 @@ use super::tokens::TokenHash;
 pub enum Role {
     /// Reads.
     Viewer,
-    /// Also changes profiles, weights and orders, and reads the audit.
+    /// Also changes profiles, weights, orders and jobs, and reads the audit.
     Operator,
     /// Also manages tokens.
     Admin,
-    /// Only syncs, as the node that it names.
+    /// Only syncs and does jobs, as the node that it names.
     Node,
     /// Only registers backends, of the service that it names.
     Backend,
@@ -102,12 +102,16 @@ pub enum Action<'a> {
     OrderNode,
     /// Remove what a backend registered.
     RemoveBackend,
+    /// Add, cancel or requeue jobs.
+    ChangeJobs,
     /// List, create or revoke tokens.
     ManageTokens,
     /// Read what was done, by whom.
     ReadAudit,
     /// Sync as this node.
     SyncAs(&'a str),
+    /// Add jobs, claim and hold as this node.
+    WorkAs(&'a str),
     /// Register, keep or remove backends of this service.
     RegisterFor(&'a str),
 }
@@ -121,17 +125,21 @@ impl Action<'_> {
             | Self::ChangeWeights
             | Self::OrderNode
             | Self::RemoveBackend
+            | Self::ChangeJobs
             | Self::ReadAudit => &[Role::Operator, Role::Admin],
             Self::ManageTokens => &[Role::Admin],
-            Self::SyncAs(_) => &[Role::Node],
-            Self::RegisterFor(_) => &[Role::Backend],
+            Self::SyncAs(_) | Self::WorkAs(_) => &[Role::Node],
+            // A node registers the engines that it runs.
+            Self::RegisterFor(_) => &[Role::Backend, Role::Node],
         }
     }
 
     /// The one node or service that it is about.
     fn subject(&self) -> Option<&str> {
         match self {
-            Self::SyncAs(subject) | Self::RegisterFor(subject) => Some(subject),
+            Self::SyncAs(subject) | Self::WorkAs(subject) | Self::RegisterFor(subject) => {
+                Some(subject)
+            }
             _ => None,
         }
     }
@@ -145,9 +153,11 @@ impl fmt::Display for Action<'_> {
             Self::ChangeWeights => f.write_str("change weights"),
             Self::OrderNode => f.write_str("order nodes about"),
             Self::RemoveBackend => f.write_str("remove backends"),
+            Self::ChangeJobs => f.write_str("change jobs"),
             Self::ManageTokens => f.write_str("manage tokens"),
             Self::ReadAudit => f.write_str("read the audit"),
             Self::SyncAs(node) => write!(f, "sync as node `{}`", audit::name_of(node)),
+            Self::WorkAs(node) => write!(f, "work as node `{}`", audit::name_of(node)),
             Self::RegisterFor(service) => {
                 write!(
                     f,
@@ -210,7 +220,9 @@ impl Identity {
                 allowed: action.roles(),
             });
         }
-        match action.subject() {
+        // The subject of a node is the node; its engines are of any service.
+        let is_engine = self.role == Role::Node && matches!(action, Action::RegisterFor(_));
+        match action.subject().filter(|_| !is_engine) {
             Some(subject) if !self.subject.is_empty() && !matches(&self.subject, subject) => {
                 Err(Denied::Subject {
                     name: Arc::clone(&self.name),

@@ -9,34 +9,36 @@ fn identity(role: Role, subject: &str) -> Identity {
     }
 }
 
-const ACTIONS: [Action<'static>; 9] = [
+const ACTIONS: [Action<'static>; 11] = [
     Action::ReadAll,
     Action::ReadAudit,
     Action::ChangeProfile,
     Action::ChangeWeights,
     Action::OrderNode,
     Action::RemoveBackend,
+    Action::ChangeJobs,
     Action::ManageTokens,
     Action::SyncAs("edge-1"),
+    Action::WorkAs("edge-1"),
     Action::RegisterFor("web"),
 ];
 
 #[test]
 fn each_role_may_do_what_the_table_says() {
-    //            read audit profile weights order remove tokens sync register
+    //            read audit profile weights order remove jobs tokens sync work register
     let table = [
-        (Role::Viewer, "", "y--------"),
-        (Role::Operator, "", "yyyyyy---"),
-        (Role::Admin, "", "yyyyyyy--"),
-        (Role::Node, "", "-------y-"),
-        (Role::Node, "edge-1", "-------y-"),
-        (Role::Node, "edge-2", "---------"),
-        (Role::Node, "edge-*", "-------y-"),
-        (Role::Node, "core-*", "---------"),
-        (Role::Backend, "", "--------y"),
-        (Role::Backend, "web", "--------y"),
-        (Role::Backend, "api", "---------"),
-        (Role::Local, "", "yyyyyyyyy"),
+        (Role::Viewer, "", "y----------"),
+        (Role::Operator, "", "yyyyyyy----"),
+        (Role::Admin, "", "yyyyyyyy---"),
+        (Role::Node, "", "--------yyy"),
+        (Role::Node, "edge-1", "--------yyy"),
+        (Role::Node, "edge-2", "----------y"),
+        (Role::Node, "edge-*", "--------yyy"),
+        (Role::Node, "core-*", "----------y"),
+        (Role::Backend, "", "----------y"),
+        (Role::Backend, "web", "----------y"),
+        (Role::Backend, "api", "-----------"),
+        (Role::Local, "", "yyyyyyyyyyy"),
     ];
     for (role, subject, expected) in table {
         let identity = identity(role, subject);

@@ -76,6 +76,8 @@ pub struct Options {
     pub healthy_after: Duration,
     /// How often all is listed and compared, within a fifth. Default 10 min.
     pub audit_every: Duration,
+    /// What begins with this is neither told nor kept; empty for nothing.
+    pub except: Bytes,
     /// For the jitter; draw it at random.
     pub seed: u64,
 }
@@ -88,6 +90,7 @@ impl Options {
             backoff_max: Duration::from_secs(10),
             healthy_after: Duration::from_secs(60),
             audit_every: Duration::from_secs(600),
+            except: Bytes::new(),
             seed,
         }
     }

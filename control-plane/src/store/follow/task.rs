@@ -129,6 +129,7 @@ impl Task {
             });
             told.store = page.store;
             let entries = page.entries.into_iter();
+            let entries = entries.filter(|entry| !self.is_left_out(&entry.key));
             told.entries
                 .extend(entries.map(|entry| (entry.key.clone(), entry)));
         }
@@ -193,7 +194,14 @@ impl Task {
         }
     }
 
-    async fn tell_change(&mut self, revision: Revision, events: Vec<Event>) -> Result<(), End> {
+    fn is_left_out(&self, key: &Bytes) -> bool {
+        let except = &self.options.except;
+        !except.is_empty() && key.starts_with(except)
+    }
+
+    async fn tell_change(&mut self, revision: Revision, mut events: Vec<Event>) -> Result<(), End> {
+        let all = events.len();
+        events.retain(|event| !self.is_left_out(&event.key));
         let Some(told) = &mut self.told else {
             return Ok(());
         };
@@ -202,6 +210,9 @@ impl Task {
             return Ok(());
         }
         told.revision = revision;
+        if events.is_empty() && all > 0 {
+            return Ok(());
+        }
         for event in &events {
             match &event.kind {
                 EventKind::Put(entry) => told.entries.insert(event.key.clone(), entry.clone()),

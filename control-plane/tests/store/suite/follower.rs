@@ -206,11 +206,7 @@ async fn followed_through(store: &Shared, fault: Fault) -> (Copy, Vec<Reason>) {
         fault,
     });
     let options = follow::Options {
-        // On a slow machine an audit also finds what is still under way.
-        audit_every: match fault {
-            Fault::Loses => Duration::from_millis(400),
-            _ => Duration::from_secs(60),
-        },
+        audit_every: Duration::from_millis(400),
         ..follow::Options::new(1)
     };
     let mut follower = follow(faulty, b("k/"), options);
@@ -250,4 +246,31 @@ pub(crate) async fn an_audit_finds_lost_events(store: Shared) {
     let (copy, reasons) = followed_through(&store, Fault::Loses).await;
     assert!(!reasons.is_empty() && reasons.iter().all(|reason| *reason == Reason::Audit));
     copy.check(&store, "k/").await;
+}
+
+pub(crate) async fn what_is_left_out_is_neither_told_nor_missed(store: Shared) {
+    put(&store, "p/jobs/1", "a").await;
+    put(&store, "p/x", "a").await;
+    let options = follow::Options {
+        except: b("p/jobs/"),
+        audit_every: Duration::from_millis(50),
+        ..follow::Options::new(1)
+    };
+    let mut follower = follow(Arc::clone(&store), b("p/"), options);
+    let mut copy = Copy::default();
+    copy.apply(next(&mut follower).await);
+    put(&store, "p/jobs/2", "b").await;
+    let both = vec![put_op("p/jobs/1", "b"), put_op("p/y", "b")];
+    let last = run(&store, both).await.revision;
+    let told = next(&mut follower).await;
+    assert!(
+        matches!(&told, Followed::Changed { revision, .. } if *revision == last),
+        "{told:?}"
+    );
+    copy.apply(told);
+    let names: Vec<&[u8]> = copy.entries.keys().map(|key| &**key).collect();
+    assert_eq!(names, [b"p/x", b"p/y"]);
+    // Audits find no difference.
+    let more = tokio::time::timeout(Duration::from_millis(300), follower.next()).await;
+    assert!(more.is_err(), "{more:?}");
 }

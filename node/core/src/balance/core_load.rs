@@ -20,6 +20,8 @@ pub struct CoreLoad {
     cost_stamp_ns: AtomicU64,
     requests: AtomicU64,
     failures: AtomicU64,
+    /// Nanoseconds since the epoch, plus one; 0 before the first pick.
+    picked_ns: AtomicU64,
 }
 
 impl CoreLoad {
@@ -61,6 +63,15 @@ impl CoreLoad {
         let _ = self
             .in_flight
             .fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
+    }
+
+    pub(super) fn picked(&self, now_ns: u64) {
+        self.picked_ns.store(now_ns.saturating_add(1), Relaxed);
+    }
+
+    /// When it was picked last, in nanoseconds since the epoch of the load.
+    pub(super) fn picked_ns(&self) -> Option<u64> {
+        self.picked_ns.load(Relaxed).checked_sub(1)
     }
 
     pub(super) fn failed(&self) {

@@ -105,6 +105,19 @@ impl BackendLoad {
         );
     }
 
+    /// Remembers that `core` picked it, for who spreads work ([`super::Spread`]).
+    pub(super) fn picked(&self, core: usize, now: Instant) {
+        self.core(core).picked(self.since_epoch_ns(now));
+    }
+
+    /// Since any core picked it last.
+    pub(super) fn picked_ago(&self, now: Instant) -> Option<Duration> {
+        let last = self.cores.iter().filter_map(CoreLoad::picked_ns).max()?;
+        Some(Duration::from_nanos(
+            self.since_epoch_ns(now).saturating_sub(last),
+        ))
+    }
+
     /// Failures in a row over all cores.
     pub fn failure_run(&self) -> u32 {
         self.failure_run.load(Relaxed)

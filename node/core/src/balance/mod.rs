@@ -13,6 +13,7 @@ mod ring;
 mod selector;
 #[cfg(test)]
 mod simulation;
+mod spread;
 pub mod sticky;
 mod tiers;
 
@@ -25,4 +26,5 @@ pub use hash::hash_key;
 pub use load::{BackendLoad, Outcome};
 pub use policy::{DEFAULT_BOUNDED_LOAD_PERCENT, HashOn, Policy, UnknownPolicy};
 pub use selector::{Candidate, Pick, Selector};
+pub use spread::{GROUPS_MAX, Spread};
 pub use tiers::{Fitness, Member, Tier, TierConfig, choose_tier};

@@ -8,6 +8,7 @@ use super::draw::WeightedDraw;
 use super::load::BackendLoad;
 use super::policy::Policy;
 use super::ring::Ring;
+use super::spread::Spread;
 use crate::ids::BackendId;
 
 /// A backend that may be picked.
@@ -42,6 +43,7 @@ pub struct Selector {
     candidates: Vec<Candidate>,
     draw: WeightedDraw,
     ring: Option<Ring>,
+    spread: Option<Spread>,
 }
 
 impl Selector {
@@ -58,6 +60,16 @@ impl Selector {
             draw: WeightedDraw::new(candidates.iter().map(|candidate| candidate.weight)),
             candidates,
             ring,
+            spread: None,
+        }
+    }
+
+    /// Lays work as engines need it; only least connections does so.
+    #[must_use]
+    pub fn spread(self, spread: Spread) -> Self {
+        Self {
+            spread: Some(spread),
+            ..self
         }
     }
 
@@ -78,7 +90,10 @@ impl Selector {
     pub fn pick(&self, at: Pick<'_>, rng: &mut fastrand::Rng) -> Option<usize> {
         match (self.policy, &self.ring, at.hash) {
             (Policy::RoundRobin, ..) => self.round_robin(at),
-            (Policy::LeastConnections, ..) => self.least_connections(at, rng),
+            (Policy::LeastConnections, ..) => match &self.spread {
+                Some(spread) => spread.pick(&self.candidates, self.eligible(at.tried), &at, rng),
+                None => self.least_connections(at, rng),
+            },
             (Policy::PeakEwma(_), ..) => self.better_of_two(at, rng),
             (
                 Policy::ConsistentHash {

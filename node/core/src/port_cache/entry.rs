@@ -232,7 +232,7 @@ impl Entry {
         self.void_before = Some(now);
         self.counters.invalidations += 1;
         if let (Some(followed), true) = (&mut self.followed, reason != Reason::Owner) {
-            followed.is_void = true;
+            followed.is_confirmed = false;
         }
         self.changed_from(before)
     }

@@ -45,13 +45,44 @@ pub struct Origin {
     pub incarnation: u64,
 }
 
+/// A picture that is pushed is under way for less than this: a stream that is slower has to be broken off.
+pub const PUSH_DELAY_MAX: Duration = Duration::from_secs(30);
+
+/// How a picture came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// On a stream, in the order in which pictures were made.
+    Pushed,
+    /// As the answer to a question that this node asked.
+    Asked {
+        /// When.
+        at: Instant,
+    },
+    /// As the answer of an origin that was told of an invalidation here, and began a new epoch for it.
+    Invalidated {
+        /// When it was told.
+        at: Instant,
+    },
+}
+
+impl Came {
+    /// How long it was under way at most, as far as that is known.
+    fn way(self, now: Instant) -> Duration {
+        match self {
+            Self::Pushed => Duration::ZERO,
+            Self::Asked { at } | Self::Invalidated { at } => now.saturating_duration_since(at),
+        }
+    }
+}
+
 /// How far another node's pictures were followed.
 #[derive(Clone, Debug)]
 pub(super) struct Followed {
     origin: Origin,
     epoch: u64,
-    /// Things of this epoch are void here.
-    pub(super) is_void: bool,
+    /// The origin began this epoch, or one before it, after the last invalidation here: whatever it knows was asked
+    /// for since.
+    pub(super) is_confirmed: bool,
 }
 
 impl Entry {
@@ -75,29 +106,29 @@ impl Entry {
 
     /// Takes over what another node knows.
     ///
-    /// `way` is how long the picture was under way at most: since this node asked for it, or zero on a stream that
-    /// brings each picture at once. It counts as age, so what was asked for before an invalidation here is dropped.
-    /// A higher epoch of the same origin invalidates here too. After an invalidation here, pictures of the epoch that
-    /// was followed are dropped until the origin began another: tell it of the invalidation.
+    /// A higher epoch of the same origin invalidates here too. After an invalidation here, tell the origin and learn
+    /// its answer as [`Came::Invalidated`]: until then only what was certainly asked for since is taken. When a
+    /// question was put to the owner, learn its answer and then abandon the question's ticket.
     pub fn learn(
         &mut self,
         now: Instant,
         origin: &Origin,
         picture: &Picture,
-        way: Duration,
+        came: Came,
     ) -> Outcome {
         let before = self.state();
-        if !self.follow(now, origin, picture.epoch) {
+        if !self.follow(now, origin, picture.epoch, came) {
             return self.dropped();
         }
         let Some(latest) = picture.latest else {
             return self.changed_from(before);
         };
-        let at = |age: Duration| now.checked_sub(age.saturating_add(way));
+        let at = |age: Duration| now.checked_sub(age.saturating_add(came.way(now)));
         let (Some(asked_at), Some(told_at)) = (at(latest.asked_age), at(latest.told_age)) else {
             return self.dropped();
         };
-        if !self.is_news(asked_at) {
+        let is_newer = self.latest.is_none_or(|known| asked_at >= known.asked_at);
+        if !is_newer || !self.is_certain(asked_at, came) {
             return self.dropped();
         }
         self.take(Known {
@@ -110,7 +141,7 @@ impl Entry {
             .and_then(|good| Some((good.port, at(good.age)?)));
         if let Some((port, asked_at)) = fallback
             && latest.reading == Err(Failure::Unreachable)
-            && self.may_be_believed(asked_at)
+            && self.is_certain(asked_at, came)
             && self.good.is_none_or(|(_, ours)| ours < asked_at)
         {
             self.good = Some((port, asked_at));
@@ -118,29 +149,46 @@ impl Entry {
         self.changed_from(before)
     }
 
-    /// Whether things of this epoch may be taken; begins a new epoch here when the origin did.
-    fn follow(&mut self, now: Instant, origin: &Origin, epoch: u64) -> bool {
-        let same = self
-            .followed
-            .as_ref()
-            .filter(|followed| followed.origin == *origin);
-        match same {
-            Some(followed) if epoch < followed.epoch => return false,
-            Some(followed) if epoch == followed.epoch => return !followed.is_void,
-            Some(_) => {
+    /// False for an epoch that is over; begins a new epoch here when the origin did.
+    fn follow(&mut self, now: Instant, origin: &Origin, epoch: u64, came: Came) -> bool {
+        let before = self.followed.take_if(|followed| followed.origin == *origin);
+        if let Some(followed) = &before {
+            if epoch < followed.epoch {
+                self.followed = before;
+                return false;
+            }
+            if epoch > followed.epoch {
                 // What the origin knows it asked for in its new epoch, which began there before now.
                 let void_before = self.void_before;
                 self.invalidate(Reason::Owner, now);
                 self.void_before = void_before;
             }
-            None => {}
         }
+        let is_confirmed_now = match came {
+            Came::Invalidated { at } => self.may_be_believed(at),
+            Came::Pushed | Came::Asked { .. } => false,
+        };
         self.followed = Some(Followed {
             origin: origin.clone(),
             epoch,
-            is_void: false,
+            is_confirmed: is_confirmed_now || before.is_some_and(|followed| followed.is_confirmed),
         });
         true
+    }
+
+    /// Whether something was certainly asked for after the last invalidation here.
+    fn is_certain(&self, asked_at: Instant, came: Came) -> bool {
+        let is_confirmed = self
+            .followed
+            .as_ref()
+            .is_some_and(|followed| followed.is_confirmed);
+        match came {
+            _ if is_confirmed => true,
+            Came::Pushed => self
+                .void_before
+                .is_none_or(|void| asked_at >= void + PUSH_DELAY_MAX),
+            Came::Asked { .. } | Came::Invalidated { .. } => self.may_be_believed(asked_at),
+        }
     }
 
     pub(super) fn changed_from(&self, from: State) -> Outcome {

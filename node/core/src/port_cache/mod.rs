@@ -17,6 +17,6 @@ mod tests;
 
 pub use counters::Counters;
 pub use entry::{Entry, Ticket};
-pub use learned::{Good, Latest, Origin, Picture};
+pub use learned::{Came, Good, Latest, Origin, PUSH_DELAY_MAX, Picture};
 pub use limits::Limits;
 pub use state::{Answer, Failure, LookUp, Need, Outcome, Port, Reading, Reason, State, Upstream};

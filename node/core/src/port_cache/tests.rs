@@ -236,31 +236,39 @@ fn origin(incarnation: u64) -> Origin {
     }
 }
 
+impl Bench {
+    fn learn(&mut self, incarnation: u64, picture: &Picture, came: Came) -> Outcome {
+        self.entry
+            .learn(self.now, &origin(incarnation), picture, came)
+    }
+
+    fn picture(&self) -> Picture {
+        self.entry.picture(self.now)
+    }
+}
+
 #[test]
 fn a_node_that_learns_knows_what_the_owner_knows() {
     let (mut owner, mut node) = (Bench::new(), Bench::new());
-    node.now = owner.now;
-    let learn = |node: &mut Bench, owner: &Bench| {
-        let picture = owner.entry.picture(owner.now);
+    let push = |node: &mut Bench, owner: &Bench| {
         node.now = owner.now;
-        node.entry
-            .learn(node.now, &origin(1), &picture, Duration::ZERO)
+        node.learn(1, &owner.picture(), Came::Pushed)
     };
     owner.fetch(ready(7));
     owner.wait(5);
-    learn(&mut node, &owner);
+    push(&mut node, &owner);
     assert_eq!(node.look().answer, answer(7, false, 5));
     owner.wait(60).fetch(Err(Failure::Unreachable));
     let mut late = Bench::new();
     for node in [&mut node, &mut late] {
-        learn(node, &owner);
+        push(node, &owner);
         assert_eq!(node.look().answer, answer(7, true, 65));
     }
     owner.entry.invalidate(Reason::Lost, owner.now);
-    learn(&mut node, &owner);
+    push(&mut node, &owner);
     assert_eq!(node.look().answer, Answer::Unknown);
     owner.fetch(ready(8));
-    learn(&mut node, &owner);
+    push(&mut node, &owner);
     assert_eq!(node.look().answer, answer(8, false, 0));
     assert_eq!(node.entry.counters().upstream_calls, 0);
 }
@@ -270,28 +278,36 @@ fn what_was_invalidated_here_is_not_learned_back() {
     let (mut owner, mut node) = (Bench::new(), Bench::new());
     node.now = owner.now;
     owner.fetch(ready(7));
-    let old = owner.entry.picture(owner.now);
-    let learn = |node: &mut Bench, picture: &Picture, incarnation, way| {
-        let way = Duration::from_secs(way);
-        node.entry
-            .learn(node.now, &origin(incarnation), picture, way)
-    };
-    learn(&mut node, &old, 1, 0);
+    let old = owner.picture();
+    node.learn(1, &old, Came::Pushed);
     node.wait(1);
     node.entry.invalidate(Reason::Lost, node.now);
+    let asked = Came::Asked { at: node.now };
     node.wait(1);
-    assert_eq!(learn(&mut node, &old, 1, 0), Outcome::DroppedStale);
-    assert_eq!(
-        learn(&mut node, &old, 2, 2),
-        Outcome::DroppedStale,
-        "another origin's is dropped by its age"
-    );
-    assert_eq!(node.look().answer, Answer::Unknown);
     owner.wait(2);
+    for (picture, came) in [(old, Came::Pushed), (owner.picture(), asked)] {
+        assert_eq!(node.learn(1, &picture, came), Outcome::DroppedStale);
+        assert_eq!(node.learn(2, &picture, came), Outcome::DroppedStale);
+    }
+    assert_eq!(node.look().answer, Answer::Unknown);
     owner.entry.invalidate(Reason::Told, owner.now);
+    let told = Came::Invalidated { at: node.now };
+    node.learn(1, &owner.picture(), told);
     owner.fetch(ready(8));
-    let new = owner.entry.picture(owner.now);
-    learn(&mut node, &new, 1, 0);
+    node.learn(1, &owner.picture(), Came::Pushed);
     assert_eq!(node.look().answer, answer(8, false, 0));
-    assert_eq!(learn(&mut node, &old, 1, 0), Outcome::DroppedStale);
+    assert_eq!(node.learn(1, &old, Came::Pushed), Outcome::DroppedStale);
+}
+
+#[test]
+fn a_new_owner_is_learned_from_when_the_invalidation_is_long_past() {
+    let (mut owner, mut node) = (Bench::new(), Bench::new());
+    node.now = owner.now;
+    node.entry.invalidate(Reason::Lost, node.now);
+    for (seconds, is_taken) in [(29, false), (1, true)] {
+        owner.wait(seconds).fetch(ready(7));
+        node.wait(seconds);
+        let outcome = node.learn(1, &owner.picture(), Came::Pushed);
+        assert_eq!(outcome != Outcome::DroppedStale, is_taken);
+    }
 }

@@ -121,6 +121,21 @@ impl Health {
         Self::default()
     }
 
+    /// One that somebody else has looked at so far. An outage counts from now: whether a restart was forced in it is
+    /// not known here.
+    pub fn taken_over(state: State, now: Instant) -> Self {
+        let is_out = matches!(state, State::Unhealthy | State::Recovering { .. });
+        Self {
+            state,
+            outage: is_out.then_some(Outage {
+                since: now,
+                was_forced: false,
+                change: Change::None,
+            }),
+            ..Self::default()
+        }
+    }
+
     /// How it is.
     pub const fn state(&self) -> State {
         self.state

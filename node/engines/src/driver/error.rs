@@ -6,6 +6,16 @@ use std::time::Duration;
 /// Why a driver did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// Something in the specification is not for this driver.
+    #[error("{field} = {value}: {bound}")]
+    Invalid {
+        /// Which field of [`super::EngineSpec`].
+        field: &'static str,
+        /// What it holds.
+        value: String,
+        /// What it may hold.
+        bound: &'static str,
+    },
     /// Something of that name runs with a higher fence: whoever asks is late.
     #[error("`{name}` runs already, with fence {theirs}, and {ours} was asked for")]
     Fenced {

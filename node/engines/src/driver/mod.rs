@@ -21,20 +21,24 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Starts an engine, once however often it is called.
     ///
-    /// One of that name with the same fence is taken as it is if it runs. One with a lower fence is removed first.
+    /// One of that name with the same fence is taken as it is if it runs, and made anew if it ended. One with a lower
+    /// fence is removed first, without grace.
     ///
     /// # Errors
-    /// [`Error::Fenced`] when one of that name has a higher fence; [`Error::NameTaken`] when something of that name is
-    /// not ours; anything else that keeps it from running. What was begun is removed again as far as it can be.
+    /// [`Error::Invalid`] when the specification is not for this driver; [`Error::Fenced`] when one of that name has a
+    /// higher fence, running or ended; [`Error::NameTaken`] when something of that name is not ours; anything else that
+    /// keeps it from running. What was begun is removed again as far as it can be, which may take a little longer than
+    /// [`EngineSpec::start_timeout`].
     fn start(&self, spec: EngineSpec) -> BoxFuture<'_, Result<Running, Error>>;
 
-    /// Asks it to end, ends it after `grace`, and removes what is left of it. Fine when it is not there.
+    /// Asks the engine of this name, of this fence or a lower one, to end, ends it after `grace`, and removes what is
+    /// left of it. Fine when it is not there, or has ended.
     ///
     /// # Errors
-    /// When it may still run.
-    fn stop(&self, name: &str, grace: Duration) -> BoxFuture<'_, Result<(), Error>>;
+    /// [`Error::Fenced`] when one of that name has a higher fence: it is left alone. Else when it may still run.
+    fn stop(&self, name: &str, fence: u64, grace: Duration) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// Everything that this driver runs for this owner.
+    /// Everything that this driver runs for this owner, and what ended and was not stopped since.
     ///
     /// # Errors
     /// When it cannot be known.
@@ -46,7 +50,8 @@ pub trait Driver: Send + Sync + 'static {
     /// [`Error::Unknown`] when there is no such engine, and what keeps its lines from being read.
     fn logs(&self, name: &str, lines_max: usize) -> BoxFuture<'_, Result<Vec<String>, Error>>;
 
-    /// Engines that ended, as they end. Goes on through outages of whatever runs them; what was missed is found
-    /// with [`Driver::list`].
+    /// Engines that ended, as they end, those that were stopped or ended at once too. Goes on through outages of
+    /// whatever runs them; what was missed, and what ended before somebody first waited on this, is found with
+    /// [`Driver::list`].
     fn ends(&self) -> BoxStream<'static, Ended>;
 }

@@ -20,11 +20,11 @@ pub struct EngineSpec {
     pub env: BTreeMap<String, String>,
     /// The network of a container.
     pub network: Network,
-    /// Ports to publish on this machine; none in the network of another container.
+    /// Ports to publish on this machine; none in the network of another container. A process listens by itself.
     pub published: Vec<PublishedPort>,
-    /// Memory that it may use, bytes.
+    /// Memory that it may use, bytes; of a container only.
     pub memory_bytes_max: Option<u64>,
-    /// Thousandths of a core that it may use.
+    /// Thousandths of a core that it may use; of a container only.
     pub cpu_millis_max: Option<u32>,
     /// How long starting it may take, readiness not included.
     pub start_timeout: Duration,

@@ -42,6 +42,14 @@ fn parts(wired: &Wired) -> BTreeMap<&'static str, String> {
         ("load balancer", balancing),
         ("telemetry", format!("{:?}", wired.core_parts.tracer)),
         ("node", format!("{:?}", in_force.config.node)),
+        (
+            "provision",
+            format!("{:?}", wired.provision.picture().limits),
+        ),
+        (
+            "port cache",
+            format!("{:?}", wired.port_cache.table().limits()),
+        ),
         ("status", format!("{:?}", wired.status_age_max.load())),
     ])
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns      the configuration in force, what it was made of, and the last refusals.
 //! Receives  [`Offer`] from the file watcher; [`Take`] from whoever speaks with the control plane.
-//! Sends     [`Configure`] to `load_balancer`; everything else through its [`Outlets`].
+//! Sends     a part each to `load_balancer`, `port_cache` and `provision_supervisor`; the rest through [`Outlets`].
 //! Bound     8 messages; when full one is refused: the watcher offers again at its next look, others see it.
 //! Restarts  with the configuration that was in force, which it publishes itself.
 //!
@@ -30,6 +30,8 @@ use weir_core::trace::Sampler;
 use weir_core::tuning;
 
 use super::load_balancer::{Configure, LoadBalancerHandle};
+use super::port_cache::{self, PortCacheHandle};
+use super::provision_supervisor::{Plan, ProvisionHandle};
 use crate::config::{Config, Environment, Give, Given, Ingress, Invalid};
 use crate::link::{Carried, Link, Permits, Refused};
 use crate::snapshot::Snapshot;
@@ -64,8 +66,8 @@ pub enum Rejected {
     /// It has problems, all named.
     #[error("the configuration is refused, the old one stays:\n{0}")]
     Invalid(#[source] Invalid),
-    /// The load balancer did not take its part.
-    #[error("load balancer: {0}")]
+    /// An actor did not take its part.
+    #[error("an actor did not take its part: {0}")]
     NotTaken(#[source] Refused),
 }
 
@@ -139,11 +141,22 @@ impl Outlets {
     }
 }
 
+/// The actors that take a part of the configuration.
+#[derive(Clone)]
+pub struct Takers {
+    /// Takes services and routes.
+    pub load_balancer: LoadBalancerHandle,
+    /// Takes VPNs.
+    pub port_cache: PortCacheHandle,
+    /// Takes engines.
+    pub provision: ProvisionHandle,
+}
+
 /// The actor.
 pub struct ConfigAgent {
     outlets: Outlets,
     environment: Environment,
-    load_balancer: LoadBalancerHandle,
+    takers: Takers,
 }
 
 /// What everyone else holds of it.
@@ -190,15 +203,11 @@ impl ConfigAgentHandle {
 
 impl ConfigAgent {
     /// An agent that goes on from what was published last.
-    pub fn new(
-        outlets: Outlets,
-        environment: Environment,
-        load_balancer: LoadBalancerHandle,
-    ) -> Self {
+    pub fn new(outlets: Outlets, environment: Environment, takers: Takers) -> Self {
         Self {
             outlets,
             environment,
-            load_balancer,
+            takers,
         }
     }
 
@@ -228,12 +237,13 @@ impl ConfigAgent {
     }
 
     /// Hands every actor its part; none is refused once it was sent.
-    async fn hand_over(
-        load_balancer: LoadBalancerHandle,
-        config: Config,
-    ) -> Result<Config, Refused> {
+    async fn hand_over(takers: Takers, config: Config) -> Result<Config, Refused> {
         let part = Configure::of(&config);
-        load_balancer.configure(part, APPLY_TIMEOUT).await?;
+        takers.load_balancer.configure(part, APPLY_TIMEOUT).await?;
+        let part = port_cache::Configure::of(&config);
+        takers.port_cache.configure(part, APPLY_TIMEOUT).await?;
+        let part = Plan::of(&config);
+        takers.provision.configure(part, APPLY_TIMEOUT).await?;
         Ok(config)
     }
 
@@ -312,11 +322,11 @@ impl Handler<Carried<Offer>> for ConfigAgent {
     type Result = AtomicResponse<Self, Result<Applied, Rejected>>;
 
     fn handle(&mut self, offer: Carried<Offer>, _: &mut Context<Self>) -> Self::Result {
-        let load_balancer = self.load_balancer.clone();
+        let takers = self.takers.clone();
         let made = self.with_file(&offer.message.text);
         let applied = async move {
             let config = made.map_err(Rejected::Invalid)?;
-            let handed_over = Self::hand_over(load_balancer, config).await;
+            let handed_over = Self::hand_over(takers, config).await;
             handed_over.map_err(Rejected::NotTaken)
         };
         AtomicResponse::new(Box::pin(applied.into_actor(self).map(
@@ -335,14 +345,14 @@ impl Handler<Carried<Take>> for ConfigAgent {
         let running = Arc::clone(&self.outlets.in_force.load().config);
         let of_profile = matches!(take.message.give, Give::Profile(_));
         let given = running.given().with(take.message.give);
-        let load_balancer = self.load_balancer.clone();
+        let takers = self.takers.clone();
         let made = (given != *running.given()).then(|| self.with_given(&given));
         let applied = async move {
             match made {
                 None => Ok(Ok(None)),
                 Some(Err(problems)) => Ok(Err(problems)),
                 Some(Ok(config)) => {
-                    let config = Self::hand_over(load_balancer, config).await?;
+                    let config = Self::hand_over(takers, config).await?;
                     Ok(Ok(Some(config)))
                 }
             }

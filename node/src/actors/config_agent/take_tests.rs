@@ -3,7 +3,7 @@
 use weir_core::health::Standing;
 use weir_core::tuning::{Code, Edit, Profile, Value, all, apply_edits};
 
-use super::tests::{run, started, started_with};
+use super::tests::{run, started, started_with, takers};
 use super::*;
 use crate::actors::load_balancer::{Change, Command, Outlet};
 use crate::config::{Endpoints, RegisteredBackend, Source, Weights, supported};
@@ -44,6 +44,7 @@ fn registered(address: &str) -> RegisteredBackend {
         weight: 1,
         zone: String::new(),
         priority: 0,
+        engine: None,
     }
 }
 
@@ -366,7 +367,11 @@ async fn what_the_load_balancer_does_not_take_is_not_in_force() {
         let nobody = LoadBalancerHandle::new(&Outlet::new());
         let handle = ConfigAgentHandle::new(&outlets.in_force);
         let ingress = outlets.ingress.clone();
-        let agent = ConfigAgent::new(outlets, Environment::new(), nobody);
+        let takers = Takers {
+            load_balancer: nobody,
+            ..takers(&started(FILE, Tracer::off()).await)
+        };
+        let agent = ConfigAgent::new(outlets, Environment::new(), takers);
         handle.take.point_at(&actix::Actor::start(agent));
         let give = Give::Profile(profile(&[("ingress.header_timeout", "7s")]));
         assert_eq!(handle.take(give).await, Err(Refused::Away));

@@ -4,6 +4,7 @@ use tokio::task::LocalSet;
 
 use super::*;
 use crate::actors::load_balancer::Outlet;
+use crate::engine_room;
 use crate::ports::clock::WallClock;
 use crate::ports::net::Tcp;
 use crate::wiring::{Env, Wired, wire};
@@ -21,14 +22,25 @@ pub(super) async fn started(text: &str, tracer: Tracer) -> Wired {
 }
 
 pub(super) async fn started_with(first: InForce, tracer: Tracer) -> Wired {
+    let clock = WallClock::starting_at(Duration::from_secs(1_000));
     let env = Env {
         net: Arc::new(Tcp),
-        clock: WallClock::starting_at(Duration::from_secs(1_000)),
+        clock,
+        engines: engine_room::off(clock, 1),
         tracer,
         seed: 1,
         environment: Environment::new(),
     };
-    wire(first, &env).await.unwrap()
+    Box::pin(wire(first, &env)).await.unwrap()
+}
+
+/// Every actor of `wired`, as those who take their part of a configuration.
+pub(super) fn takers(wired: &Wired) -> Takers {
+    Takers {
+        load_balancer: wired.load_balancer.clone(),
+        port_cache: wired.port_cache.clone(),
+        provision: wired.provision.clone(),
+    }
 }
 
 pub(super) async fn run<T>(test: impl Future<Output = T>) -> T {
@@ -111,7 +123,11 @@ async fn an_offer_that_the_load_balancer_does_not_take_is_not_in_force() {
         let outlets = Outlets::new(InForce::first(config), &Tracer::off());
         let nobody = LoadBalancerHandle::new(&Outlet::new());
         let handle = ConfigAgentHandle::new(&outlets.in_force);
-        let agent = ConfigAgent::new(outlets, Environment::new(), nobody);
+        let takers = Takers {
+            load_balancer: nobody,
+            ..takers(&wired().await)
+        };
+        let agent = ConfigAgent::new(outlets, Environment::new(), takers);
         handle.offer.point_at(&agent.start());
         let refused = handle.offer(FIRST.to_owned()).await.unwrap().unwrap_err();
         assert!(

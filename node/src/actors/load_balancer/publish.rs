@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use weir_core::balance::sticky::Sticky;
-use weir_core::balance::{Candidate, Fitness, Member, Selector, TierConfig, choose_tier};
+use weir_core::balance::{
+    Candidate, Fitness, GROUPS_MAX, Member, Selector, Spread, TierConfig, choose_tier,
+};
 use weir_core::health::Standing;
 
 use super::state::{BackendState, ServiceState, Services};
@@ -48,7 +50,7 @@ fn service(state: &ServiceState, zone: &str, now: Instant) -> Service {
         .collect();
     Service {
         settings: Arc::clone(&state.settings),
-        selector: Selector::new(state.settings.policy, candidates),
+        selector: selector(state, &chosen, candidates),
         candidates: chosen
             .iter()
             .map(|backend| Arc::clone(&backend.backend))
@@ -71,6 +73,37 @@ fn member(backend: &BackendState, now: Instant) -> Member<'_> {
             _ => backend.health.standing(now).fitness(),
         },
     }
+}
+
+/// Engines get their work laid out; other backends have no groups, and need no time to settle.
+fn selector(
+    state: &ServiceState,
+    chosen: &[&BackendState],
+    candidates: Vec<Candidate>,
+) -> Selector {
+    let selector = Selector::new(state.settings.policy, candidates);
+    let Some(engines) = &state.settings.engines else {
+        return selector;
+    };
+    let mut names: Vec<&str> = Vec::new();
+    let groups = chosen.iter().map(|backend| {
+        let name = backend.settings.group.as_deref()?;
+        let at = names
+            .iter()
+            .position(|known| *known == name)
+            .unwrap_or_else(|| {
+                names.push(name);
+                names.len() - 1
+            });
+        u8::try_from(at)
+            .ok()
+            .filter(|at| usize::from(*at) < GROUPS_MAX)
+    });
+    let groups = groups.collect();
+    selector.spread(Spread {
+        settle: engines.scale.settle,
+        groups,
+    })
 }
 
 fn candidate(backend: &BackendState, now: Instant) -> Candidate {

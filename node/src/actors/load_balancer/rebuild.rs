@@ -67,6 +67,7 @@ fn backend_of(view: &BackendView, service: &Service) -> BackendState {
             weight: view.weight,
             zone: view.zone.clone(),
             priority: view.priority,
+            group: None,
         });
     BackendState {
         backend: Arc::clone(&view.backend),

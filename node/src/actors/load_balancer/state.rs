@@ -13,6 +13,7 @@ use super::probe::{self, Probing};
 use super::{Change, Command, CommandError, Configure, Parts};
 use crate::config::{BackendSettings, RouteSettings, ServiceSettings};
 use crate::data_plane::routing::Backend;
+use crate::prober;
 use crate::telemetry::metrics::ServiceMetrics;
 
 /// Everything that the actor owns.
@@ -243,11 +244,13 @@ impl ServiceState {
         let check = self.settings.health.check.clone()?;
         let target = probe::Target {
             serial: backend.serial,
-            endpoint: backend.endpoint.clone(),
-            protocol: self.settings.protocol,
-            check,
+            whom: prober::Target {
+                endpoint: backend.endpoint.clone(),
+                protocol: self.settings.protocol,
+                check,
+                timeout: self.settings.health.timeout,
+            },
             interval: self.settings.health.interval,
-            timeout: self.settings.health.timeout,
         };
         let rng = fastrand::Rng::with_seed(parts.seed ^ backend.serial);
         Some(probe::start(

@@ -12,6 +12,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use weir_core::error::chain;
 use weir_proto::control::v1::audit_client::AuditClient;
 use weir_proto::control::v1::control_plane_client::ControlPlaneClient;
+use weir_proto::control::v1::jobs_client::JobsClient;
 use weir_proto::control::v1::nodes_client::NodesClient;
 use weir_proto::control::v1::profiles_client::ProfilesClient;
 use weir_proto::control::v1::registry_client::RegistryClient;
@@ -78,6 +79,7 @@ services! {
     profiles: ProfilesClient;
     weights: WeightsClient;
     nodes: NodesClient;
+    jobs: JobsClient;
     tokens: TokensClient;
     audit: AuditClient;
     control_plane: ControlPlaneClient;

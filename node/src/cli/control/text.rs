@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use weir_core::calendar;
 use weir_core::tuning::Code;
-use weir_proto::control::v1::{ApplyStatus, Presence, Role};
+use weir_proto::control::v1::{ApplyStatus, JobState, Presence, Role};
 use weir_proto::tuning::v1::ApplyClass;
 
 use crate::cli::status::uptime;
@@ -102,6 +102,19 @@ pub(in crate::cli) fn presence(presence: Presence) -> &'static str {
         Presence::Connected => "connected",
         Presence::Suspect => "suspect",
         Presence::Away => "away",
+    }
+}
+
+/// How a job is.
+pub(in crate::cli) fn job_state(state: JobState) -> &'static str {
+    match state {
+        JobState::Unspecified => "unknown",
+        JobState::Ready => "ready",
+        JobState::Waiting => "waiting",
+        JobState::Claimed => "claimed",
+        JobState::Dead => "dead",
+        JobState::Done => "done",
+        JobState::Cancelled => "cancelled",
     }
 }
 

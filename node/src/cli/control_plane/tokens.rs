@@ -60,11 +60,11 @@ enum Action {
 enum RoleName {
     /// Reads.
     Viewer,
-    /// Also changes profiles, weights and orders.
+    /// Also changes profiles, weights, orders and jobs.
     Operator,
     /// Also manages tokens.
     Admin,
-    /// Only syncs, as the node that --subject names.
+    /// Only syncs and does jobs, as the node that --subject names.
     Node,
     /// Only registers backends, of the service that --subject names.
     Backend,

@@ -19,11 +19,11 @@ use weir_core::tuning::knobs::ingress::DRAIN_TIMEOUT;
 use self::control_plane::ControlPlaneProcess;
 use self::node_process::NodeProcess;
 use self::process::Process;
-use self::processes::{Plan, RunFolder, claim_all, places, start_backend};
+use self::processes::{Plan, RunFolder, claim_all, places, split, start_backend};
 use self::welcome::welcome;
 use super::block_on;
 use super::output::{Failure, print, print_raw};
-use crate::config::Environment;
+use crate::config::{Config, Environment};
 use crate::node;
 
 const DEMO_BACKENDS: usize = 3;
@@ -40,9 +40,8 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 /// The nodes read the same file and follow its changes. Node i listens on the configured ports plus
 /// i - 1. What is tuned (`weir profile set ...`) stays in the folder of --data-dir.
 #[derive(Args)]
-#[command(
-    after_help = "Example:\n  weir up\n  weir up --config mesh.toml --nodes 2 --data-dir /var/lib/weir"
-)]
+#[command(after_help = "Example:\n  weir up\n  weir up --engines 4\n  \
+        weir up --config mesh.toml --nodes 2 --data-dir /var/lib/weir")]
 pub(super) struct Up {
     /// Services, backends and routes (TOML); a demo without.
     #[arg(long)]
@@ -50,6 +49,10 @@ pub(super) struct Up {
     /// How many nodes [default: mesh.nodes of the configuration, or 3].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=16))]
     nodes: Option<u16>,
+    /// How many engines: processes that Weir starts, keeps alive and balances. In the demo they serve the web; with a
+    /// configuration, of its one service that has engines.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=500))]
+    engines: Option<u32>,
     /// Where the control plane and the nodes keep what must survive them [default: nothing survives].
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
@@ -109,6 +112,24 @@ impl StopSignals {
     }
 }
 
+/// What the environment says of how many engines there are: at least so many of the one service that has any.
+fn engine_counts(config: &Config, count: u32) -> Result<Vec<(String, String)>, Failure> {
+    let mut with = config
+        .services
+        .iter()
+        .filter_map(|s| Some((&s.name, s.engines.as_ref()?)));
+    let (Some((name, engines)), None) = (with.next(), with.next()) else {
+        let what = "--engines: the configuration must have exactly one service with engines";
+        return Err(Failure::Usage(what.to_owned()));
+    };
+    let path = format!("WEIR_SERVICES__{name}__ENGINES__");
+    let max = engines.scale.max.max(count);
+    Ok(vec![
+        (format!("{path}MIN"), count.to_string()),
+        (format!("{path}MAX"), max.to_string()),
+    ])
+}
+
 struct Mesh {
     plan: Plan,
     control_plane: Option<ControlPlaneProcess>,
@@ -131,13 +152,17 @@ impl Mesh {
                     backends.push(process);
                     addresses.push((name, address));
                 }
-                folder.write_demo(&addresses)?
+                folder.write_demo(&addresses, up.engines)?
             }
         };
         let mut environment: Environment = std::env::vars().collect();
         // Each node gets a name of its own, so the file need not have one.
         environment.insert("WEIR_NODE__NAME".to_owned(), "node-1".to_owned());
         let (config, _) = node::load(&config_path, &environment)?;
+        let engines = match up.engines {
+            Some(count) => engine_counts(&config, count)?,
+            None => Vec::new(),
+        };
         let count = up.nodes.map_or(config.node_count(), usize::from);
         let places = places(&config, count)?;
         let is_own = config.control_plane.endpoints.is_empty();
@@ -148,6 +173,12 @@ impl Mesh {
             cores: config.cores_each(count),
             data_dir: up.data_dir.unwrap_or_else(|| folder.path().to_owned()),
             control_plane,
+            has_engines: config
+                .services
+                .iter()
+                .any(|service| service.engines.is_some()),
+            engines,
+            host_ports: split(&config.provision.host_ports, count),
         };
         let node = |place: processes::Place| {
             let log = folder.log_of(&place.name);

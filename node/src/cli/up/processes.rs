@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -20,6 +21,8 @@ const BACKEND_START_TIMEOUT: Duration = Duration::from_secs(10);
 /// Where one node of the mesh listens.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
+    /// Among the nodes of the mesh, from 0.
+    pub(super) at: usize,
     pub(super) name: String,
     pub(super) ingress: Vec<SocketAddr>,
     pub(super) grpc: SocketAddr,
@@ -37,6 +40,7 @@ pub(super) fn places(config: &Config, nodes: usize) -> Result<Vec<Place>, Failur
                 .map(|address| shifted(*address, at))
                 .collect();
             Ok(Place {
+                at,
                 name: format!("node-{}", at + 1),
                 ingress: ingress?,
                 grpc: shifted(config.grpc.listen, at)?,
@@ -98,6 +102,12 @@ pub(super) struct Plan {
     pub(super) data_dir: PathBuf,
     /// The control plane of the mesh; `None` where the file names another.
     pub(super) control_plane: Option<SocketAddr>,
+    /// What the environment says of how many engines there are.
+    pub(super) engines: Vec<(String, String)>,
+    /// Whether any service has engines.
+    pub(super) has_engines: bool,
+    /// Ports for each node's engines.
+    pub(super) host_ports: Vec<RangeInclusive<u16>>,
 }
 
 /// Starts a node of the mesh from the mesh's own file; only its name, addresses and folder differ.
@@ -118,6 +128,12 @@ pub(super) fn start_node(plan: &Plan, place: &Place, log: &Path) -> io::Result<P
         .env_remove("WEIR_NODE")
         .stdout(Stdio::null())
         .stderr(append_to(log)?);
+    command.envs(plan.engines.iter().cloned());
+    if let Some(ports) = plan.host_ports.get(place.at) {
+        // Nodes of one machine must not give one port twice.
+        let range = format!("{}-{}", ports.start(), ports.end());
+        command.env("WEIR_PROVISION__HOST_PORTS", range);
+    }
     if let Some(address) = plan.control_plane {
         command.env("WEIR_CONTROL_PLANE__ENDPOINTS", format!("[\"{address}\"]"));
     }
@@ -179,6 +195,20 @@ pub(super) async fn start_backend(name: &str) -> Result<(Process, SocketAddr), F
     }
 }
 
+/// A range of ports in as many parts as there are nodes; none when it is too small.
+pub(super) fn split(ports: &RangeInclusive<u16>, nodes: usize) -> Vec<RangeInclusive<u16>> {
+    let nodes = u16::try_from(nodes).unwrap_or(u16::MAX).max(1);
+    let each = (ports.end() - ports.start()).saturating_add(1) / nodes;
+    if each == 0 {
+        return Vec::new();
+    }
+    let part = |at| {
+        let first = ports.start() + at * each;
+        first..=first + (each - 1)
+    };
+    (0..nodes).map(part).collect()
+}
+
 /// Where a mesh keeps its logs and, unless told otherwise, everything else.
 pub(super) struct RunFolder(tempfile::TempDir);
 
@@ -195,28 +225,51 @@ impl RunFolder {
         self.0.path().join(format!("{name}.log"))
     }
 
-    pub(super) fn write_demo(&self, backends: &[(String, SocketAddr)]) -> io::Result<PathBuf> {
+    pub(super) fn write_demo(
+        &self,
+        backends: &[(String, SocketAddr)],
+        engines: Option<u32>,
+    ) -> io::Result<PathBuf> {
         let path = self.0.path().join("mesh.toml");
-        std::fs::write(&path, demo_config(backends))?;
+        std::fs::write(&path, demo_config(backends, engines)?)?;
         Ok(path)
     }
 }
 
-/// HTTP and WebSocket over HTTP/1.1, gRPC over HTTP/2, on the same backends.
-pub(super) fn demo_config(backends: &[(String, SocketAddr)]) -> String {
+/// HTTP and WebSocket over HTTP/1.1, gRPC over HTTP/2; on the same backends unless the web is served by engines.
+pub(super) fn demo_config(
+    backends: &[(String, SocketAddr)],
+    engines: Option<u32>,
+) -> io::Result<String> {
     let list: String = backends
         .iter()
         .map(|(name, address)| format!("  {{ id = \"{name}\", address = \"{address}\" }},\n"))
         .collect();
-    format!(
-        "[services.web]\nbackends = [\n{list}]\n\
+    let web = match engines {
+        None => format!("backends = [\n{list}]\n"),
+        Some(count) => demo_engines(count)?,
+    };
+    Ok(format!(
+        "[services.web]\n{web}\
          [services.web.health]\ncheck = \"http\"\n\n\
          [services.grpc]\nprotocol = \"grpc\"\nbackends = [\n{list}]\n\
          [services.grpc.health]\ncheck = \"grpc\"\n\n\
          [[routes]]\nname = \"grpc\"\nservice = \"grpc\"\n\
          headers = {{ content-type = \"~application/grpc.*\" }}\n\n\
          [[routes]]\nname = \"web\"\nservice = \"web\"\n"
-    )
+    ))
+}
+
+/// Engines that are this program as a demo backend.
+fn demo_engines(count: u32) -> io::Result<String> {
+    let weir = std::env::current_exe()?;
+    let weir = toml::Value::String(weir.to_string_lossy().into_owned());
+    let max = count.saturating_mul(2).max(8);
+    Ok(format!(
+        "[services.web.engines]\nmin = {count}\nmax = {max}\n\
+         command = [{weir}, \"demo-backend\", \"--listen\", \"127.0.0.1:{{port}}\", \"--name\", \"{{id}}\"]\n\
+         probe = {{ check = \"http\", interval = \"1s\", timeout = \"1s\" }}\n"
+    ))
 }
 
 #[cfg(test)]
@@ -229,13 +282,20 @@ mod tests {
             "backend-1".to_owned(),
             SocketAddr::from(([127, 0, 0, 1], 9001)),
         )];
-        let config = Config::parse(
-            &demo_config(&backends),
-            &Default::default(),
-            &Default::default(),
-        )
-        .unwrap();
-        assert_eq!(config.services.len(), 2);
+        for engines in [None, Some(4)] {
+            let config = Config::parse(
+                &demo_config(&backends, engines).unwrap(),
+                &Default::default(),
+                &Default::default(),
+            )
+            .unwrap();
+            assert_eq!(config.services.len(), 2);
+            let min = config.services[1]
+                .engines
+                .as_ref()
+                .map(|engines| engines.scale.min);
+            assert_eq!(min, engines);
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub(super) fn welcome(mesh: &Mesh, folder: &RunFolder, is_demo: bool) -> String 
             ingress,
             grpc,
             http_api,
+            ..
         } = &node.place;
         let ingress: Vec<String> = ingress.iter().map(ToString::to_string).collect();
         let _ = writeln!(
@@ -52,6 +53,12 @@ fn tries(mesh: &Mesh, is_demo: bool) -> Vec<String> {
         7400 => format!("{weir} services"),
         _ => format!("{weir} services --node {}", first.grpc),
     });
+    if mesh.plan.has_engines {
+        lines.push(match first.grpc.port() {
+            7400 => format!("{weir} engines list"),
+            _ => format!("{weir} engines list --node {}", first.grpc),
+        });
+    }
     if let Some(control_plane) = &mesh.control_plane {
         let set = format!("{weir} profile set balancer.drain_timeout=10s");
         lines.push(match control_plane.listen.port() {

@@ -211,6 +211,7 @@ fn a_registered_backend_at_an_address_of_the_file_is_left_out_and_told() {
         weight: 1,
         zone: String::new(),
         priority: 0,
+        engine: None,
     };
     let registered = [("b1", "10.0.0.1:80"), ("b2", "10.0.0.2:80")]
         .map(|(id, address)| (id.into(), backend(address)));

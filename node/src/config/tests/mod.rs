@@ -2,7 +2,10 @@
 
 mod control_plane;
 mod defaults;
+mod engines;
+mod env_names;
 mod given;
+mod provisioning;
 mod services;
 
 use super::{Config, Environment, Given};

@@ -145,6 +145,22 @@ impl Breaker {
         }
     }
 
+    /// Whether what this ticket stands for may still begin: not when the breaker opened since.
+    ///
+    /// # Errors
+    /// [`RefusalCode::CircuitBreaker`] with the time until a probe is let through.
+    pub fn allows(&self, ticket: Ticket, now: Instant) -> Result<(), Refusal> {
+        match self.state(now) {
+            BreakerState::Closed => Ok(()),
+            _ if self.is_current(ticket) => Ok(()),
+            _ => Err(refusal(
+                "the breaker opened since",
+                self.closed_until(now).unwrap_or(now),
+                now,
+            )),
+        }
+    }
+
     /// It worked. The probe closes the breaker.
     pub fn succeeded(&mut self, ticket: Ticket) {
         if self.is_current(ticket) && matches!(self.phase, Phase::Probing(_)) {
@@ -186,6 +202,11 @@ impl Breaker {
         if config.failures_max == 0 {
             self.close();
         }
+    }
+
+    /// What it is configured with.
+    pub fn config(&self) -> BreakerConfig {
+        self.config
     }
 
     /// Failures that count at this time.

@@ -181,3 +181,24 @@ fn a_breaker_that_is_off_lets_everything_through() {
         "what cannot matter is not kept"
     );
 }
+
+#[test]
+fn what_was_let_through_before_it_opened_may_not_begin_until_it_is_closed_again() {
+    let epoch = Instant::now();
+    let mut breaker = Breaker::new(CONFIG);
+    let early = breaker.acquire(epoch).unwrap();
+    assert_eq!(breaker.allows(early, epoch), Ok(()));
+    for _ in 0..3 {
+        let ticket = breaker.acquire(epoch).unwrap();
+        breaker.failed(ticket, epoch);
+    }
+    let refusal = breaker.allows(early, epoch + seconds(10)).unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::CircuitBreaker);
+    assert_eq!(refusal.recovery_eta, Some(seconds(50)));
+    let recovered = epoch + seconds(60);
+    let probe = breaker.acquire(recovered).unwrap();
+    assert_eq!(breaker.allows(probe, recovered), Ok(()));
+    assert!(breaker.allows(early, recovered).is_err());
+    breaker.succeeded(probe);
+    assert_eq!(breaker.allows(early, recovered), Ok(()));
+}

@@ -30,7 +30,19 @@ knobs! {
     PREFETCH = "provision.prefetch", Kind::Count(1, 100),
         Literal::Count(1), ApplyClass::Hot,
         "Jobs that a node claims ahead.";
-    JOBS_PER_WORKER_MAX = "provision.jobs_per_worker_max", Kind::Count(1, 10_000_000),
-        Literal::Count(1000), ApplyClass::Hot,
-        "Jobs after which a worker process is replaced.";
+    USES_MAX = "provision.uses_max", Kind::Count(0, 10_000_000),
+        Literal::Count(0), ApplyClass::Hot,
+        "Requests after which an engine is replaced; 0 for never.";
+    FLEET_CONCURRENT_MAX = "provision.fleet_concurrent_max", Kind::Count(0, 1000),
+        Literal::Count(0), ApplyClass::Hot,
+        "Provisions in flight in the whole mesh; 0 for no bound.";
+    BREAKER_FAILURES = "provision.breaker_failures", Kind::Count(1, 1000),
+        Literal::Count(5), ApplyClass::Hot,
+        "Failures within the window after which nothing is provisioned for a time.";
+    BREAKER_WINDOW = "provision.breaker_window", Kind::Duration(secs(1), secs(86_400)),
+        Literal::Duration(secs(300)), ApplyClass::Hot,
+        "Within which failures are counted together.";
+    BREAKER_RECOVERY = "provision.breaker_recovery", Kind::Duration(millis(100), secs(86_400)),
+        Literal::Duration(secs(300)), ApplyClass::Hot,
+        "For how long nothing is provisioned then; after it one provision is tried.";
 }

@@ -237,3 +237,20 @@ fn a_container_that_was_replaced_between_two_looks_was_lost() {
         [Event::Stable { change }]
     );
 }
+
+#[test]
+fn an_outage_that_another_node_saw_begin_ends_here() {
+    let mut taken = bench();
+    taken.health = Health::taken_over(State::Unhealthy, taken.now);
+    assert_eq!(taken.health.outage(taken.now), Some(Duration::ZERO));
+    let change = Change::None;
+    assert_eq!(
+        taken.looks(3, &good()),
+        [Event::CameBack, Event::Stable { change }]
+    );
+    // One that was well is not lost because somebody else looks at it.
+    let mut taken = bench();
+    taken.health = Health::taken_over(State::Stable, taken.now);
+    assert_eq!(taken.looks(3, &good()), []);
+    assert_eq!(taken.health.state(), State::Stable);
+}

@@ -14,7 +14,7 @@ use weir_proto::sync::ContentHash;
 use weir_proto::tuning::v1 as tuning;
 
 use super::held::HeldSet;
-use crate::config::{Endpoints, RegisteredBackend, Weights};
+use crate::config::{Endpoints, EngineFacts, RegisteredBackend, Weights};
 
 /// A profile as it was offered.
 #[derive(Clone, Debug)]
@@ -129,6 +129,7 @@ pub(super) fn endpoints(held: &HeldSet) -> Endpoints {
             weight: wire.weight,
             zone: wire.zone,
             priority: wire.priority,
+            engine: EngineFacts::of(&wire.labels),
         };
         let service = ServiceName::from(wire.service.as_str());
         let id = BackendId::from(wire.backend_id.as_str());

@@ -154,7 +154,7 @@ async fn what_is_left_of_an_override_holds_after_a_start() {
 
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_steps_lengthens_no_override_beyond_its_whole_time() {
-    run(async {
+    run(Box::pin(async {
         let push = overridden(&[(TIMEOUT, "7s")], &[(TIMEOUT, "3s", secs(60))]);
         // Back before the time at which it was sent: nothing is known to have passed.
         let (wired, mut taker) = started_from(start_at(std::slice::from_ref(&push), secs(5))).await;
@@ -172,7 +172,7 @@ async fn a_clock_that_steps_lengthens_no_override_beyond_its_whole_time() {
         taker.take(&push).await;
         pass(&mut taker, secs(86_400)).await;
         assert_eq!(header_timeout(&wired), secs(7));
-    })
+    }))
     .await;
 }
 

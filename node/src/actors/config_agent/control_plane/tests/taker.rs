@@ -4,6 +4,7 @@ use weir_core::tuning::{all, find};
 
 use super::super::taker::AGENT_PATIENCE;
 use super::*;
+use crate::actors::config_agent::tests::takers;
 use crate::actors::config_agent::{ConfigAgent, ConfigAgentHandle, InForce, Outlets};
 use crate::config::{Config, Environment, Given, supported};
 use crate::orders::Orders;
@@ -234,7 +235,7 @@ async fn what_the_agent_was_away_for_is_in_force_when_it_is_back() {
         taker.tick().await;
         assert_eq!(taker.state().last_attempt(), pb::ApplyStatus::Rejected);
 
-        let actor = ConfigAgent::new(outlets, Environment::new(), wired.load_balancer.clone());
+        let actor = ConfigAgent::new(outlets, Environment::new(), takers(&wired));
         agent.take.point_at(&actix::Actor::start(actor));
         taker.tick().await;
         assert_eq!(taker.state().last_attempt(), pb::ApplyStatus::Applied);

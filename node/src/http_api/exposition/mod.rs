@@ -1,5 +1,7 @@
 //! `/metrics`: every metric name of the node.
 
+mod engines;
+
 use std::sync::atomic::Ordering;
 
 use super::Shown;
@@ -110,6 +112,7 @@ pub(super) fn render(shown: &Shown) -> String {
     render_spans(shown, &mut text);
     render_config(shown, &mut text);
     render_control_plane(shown, &mut text);
+    engines::render(shown, &mut text);
     text.into_text()
 }
 

@@ -3,21 +3,28 @@
 //! Everything here lives on one control thread (a `LocalSet`); the data plane has threads of its own
 //! and reads what the actors publish.
 
+mod engines;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use self::engines::EngineLinks;
 use crate::actors::config_agent::control_plane::LinkStatus;
-use crate::actors::config_agent::{self, ConfigAgent, ConfigAgentHandle, InForce, Outlets};
+use crate::actors::config_agent::{self, ConfigAgent, ConfigAgentHandle, InForce, Outlets, Takers};
 use crate::actors::load_balancer::{
     Configure, LoadBalancer, LoadBalancerHandle, MESSAGES_WAITING_MAX, Outlet, Parts,
 };
+use crate::actors::port_cache::PortCacheHandle;
+use crate::actors::provision_supervisor::ProvisionHandle;
 use crate::config::Environment;
 use crate::data_plane::CoreParts;
+use crate::engine_room::EngineRoom;
 use crate::guardian::{Budget, BudgetSpent, guard};
 use crate::link::Refused;
 use crate::orders::OrdersHandle;
+use crate::peers::Peers;
 use crate::ports::clock::WallClock;
 use crate::ports::net::Net;
 use crate::snapshot::Snapshot;
@@ -37,6 +44,8 @@ pub struct Env {
     pub seed: u64,
     /// The process environment that configurations may refer to.
     pub environment: Environment,
+    /// What engines are run with.
+    pub engines: EngineRoom,
 }
 
 /// The node's actors, running.
@@ -47,6 +56,12 @@ pub struct Wired {
     pub config: ConfigAgentHandle,
     /// What operators want of the node's clients.
     pub orders: OrdersHandle,
+    /// Engines of this node, and wishes for more.
+    pub provision: ProvisionHandle,
+    /// Ports of VPNs.
+    pub port_cache: PortCacheHandle,
+    /// The other nodes.
+    pub peers: Peers,
     /// How the stream to the control plane is.
     pub control_plane: Snapshot<LinkStatus>,
     /// What each core is given.
@@ -69,12 +84,77 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
     let mut guardians = JoinSet::new();
 
     let outlet = Outlet::new();
-    let load_balancer = LoadBalancerHandle::new(&outlet);
+    let load_balancer = guard_load_balancer(&outlet, env, config.node.cores, &mut guardians);
+    let part = Configure::of(&config);
+    let core_parts = CoreParts {
+        routing: outlet.routing().clone(),
+        ingress: outlets.ingress.clone(),
+        net: Arc::clone(&env.net),
+        metrics,
+        tracer: env.tracer.clone(),
+        clock: env.clock,
+        stop,
+        name: config.node.name.as_str().into(),
+    };
+
+    let control_plane = Snapshot::new(LinkStatus::default());
+    let peers = Peers::new(
+        &config.node.name,
+        control_plane.clone(),
+        Arc::clone(&env.net),
+    );
+    let in_force = outlets.in_force.clone();
+    let agent = ConfigAgentHandle::new(&outlets.in_force);
+    let engines = engines::wire(
+        &EngineLinks {
+            config: &config,
+            env,
+            peers: &peers,
+            in_force: &in_force,
+            agent: &agent,
+            routing: outlet.routing(),
+        },
+        &mut guardians,
+    );
+    let status_age_max = outlets.status_age_max.clone();
+    let takers = Takers {
+        load_balancer: load_balancer.clone(),
+        port_cache: engines.port_cache.clone(),
+        provision: engines.provision.clone(),
+    };
+    guard_config_agent(&agent, outlets, env, takers, &mut guardians);
+
+    // Let the actors start before anyone asks them.
+    tokio::task::yield_now().await;
+    load_balancer
+        .configure(part, FIRST_CONFIGURE_TIMEOUT)
+        .await?;
+    Ok(Wired {
+        load_balancer,
+        config: agent,
+        orders,
+        provision: engines.provision,
+        port_cache: engines.port_cache,
+        peers,
+        control_plane,
+        core_parts,
+        status_age_max,
+        guardians,
+    })
+}
+
+fn guard_load_balancer(
+    outlet: &Outlet,
+    env: &Env,
+    cores: usize,
+    guardians: &mut JoinSet<Result<(), BudgetSpent>>,
+) -> LoadBalancerHandle {
+    let load_balancer = LoadBalancerHandle::new(outlet);
     let parts = Parts {
         outlet: outlet.clone(),
         net: Arc::clone(&env.net),
         probed: load_balancer.probed.clone(),
-        cores: config.node.cores,
+        cores,
         tracer: env.tracer.clone(),
         seed: env.seed,
     };
@@ -90,48 +170,27 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
             links.probed.point_at(life);
         },
     ));
+    load_balancer
+}
 
-    let part = Configure::of(&config);
-    let core_parts = CoreParts {
-        routing: outlet.routing().clone(),
-        ingress: outlets.ingress.clone(),
-        net: Arc::clone(&env.net),
-        metrics,
-        tracer: env.tracer.clone(),
-        clock: env.clock,
-        stop,
-        name: config.node.name.as_str().into(),
-    };
-
-    let agent = ConfigAgentHandle::new(&outlets.in_force);
-    let status_age_max = outlets.status_age_max.clone();
-    let (environment, agent_balancer) = (env.environment.clone(), load_balancer.clone());
-    let links = agent.clone();
+fn guard_config_agent(
+    agent: &ConfigAgentHandle,
+    outlets: Outlets,
+    env: &Env,
+    takers: Takers,
+    guardians: &mut JoinSet<Result<(), BudgetSpent>>,
+) {
+    let (links, environment) = (agent.clone(), env.environment.clone());
     guardians.spawn_local(guard(
         "config_agent",
         config_agent::MESSAGES_WAITING_MAX,
         Budget::default(),
-        move || ConfigAgent::new(outlets.clone(), environment.clone(), agent_balancer.clone()),
+        move || ConfigAgent::new(outlets.clone(), environment.clone(), takers.clone()),
         move |life| {
             links.offer.point_at(life);
             links.take.point_at(life);
         },
     ));
-
-    // Let the actors start before anyone asks them.
-    tokio::task::yield_now().await;
-    load_balancer
-        .configure(part, FIRST_CONFIGURE_TIMEOUT)
-        .await?;
-    Ok(Wired {
-        load_balancer,
-        config: agent,
-        orders,
-        control_plane: Snapshot::new(LinkStatus::default()),
-        core_parts,
-        status_age_max,
-        guardians,
-    })
 }
 
 const FIRST_CONFIGURE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,0 +1,81 @@
+//! What may be added.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use weir_control_plane::jobs::{DEFAULT_QUEUE, Error, State};
+
+use crate::support::{Home, new};
+
+pub(crate) async fn an_open_job_with_the_same_key_is_named_instead(home: Home) {
+    let first = home.add("tv-1").await;
+    let again = home.jobs.enqueue(new("tv-1")).await.unwrap();
+    assert_eq!((&again.job_id, again.already), (&first, true));
+    // Also while it is claimed; not when it is done.
+    let claim = home.ask("a").await.unwrap();
+    assert_eq!(claim.spec, new("tv-1").spec);
+    let again = home.jobs.enqueue(new("tv-1")).await.unwrap();
+    assert_eq!((&again.job_id, again.already), (&first, true));
+    let done = home.jobs.complete(&claim.ticket, "at :9001".to_owned());
+    done.await.unwrap();
+    let second = home.add("tv-1").await;
+    assert_ne!(second, first);
+    let job = home.get(&first).await;
+    assert_eq!((job.state(), &*job.result), (State::Done, "at :9001"));
+    assert_eq!(job.spec.unwrap().payload, b"");
+}
+
+pub(crate) async fn of_jobs_added_at_once_with_one_key_there_is_one(home: Home) {
+    let adding = (0..8).map(|_| {
+        let jobs = Arc::clone(&home.jobs);
+        tokio::spawn(async move { jobs.enqueue(new("tv-1")).await.unwrap() })
+    });
+    let added = futures::future::join_all(adding).await;
+    let added: Vec<_> = added.into_iter().map(Result::unwrap).collect();
+    let ids: BTreeSet<&str> = added.iter().map(|added| &*added.job_id).collect();
+    assert_eq!(ids.len(), 1, "{added:?}");
+    assert_eq!(added.iter().filter(|added| !added.already).count(), 1);
+    assert_eq!(home.all(&[]).await.len(), 1);
+}
+
+pub(crate) async fn a_full_queue_refuses_and_names_its_bound(home: Home) {
+    let jobs = home
+        .through(&home.store, |options| options.open_max = 3)
+        .await;
+    for key in ["a", "b", "c"] {
+        jobs.enqueue(new(key)).await.unwrap();
+    }
+    let refused = jobs.enqueue(new("d")).await.unwrap_err();
+    assert!(
+        matches!(refused, Error::Full { open_max: 3, .. }),
+        "{refused:?}"
+    );
+    let told = "queue `engines` has as many open jobs as it may have: 3";
+    assert_eq!(refused.to_string(), told);
+    // One that is there is still named, and one that ends makes room.
+    assert!(jobs.enqueue(new("c")).await.unwrap().already);
+    let claim = home.ask("a").await.unwrap();
+    jobs.fail(&claim.ticket, "no".to_owned(), true)
+        .await
+        .unwrap();
+    assert!(jobs.enqueue(new("d")).await.is_err(), "what waits is open");
+    jobs.cancel(DEFAULT_QUEUE, &claim.ticket.job_id)
+        .await
+        .unwrap();
+    jobs.enqueue(new("d")).await.unwrap();
+}
+
+pub(crate) async fn a_wrong_job_is_refused_by_field(home: Home) {
+    let mut job = new("a/b");
+    job.priority = 10;
+    job.spec.payload = vec![0; 16_385];
+    let refused = home.jobs.enqueue(job).await.unwrap_err().to_string();
+    for field in [
+        "spec.payload: `16385` is out of bounds (allowed: 0 to 16384 bytes)",
+        "priority: `10` is out of bounds (allowed: 0 to 9)",
+        "idempotency_key: `a/b`",
+    ] {
+        assert!(refused.contains(field), "{refused}");
+    }
+    assert_eq!(home.all(&[]).await, []);
+}

@@ -1,0 +1,163 @@
+//! What the node that asks a VPN tells of it, and what is new in that.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_core::port_cache::{Failure, Good, Latest, Origin, Picture, Port};
+use weir_core::vpn::State;
+use weir_proto::node::v1::{ListPortsResponse, PortPicture, VpnPort};
+
+use crate::actors::provision_supervisor::VpnEvent;
+use crate::peers::Heard;
+
+/// What was told last.
+#[derive(Debug, Default)]
+pub(super) struct Followed {
+    last: Option<Told>,
+    health: State,
+    settled: Option<Port>,
+}
+
+/// What another node told of a VPN.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub(super) origin: Origin,
+    pub(super) picture: Picture,
+    pub(super) public_ip: Option<String>,
+    settled: Option<Port>,
+    health: State,
+    networks: u64,
+    alarms: Vec<String>,
+    message: Arc<ListPortsResponse>,
+}
+
+/// Something told that was not known.
+pub(super) struct News {
+    pub(super) told: Told,
+    pub(super) events: Vec<VpnEvent>,
+}
+
+impl Told {
+    /// What `node` told of `vpn`; `None` when it did not.
+    pub(super) fn of(heard: &Heard, node: &str, vpn: &str) -> Option<Self> {
+        let (_, message) = heard.get(node)?;
+        let port = message.ports.iter().find(|port| port.vpn == vpn)?;
+        let wire = port.picture.as_ref()?;
+        let (origin, picture) = told_by(node, port)?;
+        Some(Self {
+            origin,
+            picture,
+            public_ip: Some(port.public_ip.clone()).filter(|ip| !ip.is_empty()),
+            settled: port_of(wire.settled_port),
+            health: health(&port.health),
+            networks: wire.networks,
+            alarms: port.alarms.clone(),
+            message: Arc::clone(message),
+        })
+    }
+}
+
+/// What `node` says of a port, and as which entry.
+pub(super) fn told_by(node: &str, port: &VpnPort) -> Option<(Origin, Picture)> {
+    let wire = port.picture.as_ref()?;
+    let origin = Origin {
+        node: node.to_owned(),
+        incarnation: wire.incarnation,
+    };
+    Some((origin, picture(port, wire)))
+}
+
+impl Followed {
+    /// What goes on until somebody tells something else.
+    pub(super) fn after(health: State, settled: Option<Port>) -> Self {
+        Self {
+            last: None,
+            health,
+            settled,
+        }
+    }
+
+    /// Takes what was told; `None` when it is the message that was taken before.
+    pub(super) fn take(&mut self, told: Told) -> Option<News> {
+        let before = self.last.replace(told.clone());
+        if before
+            .as_ref()
+            .is_some_and(|before| Arc::ptr_eq(&before.message, &told.message))
+        {
+            return None;
+        }
+        let events = self.events(before.as_ref(), &told);
+        (self.health, self.settled) = (told.health, told.settled);
+        Some(News { told, events })
+    }
+
+    pub(super) const fn health(&self) -> State {
+        self.health
+    }
+
+    pub(super) const fn settled(&self) -> Option<Port> {
+        self.settled
+    }
+
+    pub(super) fn alarms(&self) -> &[String] {
+        self.last.as_ref().map_or(&[], |told| &told.alarms)
+    }
+
+    /// What happened since the telling before, the gravest first.
+    fn events(&self, before: Option<&Told>, now: &Told) -> Vec<VpnEvent> {
+        let mut events = Vec::new();
+        // Another entry counts anew.
+        let compared = before.filter(|before| before.origin == now.origin);
+        if compared.is_some_and(|before| before.networks != now.networks) {
+            events.push(VpnEvent::NetworkGone);
+        }
+        if !self.health.is_steady() && self.health != State::Unknown && now.health.is_steady() {
+            events.push(VpnEvent::Stable);
+        }
+        events
+    }
+}
+
+fn picture(port: &VpnPort, wire: &PortPicture) -> Picture {
+    let ms = Duration::from_millis;
+    let reading = match port.state.as_str() {
+        "ready" => Some(Ok(port_of(wire.port))),
+        "not_ready" => Some(Ok(None)),
+        "auth_required" => Some(Err(Failure::AuthRequired)),
+        "unsupported" => Some(Err(Failure::Unsupported)),
+        "unreachable" => Some(Err(Failure::Unreachable)),
+        _ => None,
+    };
+    let latest = reading
+        .zip(wire.asked_age_ms)
+        .map(|(reading, asked_age)| Latest {
+            reading,
+            asked_age: ms(asked_age),
+            told_age: ms(wire.told_age_ms),
+        });
+    let fallback = port_of(wire.fallback_port).map(|port| Good {
+        port,
+        age: ms(wire.fallback_age_ms),
+    });
+    Picture {
+        epoch: port.epoch,
+        latest,
+        fallback,
+    }
+}
+
+fn port_of(number: u32) -> Option<Port> {
+    u16::try_from(number).ok().and_then(NonZeroU16::new)
+}
+
+fn health(name: &str) -> State {
+    match name {
+        "healthy" => State::Healthy,
+        "stable" => State::Stable,
+        "unhealthy" => State::Unhealthy,
+        // How far it is does not matter to others.
+        "recovering" => State::Recovering { good: 0, needed: 1 },
+        _ => State::Unknown,
+    }
+}

@@ -1,0 +1,158 @@
+//! What everyone else holds of the port cache.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+use weir_core::port_cache::{Answer, Failure, Port, Reason};
+use weir_core::provision::VpnState;
+use weir_proto::node::v1::VpnPort;
+
+use super::{Ask, Configure, Confirmed, Invalidate, Links, Table, VpnView};
+use crate::link::Refused;
+use crate::snapshot::Snapshot;
+
+/// How long a caller waits for the actor.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a provision waits for a port of a VPN that has none yet.
+const PROVISION_WAIT: Duration = Duration::from_secs(30);
+const PROVISION_LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// This node has no such VPN.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no VPN is called `{0}`")]
+pub struct UnknownVpn(pub String);
+
+/// How far a VPN can be relied on, and its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// How far.
+    pub state: VpnState,
+    /// The port that engines should have.
+    pub port: Option<Port>,
+}
+
+/// The port cache, for everyone else. Cheap to clone.
+#[derive(Clone)]
+pub struct PortCacheHandle {
+    pub(crate) links: Links,
+    table: Snapshot<Table>,
+}
+
+impl PortCacheHandle {
+    /// A handle to a cache that publishes to `table`.
+    pub fn new(table: Snapshot<Table>) -> Self {
+        Self {
+            links: Links::new(),
+            table,
+        }
+    }
+
+    /// Hands over what the configuration says of VPNs.
+    ///
+    /// # Errors
+    /// [`Refused`] when it was not taken in time.
+    pub async fn configure(&self, part: Configure, within: Duration) -> Result<(), Refused> {
+        self.links.configure.ask(part, None, within).await
+    }
+
+    /// Every VPN.
+    pub fn table(&self) -> Arc<Table> {
+        self.table.load()
+    }
+
+    /// One VPN.
+    pub fn view(&self, name: &str) -> Option<Arc<VpnView>> {
+        self.table.load().vpn(name).cloned()
+    }
+
+    /// How far a VPN can be relied on.
+    pub fn vpn(&self, name: &str) -> Option<Standing> {
+        let view = self.view(name)?;
+        Some(Standing {
+            state: view.standing(),
+            port: view.settled,
+        })
+    }
+
+    /// The port, if it is warm: no call, no wait, no lock.
+    pub fn warm(&self, name: &str) -> Option<(Port, Duration)> {
+        self.table.load().warm(name, Instant::now())
+    }
+
+    /// The port, from what is known or, when that may not be believed, from the control server.
+    ///
+    /// # Errors
+    /// [`UnknownVpn`], when this node has none of that name.
+    pub async fn port(&self, name: &str) -> Result<Answer, UnknownVpn> {
+        if let Some((port, age)) = self.warm(name) {
+            return Ok(Answer::Port {
+                port,
+                is_stale: false,
+                age,
+            });
+        }
+        let (answer, answered) = oneshot::channel();
+        let ask = Ask {
+            vpn: name.to_owned(),
+            answer,
+        };
+        match self.links.ask.ask(ask, None, ASK_TIMEOUT).await {
+            Ok(known) => known?,
+            Err(_) => return Ok(Answer::Refused(Failure::Unreachable)),
+        }
+        let answered = timeout(PROVISION_WAIT, answered).await;
+        Ok(answered
+            .ok()
+            .and_then(Result::ok)
+            .unwrap_or(Answer::Refused(Failure::Unreachable)))
+    }
+
+    /// The port for an engine to start with, waited for a while when the VPN is up and has none yet.
+    pub async fn port_for_provision(&self, name: &str) -> Option<Port> {
+        let deadline = Instant::now() + PROVISION_WAIT;
+        loop {
+            match self.port(name).await {
+                // One that is not settled yet would be replaced when another one is.
+                Ok(Answer::Port { port, .. }) => {
+                    let settled = self.view(name).and_then(|view| view.settled);
+                    return Some(settled.unwrap_or(port));
+                }
+                Ok(Answer::NotReady | Answer::Unknown) if Instant::now() < deadline => {
+                    tokio::time::sleep(PROVISION_LOOK_INTERVAL).await;
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    /// The node that asks was told of an invalidation here, at that time, and said this.
+    ///
+    /// # Errors
+    /// [`Refused`] when the actor did not take it: then what that node says is not believed for a while.
+    pub async fn confirm(&self, node: &str, port: VpnPort, at: Instant) -> Result<(), Refused> {
+        let confirmed = Confirmed {
+            vpn: port.vpn.clone(),
+            node: node.to_owned(),
+            port,
+            at,
+        };
+        self.links.confirmed.ask(confirmed, None, ASK_TIMEOUT).await
+    }
+
+    /// Forgets what is known and asks again.
+    ///
+    /// # Errors
+    /// [`Refused`] when the actor did not answer; [`UnknownVpn`].
+    pub async fn invalidate(&self, name: &str) -> Result<Result<(), UnknownVpn>, Refused> {
+        let invalidate = Invalidate {
+            vpn: name.to_owned(),
+            reason: Reason::Told,
+        };
+        self.links
+            .invalidate
+            .ask(invalidate, None, ASK_TIMEOUT)
+            .await
+    }
+}

@@ -1,0 +1,222 @@
+//! Takes jobs from the queue, as many as this node may have in hand.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Context, Handler};
+use tokio::time::{Instant, sleep};
+use weir_control_plane::jobs::{Claim, DEFAULT_QUEUE, Want};
+use weir_core::ids::ServiceName;
+use weir_core::provision::{BreakerConfig, BreakerState, GateLimits, Refusal, Ticket};
+
+use super::messages::{Claimed, Over};
+use super::publish::Leave;
+use super::{ProvisionSupervisor, runner};
+use crate::config::ProvisionSettings;
+use crate::link::Carried;
+
+/// Between two questions for a job while there is none.
+const ASK_INTERVAL: Duration = Duration::from_secs(1);
+/// After the queue did not answer.
+const AWAY_INTERVAL: Duration = Duration::from_secs(2);
+/// Between two tries to hand over what was claimed.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// Jobs in hand.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    open: BTreeMap<String, Ticket>,
+    /// A question is out, with this right to try.
+    asking: Option<Ticket>,
+    not_before: Option<Instant>,
+    /// Why the queue did not answer.
+    pub(super) queue_problem: Option<String>,
+}
+
+impl Claims {
+    /// Jobs in hand.
+    pub(super) fn in_hand(&self) -> usize {
+        self.open.len()
+    }
+
+    /// There may be a job: ask now.
+    pub(super) fn nudge(&mut self) {
+        self.not_before = None;
+    }
+}
+
+/// The limits of the gate.
+pub(super) fn gate_limits(limits: &ProvisionSettings) -> GateLimits {
+    GateLimits {
+        concurrent_max: limits.concurrent_max,
+        interval_min: limits.interval_min,
+        queue_max: limits.queue_max,
+    }
+}
+
+/// The rules of the breaker.
+pub(super) fn breaker_config(limits: &ProvisionSettings) -> BreakerConfig {
+    BreakerConfig {
+        failures_max: limits.breaker_failures,
+        window: limits.breaker_window,
+        open_for: limits.breaker_recovery,
+        probe_timeout: limits.hard_limit,
+    }
+}
+
+impl ProvisionSupervisor {
+    /// Asks for a job when there is room for one.
+    pub(super) fn claim(&mut self, now: Instant) {
+        if *self.parts.outlet.leave.borrow() != Leave::Stays {
+            return;
+        }
+        let limits = &self.plan.limits;
+        let room = limits.concurrent_max.saturating_add(limits.prefetch);
+        let too_early = self.claims.not_before.is_some_and(|at| now < at);
+        if self.claims.asking.is_some() || too_early || self.claims.in_hand() >= room {
+            return;
+        }
+        let services = self.services_with_room();
+        if services.is_empty() {
+            // Nothing is asked for, so nothing is known of what answers.
+            self.claims.queue_problem = None;
+            return;
+        }
+        let Ok(ticket) = self.breaker.acquire(now.into_std()) else {
+            return;
+        };
+        self.claims.asking = Some(ticket);
+        let want = Want {
+            queue: DEFAULT_QUEUE.to_owned(),
+            holder: self.parts.holder.clone(),
+            services: services.iter().map(ToString::to_string).collect(),
+            fleet_concurrent_max: limits.fleet_concurrent_max,
+            ..Want::default()
+        };
+        let (queue, claimed) = (self.parts.queue.clone(), self.parts.links.claimed.clone());
+        tokio::task::spawn_local(async move {
+            let told = Claimed(Arc::new(queue.claim(want).await));
+            // A claim that nobody takes would block its job until its lease ends.
+            while claimed.offer(told.clone()).is_err() {
+                sleep(AGAIN_AFTER).await;
+            }
+        });
+    }
+
+    /// Whether the breaker lets a job in hand start: one that was claimed before it opened does not.
+    pub(super) fn is_worth_trying(&self, job: &str, now: Instant) -> Result<(), Refusal> {
+        match self.claims.open.get(job) {
+            Some(ticket) => self.breaker.allows(*ticket, now.into_std()),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends those away that wait at the gate while the breaker is open.
+    fn send_away(&mut self, now: Instant) {
+        let waiting: Vec<String> = self.waiting.keys().cloned().collect();
+        for job in waiting {
+            if let Err(refusal) = self.is_worth_trying(&job, now)
+                && let Some(start) = self.waiting.remove(&job)
+            {
+                self.gate.remove(&job);
+                // Whoever waited may be gone.
+                let _ = start.send(Err(refusal));
+            }
+        }
+    }
+
+    /// Services whose next engine could be started here.
+    fn services_with_room(&self) -> Vec<ServiceName> {
+        let fits = |name: &&ServiceName| self.has_room(name);
+        self.plan.services.keys().filter(fits).cloned().collect()
+    }
+
+    fn run_claim(&mut self, claim: Claim, ticket: Ticket, now: Instant) {
+        let service = ServiceName::from(claim.spec.service.as_str());
+        let Some(plan) = self.plan.services.get(&service).cloned() else {
+            self.breaker.abandoned(ticket, now.into_std());
+            let queue = self.parts.queue.clone();
+            tokio::task::spawn_local(async move {
+                if let Err(error) = queue.release(&claim.ticket).await {
+                    tracing::debug!(%error, "the claim ends by itself");
+                }
+            });
+            return;
+        };
+        tracing::info!(job = claim.ticket.job_id, %service, attempt = claim.attempt, "job claimed");
+        self.claims.open.insert(claim.ticket.job_id.clone(), ticket);
+        let limits = &self.plan.limits;
+        let time = (limits.soft_limit, limits.hard_limit);
+        tokio::task::spawn_local(runner::run(self.parts.clone(), claim, plan, time));
+    }
+}
+
+impl Handler<Carried<Claimed>> for ProvisionSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, claimed: Carried<Claimed>, _: &mut Context<Self>) {
+        let now = Instant::now();
+        let Some(ticket) = self.claims.asking.take() else {
+            // Asked by an earlier life of this actor: it ends by itself.
+            return;
+        };
+        self.claims.queue_problem = None;
+        match &*claimed.message.0 {
+            Ok(Some(claim)) => return self.run_claim(claim.clone(), ticket, now),
+            Ok(None) => self.claims.not_before = Some(now + ASK_INTERVAL),
+            Err(error) => {
+                self.claims.not_before = Some(now + AWAY_INTERVAL);
+                self.claims.queue_problem = Some(error.to_string());
+            }
+        }
+        self.breaker.abandoned(ticket, now.into_std());
+    }
+}
+
+impl Handler<Carried<Over>> for ProvisionSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, over: Carried<Over>, _: &mut Context<Self>) {
+        let now = Instant::now();
+        let Over {
+            job,
+            engine,
+            failure,
+        } = over.message;
+        self.gate.ended(&job);
+        self.gate.remove(&job);
+        self.waiting.remove(&job);
+        self.reservations.job_over(&job);
+        self.engines.job_over(&job);
+        let ticket = self.claims.open.remove(&job);
+        match (&failure, ticket) {
+            (None, Some(ticket)) if engine.is_none() => {
+                self.breaker.abandoned(ticket, now.into_std());
+            }
+            (None, Some(ticket)) => self.breaker.succeeded(ticket),
+            (Some(failure), Some(ticket)) if failure.counts => {
+                self.breaker.failed(ticket, now.into_std());
+                self.send_away(now);
+            }
+            (Some(_), Some(ticket)) => {
+                self.breaker.abandoned(ticket, now.into_std());
+                // What stands in the way now stands there in a moment, too.
+                self.claims.not_before = Some(now + ASK_INTERVAL);
+            }
+            (_, None) => {}
+        }
+        if let Some(failure) = failure {
+            if let Some(engine) = engine {
+                self.disown(&engine, &failure.why, now);
+            }
+            // What was sent away because of failures says nothing of them.
+            if failure.counts || self.breaker.state(now.into_std()) == BreakerState::Closed {
+                self.last_failure = Some(failure.why);
+            }
+        }
+        self.let_start(now);
+        self.claim(now);
+        self.publish();
+    }
+}

@@ -1,0 +1,242 @@
+//! What everyone else holds of the supervisor.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+use weir_control_plane::jobs::{DEFAULT_QUEUE, Error, JobQueue, Limits, NewJob, Spec};
+use weir_core::ids::ServiceName;
+use weir_core::provision::{Refusal, RefusalCode};
+use weir_engines::driver;
+
+use super::publish::{Leave, Outlet, Picture};
+use super::{Configure, Drivers, Links, Plan, StopEngine, StopRefused, VpnHappened, room};
+use crate::actors::config_agent::InForce;
+use crate::config::{DriverKind, ProvisionSettings};
+use crate::link::Refused;
+use crate::snapshot::Snapshot;
+
+/// How long a caller waits for the supervisor.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a stopping node waits for the registry.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest key of a wish.
+const KEY_BYTES_MAX: usize = 200;
+/// Lines of an engine that are told at a time.
+pub(super) const LINES_MAX: usize = 10_000;
+
+/// One more engine of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// The service.
+    pub service: ServiceName,
+    /// The same key while the job is open is the same job.
+    pub key: String,
+    /// Why, for people.
+    pub reason: String,
+    /// With so many engines there it is no wish any more; `None` when it always is.
+    pub engines_wanted: Option<usize>,
+}
+
+/// The job that makes a wish true.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wished {
+    /// Its id.
+    pub job_id: String,
+    /// It was there before.
+    pub already: bool,
+}
+
+/// The supervisor, for everyone else. Cheap to clone.
+#[derive(Clone)]
+pub struct ProvisionHandle {
+    pub(crate) links: Links,
+    outlet: Outlet,
+    queue: Arc<dyn JobQueue>,
+    drivers: Drivers,
+    in_force: Snapshot<InForce>,
+    registers: bool,
+}
+
+impl ProvisionHandle {
+    /// A handle to a supervisor that publishes to `outlet`.
+    pub fn new(
+        outlet: &Outlet,
+        queue: Arc<dyn JobQueue>,
+        drivers: Drivers,
+        in_force: Snapshot<InForce>,
+        registers: bool,
+    ) -> Self {
+        Self {
+            links: Links::new(),
+            outlet: outlet.clone(),
+            queue,
+            drivers,
+            in_force,
+            registers,
+        }
+    }
+
+    /// Hands over what the configuration says of engines.
+    ///
+    /// # Errors
+    /// [`Refused`] when it was not taken in time.
+    pub async fn configure(&self, plan: Plan, within: Duration) -> Result<(), Refused> {
+        self.links
+            .configure
+            .ask(Configure { plan }, None, within)
+            .await
+    }
+
+    /// Tells what happened to a VPN; told again later by who tells, if it cannot be taken now.
+    ///
+    /// # Errors
+    /// [`Refused`] when it was not taken.
+    pub fn vpn_happened(&self, happened: VpnHappened) -> Result<(), Refused> {
+        self.links.vpn.offer(happened)
+    }
+
+    /// Asks for one more engine: a job that survives this node.
+    ///
+    /// # Errors
+    /// Why there is none, for programs and people.
+    pub async fn provision(&self, wish: Wish) -> Result<Wished, Refusal> {
+        let in_force = self.in_force.load();
+        let config = &in_force.config;
+        let service = config
+            .services
+            .iter()
+            .find(|service| service.name == wish.service);
+        let Some(engines) = service.and_then(|service| service.engines.as_ref()) else {
+            let message = format!("service `{}` has no engines", wish.service);
+            return Err(Refusal::new(RefusalCode::UnknownService, message));
+        };
+        if wish.key.is_empty() || wish.key.len() > KEY_BYTES_MAX {
+            let message = format!(
+                "a key of {} bytes; allowed: 1 to {KEY_BYTES_MAX}",
+                wish.key.len()
+            );
+            return Err(Refusal::new(RefusalCode::UnknownService, message));
+        }
+        let picture = self.picture();
+        if let Some(blocked) = &picture.blocked {
+            return Err(blocked.clone());
+        }
+        let open = room::open_jobs(&self.queue, wish.service.as_str()).await;
+        let open = open.map_err(|error| refusal(&error))?;
+        room::check(&wish, &engines.scale, &open, (&picture, config))?;
+        let job = new_job(wish, &config.provision);
+        match self.queue.enqueue(job).await {
+            Ok(enqueued) => Ok(Wished {
+                job_id: enqueued.job_id,
+                already: enqueued.already,
+            }),
+            Err(error) => Err(refusal(&error)),
+        }
+    }
+
+    /// Takes an engine of this node out of traffic and stops it.
+    ///
+    /// # Errors
+    /// [`Refused`] when the supervisor did not answer; [`StopRefused`] when it said no.
+    pub async fn stop(&self, stop: StopEngine) -> Result<Result<(), StopRefused>, Refused> {
+        self.links.stop.ask(stop, None, ASK_TIMEOUT).await
+    }
+
+    /// The last lines that an engine of this node wrote.
+    ///
+    /// # Errors
+    /// When there is no such engine here or its lines cannot be read.
+    pub async fn logs(&self, engine: &str, lines_max: usize) -> Result<Vec<String>, driver::Error> {
+        let picture = self.picture();
+        let known = picture.engines.iter().find(|known| known.id == engine);
+        let Some(known) = known else {
+            return Err(driver::Error::Unknown(engine.to_owned()));
+        };
+        let kind = match known.driver == DriverKind::Docker.name() {
+            true => DriverKind::Docker,
+            false => DriverKind::Process,
+        };
+        let name = super::spec::name_of(engine);
+        self.drivers
+            .of(kind)
+            .logs(&name, lines_max.min(LINES_MAX))
+            .await
+    }
+
+    /// The node stops: nothing new is started, and other nodes are told to use its engines no more. Waits a while until
+    /// they are.
+    pub async fn leave(&self) {
+        self.outlet.leave.send_if_modified(|leave| {
+            let stays = *leave == Leave::Stays;
+            if stays {
+                *leave = Leave::Leaving;
+            }
+            stays
+        });
+        let mut leave = self.outlet.leave.subscribe();
+        if self.registers {
+            let left = leave.wait_for(|leave| *leave == Leave::Left);
+            // Whoever cannot be told notices by the silence.
+            drop(timeout(LEAVE_TIMEOUT, left).await);
+        }
+    }
+
+    /// What there is.
+    pub fn picture(&self) -> Arc<Picture> {
+        self.outlet.picture.load()
+    }
+
+    /// Rises with each new picture.
+    pub fn revisions(&self) -> watch::Receiver<u64> {
+        self.outlet.revision.subscribe()
+    }
+
+    /// Where jobs are.
+    pub fn queue(&self) -> &Arc<dyn JobQueue> {
+        &self.queue
+    }
+}
+
+/// The job of a wish.
+pub(super) fn new_job(wish: Wish, limits: &ProvisionSettings) -> NewJob {
+    NewJob {
+        queue: DEFAULT_QUEUE.to_owned(),
+        idempotency_key: wish.key,
+        spec: Spec {
+            service: wish.service.to_string(),
+            reason: wish.reason,
+            payload: payload(wish.engines_wanted),
+            ..Spec::default()
+        },
+        limits: Limits {
+            attempts_max: limits.attempts_max,
+            retry_delay: limits.retry_delay,
+            retry_delay_max: limits.retry_delay_max,
+        },
+        ..NewJob::default()
+    }
+}
+
+const ENGINES_WANTED: &str = "engines_wanted=";
+
+fn payload(engines_wanted: Option<usize>) -> Vec<u8> {
+    let text = engines_wanted.map(|wanted| format!("{ENGINES_WANTED}{wanted}"));
+    text.unwrap_or_default().into_bytes()
+}
+
+/// What [`Wish::engines_wanted`] a job was made with.
+pub(super) fn engines_wanted(spec: &Spec) -> Option<usize> {
+    let text = std::str::from_utf8(&spec.payload).ok()?;
+    text.strip_prefix(ENGINES_WANTED)?.parse().ok()
+}
+
+/// What a queue's "no" means for who wants an engine.
+fn refusal(error: &Error) -> Refusal {
+    let code = match error {
+        Error::Full { .. } => RefusalCode::QueueFull,
+        _ => RefusalCode::StoreAway,
+    };
+    Refusal::new(code, error.to_string())
+}

@@ -1,0 +1,193 @@
+//! What the supervisor is told.
+
+use std::sync::Arc;
+
+use actix::Message;
+use tokio::sync::oneshot;
+use weir_control_plane::jobs::{Claim, Error};
+use weir_core::ids::ServiceName;
+use weir_core::provision::Refusal;
+use weir_engines::driver::{Ended, Running};
+
+use super::adopt::Found;
+use super::holds::Held;
+use super::plan::{EnginePlan, Plan};
+use super::runner::Failure;
+use super::spec::Lot;
+use crate::config::{DriverKind, VpnSettings};
+
+/// These services have engines, within these limits.
+#[derive(Message, Clone, Debug)]
+#[rtype(result = "()")]
+pub struct Configure {
+    /// All of it.
+    pub plan: Plan,
+}
+
+/// What came of asking for a job.
+#[derive(Message, Clone, Debug)]
+#[rtype(result = "()")]
+pub struct Claimed(pub(crate) Arc<Result<Option<Claim>, Error>>);
+
+/// A job needs what an engine needs.
+#[derive(Message, Clone, Debug)]
+#[rtype(result = "Result<Option<Reserved>, Refusal>")]
+pub struct Reserve {
+    pub(crate) job: String,
+    pub(crate) service: ServiceName,
+    /// The port that it got before turned out to be somebody else's.
+    pub(crate) other_port: bool,
+    /// With so many engines there, none is needed.
+    pub(crate) engines_wanted: Option<usize>,
+}
+
+/// What a job gets.
+#[derive(Clone, Debug)]
+pub struct Reserved {
+    /// Slots of the service that nobody is known to have, the best first.
+    pub(crate) slots: Vec<u32>,
+    pub(crate) port: u16,
+    pub(crate) vpn: Option<VpnSettings>,
+    pub(crate) wants_forwarded: bool,
+}
+
+/// A job has prepared everything and waits to start its engine.
+#[derive(Message, Debug)]
+#[rtype(result = "Result<(), Refusal>")]
+pub struct Admit {
+    pub(crate) job: String,
+    pub(crate) start: oneshot::Sender<Result<(), Refusal>>,
+}
+
+/// A driver runs a job's engine; nothing is known of whether it is ready.
+#[derive(Message, Clone, Debug)]
+#[rtype(result = "()")]
+pub struct Started {
+    pub(crate) job: String,
+    pub(crate) lot: Lot,
+    pub(crate) running: Running,
+    pub(crate) plan: Arc<EnginePlan>,
+}
+
+/// A job's engine is ready and the supervisor's from now on.
+#[derive(Message, Debug)]
+#[rtype(result = "()")]
+pub struct Ready {
+    pub(crate) job: String,
+    pub(crate) lot: Lot,
+    pub(crate) running: Running,
+    pub(crate) plan: Arc<EnginePlan>,
+    pub(crate) held: Vec<Held>,
+}
+
+/// A job is over for this node.
+#[derive(Message, Clone, Debug)]
+#[rtype(result = "()")]
+pub struct Over {
+    pub(crate) job: String,
+    /// The engine that got ready, be it lost again.
+    pub(crate) engine: Option<String>,
+    pub(crate) failure: Option<Failure>,
+}
+
+/// Something was seen of an engine.
+#[derive(Message, Debug)]
+#[rtype(result = "()")]
+pub struct Looked(pub(crate) Look);
+
+/// What was seen.
+#[derive(Debug)]
+pub enum Look {
+    /// It answered a probe, or did not.
+    Probed {
+        /// The engine.
+        engine: String,
+        /// Its attempt.
+        fence: u64,
+        /// What is wrong.
+        result: Result<(), String>,
+    },
+    /// It ended.
+    Ended(Ended),
+    /// It is gone for good: its driver has nothing of it any more.
+    Stopped {
+        /// The engine.
+        engine: String,
+        /// Its attempt.
+        fence: u64,
+        /// What was left, in words.
+        result: Result<(), String>,
+    },
+    /// What a driver runs.
+    Listed {
+        /// Which driver.
+        driver: DriverKind,
+        /// Everything of this Weir.
+        running: Result<Vec<Running>, String>,
+    },
+    /// Nobody holds the forwarded port of a VPN.
+    PortIsNobodys {
+        /// The VPN.
+        vpn: String,
+    },
+    /// Something runs that this node did not know.
+    Found {
+        /// The engine.
+        engine: String,
+        /// What it is, with its holds; or why it is not this node's.
+        found: Result<Box<Found>, Error>,
+    },
+    /// What was found is not to become an engine of this node.
+    LetGo {
+        /// The engine.
+        engine: String,
+        /// Its driver has nothing of it any more.
+        is_gone: bool,
+    },
+    /// Holds of an engine were lost and taken again.
+    HeldAgain {
+        /// The engine.
+        engine: String,
+        /// The new ones, or why there are none.
+        held: Result<Vec<Held>, Error>,
+    },
+}
+
+/// Somebody wants an engine of this node stopped.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+#[rtype(result = "Result<(), StopRefused>")]
+pub struct StopEngine {
+    /// Which.
+    pub engine: String,
+    /// Cuts what runs on it.
+    pub now: bool,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// Why an engine was not stopped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StopRefused {
+    /// This node runs no such engine.
+    #[error("this node runs no engine `{0}`")]
+    Unknown(String),
+}
+
+/// Something happened to a VPN.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+#[rtype(result = "()")]
+pub struct VpnHappened {
+    /// Which.
+    pub vpn: String,
+    /// What.
+    pub what: VpnEvent,
+}
+
+/// What happens to VPNs and cannot be seen afterwards. Health and port are looked up instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VpnEvent {
+    /// It is up again and stays up.
+    Stable,
+    /// Its container started again, or is another one: the network of its engines is dead.
+    NetworkGone,
+}

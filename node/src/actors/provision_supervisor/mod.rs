@@ -1,0 +1,294 @@
+//! Starts engines, keeps them well, and takes them out of traffic before they stop.
+//!
+//! Owns      the engines of this node, permits and spacing of starts, the breaker, ports, and who gets which.
+//! Receives  [`Configure`] from `config_agent`; [`Reserve`], [`Admit`], [`Started`], [`Ready`], [`Over`] from its jobs;
+//!           [`Claimed`] from the queue of jobs; [`Looked`] from probes, drivers and leases; [`StopEngine`] from gRPC,
+//!           HTTP and whoever counts engines; [`VpnHappened`] from `port_cache`; its own tick.
+//! Sends     nothing; publishes its engines, from where they go to the load balancer and the registry.
+//! Bound     4,096 messages; when full one is refused: callers see it, jobs and probes tell again.
+//! Restarts  with no engines, and takes over what its drivers run, as after a start of the node.
+
+mod adopt;
+mod care;
+mod claims;
+mod engines;
+mod findings;
+mod forwarded;
+mod handle;
+mod holds;
+mod kept;
+mod listing;
+mod messages;
+mod pacer;
+mod plan;
+mod publish;
+mod registrar;
+mod reservations;
+mod room;
+mod runner;
+mod scale;
+mod settle;
+mod spec;
+#[cfg(test)]
+mod tests;
+mod vpn_wait;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, AsyncContext as _, Context, Handler};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use weir_control_plane::jobs::{Holder, JobQueue};
+use weir_core::provision::{Breaker, Gate, Next, Refusal};
+use weir_engines::driver::Driver;
+
+use self::claims::Claims;
+use self::engines::Engines;
+use self::findings::Findings;
+pub use self::handle::{ProvisionHandle, Wish, Wished};
+pub use self::messages::{
+    Admit, Claimed, Configure, Look, Looked, Over, Ready, Reserve, Reserved, Started, StopEngine,
+    StopRefused, VpnEvent, VpnHappened,
+};
+pub use self::pacer::Pacer;
+pub use self::plan::{EnginePlan, Plan};
+pub use self::publish::{EngineView, InTraffic, Outlet, Picture, ServiceView, give};
+pub use self::registrar::{Registry, RegistryError, run as register};
+use self::reservations::Reservations;
+pub use self::scale::Scale;
+use crate::actors::config_agent::InForce;
+use crate::actors::port_cache::PortCacheHandle;
+use crate::config::DriverKind;
+use crate::data_plane::routing::Routing;
+use crate::link::{Carried, Link, Permits};
+use crate::peers::Peers;
+use crate::ports::clock::WallClock;
+use crate::ports::net::Net;
+use crate::snapshot::Snapshot;
+
+/// Messages that may wait.
+pub const MESSAGES_WAITING_MAX: usize = 4_096;
+/// How often starts, engines and drains are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What runs engines on this node.
+#[derive(Clone)]
+pub struct Drivers {
+    /// Processes.
+    pub process: Arc<dyn Driver>,
+    /// Containers.
+    pub docker: Arc<dyn Driver>,
+}
+
+impl Drivers {
+    /// The one of this kind.
+    pub fn of(&self, kind: DriverKind) -> &Arc<dyn Driver> {
+        match kind {
+            DriverKind::Process => &self.process,
+            DriverKind::Docker => &self.docker,
+        }
+    }
+}
+
+/// The ways to the supervisor.
+#[derive(Clone)]
+pub struct Links {
+    pub(crate) configure: Link<Configure>,
+    pub(crate) claimed: Link<Claimed>,
+    pub(crate) reserve: Link<Reserve>,
+    pub(crate) admit: Link<Admit>,
+    pub(crate) started: Link<Started>,
+    pub(crate) ready: Link<Ready>,
+    pub(crate) over: Link<Over>,
+    pub(crate) looked: Link<Looked>,
+    pub(crate) stop: Link<StopEngine>,
+    pub(crate) vpn: Link<VpnHappened>,
+}
+
+impl Links {
+    fn new() -> Self {
+        let permits = Permits::new(MESSAGES_WAITING_MAX);
+        Self {
+            configure: Link::new(&permits),
+            claimed: Link::new(&permits),
+            reserve: Link::new(&permits),
+            admit: Link::new(&permits),
+            started: Link::new(&permits),
+            ready: Link::new(&permits),
+            over: Link::new(&permits),
+            looked: Link::new(&permits),
+            stop: Link::new(&permits),
+            vpn: Link::new(&permits),
+        }
+    }
+
+    pub(crate) fn point_at(&self, life: &actix::Addr<ProvisionSupervisor>) {
+        self.configure.point_at(life);
+        self.claimed.point_at(life);
+        self.reserve.point_at(life);
+        self.admit.point_at(life);
+        self.started.point_at(life);
+        self.ready.point_at(life);
+        self.over.point_at(life);
+        self.looked.point_at(life);
+        self.stop.point_at(life);
+        self.vpn.point_at(life);
+    }
+}
+
+/// What the supervisor and its jobs are made of.
+#[derive(Clone)]
+pub struct Parts {
+    /// The ways back to the supervisor.
+    pub links: Links,
+    /// Where jobs and holds are kept.
+    pub queue: Arc<dyn JobQueue>,
+    /// Who claims them.
+    pub holder: Holder,
+    /// What runs engines.
+    pub drivers: Drivers,
+    /// Ports of VPNs.
+    pub ports: PortCacheHandle,
+    /// How probes reach engines.
+    pub net: Arc<dyn Net>,
+    /// What runs on engines.
+    pub routing: Snapshot<Routing>,
+    /// What is configured, and registered by others.
+    pub in_force: Snapshot<InForce>,
+    /// Where the supervisor publishes.
+    pub outlet: Outlet,
+    /// Keeps starts apart.
+    pub pacer: Pacer,
+    /// The other nodes.
+    pub peers: Peers,
+    /// Whether engines are registered for other nodes.
+    pub registers: bool,
+    /// This node.
+    pub node: String,
+    /// Wall-clock time, to be shown.
+    pub clock: WallClock,
+    /// Seeds whatever is random.
+    pub seed: u64,
+}
+
+/// The actor.
+pub struct ProvisionSupervisor {
+    parts: Parts,
+    plan: Plan,
+    gate: Gate<String>,
+    /// Starts that wait at the gate, by job.
+    waiting: BTreeMap<String, oneshot::Sender<Result<(), Refusal>>>,
+    breaker: Breaker,
+    claims: Claims,
+    reservations: Reservations,
+    engines: Engines,
+    last_failure: Option<String>,
+    findings: Findings,
+    /// VPNs whose forwarded port no engine has, and until when that is left so.
+    unused_ports: BTreeMap<String, Instant>,
+    driver_problems: BTreeMap<DriverKind, String>,
+}
+
+impl ProvisionSupervisor {
+    /// A life that knows no engine yet.
+    pub fn new(parts: Parts, plan: Plan) -> Self {
+        let limits = &plan.limits;
+        Self {
+            gate: Gate::new(claims::gate_limits(limits)),
+            waiting: BTreeMap::new(),
+            breaker: Breaker::new(claims::breaker_config(limits)),
+            claims: Claims::default(),
+            reservations: Reservations::new(&plan),
+            engines: Engines::default(),
+            last_failure: None,
+            findings: Findings::default(),
+            unused_ports: BTreeMap::new(),
+            driver_problems: BTreeMap::new(),
+            parts,
+            plan,
+        }
+    }
+
+    fn tick(&mut self, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        self.let_start(now);
+        self.claim(now);
+        self.care(now);
+        self.use_forwarded_ports(now);
+        self.publish();
+        ctx.run_later(TICK, Self::tick);
+    }
+
+    /// Lets those at the gate begin whose turn it is.
+    fn let_start(&mut self, now: Instant) {
+        while let Next::Start(job) = self.gate.next(now.into_std()) {
+            let begun = self
+                .waiting
+                .remove(&job)
+                .is_some_and(|start| start.send(Ok(())).is_ok());
+            if !begun {
+                // Whoever waited is gone; its place is free again.
+                self.gate.ended(&job);
+            }
+        }
+    }
+}
+
+impl Actor for ProvisionSupervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.follow_drivers();
+        self.follow_lists();
+        ctx.run_later(TICK, Self::tick);
+    }
+}
+
+impl Handler<Carried<Configure>> for ProvisionSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, configure: Carried<Configure>, _: &mut Context<Self>) {
+        let plan = configure.message.plan;
+        self.gate.set_limits(claims::gate_limits(&plan.limits));
+        self.breaker
+            .set_config(claims::breaker_config(&plan.limits));
+        self.reservations.configure(&plan);
+        self.plan = plan;
+        self.engines_of_plan(Instant::now());
+        self.publish();
+    }
+}
+
+impl Handler<Carried<Reserve>> for ProvisionSupervisor {
+    type Result = Result<Option<Reserved>, Refusal>;
+
+    fn handle(&mut self, reserve: Carried<Reserve>, _: &mut Context<Self>) -> Self::Result {
+        self.reserve(&reserve.message)
+    }
+}
+
+impl Handler<Carried<Admit>> for ProvisionSupervisor {
+    type Result = Result<(), Refusal>;
+
+    fn handle(&mut self, admit: Carried<Admit>, _: &mut Context<Self>) -> Self::Result {
+        let Admit { job, start } = admit.message;
+        let now = Instant::now();
+        self.is_worth_trying(&job, now)?;
+        self.gate.admit(job.clone())?;
+        self.waiting.insert(job, start);
+        self.let_start(now);
+        Ok(())
+    }
+}
+
+impl Handler<Carried<StopEngine>> for ProvisionSupervisor {
+    type Result = Result<(), StopRefused>;
+
+    fn handle(&mut self, stop: Carried<StopEngine>, _: &mut Context<Self>) -> Self::Result {
+        let stopped = self.stop_engine(&stop.message, Instant::now());
+        self.publish();
+        stopped
+    }
+}

@@ -1,0 +1,332 @@
+//! Which slot, port and VPN a job gets: choosing and taking is one step, and what is under way counts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpListener;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use weir_core::ids::{ServiceName, VpnName};
+use weir_core::provision::{
+    Placement, PoolName, Ports, Refusal, RefusalCode, Role, VpnFacts, VpnState, place,
+};
+
+use super::ProvisionSupervisor;
+use super::engines::{Engine, is_leaving};
+use super::messages::{Reserve, Reserved};
+use super::plan::Plan;
+use super::spec::slot_of;
+
+/// Slots that a job may try.
+const SLOTS_OFFERED: usize = 16;
+/// Ports of this machine that are tried for one that nothing listens on.
+const PORTS_TRIED: usize = 64;
+/// How long a port that turned out to be somebody else's is left alone.
+const ELSEWHERE_FOR: Duration = Duration::from_secs(60);
+
+/// What jobs under way have taken.
+#[derive(Debug)]
+pub(super) struct Reservations {
+    ports: Ports<Holder>,
+    pending: BTreeMap<String, Pending>,
+    elsewhere: u64,
+}
+
+/// Who has a port.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Holder {
+    Job(String),
+    Engine(String),
+    /// Somebody whom this node does not know, until then.
+    Elsewhere(u64, Instant),
+}
+
+/// A job under way.
+#[derive(Clone, Debug)]
+struct Pending {
+    vpn: Option<VpnName>,
+    wants_forwarded: bool,
+}
+
+impl Reservations {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let mut reservations = Self {
+            ports: Ports::default(),
+            pending: BTreeMap::new(),
+            elsewhere: 0,
+        };
+        reservations.configure(plan);
+        reservations
+    }
+
+    /// Takes new ranges; what is held stays held.
+    pub(super) fn configure(&mut self, plan: &Plan) {
+        self.ports
+            .set_range(PoolName::Host, plan.limits.host_ports.clone());
+        for vpn in plan.vpns.values() {
+            let pool = PoolName::Vpn(VpnName::from(vpn.name.as_str()));
+            self.ports.set_range(pool, vpn.ports.clone());
+        }
+    }
+
+    /// The job took nothing with it.
+    pub(super) fn job_over(&mut self, job: &str) {
+        self.pending.remove(job);
+        self.ports.release(&Holder::Job(job.to_owned()));
+    }
+
+    /// What the job had is the engine's now.
+    pub(super) fn job_became(&mut self, job: &str, engine: &str, vpn: Option<&str>, port: u16) {
+        self.job_over(job);
+        self.engine_has(engine, vpn, port);
+    }
+
+    /// An engine that runs has this port.
+    pub(super) fn engine_has(&mut self, engine: &str, vpn: Option<&str>, port: u16) {
+        let holder = Holder::Engine(engine.to_owned());
+        if let Err(taken) = self.ports.adopt(pool_of(vpn), holder, port) {
+            tracing::warn!(engine, port, by = ?taken.holder, "two engines have one port");
+        }
+    }
+
+    /// The engine is gone.
+    pub(super) fn engine_gone(&mut self, engine: &str) {
+        self.ports.release(&Holder::Engine(engine.to_owned()));
+    }
+
+    /// A job under way is to have this VPN's forwarded port.
+    pub(super) fn wants_forwarded(&self, vpn: &str) -> bool {
+        let mut pending = self.pending.values();
+        pending.any(|pending| {
+            pending.wants_forwarded
+                && pending
+                    .vpn
+                    .as_ref()
+                    .is_some_and(|name| name.as_str() == vpn)
+        })
+    }
+
+    /// Gives up ports of others whose time is over.
+    pub(super) fn tick(&mut self, now: Instant) {
+        self.ports
+            .retain(|holder| !matches!(holder, Holder::Elsewhere(_, until) if *until <= now));
+    }
+
+    /// The port of a job turned out to be somebody else's.
+    fn not_ours(&mut self, job: &str, pool: &PoolName, now: Instant) {
+        let holder = Holder::Job(job.to_owned());
+        let port = self.ports.pool(pool).and_then(|pool| pool.port_of(&holder));
+        self.ports.release(&holder);
+        if let Some(port) = port {
+            self.elsewhere += 1;
+            let stranger = Holder::Elsewhere(self.elsewhere, now + ELSEWHERE_FOR);
+            drop(self.ports.adopt(pool.clone(), stranger, port));
+        }
+    }
+
+    /// Jobs under way, and ports that somebody here has.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.pending.len(), self.ports.held())
+    }
+
+    fn port(&mut self, job: &str, pool: &PoolName, now: Instant) -> Result<u16, Refusal> {
+        for _ in 0..PORTS_TRIED {
+            let Some(port) = self.ports.reserve(pool, Holder::Job(job.to_owned())) else {
+                break;
+            };
+            // Behind a VPN it is a port of another network.
+            if *pool != PoolName::Host || is_free(port) {
+                return Ok(port);
+            }
+            self.not_ours(job, pool, now);
+        }
+        let message = format!("no port of {} is free", pool_text(pool));
+        Err(Refusal::new(RefusalCode::NoPortFree, message))
+    }
+}
+
+fn pool_of(vpn: Option<&str>) -> PoolName {
+    vpn.map_or(PoolName::Host, |vpn| PoolName::Vpn(VpnName::from(vpn)))
+}
+
+fn pool_text(pool: &PoolName) -> String {
+    match pool {
+        PoolName::Host => "this machine".to_owned(),
+        PoolName::Vpn(vpn) => format!("VPN `{vpn}`"),
+    }
+}
+
+/// Whether nothing on this machine listens there.
+fn is_free(port: u16) -> bool {
+    TcpListener::bind(("0.0.0.0", port)).is_ok()
+}
+
+impl ProvisionSupervisor {
+    /// Slot, port and VPN for a job; `None` when the service has engines enough without.
+    pub(super) fn reserve(&mut self, wanted: &Reserve) -> Result<Option<Reserved>, Refusal> {
+        let now = Instant::now();
+        let Reserve {
+            job,
+            service,
+            other_port,
+            engines_wanted,
+        } = wanted;
+        if engines_wanted.is_some_and(|wanted| self.engines_of(service) >= wanted) {
+            return Ok(None);
+        }
+        let before = self.reservations.pending.get(job).cloned();
+        if let (true, Some(before)) = (*other_port, &before) {
+            let pool = pool_of(before.vpn.as_ref().map(VpnName::as_str));
+            self.reservations.not_ours(job, &pool, now);
+        }
+        let placement = match before {
+            Some(Pending {
+                vpn,
+                wants_forwarded,
+                ..
+            }) => vpn.map(|vpn| (vpn, wants_forwarded)),
+            None => self
+                .placed(service)?
+                .map(|placed| (placed.vpn, placed.role == Role::Leader)),
+        };
+        let (vpn, wants_forwarded) =
+            placement.map_or((None, false), |(vpn, leads)| (Some(vpn), leads));
+        let slots = self.free_slots(service)?;
+        let pool = pool_of(vpn.as_ref().map(VpnName::as_str));
+        let port = self.reservations.port(job, &pool, now)?;
+        let pending = Pending {
+            vpn: vpn.clone(),
+            wants_forwarded,
+        };
+        self.reservations.pending.insert(job.clone(), pending);
+        let settings = vpn.and_then(|vpn| self.plan.vpns.get(vpn.as_str()).cloned());
+        Ok(Some(Reserved {
+            slots,
+            port,
+            vpn: settings,
+            wants_forwarded,
+        }))
+    }
+
+    /// Engines of a service in the whole mesh that are there to stay, without those that jobs are starting.
+    fn engines_of(&self, service: &ServiceName) -> usize {
+        let name = service.as_str();
+        let own = self.engines.all().filter(|engine| {
+            let stays = engine.job.is_none() && !is_leaving(engine.care.state());
+            stays && engine.lot.service == name
+        });
+        let found = self.findings.serving().filter(|(of, _)| *of == name);
+        let ids = own
+            .map(Engine::id)
+            .chain(found.map(|(_, id)| id.to_owned()));
+        let given = self.parts.in_force.load();
+        let registered = given.config.given().endpoints.get(service);
+        let others = registered.into_iter().flatten().filter(|(_, backend)| {
+            let facts = backend.engine.as_ref();
+            facts.is_some_and(|facts| facts.node != self.parts.node)
+        });
+        let all: BTreeSet<String> = ids.chain(others.map(|(id, _)| id.to_string())).collect();
+        all.len()
+    }
+
+    /// Whether the next engine of a service could be started here.
+    pub(super) fn has_room(&self, service: &ServiceName) -> bool {
+        let plan = self.plan.services.get(service);
+        let is_known =
+            plan.is_some_and(|plan| self.findings.is_listed(plan.settings.launch.driver));
+        is_known && self.placed(service).is_ok() && self.free_slots(service).is_ok()
+    }
+
+    /// The VPN for the next engine; `None` for a service that needs none.
+    fn placed(&self, service: &ServiceName) -> Result<Option<Placement>, Refusal> {
+        let Some(plan) = self.plan.services.get(service) else {
+            let message = format!("service `{service}` has no engines here");
+            return Err(Refusal::new(RefusalCode::UnknownService, message));
+        };
+        let names = &plan.settings.launch.vpns;
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let vpns = names.iter().filter_map(|name| self.plan.vpns.get(name));
+        let all: Vec<(VpnFacts, usize)> = vpns
+            .map(|vpn| (self.vpn_facts(vpn), vpn.engines_max as usize))
+            .collect();
+        let has_room = |(facts, max): &&(VpnFacts, usize)| facts.engines + facts.pending < *max;
+        let open: Vec<VpnFacts> = all
+            .iter()
+            .filter(has_room)
+            .map(|(facts, _)| facts.clone())
+            .collect();
+        if open.is_empty() && all.iter().any(|(facts, _)| facts.state == VpnState::Stable) {
+            let message = "every VPN of the service has as many engines as it may have";
+            return Err(Refusal::new(RefusalCode::MaxCapacity, message));
+        }
+        place(&open, usize::MAX).map(Some)
+    }
+
+    fn vpn_facts(&self, vpn: &crate::config::VpnSettings) -> VpnFacts {
+        let known = self.parts.ports.vpn(&vpn.name);
+        let pending = self.reservations.pending.values();
+        let pending: Vec<_> = pending
+            .filter(|pending| {
+                pending
+                    .vpn
+                    .as_ref()
+                    .is_some_and(|name| name.as_str() == vpn.name)
+            })
+            .collect();
+        let (engines, led) = self.engines_behind(&vpn.name);
+        VpnFacts {
+            name: VpnName::from(vpn.name.as_str()),
+            state: known.as_ref().map_or(VpnState::Down, |known| known.state),
+            engines,
+            pending: pending.len(),
+            has_leader: led || pending.iter().any(|pending| pending.wants_forwarded),
+            has_port: vpn.forwards_port && known.is_some_and(|known| known.port.is_some()),
+        }
+    }
+
+    /// Engines behind a VPN in the whole mesh, and whether one has its port.
+    pub(super) fn engines_behind(&self, vpn: &str) -> (usize, bool) {
+        let own = self.engines.behind(vpn);
+        let given = self.parts.in_force.load();
+        let endpoints = &given.config.given().endpoints;
+        let facts = endpoints
+            .values()
+            .flatten()
+            .filter_map(|(_, backend)| backend.engine.as_ref());
+        let others: Vec<_> = facts
+            .filter(|facts| facts.node != self.parts.node && facts.vpn.as_deref() == Some(vpn))
+            .collect();
+        (
+            own.0 + others.len(),
+            own.1 || others.iter().any(|facts| facts.is_forwarded),
+        )
+    }
+
+    /// Slots of a service that nobody is known to have.
+    fn free_slots(&self, service: &ServiceName) -> Result<Vec<u32>, Refusal> {
+        let max = self
+            .plan
+            .services
+            .get(service)
+            .map_or(0, |plan| plan.settings.scale.max);
+        let given = self.parts.in_force.load();
+        let registered = given.config.given().endpoints.get(service);
+        let others = registered.into_iter().flatten().map(|(id, _)| id.as_str());
+        let own = self.engines.ids().chain(self.findings.ids());
+        let taken: BTreeSet<u32> = own
+            .chain(others)
+            .filter_map(|id| slot_of(service.as_str(), id))
+            .collect();
+        let free: Vec<u32> = (1..=max)
+            .filter(|slot| !taken.contains(slot))
+            .take(SLOTS_OFFERED)
+            .collect();
+        if free.is_empty() {
+            let message = format!("service `{service}` has {max} engines, as many as it may have");
+            return Err(Refusal::new(RefusalCode::MaxCapacity, message));
+        }
+        Ok(free)
+    }
+}

@@ -1,0 +1,376 @@
+//! The way of one job: from the claim to an engine that serves.
+//!
+//! ```text
+//! slot (a hold: its fence) ─► port, VPN ─► forwarded port (a hold) ─► the gate ─► driver
+//!     ─► probes ─► in traffic ─► done
+//! ```
+//!
+//! Whatever ends it on the way, what it has taken is given back: the driver stops what it started, holds are released,
+//! and the job is failed or given back. When the process dies instead, leases and labels do the same.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout_at};
+use weir_control_plane::jobs::{Claim, Error as QueueError};
+use weir_core::error::chain;
+use weir_core::ids::{BackendId, ServiceName};
+use weir_core::provision::Refusal;
+use weir_engines::driver::{self, Running};
+
+use super::Parts;
+use super::handle::engines_wanted;
+use super::holds::{Held, hold_forwarded, hold_port, hold_slot};
+use super::kept::Kept;
+use super::messages::{Admit, Over, Ready, Reserve, Reserved, Started};
+use super::plan::EnginePlan;
+use super::settle::{complete, give_back, release, settle, tell_over};
+use super::spec::{Lot, spec};
+use crate::config::{DriverKind, VpnSettings};
+use crate::link::Refused;
+use crate::prober::{self, probe};
+
+/// How long the supervisor may take to answer.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a job waits for the registry; without it the engine serves this node alone.
+const REGISTERED_WITHIN: Duration = Duration::from_secs(5);
+const REGISTERED_LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// Between two looks whether an engine is ready.
+const READY_LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Why an attempt came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failed {
+    /// Nothing can be provisioned now.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Every slot is somebody's.
+    #[error("every slot of the service is taken")]
+    NoSlot,
+    /// The supervisor did not answer.
+    #[error("the supervisor did not answer: {0}")]
+    Away(#[from] Refused),
+    /// The store did not do what it should.
+    #[error("the store: {0}")]
+    Queue(#[from] QueueError),
+    /// The driver did not start it.
+    #[error("{driver}: {source}")]
+    Driver {
+        /// Which.
+        driver: &'static str,
+        /// Why.
+        source: driver::Error,
+    },
+    /// It runs, and does not answer.
+    #[error("not ready after {after:?}: {why}")]
+    NotReady {
+        /// How long it had.
+        after: Duration,
+        /// What the last probe said.
+        why: String,
+    },
+    /// The job took longer than it may.
+    #[error("took longer than the hard limit of {0:?}")]
+    Late(Duration),
+    /// Its turn to start came when half of its time was over.
+    #[error("its turn came after the soft limit")]
+    TooLate,
+    /// It got ready, and was gone before clients could reach it.
+    #[error("it was gone before clients could reach it")]
+    GoneAgain,
+    /// The claim or the slot is somebody else's by now.
+    #[error("the claim was lost")]
+    Lost,
+    /// There are as many engines as were wanted.
+    #[error("the service has engines enough without")]
+    NotNeeded,
+    /// The service is no longer configured here.
+    #[error("the service has no engines here any more")]
+    Gone,
+}
+
+/// Why a job came to nothing, for the supervisor.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    /// In words.
+    pub why: String,
+    /// The breaker counts it.
+    pub counts: bool,
+}
+
+impl From<Failed> for Failure {
+    fn from(failed: Failed) -> Self {
+        Self {
+            why: chain(&failed).to_string(),
+            counts: failed.is_failure(),
+        }
+    }
+}
+
+impl Failed {
+    /// Whether the provisioning itself failed, as the breaker counts it.
+    pub(super) const fn is_failure(&self) -> bool {
+        matches!(
+            self,
+            Self::Driver { .. } | Self::NotReady { .. } | Self::Late(_) | Self::GoneAgain
+        )
+    }
+}
+
+/// What a job has taken so far.
+#[derive(Default)]
+pub(super) struct Taken {
+    pub(super) held: Vec<Held>,
+    pub(super) started: Option<(Lot, u64, DriverKind)>,
+    /// The engine, once it is the supervisor's to care for.
+    pub(super) handed_over: Option<String>,
+}
+
+/// Runs the job to its end.
+pub(super) async fn run(
+    parts: Parts,
+    claim: Claim,
+    plan: Arc<EnginePlan>,
+    (soft_limit, hard_limit): (Duration, Duration),
+) {
+    let job = claim.ticket.job_id.clone();
+    let kept = Kept::claim(Arc::clone(&parts.queue), claim.ticket.clone(), claim.ttl);
+    let began = Instant::now();
+    let mut taken = Taken::default();
+    let provisioned = provision(&parts, &claim, &plan, &mut taken, began + soft_limit);
+    let outcome = tokio::select! {
+        biased;
+        () = kept.lost() => Err(Failed::Lost),
+        done = timeout_at(began + hard_limit, provisioned) => {
+            done.unwrap_or(Err(Failed::Late(hard_limit)))
+        }
+    };
+    let mut over = Over {
+        job,
+        engine: None,
+        failure: None,
+    };
+    let outcome = match outcome {
+        Ok(engine) => complete(&parts, &claim, &engine).await,
+        Err(failed) => Err(failed),
+    };
+    over.engine = taken.handed_over.take();
+    if let Err(Failed::NotNeeded) = outcome {
+        tracing::info!(job = over.job, service = %plan.service, "no engine is needed any more");
+        give_back(&parts, taken).await;
+        // A claim that is not ended here ends by itself, and the next one comes to the same.
+        drop(complete(&parts, &claim, "").await);
+    } else if let Err(failed) = outcome {
+        tracing::warn!(job = over.job, service = %plan.service, error = %chain(&failed), "engine not provisioned");
+        give_back(&parts, taken).await;
+        settle(&parts, &claim, &failed).await;
+        over.failure = Some(failed.into());
+    }
+    tell_over(&parts, over).await;
+}
+
+/// Provisions; what was taken is in `taken` whenever this ends early, and with the supervisor once it is ready.
+async fn provision(
+    parts: &Parts,
+    claim: &Claim,
+    plan: &Arc<EnginePlan>,
+    taken: &mut Taken,
+    begin_until: Instant,
+) -> Result<String, Failed> {
+    let job = claim.ticket.job_id.clone();
+    let reserved = reserve(parts, claim, plan, false).await?;
+    let (number, slot) = hold_slot(parts, claim, plan, &reserved.slots).await?;
+    let fence = slot.hold.fence;
+    taken.held.push(slot);
+    let Reserved {
+        port,
+        vpn,
+        wants_forwarded,
+        ..
+    } = hold_port(parts, claim, plan, reserved, taken).await?;
+    let mut lot = Lot {
+        job: job.clone(),
+        service: plan.service.as_str().to_owned(),
+        slot: number,
+        node: parts.node.clone(),
+        port,
+        p2p_port: None,
+        vpn: vpn.as_ref().map(|vpn| vpn.name.clone()),
+        is_forwarded: false,
+    };
+    if let Some(vpn) = &vpn {
+        peer_port(parts, vpn, wants_forwarded, &mut lot, taken).await?;
+    }
+    let (start, may_start) = oneshot::channel();
+    let admit = Admit {
+        job: job.clone(),
+        start,
+    };
+    parts.links.admit.ask(admit, None, ASK_TIMEOUT).await??;
+    may_start.await.map_err(|_| Failed::Away(Refused::Away))??;
+    let interval_min = parts.in_force.load().config.provision.interval_min;
+    parts.pacer.turn(interval_min).await;
+    if Instant::now() >= begin_until {
+        return Err(Failed::TooLate);
+    }
+    let running = start_it(parts, plan, &lot, fence, vpn.as_ref(), taken).await?;
+    let started = Started {
+        job: job.clone(),
+        lot: lot.clone(),
+        running: running.clone(),
+        plan: Arc::clone(plan),
+    };
+    parts.links.started.ask(started, None, ASK_TIMEOUT).await?;
+    until_ready(parts, plan, &lot, vpn.as_ref()).await?;
+    let ready = Ready {
+        job,
+        lot: lot.clone(),
+        running,
+        plan: Arc::clone(plan),
+        held: std::mem::take(&mut taken.held),
+    };
+    parts.links.ready.ask(ready, None, ASK_TIMEOUT).await?;
+    taken.started = None;
+    let engine = lot.engine_id();
+    taken.handed_over = Some(engine.clone());
+    // The job is done when clients can reach it.
+    tokio::select! {
+        biased;
+        () = parts.outlet.is_given(&engine) => {}
+        () = parts.outlet.is_gone(&engine) => return Err(Failed::GoneAgain),
+    }
+    until_registered(parts, &lot).await;
+    Ok(engine)
+}
+
+/// Waits a while until the control plane tells this node of the engine: then it tells others, too.
+async fn until_registered(parts: &Parts, lot: &Lot) {
+    let (service, id) = (
+        ServiceName::from(lot.service.as_str()),
+        BackendId::from(lot.engine_id().as_str()),
+    );
+    let deadline = Instant::now() + REGISTERED_WITHIN;
+    let is_told = || {
+        let in_force = parts.in_force.load();
+        let endpoints = &in_force.config.given().endpoints;
+        endpoints
+            .get(&service)
+            .is_some_and(|registered| registered.contains_key(&id))
+    };
+    while parts.registers && !is_told() && Instant::now() < deadline {
+        sleep(REGISTERED_LOOK_INTERVAL).await;
+    }
+}
+
+pub(super) async fn reserve(
+    parts: &Parts,
+    claim: &Claim,
+    plan: &EnginePlan,
+    other_port: bool,
+) -> Result<Reserved, Failed> {
+    let reserve = Reserve {
+        job: claim.ticket.job_id.clone(),
+        service: plan.service.clone(),
+        other_port,
+        engines_wanted: engines_wanted(&claim.spec),
+    };
+    let reserved = parts
+        .links
+        .reserve
+        .ask(reserve, None, ASK_TIMEOUT)
+        .await??;
+    reserved.ok_or(Failed::NotNeeded)
+}
+
+/// The port that other peers reach it at: the forwarded one if it is wanted and to be had.
+async fn peer_port(
+    parts: &Parts,
+    vpn: &VpnSettings,
+    wants_forwarded: bool,
+    lot: &mut Lot,
+    taken: &mut Taken,
+) -> Result<(), Failed> {
+    // Another engine that has it or is about to is followed.
+    if wants_forwarded
+        && parts.ports.port_for_provision(&vpn.name).await.is_some()
+        && let Some(hold) = hold_forwarded(parts, &vpn.name, taken).await?
+    {
+        taken.held.push(hold);
+        // It may have changed meanwhile.
+        match parts.ports.port_for_provision(&vpn.name).await {
+            Some(port) => {
+                lot.p2p_port = Some(port.get());
+                lot.is_forwarded = true;
+                return Ok(());
+            }
+            None => {
+                if let Some(unused) = taken.held.pop() {
+                    release(parts, unused).await;
+                }
+            }
+        }
+    }
+    lot.p2p_port = Some(FOLLOWER_PORT_FIRST.saturating_add(lot.port % FOLLOWER_PORTS));
+    Ok(())
+}
+
+/// Peer-to-peer ports of engines that have no forwarded one; different for different ports that they serve on.
+const FOLLOWER_PORT_FIRST: u16 = 50_000;
+const FOLLOWER_PORTS: u16 = 10_000;
+
+async fn start_it(
+    parts: &Parts,
+    plan: &EnginePlan,
+    lot: &Lot,
+    fence: u64,
+    vpn: Option<&VpnSettings>,
+    taken: &mut Taken,
+) -> Result<Running, Failed> {
+    let kind = plan.settings.launch.driver;
+    let driver = parts.drivers.of(kind);
+    taken.started = Some((lot.clone(), fence, kind));
+    let started = driver.start(spec(plan, lot, fence, vpn)).await;
+    started.map_err(|source| Failed::Driver {
+        driver: kind.name(),
+        source,
+    })
+}
+
+async fn until_ready(
+    parts: &Parts,
+    plan: &EnginePlan,
+    lot: &Lot,
+    vpn: Option<&VpnSettings>,
+) -> Result<(), Failed> {
+    let care = &plan.settings.care;
+    let target = target(plan, lot, vpn)?;
+    let deadline = Instant::now() + care.ready_timeout;
+    loop {
+        let why = match probe(&*parts.net, &target).await {
+            Ok(()) => return Ok(()),
+            Err(why) => why,
+        };
+        if Instant::now() >= deadline {
+            return Err(Failed::NotReady {
+                after: care.ready_timeout,
+                why,
+            });
+        }
+        sleep(READY_LOOK_INTERVAL.min(care.interval)).await;
+    }
+}
+
+/// How an engine is probed.
+pub(super) fn target(
+    plan: &EnginePlan,
+    lot: &Lot,
+    vpn: Option<&VpnSettings>,
+) -> Result<prober::Target, Failed> {
+    Ok(prober::Target {
+        endpoint: lot.address(plan, vpn).parse().map_err(|_| Failed::Gone)?,
+        protocol: plan.protocol,
+        check: plan.settings.care.probe.clone(),
+        timeout: plan.settings.care.timeout,
+    })
+}

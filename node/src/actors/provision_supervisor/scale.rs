@@ -1,0 +1,364 @@
+//! Decides how many engines each service has: on one node of the mesh for each service.
+//!
+//! Wishes go to the queue of jobs like anybody's; engines that are too many are stopped by the node that runs them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use weir_control_plane::jobs::{DEFAULT_QUEUE, JobList, JobQueue, State};
+use weir_core::ids::{EngineId, ServiceName, VpnName};
+use weir_core::provision::{EngineFacts, EngineStanding, Scaler, Scaling, ScalingRules, VpnState};
+
+use super::handle::new_job;
+use super::publish::{EngineView, Leave, Outlet};
+use super::vpn_wait::VpnWait;
+use super::{EnginePlan, Links, Plan, StopEngine, Wish};
+use crate::actors::config_agent::InForce;
+use crate::actors::port_cache::PortCacheHandle;
+use crate::data_plane::routing::Routing;
+use crate::peers::Peers;
+use crate::snapshot::Snapshot;
+
+/// Between two decisions.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// How long it is waited for what runs here to be known. Another node may start engines without.
+const LISTED_WITHIN: Duration = Duration::from_secs(30);
+const JOBS_LISTED: usize = 200;
+/// Starts beyond the minimum that are under way at a time.
+const BURST_MAX: usize = 2;
+
+/// What decisions are made of.
+pub struct Scale {
+    /// This node.
+    pub node: String,
+    /// What is configured and registered.
+    pub in_force: Snapshot<InForce>,
+    /// Engines of this node.
+    pub outlet: Outlet,
+    /// Jobs under way.
+    pub queue: Arc<dyn JobQueue>,
+    /// The way to the supervisor.
+    pub links: Links,
+    /// The other nodes.
+    pub peers: Peers,
+    /// How VPNs are.
+    pub ports: PortCacheHandle,
+    /// What runs on backends.
+    pub routing: Snapshot<Routing>,
+}
+
+/// What is remembered of one service.
+#[derive(Default)]
+struct Memory {
+    scaler: Scaler,
+    idle_since: BTreeMap<String, Instant>,
+    /// Engines that were missing at the last look.
+    missing: usize,
+    /// When this node began to decide.
+    since: Option<Instant>,
+    vpns: VpnWait,
+}
+
+impl Scale {
+    /// Decides until the node ends.
+    pub async fn run(self) {
+        let mut memory: BTreeMap<ServiceName, Memory> = BTreeMap::new();
+        let mut ticks = interval(INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut problem = String::new();
+        loop {
+            ticks.tick().await;
+            if *self.outlet.leave.borrow() != Leave::Stays {
+                return;
+            }
+            let plan = Plan::of(&self.in_force.load().config);
+            memory.retain(|service, _| plan.services.contains_key(service));
+            let mut problem_now = String::new();
+            for engines in plan.services.values() {
+                if self.peers.owner_of_service(&engines.service) != self.node {
+                    memory.remove(&engines.service);
+                    continue;
+                }
+                let memory = memory.entry(engines.service.clone()).or_default();
+                if let Err(why) = self.decide(&plan, engines, memory).await {
+                    problem_now = why;
+                }
+            }
+            if problem_now != problem && !problem_now.is_empty() {
+                tracing::warn!(why = problem_now, "engines are not scaled");
+            }
+            problem = problem_now;
+        }
+    }
+
+    async fn decide(
+        &self,
+        plan: &Plan,
+        engines: &EnginePlan,
+        memory: &mut Memory,
+    ) -> Result<(), String> {
+        let since = *memory.since.get_or_insert_with(Instant::now);
+        if !self.is_listed(&engines.service) && since.elapsed() < LISTED_WITHIN {
+            return Ok(());
+        }
+        let open = self.open_jobs(&engines.service).await?;
+        let loads = self
+            .peers
+            .loads(&engines.service, self.own_loads(&engines.service))
+            .await;
+        let now = Instant::now();
+        let may_start = memory.vpns.is_over(engines, &self.ports, now);
+        let mut facts = self.facts(&engines.service, &loads.in_flight, memory, now);
+        let known = facts
+            .iter()
+            .filter(|fact| !matches!(fact.standing, EngineStanding::Leaving))
+            .count();
+        facts.extend(open.keys().map(|job| EngineFacts {
+            id: EngineId::from(job.as_str()),
+            standing: EngineStanding::Starting,
+            in_flight: 0,
+            vpn: None,
+            forwarded: false,
+        }));
+        match memory
+            .scaler
+            .decide(&rules(engines), &facts, 0, now.into_std())
+        {
+            Scaling::Start(missing) if may_start => {
+                // An engine of another node is seen a moment after its job is done: missing is what is missing twice.
+                let lasting = missing.min(std::mem::replace(&mut memory.missing, missing));
+                let wanted = known + open.len() + lasting;
+                let keys = unused_keys(&engines.service, &open, lasting);
+                return self.start(plan, engines, keys, wanted).await;
+            }
+            Scaling::Start(_) | Scaling::Keep => {}
+            // Who did not answer may have work for them.
+            Scaling::Stop(_) if !loads.complete => {}
+            Scaling::Stop(surplus) => {
+                for engine in surplus {
+                    self.stop(engine.as_str()).await;
+                }
+            }
+        }
+        memory.missing = 0;
+        Ok(())
+    }
+
+    fn is_up(&self, vpn: &str) -> bool {
+        let known = self.ports.vpn(vpn);
+        known.is_some_and(|known| known.state == VpnState::Stable)
+    }
+
+    /// What an engine of this node counts as; `None` for one whose job is counted.
+    fn standing(&self, engine: &EngineView) -> Option<EngineStanding> {
+        let vpn_is_up = engine.vpn.as_ref().is_none_or(|vpn| self.is_up(vpn));
+        match engine.state {
+            "ready" => Some(EngineStanding::Ready { idle_since: None }),
+            "unhealthy" => Some(EngineStanding::Unhealthy),
+            "starting" | "probing" if engine.has_job => None,
+            "starting" | "probing" => Some(EngineStanding::Starting),
+            // Its VPN is back: with its next probe it is, too.
+            "hidden" if vpn_is_up => Some(EngineStanding::Starting),
+            _ => Some(EngineStanding::Leaving),
+        }
+    }
+
+    /// Whether it is known what of a service runs here.
+    fn is_listed(&self, service: &ServiceName) -> bool {
+        let picture = self.outlet.picture.load();
+        picture.listed.iter().any(|known| known == service.as_str())
+    }
+
+    /// What runs on the backends of this service through this node.
+    fn own_loads(&self, service: &ServiceName) -> BTreeMap<String, u64> {
+        let routing = self.routing.load();
+        let backends = routing
+            .service(service)
+            .into_iter()
+            .flat_map(|service| &service.backends);
+        backends
+            .map(|view| (view.backend.id.to_string(), view.backend.load.in_flight()))
+            .collect()
+    }
+
+    /// Jobs that will make engines of this service, and their keys.
+    async fn open_jobs(&self, service: &ServiceName) -> Result<BTreeMap<String, String>, String> {
+        let mut open = BTreeMap::new();
+        let mut list = JobList {
+            queue: DEFAULT_QUEUE.to_owned(),
+            states: vec![State::Ready, State::Waiting, State::Claimed],
+            entries_max: JOBS_LISTED,
+            ..JobList::default()
+        };
+        loop {
+            let page = self
+                .queue
+                .list(list.clone())
+                .await
+                .map_err(|error| error.to_string())?;
+            let ours = page.jobs.into_iter().filter(|job| {
+                job.spec
+                    .as_ref()
+                    .is_some_and(|spec| spec.service == service.as_str())
+            });
+            open.extend(ours.map(|job| (job.job_id, job.idempotency_key)));
+            if page.next.is_empty() {
+                return Ok(open);
+            }
+            list.after = page.next;
+        }
+    }
+
+    /// Engines of this service on every node.
+    fn facts(
+        &self,
+        service: &ServiceName,
+        in_flight: &BTreeMap<String, u64>,
+        memory: &mut Memory,
+        now: Instant,
+    ) -> Vec<EngineFacts> {
+        let picture = self.outlet.picture.load();
+        let own = picture
+            .engines
+            .iter()
+            .filter(|engine| engine.service == service.as_str());
+        let in_force = self.in_force.load();
+        let registered = in_force.config.given().endpoints.get(service);
+        let others = registered
+            .into_iter()
+            .flatten()
+            .filter_map(|(id, backend)| {
+                let facts = backend
+                    .engine
+                    .as_ref()
+                    .filter(|facts| facts.node != self.node)?;
+                Some((
+                    id.to_string(),
+                    EngineStanding::Ready { idle_since: None },
+                    facts.vpn.clone(),
+                    facts.is_forwarded,
+                ))
+            });
+        let own = own.filter_map(|engine| {
+            Some((
+                engine.id.clone(),
+                self.standing(engine)?,
+                engine.vpn.clone(),
+                engine.is_forwarded,
+            ))
+        });
+        let found = picture.found.iter();
+        let found = found
+            .filter(|(of, _)| of == service.as_str())
+            .map(|(_, id)| (id.clone(), EngineStanding::Starting, None, false));
+        let mut facts: Vec<EngineFacts> = Vec::new();
+        for (id, standing, vpn, forwarded) in own.chain(others).chain(found) {
+            // What another node has registered may be seen running here as well.
+            if facts.iter().any(|known| known.id.as_str() == id) {
+                continue;
+            }
+            let runs = in_flight.get(&id).copied().unwrap_or_default();
+            let idle_since = match runs {
+                0 => Some(*memory.idle_since.entry(id.clone()).or_insert(now)),
+                _ => {
+                    memory.idle_since.remove(&id);
+                    None
+                }
+            };
+            let standing = match standing {
+                EngineStanding::Ready { .. } => EngineStanding::Ready {
+                    idle_since: idle_since.map(Instant::into_std),
+                },
+                other => other,
+            };
+            facts.push(EngineFacts {
+                id: EngineId::from(id.as_str()),
+                standing,
+                in_flight: u32::try_from(runs).unwrap_or(u32::MAX),
+                vpn: vpn.as_deref().map(VpnName::from),
+                forwarded,
+            });
+        }
+        let is_there = |id: &String| facts.iter().any(|fact| fact.id.as_str() == id);
+        memory.idle_since.retain(|id, _| is_there(id));
+        facts
+    }
+
+    async fn start(
+        &self,
+        plan: &Plan,
+        engines: &EnginePlan,
+        keys: Vec<String>,
+        wanted: usize,
+    ) -> Result<(), String> {
+        for key in keys {
+            let wish = Wish {
+                service: engines.service.clone(),
+                key,
+                reason: format!("{wanted} engines are wanted"),
+                engines_wanted: Some(wanted),
+            };
+            let enqueued = self.queue.enqueue(new_job(wish, &plan.limits)).await;
+            enqueued.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    async fn stop(&self, engine: &str) {
+        let stop = StopEngine {
+            engine: engine.to_owned(),
+            now: false,
+            reason: "more engines than the service needs".to_owned(),
+        };
+        if self
+            .outlet
+            .picture
+            .load()
+            .engines
+            .iter()
+            .any(|own| own.id == engine)
+        {
+            // A busy supervisor is asked again with the next decision.
+            let _ = self.links.stop.offer(stop);
+            return;
+        }
+        let in_force = self.in_force.load();
+        let registered = in_force.config.given().endpoints.values().flatten();
+        let node = registered
+            .filter(|(id, _)| id.as_str() == engine)
+            .find_map(|(_, backend)| backend.engine.as_ref().map(|facts| facts.node.clone()));
+        if let Some(node) = node
+            && let Err(why) = self.peers.stop_engine(&node, engine, false).await
+        {
+            tracing::warn!(engine, node, why, "an engine too many is not stopped");
+        }
+    }
+}
+
+/// The first keys that no open job has. Two nodes that both take themselves for the owner wish with the same ones.
+fn unused_keys(
+    service: &ServiceName,
+    open: &BTreeMap<String, String>,
+    count: usize,
+) -> Vec<String> {
+    let used: BTreeSet<&str> = open.values().map(String::as_str).collect();
+    let keys = (1_usize..).map(|number| format!("scale:{service}:{number}"));
+    keys.filter(|key| !used.contains(key.as_str()))
+        .take(count)
+        .collect()
+}
+
+fn rules(engines: &EnginePlan) -> ScalingRules {
+    let scale = &engines.settings.scale;
+    ScalingRules {
+        engines_min: scale.min as usize,
+        engines_max: scale.max as usize,
+        engines_free: scale.free as usize,
+        streams_max: scale.streams_max,
+        burst_max: BURST_MAX,
+        idle_grace: scale.idle_grace,
+        scale_down_cooldown: scale.down_cooldown,
+    }
+}

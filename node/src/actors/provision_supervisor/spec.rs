@@ -1,0 +1,190 @@
+//! What is told to a driver of one engine, and what its labels tell afterwards.
+
+use std::collections::BTreeMap;
+
+use weir_engines::driver::{EngineSpec, Network, Protocol, PublishedPort, Running};
+
+use super::plan::EnginePlan;
+use crate::config::{DriverKind, VpnSettings};
+
+/// Before every name and label of ours.
+const PREFIX: &str = "weir-";
+const JOB: &str = "weir.job";
+const SERVICE: &str = "weir.service";
+const SLOT: &str = "weir.slot";
+const PORT: &str = "weir.port";
+const P2P_PORT: &str = "weir.p2p_port";
+const VPN: &str = "weir.vpn";
+const FORWARDED: &str = "weir.forwarded";
+const NODE: &str = "weir.node";
+
+/// What one engine gets of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lot {
+    /// The service.
+    pub(super) service: String,
+    /// The job that makes it; empty when nobody knows.
+    pub(super) job: String,
+    /// Its number there.
+    pub(super) slot: u32,
+    /// The node that runs it.
+    pub(super) node: String,
+    /// Where it serves.
+    pub(super) port: u16,
+    /// The peer-to-peer port, when it is behind a VPN.
+    pub(super) p2p_port: Option<u16>,
+    /// The VPN that it is behind.
+    pub(super) vpn: Option<String>,
+    /// It has the VPN's forwarded port.
+    pub(super) is_forwarded: bool,
+}
+
+impl Lot {
+    /// Unique in the mesh.
+    pub(super) fn engine_id(&self) -> String {
+        engine_id(&self.service, self.slot)
+    }
+
+    /// What a driver calls it.
+    pub(super) fn name(&self) -> String {
+        name_of(&self.engine_id())
+    }
+
+    /// `host:port` of what it serves.
+    pub(super) fn address(&self, plan: &EnginePlan, vpn: Option<&VpnSettings>) -> String {
+        let host = vpn.map_or(&plan.settings.launch.host, |vpn| &vpn.engine_host);
+        match host.contains(':') {
+            true => format!("[{host}]:{}", self.port),
+            false => format!("{host}:{}", self.port),
+        }
+    }
+
+    fn labels(&self) -> BTreeMap<String, String> {
+        let mut labels = BTreeMap::from([
+            (JOB, self.job.clone()),
+            (SERVICE, self.service.clone()),
+            (SLOT, self.slot.to_string()),
+            (NODE, self.node.clone()),
+            (PORT, self.port.to_string()),
+            (FORWARDED, self.is_forwarded.to_string()),
+        ]);
+        if let Some(port) = self.p2p_port {
+            labels.insert(P2P_PORT, port.to_string());
+        }
+        if let Some(vpn) = &self.vpn {
+            labels.insert(VPN, vpn.clone());
+        }
+        labels
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
+    }
+
+    /// What the labels of something that runs tell; `None` if they are not ours.
+    pub(super) fn of(running: &Running) -> Option<Self> {
+        let label = |name: &str| running.labels.get(name).cloned();
+        let lot = Self {
+            job: label(JOB).unwrap_or_default(),
+            service: label(SERVICE)?,
+            slot: label(SLOT)?.parse().ok()?,
+            node: label(NODE).unwrap_or_default(),
+            port: label(PORT)?.parse().ok()?,
+            p2p_port: label(P2P_PORT).and_then(|port| port.parse().ok()),
+            vpn: label(VPN),
+            is_forwarded: label(FORWARDED).is_some_and(|text| text == "true"),
+        };
+        (lot.name() == running.name).then_some(lot)
+    }
+}
+
+/// `service-slot`.
+pub(super) fn engine_id(service: &str, slot: u32) -> String {
+    format!("{service}-{slot}")
+}
+
+/// What a driver calls an engine.
+pub(super) fn name_of(engine_id: &str) -> String {
+    format!("{PREFIX}{engine_id}")
+}
+
+/// The engine that a driver calls so.
+pub(super) fn id_of(name: &str) -> &str {
+    name.strip_prefix(PREFIX).unwrap_or(name)
+}
+
+/// The slot of an engine of a service; `None` for any other backend.
+pub(super) fn slot_of(service: &str, id: &str) -> Option<u32> {
+    id.strip_prefix(service)?.strip_prefix('-')?.parse().ok()
+}
+
+/// How an engine is started.
+pub(super) fn spec(
+    plan: &EnginePlan,
+    lot: &Lot,
+    fence: u64,
+    vpn: Option<&VpnSettings>,
+) -> EngineSpec {
+    let launch = &plan.settings.launch;
+    let inside = launch
+        .container_port
+        .filter(|_| vpn.is_none())
+        .unwrap_or(lot.port);
+    let network = match vpn.and_then(|vpn| vpn.container.clone()) {
+        Some(container) if launch.driver == DriverKind::Docker => Network::Container(container),
+        _ => launch.network.clone(),
+    };
+    let publishes = launch.driver == DriverKind::Docker
+        && matches!(network, Network::Default | Network::Named(_));
+    let fill = |text: &String| filled(text, lot, inside);
+    let mut labels = launch.labels.clone();
+    labels.extend(lot.labels());
+    EngineSpec {
+        name: lot.name(),
+        fence,
+        labels,
+        image: launch.image.clone(),
+        command: launch.command.iter().map(fill).collect(),
+        env: environment(plan, lot, inside),
+        network,
+        published: match publishes {
+            true => vec![PublishedPort {
+                container: inside,
+                host: lot.port,
+                protocol: Protocol::Tcp,
+            }],
+            false => Vec::new(),
+        },
+        memory_bytes_max: launch.memory_bytes_max,
+        cpu_millis_max: launch.cpu_millis_max,
+        start_timeout: launch.start_timeout,
+    }
+}
+
+/// The service's own variables win over those that every engine gets.
+fn environment(plan: &EnginePlan, lot: &Lot, inside: u16) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::from([
+        ("HTTP_PORT".to_owned(), inside.to_string()),
+        ("WEIR_ENGINE_ID".to_owned(), lot.engine_id()),
+    ]);
+    if let Some(port) = lot.p2p_port {
+        env.insert("P2P_PORT".to_owned(), port.to_string());
+    }
+    let own = plan.settings.launch.env.iter();
+    env.extend(own.map(|(name, value)| (name.clone(), filled(value, lot, inside))));
+    env
+}
+
+fn filled(text: &str, lot: &Lot, inside: u16) -> String {
+    if !text.contains('{') {
+        return text.to_owned();
+    }
+    let p2p_port = lot
+        .p2p_port
+        .map(|port| port.to_string())
+        .unwrap_or_default();
+    text.replace("{port}", &inside.to_string())
+        .replace("{p2p_port}", &p2p_port)
+        .replace("{id}", &lot.engine_id())
+        .replace("{service}", &lot.service)
+        .replace("{vpn}", lot.vpn.as_deref().unwrap_or_default())
+}

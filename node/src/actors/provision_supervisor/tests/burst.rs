@@ -1,0 +1,196 @@
+//! Many wishes at a time.
+
+use std::cell::Cell;
+
+use super::outside::{Begun, Start};
+use super::*;
+
+const MANY: usize = 1_000;
+const CONFIG: &str = "[provision]\nhost_ports = \"21000-21099\"\n[services.tv.engines]\ncommand = [\"tv\"]\nmin = 0\n\
+                      max = 2000\n[services.tv.engines.probe]\ninterval = \"1h\"\n";
+
+/// Between two starts, at least.
+fn closest(begun: &[Begun]) -> Duration {
+    let pairs = begun.windows(2).map(|pair| pair[1].at - pair[0].at);
+    pairs.min().unwrap()
+}
+
+async fn wish_for(node: &Node, count: usize) {
+    for number in 0..count {
+        let wished = node.wish(&format!("wish-{number}")).await.unwrap();
+        assert!(!wished.already);
+    }
+}
+
+/// Notes the most starts that were ever under way.
+async fn watch_in_flight(node: &Node, most: &Cell<usize>) {
+    let mut revisions = node.handle.revisions();
+    loop {
+        most.set(most.get().max(node.picture().in_flight));
+        revisions.changed().await.unwrap();
+    }
+}
+
+/// Stops engines some time after they are ready, so that there are few.
+async fn stop_them(node: &Node) {
+    let mut ready = Vec::new();
+    loop {
+        sleep(seconds(2)).await;
+        for engine in std::mem::replace(&mut ready, node.engines("ready")) {
+            let reason = "a test".to_owned();
+            let now = true;
+            // It may be gone.
+            let _ = node
+                .handle
+                .stop(StopEngine {
+                    engine,
+                    now,
+                    reason,
+                })
+                .await;
+        }
+    }
+}
+
+async fn until_begun(world: &World, count: usize, most: Duration) {
+    let machine = &world.machine;
+    until("starts", most, || machine.begun().len() >= count).await;
+}
+
+/// Each job is done, by one start of its own, and nothing is left.
+async fn each_is_done_once(world: &World, node: &Node) {
+    let jobs = world.all_jobs().await;
+    assert_eq!(jobs.len(), MANY);
+    let is_done = |job: &Job| job.state() == State::Done && job.attempt == 1;
+    assert!(jobs.iter().all(is_done));
+    let started: BTreeSet<u64> = world.machine.begun().iter().map(|one| one.fence).collect();
+    assert_eq!((started.len(), world.machine.begun().len()), (MANY, MANY));
+    assert_eq!(node.inside().await, Inside::default());
+    assert_eq!(world.held().await, [""; 0]);
+    assert_eq!(world.machine.left(), 0);
+}
+
+/// A burst, while limits are changed as `changes` says; tells the most starts that were in flight.
+async fn burst(
+    world: &World,
+    life: &mut Life,
+    node: &Node,
+    changes: impl Future<Output = ()>,
+) -> usize {
+    let most = Cell::new(0);
+    let test = async {
+        sleep(LOOK_INTERVAL).await;
+        wish_for(node, MANY).await;
+        changes.await;
+        until_begun(world, MANY, seconds(700)).await;
+        sleep(seconds(10)).await;
+        each_is_done_once(world, node).await;
+    };
+    let test = async {
+        tokio::select! {
+            () = watch_in_flight(node, &most) => {}
+            () = stop_them(node) => {}
+            () = test => {}
+        }
+    };
+    live(&mut [life], test).await;
+    most.get()
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_1000_wishes_at_once_5_are_in_flight_500_ms_apart_and_each_gets_one_engine() {
+    let mut world = World::new();
+    let (mut life, node) = world.node("a", CONFIG);
+    world.machine.starts(Start::Runs(seconds(2)));
+    let most = burst(&world, &mut life, &node, async {}).await;
+    assert_eq!(most, 5);
+    let begun = world.machine.begun();
+    assert!(closest(&begun) >= Duration::from_millis(500));
+    // Hardly more than what the spacing costs.
+    let took = begun[MANY - 1].at - begun[0].at;
+    assert!(took <= seconds(505), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_that_change_in_the_middle_of_a_burst_hold_from_then_on_and_lose_no_wish() {
+    let mut world = World::new();
+    let (mut life, node) = world.node("a", CONFIG);
+    world.machine.starts(Start::Runs(seconds(2)));
+    let limits = |limits: &str| {
+        format!(
+            "[provision]\n{limits}\n{}",
+            &CONFIG["[provision]\n".len()..]
+        )
+    };
+    let after = Cell::new([0; 3]);
+    let changes = async {
+        until_begun(&world, 100, seconds(100)).await;
+        node.configure(&limits("interval_min = \"3s\"\nconcurrent_max = 1"))
+            .await;
+        let slowed = world.machine.begun().len();
+        sleep(seconds(90)).await;
+        let slow = world.machine.begun().len();
+        node.configure(&limits("interval_min = \"100ms\"\nconcurrent_max = 20"))
+            .await;
+        after.set([slowed, slow, node.picture().in_flight]);
+    };
+    let most = burst(&world, &mut life, &node, Box::pin(changes)).await;
+    let [slowed, slow, _] = after.get();
+    let begun = world.machine.begun();
+    assert!(closest(&begun[..slowed]) >= Duration::from_millis(500));
+    assert!(closest(&begun[slowed..slow]) >= seconds(3));
+    assert!((20..=31).contains(&(slow - slowed)), "{}", slow - slowed);
+    assert!(closest(&begun[slow..]) >= Duration::from_millis(100));
+    assert_eq!(most, 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_10000_provisions_that_fail_nothing_is_left_behind() {
+    const WISHES: usize = 10_000;
+    const AT_ONCE: usize = 100;
+    let mut world = World::new();
+    let limits = "interval_min = \"0s\"\nattempts_max = 1\nbreaker_failures = 1000\nbreaker_window = \"1s\"\n\
+                  soft_limit = \"2s\"\nhard_limit = \"2s\"\n";
+    let config = format!("[provision]\n{limits}{}", &CONFIG["[provision]\n".len()..]);
+    let (mut life, node) = world.node("a", &config);
+    world.machine.starts(Start::Fails(Duration::ZERO));
+    let test = async {
+        sleep(LOOK_INTERVAL).await;
+        for round in 1..=WISHES / AT_ONCE {
+            world
+                .machine
+                .next_starts([Start::Hangs, Start::Fails(seconds(1))]);
+            wish_for(&node, AT_ONCE).await;
+            until_begun(&world, round * AT_ONCE, seconds(300)).await;
+            sleep(seconds(5)).await;
+        }
+        assert_eq!(world.machine.begun().len(), WISHES);
+        assert_eq!(node.inside().await, Inside::default());
+        assert_eq!(world.held().await, [""; 0]);
+        assert_eq!(world.machine.left(), 0);
+        let open = world
+            .all_jobs()
+            .await
+            .into_iter()
+            .filter(|job| job.state() != State::Dead);
+        assert_eq!(open.count(), 0);
+    };
+    live(&mut [&mut life], test).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn starts_are_as_far_apart_when_the_actor_panics_between_them() {
+    let mut world = World::new();
+    let (mut life, node) = world.node("a", CONFIG);
+    let test = async {
+        sleep(LOOK_INTERVAL).await;
+        wish_for(&node, 12).await;
+        for count in [3, 6, 9] {
+            until_begun(&world, count, seconds(10)).await;
+            node.crash.offer(Crash).unwrap();
+        }
+        until_begun(&world, 12, seconds(60)).await;
+        assert!(closest(&world.machine.begun()) >= Duration::from_millis(500));
+    };
+    live(&mut [&mut life], test).await;
+}

@@ -1,0 +1,353 @@
+//! The outside as tests script it: a driver, a network, and the way to both, which a test can cut anywhere.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::future::{BoxFuture, pending};
+use futures::stream::{self, BoxStream};
+use tokio::sync::{broadcast, watch};
+use tokio::time::{Instant, sleep};
+use weir_engines::driver::{Driver, Ended, EngineSpec, Error, Running, State};
+
+use crate::ports::net::{BoxedStream, Endpoint, Net};
+
+/// Of each point of a way that is cut somewhere.
+const LATENCY: Duration = Duration::from_secs(1);
+
+/// How one start goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// It runs after this time.
+    Runs(Duration),
+    /// It fails after this time.
+    Fails(Duration),
+    /// Nothing comes of it.
+    Hangs,
+}
+
+/// A start that was asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Begun {
+    pub(super) fence: u64,
+    pub(super) at: Instant,
+}
+
+#[derive(Debug)]
+struct Machine {
+    engines: BTreeMap<String, Running>,
+    begun: Vec<Begun>,
+    stopped: Vec<(String, Instant)>,
+    script: VecDeque<Start>,
+    otherwise: Start,
+    /// Names of engines whose probes fail.
+    sick: BTreeSet<String>,
+}
+
+/// A machine that runs engines, whatever becomes of the nodes that have them started.
+#[derive(Debug)]
+pub(super) struct Scripted {
+    machine: watch::Sender<Machine>,
+    ends: broadcast::Sender<Ended>,
+}
+
+impl Scripted {
+    pub(super) fn new() -> Arc<Self> {
+        let machine = Machine {
+            engines: BTreeMap::new(),
+            begun: Vec::new(),
+            stopped: Vec::new(),
+            script: VecDeque::new(),
+            otherwise: Start::Runs(Duration::from_millis(100)),
+            sick: BTreeSet::new(),
+        };
+        Arc::new(Self {
+            machine: watch::Sender::new(machine),
+            ends: broadcast::Sender::new(4_096),
+        })
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Machine) -> T) -> T {
+        let mut changed = None;
+        self.machine
+            .send_modify(|machine| changed = Some(change(machine)));
+        changed.unwrap()
+    }
+
+    /// How starts go from now on.
+    pub(super) fn starts(&self, start: Start) {
+        self.change(|machine| machine.otherwise = start);
+    }
+
+    /// How the next starts go.
+    pub(super) fn next_starts(&self, starts: impl IntoIterator<Item = Start>) {
+        self.change(|machine| machine.script.extend(starts));
+    }
+
+    /// Whether this engine answers probes.
+    pub(super) fn is_sick(&self, engine: &str, is_sick: bool) {
+        let name = super::super::spec::name_of(engine);
+        self.change(|machine| match is_sick {
+            true => machine.sick.insert(name),
+            false => machine.sick.remove(&name),
+        });
+    }
+
+    /// An engine ends by itself.
+    pub(super) fn ends(&self, engine: &str) {
+        let name = super::super::spec::name_of(engine);
+        let fence = self.change(|machine| {
+            let running = machine.engines.get_mut(&name).unwrap();
+            running.state = State::Ended(7);
+            running.fence
+        });
+        let code = Some(7);
+        let _ = self.ends.send(Ended { name, fence, code });
+    }
+
+    /// The machine forgets all it ran, as when its processes ended with their node.
+    pub(super) fn everything_ends(&self) {
+        self.change(|machine| machine.engines.clear());
+    }
+
+    /// Engines that run, by id.
+    pub(super) fn running(&self) -> Vec<String> {
+        let machine = self.machine.borrow();
+        let runs = machine
+            .engines
+            .values()
+            .filter(|engine| engine.state == State::Running);
+        runs.map(|engine| super::super::spec::id_of(&engine.name).to_owned())
+            .collect()
+    }
+
+    /// Engines that run or have left something.
+    pub(super) fn left(&self) -> usize {
+        self.machine.borrow().engines.len()
+    }
+
+    /// The label of an engine.
+    pub(super) fn label(&self, engine: &str, label: &str) -> Option<String> {
+        let name = super::super::spec::name_of(engine);
+        let machine = self.machine.borrow();
+        machine.engines.get(&name)?.labels.get(label).cloned()
+    }
+
+    /// Starts that were asked for.
+    pub(super) fn begun(&self) -> Vec<Begun> {
+        self.machine.borrow().begun.clone()
+    }
+
+    /// When engines were stopped, by id.
+    pub(super) fn stopped(&self) -> Vec<(String, Instant)> {
+        self.machine.borrow().stopped.clone()
+    }
+
+    async fn run(&self, spec: EngineSpec) -> Result<Running, Error> {
+        let start = self.change(|machine| {
+            let (fence, at) = (spec.fence, Instant::now());
+            machine.begun.push(Begun { fence, at });
+            machine.script.pop_front().unwrap_or(machine.otherwise)
+        });
+        match start {
+            Start::Hangs => pending().await,
+            Start::Runs(after) => {
+                sleep(after).await;
+                self.change(|machine| machine.take(spec))
+            }
+            Start::Fails(after) => {
+                sleep(after).await;
+                Err(Error::EndedAtOnce {
+                    code: 1,
+                    last_line: "as the test wished".to_owned(),
+                })
+            }
+        }
+    }
+
+    fn remove(&self, name: &str, fence: u64) -> Result<(), Error> {
+        let removed = self.change(|machine| {
+            match machine.engines.get(name).map(|there| there.fence) {
+                None => return Ok(None),
+                Some(theirs) if theirs > fence => return Err(fenced(name, fence, theirs)),
+                Some(_) => {}
+            }
+            let id = super::super::spec::id_of(name).to_owned();
+            machine.stopped.push((id, Instant::now()));
+            // The next one of that name is another one.
+            machine.sick.remove(name);
+            Ok(machine.engines.remove(name))
+        })?;
+        if let Some(Running { name, fence, .. }) = removed {
+            let code = Some(0);
+            let _ = self.ends.send(Ended { name, fence, code });
+        }
+        Ok(())
+    }
+}
+
+impl Machine {
+    fn take(&mut self, spec: EngineSpec) -> Result<Running, Error> {
+        if let Some(there) = self.engines.get(&spec.name) {
+            if there.fence > spec.fence {
+                return Err(fenced(&spec.name, spec.fence, there.fence));
+            }
+            if there.fence == spec.fence {
+                return Ok(there.clone());
+            }
+        }
+        let running = Running {
+            name: spec.name.clone(),
+            fence: spec.fence,
+            labels: spec.labels,
+            state: State::Running,
+            pid: Some(1),
+            container_id: None,
+            image_digest: None,
+            network_container_id: None,
+            started_unix_ms: 0,
+        };
+        self.engines.insert(spec.name, running.clone());
+        Ok(running)
+    }
+}
+
+fn fenced(name: &str, ours: u64, theirs: u64) -> Error {
+    Error::Fenced {
+        name: name.to_owned(),
+        ours,
+        theirs,
+    }
+}
+
+/// The way from one life of a node to the outside. Everything that changes something passes two points of it: on the
+/// way there and on the way back.
+#[derive(Clone, Debug)]
+pub(super) struct Way(Arc<Points>);
+
+#[derive(Debug)]
+struct Points {
+    passed: AtomicU64,
+    latency: Duration,
+    cut_at: u64,
+    cut: watch::Sender<bool>,
+}
+
+impl Way {
+    pub(super) fn open() -> Self {
+        Self::new(u64::MAX, Duration::ZERO)
+    }
+
+    /// Nothing passes from the point of this number on, and what passes before takes its time: so what a node takes one
+    /// after the other ends one after the other.
+    pub(super) fn cut_at(point: u64) -> Self {
+        Self::new(point, LATENCY)
+    }
+
+    fn new(cut_at: u64, latency: Duration) -> Self {
+        Self(Arc::new(Points {
+            passed: AtomicU64::new(0),
+            latency,
+            cut_at,
+            cut: watch::Sender::new(false),
+        }))
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        *self.0.cut.borrow()
+    }
+
+    /// A call that changes something.
+    pub(super) async fn pass<T>(&self, call: impl Future<Output = T>) -> T {
+        self.point().await;
+        let answer = call.await;
+        self.point().await;
+        answer
+    }
+
+    /// A call of which there are many.
+    pub(super) async fn pass_unless_cut<T>(&self, call: impl Future<Output = T>) -> T {
+        match self.is_cut() {
+            true => pending().await,
+            false => call.await,
+        }
+    }
+
+    async fn point(&self) {
+        let number = self.0.passed.fetch_add(1, Ordering::Relaxed) + 1;
+        if number == self.0.cut_at {
+            self.0.cut.send_replace(true);
+        }
+        self.pass_unless_cut(sleep(self.0.latency)).await;
+    }
+}
+
+/// The machine as one life of a node reaches it.
+pub(super) struct Reached {
+    pub(super) machine: Arc<Scripted>,
+    pub(super) way: Way,
+}
+
+impl Driver for Reached {
+    fn name(&self) -> &'static str {
+        "scripted"
+    }
+
+    fn start(&self, spec: EngineSpec) -> BoxFuture<'_, Result<Running, Error>> {
+        Box::pin(self.way.pass(self.machine.run(spec)))
+    }
+
+    fn stop(&self, name: &str, fence: u64, _: Duration) -> BoxFuture<'_, Result<(), Error>> {
+        let name = name.to_owned();
+        Box::pin(
+            self.way
+                .pass(async move { self.machine.remove(&name, fence) }),
+        )
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Running>, Error>> {
+        Box::pin(self.way.pass_unless_cut(async {
+            let machine = self.machine.machine.borrow();
+            Ok(machine.engines.values().cloned().collect())
+        }))
+    }
+
+    fn logs(&self, name: &str, _: usize) -> BoxFuture<'_, Result<Vec<String>, Error>> {
+        Box::pin(std::future::ready(Err(Error::Unknown(name.to_owned()))))
+    }
+
+    fn ends(&self) -> BoxStream<'static, Ended> {
+        let heard = self.machine.ends.subscribe();
+        stream::unfold(heard, |mut heard| async {
+            let ended = heard.recv().await.ok()?;
+            Some((ended, heard))
+        })
+        .boxed()
+    }
+}
+
+/// A network in which an engine answers while it runs and is well.
+#[derive(Debug)]
+pub(super) struct Wires {
+    pub(super) machine: Arc<Scripted>,
+    pub(super) way: Way,
+}
+
+impl Net for Wires {
+    fn connect<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, io::Result<BoxedStream>> {
+        let port = to.literal().unwrap().port().to_string();
+        Box::pin(self.way.pass(async move {
+            let machine = self.machine.machine.borrow();
+            let mut there = machine.engines.values().filter(|engine| {
+                engine.labels.get("weir.port") == Some(&port) && engine.state == State::Running
+            });
+            match there.any(|engine| !machine.sick.contains(&engine.name)) {
+                true => Ok(Box::new(tokio::io::duplex(64).0) as BoxedStream),
+                false => Err(io::ErrorKind::ConnectionRefused.into()),
+            }
+        }))
+    }
+}

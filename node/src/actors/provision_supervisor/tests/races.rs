@@ -1,0 +1,84 @@
+//! Two nodes that want the same.
+
+use super::killed::{behind_a_vpn, job, vpn_with_a_port};
+use super::*;
+
+const CONFIG: &str = "[provision]\nhost_ports = \"21400-21499\"\n[services.tv.engines]\ncommand = [\"tv\"]\nmin = 0\n\
+                      max = 6\n";
+
+/// Two nodes with what `config` says and as many jobs as there are slots, until all are done.
+async fn both(config: &str, ports: fn(&str) -> Table) -> (World, [Inside; 2]) {
+    let mut world = World::new();
+    let jobs = world.jobs(99);
+    for number in 0..6 {
+        jobs.enqueue(job(&number.to_string())).await.unwrap();
+    }
+    let (mut life_a, a) = world.node_by("a", config, &Way::open(), ports(config));
+    let (mut life_b, b) = world.node_by("b", config, &Way::open(), ports(config));
+    let test = async {
+        until("engines", seconds(60), || {
+            world.machine.running().len() >= 6
+        })
+        .await;
+        // Long enough for each to find what the other runs, and for a port to be believed free.
+        sleep(seconds(90)).await;
+        [a.inside().await, b.inside().await]
+    };
+    let inside = live(&mut [&mut life_a, &mut life_b], test).await;
+    (world, inside)
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_nodes_that_race_for_jobs_and_slots_start_one_engine_a_job() {
+    let (world, [a, b]) = both(CONFIG, |_| Table::default()).await;
+    let jobs = world.all_jobs().await;
+    let mut results: Vec<&str> = jobs.iter().map(|job| job.result.as_str()).collect();
+    results.sort_unstable();
+    assert_eq!(results, ["tv-1", "tv-2", "tv-3", "tv-4", "tv-5", "tv-6"]);
+    assert_eq!(world.machine.running(), results);
+    assert_eq!(world.machine.begun().len(), 6);
+    assert!(a.engines > 0 && b.engines > 0, "{a:?} {b:?}");
+    assert_eq!(a.engines + b.engines, 6);
+    assert_eq!(world.held().await.len(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_nodes_behind_one_vpn_one_engine_has_its_port_and_no_two_share_one() {
+    let (world, [a, b]) = both(&behind_a_vpn(CONFIG), vpn_with_a_port).await;
+    assert_eq!(a.engines + b.engines, 6);
+    let running = world.machine.running();
+    let label = |name: &str| -> Vec<String> {
+        let labels = running
+            .iter()
+            .filter_map(|id| world.machine.label(id, name));
+        labels.collect()
+    };
+    let leaders = label("weir.forwarded")
+        .into_iter()
+        .filter(|text| text == "true");
+    assert_eq!(leaders.count(), 1);
+    for name in ["weir.port", "weir.p2p_port"] {
+        let different: BTreeSet<String> = label(name).into_iter().collect();
+        assert_eq!(different.len(), 6, "{name}");
+    }
+    // Slots, ports, and the forwarded one.
+    assert_eq!(world.held().await.len(), 13);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_whose_job_is_cancelled_before_it_is_done_is_stopped_though_it_is_ready() {
+    let mut world = World::new();
+    world.registers = true;
+    let jobs = world.jobs(99);
+    let job_id = jobs.enqueue(job("one")).await.unwrap().job_id;
+    let (mut life, node) = world.node("a", CONFIG);
+    let test = async {
+        until("ready", seconds(3), || node.engines("ready") == ["tv-1"]).await;
+        jobs.cancel(DEFAULT_QUEUE, &job_id).await.unwrap();
+        sleep(seconds(10)).await;
+        assert_eq!(world.machine.left(), 0);
+        assert_eq!(node.inside().await, Inside::default());
+        assert_eq!(world.held().await, [""; 0]);
+    };
+    live(&mut [&mut life], test).await;
+}

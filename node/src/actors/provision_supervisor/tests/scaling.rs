@@ -1,0 +1,60 @@
+//! How many engines there are over time.
+
+use super::*;
+
+const CONFIG: &str = "[provision]\nhost_ports = \"21700-21799\"\n[services.tv.engines]\ncommand = [\"tv\"]\nmin = 1\n\
+                      max = 6\nfree = 1\nstreams_max = 10\nidle_grace = \"30s\"\ndown_cooldown = \"120s\"\n\
+                      [services.tv.engines.probe]\ninterval = \"5s\"\n";
+
+#[tokio::test(start_paused = true)]
+async fn engines_beyond_the_minimum_are_stopped_when_idle_for_long_and_never_below_it() {
+    let mut world = World::new();
+    let (mut life, node) = world.node("a", CONFIG);
+    let test = async {
+        node.scale();
+        until("the minimum", seconds(10), || {
+            node.engines("ready").len() == 1
+        })
+        .await;
+        for key in ["a", "b", "c"] {
+            node.wish(key).await.unwrap();
+        }
+        until("four", seconds(20), || node.engines("ready").len() == 4).await;
+        let four = Instant::now();
+        until("one", seconds(300), || world.machine.running().len() == 1).await;
+        let first = world.machine.stopped()[0].1 - four;
+        assert!(first >= seconds(29), "{first:?}");
+        sleep(seconds(600)).await;
+        assert_eq!(node.engines("ready").len(), 1);
+        assert_eq!(world.machine.begun().len(), 4, "none came back");
+    };
+    live(&mut [&mut life], test).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_comes_and_goes_faster_than_the_grace_starts_and_stops_no_engine() {
+    let mut world = World::new();
+    let (mut life, node) = world.node("a", CONFIG);
+    let test = async {
+        node.scale();
+        until("the minimum", seconds(10), || {
+            node.engines("ready").len() == 1
+        })
+        .await;
+        node.requests("tv-1", 3);
+        // One is in use and one more is to be free.
+        until("two", seconds(20), || node.engines("ready").len() == 2).await;
+        node.requests_end("tv-1", 3);
+        for _ in 0..60 {
+            sleep(seconds(10)).await;
+            node.requests("tv-1", 1);
+            sleep(seconds(10)).await;
+            node.requests_end("tv-1", 1);
+        }
+        assert_eq!(world.machine.begun().len(), 2);
+        assert!(world.machine.stopped().is_empty());
+        sleep(seconds(200)).await;
+        assert_eq!(node.engines("ready").len(), 1);
+    };
+    live(&mut [&mut life], test).await;
+}

@@ -1,0 +1,277 @@
+//! Engines and ports of VPNs.
+
+use std::net::IpAddr;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::http::header::{HOST, ORIGIN, RETRY_AFTER};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use serde::{Deserialize, Serialize};
+use weir_core::provision::{Refusal, RefusalCode};
+
+use super::cache::Document;
+use super::{Shown, document};
+use crate::engine_api::{Error, LINES_DEFAULT, LINES_MAX, check_key};
+
+/// Bytes of a request's body.
+const BODY_BYTES_MAX: usize = 16 << 10;
+
+/// The paths of engines and ports.
+pub(super) fn router() -> Router<Shown> {
+    Router::new()
+        .route("/api/engines", get(list))
+        .route("/api/engines/{id}", delete(stop))
+        .route("/api/engines/{id}/logs", get(logs))
+        .route("/api/provision", post(provision))
+        .route("/api/provisioning", get(provisioning))
+        .route("/api/ports", get(ports))
+        .route("/api/ports/{vpn}", get(port).post(invalidate))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(refuse_other_sites))
+}
+
+/// A browser sends requests of any page anywhere and says whose they are (RFC 6454): pages of others change nothing.
+async fn refuse_other_sites(request: Request, next: Next) -> Response {
+    let is_change = request.method() != Method::GET;
+    match is_change && is_of_other_site(request.headers()) {
+        true => told(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "host, origin: call this API by an address or localhost; a page of another site changes nothing here",
+        ),
+        false => next.run(request).await,
+    }
+}
+
+/// Whether it is addressed to an address or to `localhost`. A page may have a name of its own lead here (DNS
+/// rebinding), and is of the same site then.
+fn is_address(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else {
+        // HTTP/1.0, or HTTP/2 with the address elsewhere: no browser.
+        return true;
+    };
+    let name = host
+        .rsplit_once(':')
+        .map_or(host, |(name, port)| match port.parse::<u16>() {
+            Ok(_) => name,
+            Err(_) => host,
+        });
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
+}
+
+fn is_of_other_site(headers: &HeaderMap) -> bool {
+    let text = |name| {
+        headers
+            .get(name)
+            .map(|value| value.to_str().unwrap_or_default())
+    };
+    let Some(origin) = text(ORIGIN) else {
+        return false;
+    };
+    let site = origin.split_once("://").map(|(_, site)| site);
+    site.is_none() || site != text(HOST) || !is_address(headers)
+}
+
+#[derive(Deserialize)]
+struct ListQuery {
+    #[serde(default)]
+    mesh: bool,
+}
+
+async fn list(
+    State(shown): State<Shown>,
+    Query(query): Query<ListQuery>,
+    headers: HeaderMap,
+) -> Response {
+    let list = shown.engines.list(query.mesh).await;
+    document(&headers, StatusCode::OK, &Document::of(&list))
+}
+
+#[derive(Deserialize)]
+struct StopQuery {
+    #[serde(default)]
+    now: bool,
+}
+
+async fn stop(
+    State(shown): State<Shown>,
+    Path(engine_id): Path<String>,
+    Query(query): Query<StopQuery>,
+) -> Response {
+    match shown.engines.stop(&engine_id, query.now).await {
+        Ok(()) => {
+            let stops = serde_json::json!({ "stops": engine_id });
+            (StatusCode::ACCEPTED, axum::Json(stops)).into_response()
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+#[derive(Deserialize)]
+struct LogsQuery {
+    lines: Option<usize>,
+}
+
+async fn logs(
+    State(shown): State<Shown>,
+    Path(engine_id): Path<String>,
+    Query(query): Query<LogsQuery>,
+) -> Response {
+    let lines_max = query.lines.unwrap_or(LINES_DEFAULT);
+    if !(1..=LINES_MAX).contains(&lines_max) {
+        return invalid(format!(
+            "lines: {lines_max} is out of bounds (1 to {LINES_MAX})"
+        ));
+    }
+    match shown.engines.logs(&engine_id, lines_max).await {
+        Ok(lines) => axum::Json(serde_json::json!({ "lines": lines })).into_response(),
+        Err(error) => failed(&error),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    service: String,
+    #[serde(default)]
+    key: String,
+}
+
+#[derive(Serialize)]
+struct Accepted {
+    job_id: String,
+    already: bool,
+}
+
+async fn provision(State(shown): State<Shown>, body: Bytes) -> Response {
+    let wanted: Wanted = match serde_json::from_slice(&body) {
+        Ok(wanted) => wanted,
+        Err(error) => return invalid(format!("the body is no {{service, key?}}: {error}")),
+    };
+    if let Err(why) = check_key(&wanted.key) {
+        return invalid(format!("key: {why}"));
+    }
+    match shown.engines.provision(&wanted.service, &wanted.key).await {
+        Ok(wished) => {
+            let accepted = Accepted {
+                job_id: wished.job_id,
+                already: wished.already,
+            };
+            (StatusCode::ACCEPTED, axum::Json(accepted)).into_response()
+        }
+        Err(refusal) => blocked(&refusal),
+    }
+}
+
+async fn provisioning(State(shown): State<Shown>, headers: HeaderMap) -> Response {
+    let provisioning = shown.engines.provisioning();
+    document(&headers, StatusCode::OK, &Document::of(&provisioning))
+}
+
+async fn ports(State(shown): State<Shown>, headers: HeaderMap) -> Response {
+    let ports = shown.engines.ports();
+    document(&headers, StatusCode::OK, &Document::of(&ports))
+}
+
+async fn port(State(shown): State<Shown>, Path(vpn): Path<String>) -> Response {
+    match shown.engines.port(&vpn).await {
+        Ok(port) => axum::Json(port).into_response(),
+        Err(error) => failed(&error),
+    }
+}
+
+/// For a VPN that says that its port is another one, whatever it sends with that: the port is asked for anew.
+async fn invalidate(State(shown): State<Shown>, Path(vpn): Path<String>) -> Response {
+    match shown.engines.invalidate(&vpn, false).await {
+        Ok(port) => (StatusCode::ACCEPTED, axum::Json(port)).into_response(),
+        Err(error) => failed(&error),
+    }
+}
+
+#[derive(Serialize)]
+struct Blocked<'a> {
+    error: &'static str,
+    code: &'static str,
+    message: &'a str,
+    /// `null` when nobody knows.
+    recovery_eta_seconds: Option<u64>,
+    can_retry: bool,
+    should_wait: bool,
+}
+
+fn blocked(refusal: &Refusal) -> Response {
+    let code = match refusal.code {
+        RefusalCode::UnknownService => StatusCode::NOT_FOUND,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let eta = refusal.retry_after_seconds();
+    let body = axum::Json(Blocked {
+        error: "provisioning_blocked",
+        code: refusal.code.as_str(),
+        message: &refusal.message,
+        recovery_eta_seconds: eta,
+        can_retry: refusal.can_retry(),
+        should_wait: refusal.should_wait(),
+    });
+    match eta {
+        Some(eta) => (code, [(RETRY_AFTER, eta.to_string())], body).into_response(),
+        None => (code, body).into_response(),
+    }
+}
+
+fn failed(error: &Error) -> Response {
+    let (code, kind) = match error {
+        Error::UnknownEngine(_) | Error::UnknownVpn(_) => (StatusCode::NOT_FOUND, "not_found"),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+    };
+    told(code, kind, &error.to_string())
+}
+
+fn invalid(message: String) -> Response {
+    told(StatusCode::BAD_REQUEST, "invalid_argument", &message)
+}
+
+fn told(code: StatusCode, error: &str, message: &str) -> Response {
+    let body = serde_json::json!({ "error": error, "message": message });
+    (code, axum::Json(body)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn only_pages_of_this_site_and_programs_change_anything() {
+        let is_other = |origin: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, "127.0.0.1:7480".parse().unwrap());
+            if let Some(origin) = origin {
+                headers.insert(ORIGIN, origin.parse().unwrap());
+            }
+            is_of_other_site(&headers)
+        };
+        assert!(!is_other(None));
+        assert!(!is_other(Some("http://127.0.0.1:7480")));
+        for origin in ["null", "http://127.0.0.1:80", "https://example.com", ""] {
+            assert!(is_other(Some(origin)), "{origin}");
+        }
+    }
+
+    #[test]
+    fn when_it_helps_to_come_back_is_in_the_head() {
+        let open = Refusal::new(RefusalCode::CircuitBreaker, "too many failures");
+        let answer = blocked(&open.clone().with_eta(Duration::from_millis(1_200)));
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.headers()[RETRY_AFTER], "2");
+        assert!(!blocked(&open).headers().contains_key(RETRY_AFTER));
+        let unknown = Refusal::new(RefusalCode::UnknownService, "no service `tv`");
+        assert_eq!(blocked(&unknown).status(), StatusCode::NOT_FOUND);
+    }
+}

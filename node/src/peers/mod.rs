@@ -1,0 +1,292 @@
+//! The other nodes of the mesh, as far as this one works with them.
+//!
+//! For each VPN and each service with engines one node acts for all: the first that lives, by rendezvous hashing
+//! ([`weir_core::vpn::owner`]). This node holds a stream open to each such node. What comes on it are the ports of
+//! VPNs; that something comes shows that the node lives. A stream that breaks moves the work to the next node at once;
+//! it moves back when the node has said something again, and not because time has passed.
+
+mod follow;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use tonic::transport::{Channel, Endpoint as Uri};
+use weir_control_plane::keys::check_name;
+use weir_core::ids::ServiceName;
+use weir_core::vpn;
+use weir_proto::control::v1::Peer;
+use weir_proto::node::v1::load_balancer_client::LoadBalancerClient;
+use weir_proto::node::v1::provision_client::ProvisionClient;
+use weir_proto::node::v1::{GetServiceRequest, ListPortsResponse, StopEngineRequest};
+
+use crate::actors::config_agent::control_plane::LinkStatus;
+use crate::ports::net::{Endpoint, Net};
+use crate::snapshot::Snapshot;
+
+pub use follow::run;
+
+/// The label by which a node says which VPNs it has.
+pub const VPNS_LABEL: &str = "weir.vpns";
+/// For one call of another node.
+const CALL_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a node that did not answer is let alone.
+const LET_ALONE: Duration = Duration::from_secs(10);
+/// Nodes that are asked for their load.
+const LOADS_ASKED_MAX: usize = 64;
+
+/// The other nodes. Cheap to clone.
+#[derive(Clone)]
+pub struct Peers {
+    node: Arc<str>,
+    link: Snapshot<LinkStatus>,
+    net: Arc<dyn Net>,
+    /// Nodes that did not answer and have said nothing since, and until when they are let alone.
+    dead: Arc<watch::Sender<BTreeMap<String, Instant>>>,
+    /// What came last from each node that is followed.
+    heard: Arc<watch::Sender<Heard>>,
+}
+
+/// What nodes said last of the ports of VPNs, and when that was heard.
+pub type Heard = BTreeMap<String, (Instant, Arc<ListPortsResponse>)>;
+
+/// What runs on the engines of a service, on all nodes together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loads {
+    /// By engine.
+    pub in_flight: BTreeMap<String, u64>,
+    /// Every node has answered.
+    pub complete: bool,
+}
+
+impl Peers {
+    /// The peers of `node`, as the control plane tells them.
+    pub fn new(node: &str, link: Snapshot<LinkStatus>, net: Arc<dyn Net>) -> Self {
+        Self {
+            node: node.into(),
+            link,
+            net,
+            dead: Arc::new(watch::Sender::new(BTreeMap::new())),
+            heard: Arc::new(watch::Sender::new(Heard::new())),
+        }
+    }
+
+    /// This node.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// Nodes that are not known to be away, this one included.
+    pub fn alive(&self) -> Vec<String> {
+        self.among(|_| true)
+    }
+
+    /// The node that asks this VPN for all.
+    pub fn owner_of_vpn(&self, name: &str) -> String {
+        self.owner(
+            &format!("vpn/{name}"),
+            &self.among(|peer| has_vpn(peer, name)),
+        )
+    }
+
+    /// The node that decides how many engines a service has.
+    pub fn owner_of_service(&self, name: &ServiceName) -> String {
+        self.owner(&format!("service/{name}"), &self.alive())
+    }
+
+    /// The node that would ask this VPN if those that did not answer for a while do now.
+    fn heir_of_vpn(&self, name: &str) -> String {
+        let candidates = self.candidates(|peer| has_vpn(peer, name) && self.may_be_tried(peer));
+        self.owner(&format!("vpn/{name}"), &candidates)
+    }
+
+    /// The same for a service.
+    fn heir_of_service(&self, name: &ServiceName) -> String {
+        let candidates = self.candidates(|peer| self.may_be_tried(peer));
+        self.owner(&format!("service/{name}"), &candidates)
+    }
+
+    fn owner(&self, what: &str, candidates: &[String]) -> String {
+        vpn::owner(what, candidates)
+            .cloned()
+            .unwrap_or_else(|| self.node.to_string())
+    }
+
+    /// This node, and the others for which `fits` holds and that are not known to be away.
+    fn among(&self, fits: impl Fn(&Peer) -> bool) -> Vec<String> {
+        let dead = self.dead.borrow();
+        self.candidates(|peer| fits(peer) && !dead.contains_key(&peer.node_id))
+    }
+
+    fn may_be_tried(&self, peer: &Peer) -> bool {
+        let until = self.dead.borrow().get(&peer.node_id).copied();
+        until.is_none_or(|until| until <= Instant::now())
+    }
+
+    /// This node, and the others for which `fits` holds.
+    fn candidates(&self, fits: impl Fn(&Peer) -> bool) -> Vec<String> {
+        let link = self.link.load();
+        let others = link
+            .peers
+            .iter()
+            .filter(|peer| *peer.node_id != *self.node && fits(peer));
+        let others = others.map(|peer| peer.node_id.clone());
+        std::iter::once(self.node.to_string())
+            .chain(others)
+            .collect()
+    }
+
+    /// A node did not answer.
+    fn is_dead(&self, node: &str) {
+        let until = Instant::now() + LET_ALONE;
+        self.dead
+            .send_modify(|dead| _ = dead.insert(node.to_owned(), until));
+    }
+
+    /// A node said this: it lives.
+    pub(crate) fn hears(&self, node: &str, ports: ListPortsResponse) {
+        let said = (Instant::now(), Arc::new(ports));
+        self.heard
+            .send_modify(|heard| drop(heard.insert(node.to_owned(), said)));
+        self.dead
+            .send_if_modified(|dead| dead.remove(node).is_some());
+    }
+
+    /// Forgets nodes that the control plane knows no more.
+    fn forget_strangers(&self) {
+        let link = self.link.load();
+        let is_known = |node: &String| link.peers.iter().any(|peer| peer.node_id == *node);
+        self.dead.send_if_modified(|dead| {
+            let before = dead.len();
+            dead.retain(|node, _| is_known(node));
+            dead.len() != before
+        });
+    }
+
+    /// What nodes that act for others say of VPNs; wakes at each change.
+    pub fn heard(&self) -> watch::Receiver<Heard> {
+        self.heard.subscribe()
+    }
+
+    /// What runs on a service's engines everywhere.
+    pub async fn loads(&self, service: &ServiceName, own: BTreeMap<String, u64>) -> Loads {
+        let link = self.link.load();
+        let others: Vec<&Peer> = link
+            .peers
+            .iter()
+            .filter(|peer| *peer.node_id != *self.node)
+            .take(LOADS_ASKED_MAX + 1)
+            .collect();
+        let mut loads = Loads {
+            in_flight: own,
+            complete: others.len() <= LOADS_ASKED_MAX,
+        };
+        let asked = others
+            .iter()
+            .take(LOADS_ASKED_MAX)
+            .map(|peer| self.load_of(peer, service));
+        for answer in futures::future::join_all(asked).await {
+            match answer {
+                Some(backends) => {
+                    for (id, in_flight) in backends {
+                        *loads.in_flight.entry(id).or_default() += in_flight;
+                    }
+                }
+                None => loads.complete = false,
+            }
+        }
+        loads
+    }
+
+    async fn load_of(&self, peer: &Peer, service: &ServiceName) -> Option<Vec<(String, u64)>> {
+        let mut client = LoadBalancerClient::new(self.channel(&peer.grpc_address)?);
+        let request = GetServiceRequest {
+            service: service.to_string(),
+        };
+        let answer = timeout(CALL_TIMEOUT, client.get_service(request))
+            .await
+            .ok()?;
+        match answer {
+            Ok(service) => {
+                let backends = service.into_inner().backends.into_iter();
+                Some(
+                    backends
+                        .map(|backend| (backend.id, backend.in_flight))
+                        .collect(),
+                )
+            }
+            // It does not serve it, so nothing runs there.
+            Err(status) if status.code() == tonic::Code::NotFound => Some(Vec::new()),
+            Err(_) => None,
+        }
+    }
+
+    /// Has another node stop an engine.
+    ///
+    /// # Errors
+    /// Why it did not, in words.
+    pub async fn stop_engine(&self, node: &str, engine: &str, now: bool) -> Result<(), String> {
+        let mut client = ProvisionClient::new(self.channel_to(node)?);
+        let request = StopEngineRequest {
+            engine_id: engine.to_owned(),
+            now,
+        };
+        match timeout(CALL_TIMEOUT, client.stop_engine(request)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(status)) => Err(status.message().to_owned()),
+            Err(_) => Err("no answer in time".to_owned()),
+        }
+    }
+
+    /// The other nodes' ids and a way to each.
+    pub fn channels(&self) -> Vec<(String, Option<Channel>)> {
+        let link = self.link.load();
+        let others = link.peers.iter().filter(|peer| *peer.node_id != *self.node);
+        others
+            .map(|peer| (peer.node_id.clone(), self.channel(&peer.grpc_address)))
+            .collect()
+    }
+
+    /// The way to a node.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    pub fn channel_to(&self, node: &str) -> Result<Channel, String> {
+        let link = self.link.load();
+        let peer = link.peers.iter().find(|peer| peer.node_id == node);
+        let peer = peer.ok_or_else(|| format!("node `{node}` is not known"))?;
+        let channel = self.channel(&peer.grpc_address);
+        channel.ok_or_else(|| format!("`{}` of node `{node}` is no address", peer.grpc_address))
+    }
+
+    /// Connects when it is used.
+    fn channel(&self, address: &str) -> Option<Channel> {
+        let to: Endpoint = address.parse().ok()?;
+        let uri = Uri::from_shared(format!("http://{to}"))
+            .ok()?
+            .connect_timeout(CALL_TIMEOUT);
+        let net = Arc::clone(&self.net);
+        let connector = tower::service_fn(move |_| {
+            let (net, to) = (Arc::clone(&net), to.clone());
+            async move { net.connect(&to).await.map(TokioIo::new) }
+        });
+        Some(uri.connect_with_connector_lazy(connector))
+    }
+}
+
+fn has_vpn(peer: &Peer, name: &str) -> bool {
+    let vpns = peer.labels.get(VPNS_LABEL);
+    vpns.is_some_and(|names| names.split(',').any(|one| one == name))
+}
+
+/// The label of a node with these VPNs; `None` without any.
+pub fn vpns_label(names: &[String]) -> Option<String> {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    debug_assert!(names.iter().all(|name| check_name("vpn", name).is_ok()));
+    (!names.is_empty()).then(|| names.join(","))
+}

@@ -1,0 +1,69 @@
+//! Several nodes with one control plane.
+
+use super::{engines, is_ready, seen};
+use crate::control_plane::Node;
+use crate::control_plane::plane::ControlPlane;
+
+#[tokio::test]
+async fn an_engine_is_seen_and_stopped_through_any_node() {
+    let plane = ControlPlane::start().await;
+    let keys = format!("endpoints = [\"{}\"]\n", plane.address);
+    let a = Node::start_as("node-a", &keys, &engines(2, 3)).await;
+    let b = Node::start_as("node-b", &keys, "").await;
+    for node in [&a, &b] {
+        plane.sees_connected(&node.id).await;
+    }
+    let list = seen(&b, true, "two are ready", |list| {
+        list.engines.iter().filter(is_ready).count() == 2
+    })
+    .await;
+    assert!(list.unreachable_nodes.is_empty(), "{list:?}");
+    assert!(
+        list.engines.iter().all(|engine| engine.node == "node-a"),
+        "{list:?}"
+    );
+    let first = &list.engines[0];
+    let (code, text) = b.command(&["engines", "list"]).await;
+    assert!(code == 0 && text.contains(&first.id), "{text}");
+    let (_, text) = b.command(&["engines", "list", "--node-only"]).await;
+    assert!(!text.contains(&first.id), "{text}");
+
+    let (code, text) = b.command(&["engines", "stop", &first.id, "--now"]).await;
+    assert_eq!(code, 0, "{text}");
+    seen(&b, true, "it is replaced", |list| {
+        let ready = list.engines.iter().filter(is_ready);
+        ready.filter(|engine| engine.pid != first.pid).count() == 2
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_answer_is_named() {
+    let plane = ControlPlane::start().await;
+    let keys = format!("endpoints = [\"{}\"]\n", plane.address);
+    let a = Node::start_as("node-a", &keys, &engines(1, 1)).await;
+    let mut b = Node::start_as("node-b", &keys, "").await;
+    for node in [&a, &b] {
+        plane.sees_connected(&node.id).await;
+    }
+    seen(&a, true, "both answer", |list| {
+        list.engines.iter().any(|engine| is_ready(&engine)) && list.unreachable_nodes.is_empty()
+    })
+    .await;
+    b.crash().await;
+    seen(&a, true, "one does not answer", |list| {
+        list.engines.len() == 1 && list.unreachable_nodes == ["node-b"]
+    })
+    .await;
+    let (code, text) = a.command(&["engines"]).await;
+    assert_eq!(code, 0, "{text}");
+    assert!(
+        text.contains("they do not answer: engines of node-b"),
+        "{text}"
+    );
+    let (code, text) = a.command(&["engines", "stop", "tv-1"]).await;
+    assert!(
+        code == 4 && text.contains("; node-b did not answer"),
+        "{text}"
+    );
+}

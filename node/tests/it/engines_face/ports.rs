@@ -1,0 +1,104 @@
+//! Ports of VPNs.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+use weir_fakes::gluetun::{FakeGluetun, Listen, Settings};
+use weir_proto::node::v1 as pb;
+use weir_proto::node::v1::port_cache_client::PortCacheClient;
+
+use super::{ask, json};
+use crate::common::{PATIENCE, Weir};
+use crate::grpc::channel;
+use crate::operator::wait_until;
+
+const FIRST: u16 = 5_914;
+const SECOND: &str = "6001";
+
+/// A node with one VPN, which an emulator plays.
+async fn node() -> (Weir, FakeGluetun) {
+    let gluetun = FakeGluetun::start(&Listen::default(), Settings::default()).unwrap();
+    let url = format!("http://{}", gluetun.control());
+    let weir = Weir::start(&format!("[vpns.nl]\ncontrol_url = \"{url}\"\n")).await;
+    wait_until(&weir, "the VPN is healthy", async || {
+        let port = json(&ask(&weir, "GET", "/api/ports/nl", "", "").await);
+        port["state"] == "ready" && port["health"] != "unknown"
+    })
+    .await;
+    (weir, gluetun)
+}
+
+#[tokio::test]
+async fn a_vpn_that_tells_of_another_port_is_asked_anew_at_once() {
+    let (weir, gluetun) = node().await;
+    let before = json(&ask(&weir, "GET", "/api/ports", "", "").await);
+    let before = &before["ports"][0];
+    assert_eq!(
+        (&before["vpn"], &before["port"]),
+        (&"nl".into(), &FIRST.into())
+    );
+    assert_eq!(before["stale"], false);
+    gluetun.set("ports", SECOND).unwrap();
+    let told = ask(&weir, "POST", "/api/ports/nl", "", "whatever it sends").await;
+    assert_eq!(told.status, 202, "{told:?}");
+    let void = json(&told);
+    assert!(void["epoch"].as_u64() > before["epoch"].as_u64(), "{void}");
+    // Whoever asks now waits for the new one: the old one is never told again.
+    let after = json(&ask(&weir, "GET", "/api/ports/nl", "", "").await);
+    assert_eq!(after["port"].to_string(), SECOND, "{after}");
+
+    let calls = weir
+        .metric("weir_port_cache_upstream_calls_total{vpn=\"nl\"}")
+        .await;
+    assert!(calls >= 2.0, "{calls}");
+    assert!((weir.metric("weir_vpn_up{vpn=\"nl\"}").await - 1.0).abs() < 0.1);
+    let (code, text) = weir.command(&["ports"]).await;
+    assert!(code == 0 && text.contains(SECOND), "{text}");
+    let (code, text) = weir
+        .command(&["ports", "invalidate", "nl", "-o", "json"])
+        .await;
+    assert!(code == 0 && text.contains("\"epoch\""), "{text}");
+}
+
+#[tokio::test]
+async fn who_follows_ports_hears_of_changes_at_once_and_of_none_each_second() {
+    let (weir, gluetun) = node().await;
+    let mut client = PortCacheClient::new(channel(weir.grpc).await);
+    let lists = client.watch_ports(pb::ListPortsRequest {}).await.unwrap();
+    let mut lists = lists.into_inner();
+    for _ in 0..3 {
+        let told = timeout(Duration::from_secs(2), lists.message()).await;
+        let list = told
+            .expect("it tells though nothing changes")
+            .unwrap()
+            .unwrap();
+        let picture = list.ports[0].picture.unwrap();
+        assert_eq!(picture.port, u32::from(FIRST));
+        assert!(
+            picture.asked_age_ms >= Some(picture.told_age_ms),
+            "{picture:?}"
+        );
+        assert!(picture.incarnation > 0);
+    }
+    gluetun.set("ports", SECOND).unwrap();
+    let request = pb::InvalidatePortRequest {
+        vpn: "nl".to_owned(),
+        told: false,
+    };
+    client.invalidate(request).await.unwrap();
+    let since = Instant::now();
+    let changed = async {
+        loop {
+            let list = lists.message().await.unwrap().unwrap();
+            if list.ports[0].port.to_string() == SECOND {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, changed).await.expect("it changes");
+    assert!(
+        since.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        since.elapsed()
+    );
+}

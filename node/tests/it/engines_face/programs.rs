@@ -1,0 +1,207 @@
+//! gRPC, the HTTP API and the metrics.
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tonic::Code;
+use weir_proto::node::v1 as pb;
+use weir_proto::node::v1::provision_response::Outcome;
+
+use super::{ask, client, engines, json, ready};
+use crate::common::{Weir, read_to_end};
+
+const PROVISION: &str = "/api/provision";
+
+#[tokio::test]
+async fn a_wish_that_cannot_be_met_is_refused_for_programs() {
+    let weir = Weir::start(&engines(1, 1)).await;
+    ready(&weir, 1).await;
+    let full = ask(&weir, "POST", PROVISION, "", "{\"service\": \"web\"}").await;
+    assert_eq!((full.status, full.header("retry-after")), (503, None));
+    let message = "service `web` has 1 engines and 0 on the way, and may have 1";
+    let expected = serde_json::json!({
+        "error": "provisioning_blocked",
+        "code": "max_capacity",
+        "message": message,
+        "recovery_eta_seconds": null,
+        "can_retry": true,
+        "should_wait": false,
+    });
+    assert_eq!(json(&full), expected);
+    let unknown = ask(&weir, "POST", PROVISION, "", "{\"service\": \"tv\"}").await;
+    assert_eq!(unknown.status, 404);
+    let told = json(&unknown);
+    assert_eq!(told["error"], "provisioning_blocked");
+    assert_eq!(
+        (&told["code"], &told["can_retry"]),
+        (&"unknown_service".into(), &false.into())
+    );
+
+    let request = pb::ProvisionRequest {
+        service: "web".to_owned(),
+        idempotency_key: String::new(),
+    };
+    let answer = client(&weir).await.provision(request).await.unwrap();
+    let Some(Outcome::Refusal(refusal)) = answer.into_inner().outcome else {
+        panic!("a refusal is an answer");
+    };
+    assert_eq!(
+        (&*refusal.code, &*refusal.message),
+        ("max_capacity", message)
+    );
+    assert!(refusal.can_retry && !refusal.should_wait && refusal.recovery_eta_ms == 0);
+}
+
+#[tokio::test]
+async fn a_program_asks_for_an_engine_once_however_often_it_asks() {
+    let weir = Weir::start(&engines(0, 2)).await;
+    let wish = "{\"service\": \"web\", \"key\": \"match-1\"}";
+    let [first, again] = [
+        ask(&weir, "POST", PROVISION, "", wish).await,
+        ask(&weir, "POST", PROVISION, "", wish).await,
+    ];
+    assert_eq!((first.status, again.status), (202, 202), "{again:?}");
+    let (first, again) = (json(&first), json(&again));
+    assert_eq!(first["job_id"], again["job_id"]);
+    assert_eq!(
+        (&first["already"], &again["already"]),
+        (&false.into(), &true.into())
+    );
+    let engine = ready(&weir, 1).await.remove(0);
+
+    let list = ask(&weir, "GET", "/api/engines?mesh=true", "", "").await;
+    let told = json(&list);
+    assert_eq!(told["engines"][0]["id"], *engine.id);
+    assert_eq!(told["unreachable_nodes"], serde_json::json!([]));
+    let etag = list.header("etag").unwrap();
+    let mut stream = TcpStream::connect(weir.api).await.unwrap();
+    let request = format!(
+        "GET /api/engines?mesh=true HTTP/1.1\r\nHost: api\r\nIf-None-Match: {etag}\r\n\
+         Connection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let unchanged = read_to_end(&mut stream).await;
+    assert!(unchanged.starts_with("HTTP/1.1 304 "), "{unchanged}");
+
+    let logs = ask(
+        &weir,
+        "GET",
+        &format!("/api/engines/{}/logs?lines=1", engine.id),
+        "",
+        "",
+    )
+    .await;
+    assert_eq!(json(&logs)["lines"], serde_json::json!([engine.address]));
+    let provisioning = ask(&weir, "GET", "/api/provisioning", "", "").await;
+    let told = json(&provisioning);
+    assert_eq!(told["can_provision"], true);
+    assert_eq!(
+        (&told["breaker"], &told["services"][0]["ready"]),
+        (&"closed".into(), &1.into())
+    );
+    assert!(
+        (weir
+            .metric("weir_engines{service=\"web\",state=\"ready\"}")
+            .await
+            - 1.0)
+            .abs()
+            < 0.1
+    );
+    assert!(weir.metric("weir_provision_breaker_open").await < 0.1);
+
+    let stopped = ask(
+        &weir,
+        "DELETE",
+        &format!("/api/engines/{}?now=true", engine.id),
+        "",
+        "",
+    )
+    .await;
+    assert_eq!(
+        (stopped.status, &json(&stopped)["stops"]),
+        (202, &(*engine.id).into())
+    );
+    ready(&weir, 0).await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_request_is_told_by_field_and_bound() {
+    let weir = Weir::start(&engines(0, 1)).await;
+    let large = format!("{{\"service\": \"{}\"}}", "x".repeat(20 << 10));
+    let long = format!("{{\"service\": \"web\", \"key\": \"{}\"}}", "k".repeat(201));
+    let origin = "Origin: http://elsewhere.example\r\n";
+    for (method, path, head, body, status, what) in [
+        ("POST", PROVISION, "", "{}", 400, "missing field `service`"),
+        ("POST", PROVISION, "", &*long, 400, "0 to 200 bytes"),
+        ("POST", PROVISION, "", &*large, 413, ""),
+        (
+            "POST",
+            PROVISION,
+            origin,
+            "{\"service\": \"web\"}",
+            403,
+            "another site",
+        ),
+        (
+            "POST",
+            "/api/ports/nl",
+            "",
+            "5000",
+            404,
+            "no VPN is called `nl`",
+        ),
+        ("GET", "/api/ports/nl", "", "", 404, "no VPN is called `nl`"),
+        (
+            "DELETE",
+            "/api/engines/web-9",
+            "",
+            "",
+            404,
+            "no engine `web-9`",
+        ),
+        (
+            "GET",
+            "/api/engines/web-9/logs",
+            "",
+            "",
+            404,
+            "no engine `web-9`",
+        ),
+        (
+            "GET",
+            "/api/engines/web-9/logs?lines=0",
+            "",
+            "",
+            400,
+            "lines: 0 is out of bounds (1 to 10000)",
+        ),
+    ] {
+        let answer = ask(&weir, method, path, head, body).await;
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
+        assert!(
+            answer.text().contains(what),
+            "{method} {path}: {}",
+            answer.text()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_cannot_be_obeyed_says_which_engine_or_bound() {
+    let weir = Weir::start(&engines(0, 1)).await;
+    let logs = pb::EngineLogsRequest {
+        engine_id: "web-9".to_owned(),
+        lines_max: 10_001,
+    };
+    let mut client = client(&weir).await;
+    let refused = client.engine_logs(logs).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let stop = pb::StopEngineRequest {
+        engine_id: "web-9".to_owned(),
+        now: false,
+    };
+    let refused = client.stop_engine(stop).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (Code::NotFound, "this node runs no engine `web-9`")
+    );
+}
