@@ -27,6 +27,7 @@ use crate::actors::provision_supervisor::{Drivers, Registry};
 use crate::config::{Config, VpnAuth, VpnSettings};
 use crate::control_link::{self, ControlLink};
 use crate::ports::clock::WallClock;
+use crate::ports::net::Endpoint;
 
 /// Below the node's folder: its engines, and the jobs of a node of its own.
 const ENGINES_FOLDER: &str = "engines";
@@ -94,8 +95,7 @@ pub async fn real(
     };
     let remote = link.calls().map_err(control_link::Error::Token)?;
     let owner = match &remote {
-        // Nodes of one mesh that share a Docker take over each other's engines when one is gone.
-        Some(_) => format!("weir/{DEFAULT_NAMESPACE}"),
+        Some(calls) => owner_of_mesh(&calls.endpoints),
         None => format!("weir/{DEFAULT_NAMESPACE}/{node}"),
     };
     let docker = Docker::new(docker::Settings {
@@ -129,6 +129,13 @@ pub async fn real(
         registry,
         connect: Arc::new(connect),
     })
+}
+
+/// Nodes of one mesh that share a Docker take over each other's engines when one is gone; those of another one do not.
+fn owner_of_mesh(control_plane: &[Endpoint]) -> String {
+    let mut instances: Vec<&str> = control_plane.iter().map(Endpoint::as_str).collect();
+    instances.sort_unstable();
+    format!("weir/{}", instances.join(","))
 }
 
 /// Jobs of a node without a control plane: in its own folder, so that they survive it, if it has one.

@@ -88,7 +88,7 @@ impl ProvisionSupervisor {
         }
         engine.no_more_probes();
         let launch = &engine.plan.settings.launch;
-        let driver = self.parts.drivers.of(launch.driver).clone();
+        let driver = self.parts.drivers.of(engine.driver).clone();
         let (name, grace, fence) = (engine.lot.name(), launch.stop_timeout, engine.running.fence);
         let (links, id) = (self.parts.links.clone(), id.to_owned());
         tokio::task::spawn_local(async move {
@@ -125,7 +125,7 @@ impl ProvisionSupervisor {
         if let Some(turns) = self.engines.replacements.get_mut(&service) {
             turns.ended(&EngineId::from(id), now.into_std());
         }
-        let (parts, driver) = (self.parts.clone(), engine.plan.settings.launch.driver);
+        let (parts, driver) = (self.parts.clone(), engine.driver);
         let (name, fence) = (engine.lot.name(), engine.running.fence);
         tokio::task::spawn_local(async move {
             // Removes what is left of one that ended by itself.

@@ -134,7 +134,9 @@ impl ProvisionSupervisor {
 
     fn run_claim(&mut self, claim: Claim, ticket: Ticket, now: Instant) {
         let service = ServiceName::from(claim.spec.service.as_str());
-        let Some(plan) = self.plan.services.get(&service).cloned() else {
+        let stays = *self.parts.outlet.leave.borrow() == Leave::Stays;
+        let plan = self.plan.services.get(&service).filter(|_| stays).cloned();
+        let Some(plan) = plan else {
             self.breaker.abandoned(ticket, now.into_std());
             let queue = self.parts.queue.clone();
             tokio::task::spawn_local(async move {

@@ -16,7 +16,7 @@ use super::publish::EngineView;
 use super::runner::target;
 use super::spec::Lot;
 use super::{Links, Parts, Plan};
-use crate::config::ProvisionSettings;
+use crate::config::{DriverKind, ProvisionSettings};
 use crate::data_plane::routing::Routing;
 use crate::prober::{Target, probe};
 
@@ -30,6 +30,8 @@ const REPLACEMENT_LIMIT: std::time::Duration = std::time::Duration::from_secs(30
 pub(super) struct Engine {
     pub(super) lot: Lot,
     pub(super) running: Running,
+    /// What runs it, whatever its service says by now.
+    pub(super) driver: DriverKind,
     pub(super) plan: Arc<EnginePlan>,
     pub(super) care: Care,
     pub(super) address: String,
@@ -99,6 +101,7 @@ impl Engine {
         let state = care.state();
         Self {
             address: lot.address(&plan, vpn),
+            driver: plan.settings.launch.driver,
             lot,
             running,
             plan,
@@ -178,7 +181,7 @@ impl Engine {
             service: self.lot.service.clone(),
             state: state_name(self.care.state(), self.care.is_published()),
             address: self.address.clone(),
-            driver: self.plan.settings.launch.driver.name(),
+            driver: self.driver.name(),
             pid: self.running.pid,
             container_id: self.running.container_id.clone(),
             vpn: self.lot.vpn.clone(),

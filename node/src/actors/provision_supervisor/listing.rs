@@ -115,7 +115,7 @@ impl ProvisionSupervisor {
         let missing: Vec<(String, u64)> = self
             .engines
             .all()
-            .filter(|engine| engine.plan.settings.launch.driver == driver && engine.job.is_none())
+            .filter(|engine| engine.driver == driver && engine.job.is_none())
             .filter(|engine| engine.since.1 < before && !there.contains(&engine.id()))
             .map(|engine| (engine.id(), engine.running.fence))
             .collect();
