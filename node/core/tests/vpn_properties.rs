@@ -5,15 +5,13 @@
     clippy::unwrap_used,
     reason = "tests need some instant to start from, and may panic"
 )]
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use weir_core::port_cache::Port;
 use weir_core::vpn::{
-    Container, ContainerHealth, ContainerLook, Control, Event, Health, HealthLimits, Load, Look,
-    Move, PortEvent, PortWatch, Standing, State, TunnelStatus, WatchLimits, rebalance,
-    replacements,
+    Container, ContainerHealth, ContainerLook, Control, Event, Health, HealthLimits, Look,
+    PortEvent, PortWatch, State, TunnelStatus, WatchLimits,
 };
 
 fn controls() -> impl Strategy<Value = Option<Control>> {
@@ -142,62 +140,4 @@ proptest! {
             }
         }
     }
-
-    #[test]
-    fn engines_move_within_bounds_and_end_up_even(
-        loads in prop::collection::vec((0..3u8, 0..12u32, 0..4u32, 0..12u32), 0..5),
-    ) {
-        let mut loads: Vec<Load> = loads
-            .into_iter()
-            .enumerate()
-            .map(|(i, (standing, engines, pending, engines_max))| Load {
-                vpn: format!("vpn-{i}"),
-                standing: [Standing::Away, Standing::Recovering, Standing::Steady][usize::from(standing)],
-                engines,
-                pending,
-                engines_max,
-            })
-            .collect();
-        let lost: u32 = loads
-            .iter()
-            .filter(|load| load.standing == Standing::Away)
-            .map(|load| load.engines + load.pending)
-            .sum();
-        let found = replacements(&loads);
-        let placed: u32 = found.moves.iter().map(|step| step.engines).sum();
-        prop_assert_eq!(placed + found.unplaced, lost, "each engine is placed or told, once");
-        check_bounds(&loads, &found.moves, |load| load.standing != Standing::Away)?;
-        for load in &mut loads {
-            load.standing = Standing::Steady;
-        }
-        let moves = rebalance(&loads);
-        check_bounds(&loads, &moves, |_| true)?;
-        let targets: BTreeSet<&str> = moves.iter().map(|step| step.to.as_str()).collect();
-        for step in &moves {
-            prop_assert!(!targets.contains(step.from.as_str()), "moves to where it moves from");
-        }
-    }
-}
-
-fn check_bounds(
-    loads: &[Load],
-    moves: &[Move],
-    may_take: impl Fn(&Load) -> bool,
-) -> Result<(), TestCaseError> {
-    for load in loads {
-        let comes: u32 = moves
-            .iter()
-            .filter(|step| step.to == load.vpn)
-            .map(|step| step.engines)
-            .sum();
-        prop_assert!(comes == 0 || may_take(load));
-        prop_assert!(comes == 0 || load.engines + load.pending + comes <= load.engines_max);
-        let goes: u32 = moves
-            .iter()
-            .filter(|step| step.from == load.vpn)
-            .map(|step| step.engines)
-            .sum();
-        prop_assert!(goes <= load.engines + load.pending);
-    }
-    Ok(())
 }

@@ -70,7 +70,6 @@ pub(super) fn wire(
         registers: room.registry.is_some(),
         node: node.clone(),
         clock: links.env.clock,
-        seed: links.env.seed,
     };
     let (actor_links, in_force) = (provision.links.clone(), links.in_force.clone());
     guardians.spawn_local(guard(

@@ -4,11 +4,10 @@
 //! |---|---|
 //! | [`gate`] | which start may begin now: permits, spacing, a bounded queue |
 //! | [`breaker`] | whether starting is worth trying after failures |
-//! | [`allocator`] | which ports and slots a start gets |
+//! | [`allocator`] | which ports a start gets |
 //! | [`placement`] | which VPN an engine goes behind, and whether as its forwarded one |
 //! | [`scaling`] | how many engines a service should have |
 //! | [`care`] | what becomes of one engine: traffic, replacement, drain, stop; whose turn it is to be replaced |
-//! | [`job`] | when a job is tried again, and how long a claim allows to act |
 //! | [`refusal`] | how a "no" is told, by machine-readable code |
 //!
 //! No function reads a clock: times and random numbers are arguments. Counting and then acting is one call on one
@@ -18,18 +17,16 @@ pub mod allocator;
 pub mod breaker;
 pub mod care;
 pub mod gate;
-pub mod job;
 pub mod placement;
 pub mod refusal;
 pub mod scaling;
 
 use std::time::{Duration, Instant};
 
-pub use allocator::{PoolName, PortPool, Ports, Slots, Taken};
+pub use allocator::{PoolName, PortPool, Ports, Taken};
 pub use breaker::{Breaker, BreakerConfig, BreakerState, Ticket};
 pub use care::{Action, Care, CareRules, CareState, EndReason, Observation, Replacements, Turn};
 pub use gate::{Gate, GateLimits, Next, Position};
-pub use job::{AttemptEnd, JobRules, Pace, Verdict, may_begin, may_begin_until};
 pub use placement::{Placement, Role, VpnFacts, VpnState, place};
 pub use refusal::{Refusal, RefusalCode};
 pub use scaling::{EngineFacts, EngineStanding, Scaler, Scaling, ScalingRules};

@@ -1,10 +1,8 @@
-//! A VPN that engines are behind: how its health and port change, who asks it, and what follows for its engines.
+//! A VPN that engines are behind: how its health and port change, and who asks it.
 //!
 //! [`Health`] makes events of looks. [`PortWatch`] looks at the port apart from health, because a VPN makes its tunnel
 //! anew inside its container without ever being unhealthy. [`owner`] says which node asks a VPN for all nodes.
-//! [`is_hidden`], [`replacements`] and [`rebalance`] say what becomes of engines when one of several VPNs is away.
 
-mod failover;
 mod health;
 mod look;
 mod owner;
@@ -12,7 +10,6 @@ mod port_watch;
 #[cfg(test)]
 mod tests;
 
-pub use failover::{Load, Move, Replacements, Standing, is_hidden, rebalance, replacements};
 pub use health::{Change, Event, Health, State};
 pub use look::{
     Container, ContainerHealth, ContainerLook, Control, HealthLimits, Look, TunnelStatus,

@@ -68,7 +68,7 @@ impl ProvisionSupervisor {
         }
     }
 
-    /// Replaces an engine when it is its turn and the service does not fall below what it must have.
+    /// Replaces an engine when it is its turn: it leaves, and the scaling wishes for another one.
     fn replace(&mut self, id: &str, now: Instant) {
         let Some(engine) = self.engines.get_mut(id) else {
             return;

@@ -11,7 +11,7 @@ use weir_core::provision::{Refusal, RefusalCode};
 use weir_engines::driver;
 
 use super::publish::{Leave, Outlet, Picture};
-use super::{Configure, Drivers, Links, Plan, StopEngine, StopRefused, VpnHappened, room};
+use super::{Configure, Drivers, Links, Plan, StopEngine, StopRefused, room};
 use crate::actors::config_agent::InForce;
 use crate::config::{DriverKind, ProvisionSettings};
 use crate::link::Refused;
@@ -87,14 +87,6 @@ impl ProvisionHandle {
             .configure
             .ask(Configure { plan }, None, within)
             .await
-    }
-
-    /// Tells what happened to a VPN; told again later by who tells, if it cannot be taken now.
-    ///
-    /// # Errors
-    /// [`Refused`] when it was not taken.
-    pub fn vpn_happened(&self, happened: VpnHappened) -> Result<(), Refused> {
-        self.links.vpn.offer(happened)
     }
 
     /// Asks for one more engine: a job that survives this node.

@@ -169,8 +169,6 @@ pub struct Parts {
     pub node: String,
     /// Wall-clock time, to be shown.
     pub clock: WallClock,
-    /// Seeds whatever is random.
-    pub seed: u64,
 }
 
 /// The actor.

@@ -1,4 +1,4 @@
-//! Numbers that only one holder may have: ports and slots.
+//! Ports that only one holder may have.
 //!
 //! What is reserved stays so until it is released, and a holder releases all that it has by its name: no path out of a
 //! start needs to know how far the start had come.
@@ -220,71 +220,5 @@ impl<H: Clone + Ord> Ports<H> {
     /// Ports in use in all pools.
     pub fn held(&self) -> usize {
         self.pools.values().map(PortPool::held).sum()
-    }
-}
-
-/// The slots of one service: a holder gets the lowest that is free of 1 to a maximum.
-#[derive(Clone, Debug)]
-pub struct Slots<H> {
-    max: u16,
-    held: Held<H>,
-}
-
-impl<H: Clone + Ord> Slots<H> {
-    /// All slots up to `max` are free.
-    pub fn new(max: u16) -> Self {
-        Self {
-            max,
-            held: Held::new(),
-        }
-    }
-
-    /// The holder's slot; the lowest free one if it has none. `None` when none is free.
-    pub fn reserve(&mut self, holder: H) -> Option<u16> {
-        if let Some(slot) = self.slot_of(&holder) {
-            return Some(slot);
-        }
-        let slot = (1..=self.max).find(|slot| !self.held.holders.contains_key(slot))?;
-        self.held.put(holder, slot);
-        Some(slot)
-    }
-
-    /// Gives the holder's slot back, if it has one.
-    pub fn release(&mut self, holder: &H) -> Option<u16> {
-        self.held.take(holder)
-    }
-
-    /// Notes that a holder has this slot, also above the maximum. What it had before is given back.
-    ///
-    /// # Errors
-    /// [`Taken`] when somebody else has it; nothing changes then.
-    pub fn adopt(&mut self, holder: H, slot: u16) -> Result<(), Taken<H>> {
-        self.held.check(&holder, slot)?;
-        self.release(&holder);
-        self.held.put(holder, slot);
-        Ok(())
-    }
-
-    /// Gives back what nobody has any more; says how many slots that were.
-    pub fn retain(&mut self, keep: impl Fn(&H) -> bool) -> usize {
-        let gone = self.held.without(keep);
-        gone.iter()
-            .filter_map(|holder| self.release(holder))
-            .count()
-    }
-
-    /// Changes the maximum. Slots above it stay with their holders.
-    pub fn set_max(&mut self, max: u16) {
-        self.max = max;
-    }
-
-    /// The holder's slot.
-    pub fn slot_of(&self, holder: &H) -> Option<u16> {
-        self.held.numbers.get(holder).copied()
-    }
-
-    /// Slots in use.
-    pub fn held(&self) -> usize {
-        self.held.numbers.len()
     }
 }

@@ -1,6 +1,5 @@
-//! One VPN through what happens to it; several VPNs and what is behind them.
+//! One VPN through what happens to it.
 
-mod failover;
 mod health;
 mod owner;
 mod port_watch;

@@ -248,7 +248,6 @@ impl World {
             registers: self.registers,
             node: name.to_owned(),
             clock: self.clock,
-            seed: self.lives,
         };
         let (scaling, mut scales) = mpsc::channel::<Scale>(1);
         let node = Node {
