@@ -1,0 +1,1 @@
+//! Where answers are kept. What may be kept and served is decided in `weir_core::cache`.
