@@ -12,6 +12,7 @@
 
 pub mod backoff;
 pub mod balance;
+pub mod cache;
 pub mod calendar;
 pub mod error;
 pub mod health;

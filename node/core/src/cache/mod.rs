@@ -1,0 +1,36 @@
+//! HTTP caching as a shared reverse-proxy cache does it (RFC 9111, 9110, 9211, 9213, 5861, 8246).
+//!
+//! The way of a request: [`Lookup::of`] reads what it wants; [`Key::of`] and [`VaryBy::secondary_key`] find what is
+//! stored; [`reuse()`] says whether that answers, [`conditional`] and [`range`] how. The way of a response: [`store()`]
+//! says whether and what of it is kept, [`freshen`] what a 304 does to what was kept, [`invalidated`] what an unsafe
+//! request makes invalid. Times are arguments; bodies are the caller's.
+
+pub mod conditional;
+mod early_refresh;
+mod explain;
+mod freshness;
+mod invalidation;
+mod key;
+mod policy;
+pub mod range;
+mod reuse;
+mod status;
+mod storage;
+mod stored;
+mod time;
+mod validation;
+mod vary;
+
+pub use early_refresh::is_due;
+pub use explain::{Step, explain};
+pub use freshness::Source;
+pub use invalidation::invalidated;
+pub use key::{KEY_BYTES_MAX, Key, KeyTooLong, Target};
+pub use policy::{HEURISTIC_MAX, Policy, RequestCookie, SetCookie};
+pub use reuse::{Bypass, Failure, Fallback, Lookup, Reuse, on_miss, reuse};
+pub use status::{CacheStatus, Forwarded};
+pub use storage::{NotStored, store};
+pub use stored::{Exchange, Flags, Stored};
+pub use time::UnixMs;
+pub use validation::{HeadUpdate, NotSelected, condition, freshen, head_update, uncondition};
+pub use vary::{NAMES_MAX, VARIANT_BYTES_MAX, Variant, VaryBy};
