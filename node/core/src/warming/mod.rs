@@ -1,0 +1,10 @@
+//! What is fetched before it is asked for: what is asked for often, and what a schedule says.
+
+mod cron;
+mod cron_field;
+mod predictive;
+mod space_saving;
+
+pub use cron::{Cron, CronError, JITTER_MAX_MS};
+pub use predictive::{Observed, PredictiveRules};
+pub use space_saving::{Counted, SpaceSaving};
