@@ -122,6 +122,11 @@ impl<F: Clone + Send + Sync> Store<F> {
         true
     }
 
+    /// Drops what is kept for a key.
+    pub fn remove(&self, key: &str) {
+        self.memory.remove(key, |_| true);
+    }
+
     /// Remembers that what was fetched for `id` was for one client alone.
     pub fn fetch_solo(&self, id: &[u8], now: UnixMs) {
         self.solo.remember(id, now.after(SOLO_TIME));

@@ -15,6 +15,7 @@
 //! A file is valid by itself: nothing that is given mends it. A profile that contradicts it is refused whole;
 //! weights and registered backends never are.
 
+mod cache;
 mod control_plane;
 mod effective;
 mod engine_defaults;
@@ -49,6 +50,7 @@ use weir_core::route::RouteTable;
 use weir_core::tuning::knobs::ingress::{DRAIN_TIMEOUT, WORKERS};
 use weir_core::tuning::{Kind, NAME_BOUND, Problem as KnobProblem, Value, is_name};
 
+pub use cache::{CacheSettings, RouteCache};
 pub use control_plane::ControlPlane;
 pub use effective::Effective;
 pub use engines::{Care, EngineSettings, Scale};
@@ -90,6 +92,8 @@ pub struct Config {
     pub provision: ProvisionSettings,
     /// How ports of VPNs are kept.
     pub port_cache: PortCacheSettings,
+    /// How much of answers is kept.
+    pub cache: CacheSettings,
     /// VPNs in the order of their names.
     pub vpns: Vec<VpnSettings>,
     /// Services in the order of their names.
@@ -183,6 +187,7 @@ impl Config {
         }
         let provision = ProvisionSettings::read(&mut root, problems);
         let port_cache = PortCacheSettings::read(&mut root, problems);
+        let cache = CacheSettings::read(&mut root, problems);
         let vpns = vpns::read(&mut root, problems);
         let mut services = services::read(&mut root, problems);
         engines::check_vpns(&services, &vpns, problems);
@@ -204,6 +209,7 @@ impl Config {
             control_plane,
             provision,
             port_cache,
+            cache,
             vpns,
             services: services.into_iter().map(Arc::new).collect(),
             routes: Arc::new(routes),

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use weir_cache::{MemoryLimits, Store};
+use weir_core::purge::{DEFAULT_DRIFT_MAX_MS, HlcClock, StampLimits, StampWriter};
 
 use self::engines::EngineLinks;
 use crate::actors::config_agent::control_plane::LinkStatus;
@@ -18,8 +20,9 @@ use crate::actors::load_balancer::{
 };
 use crate::actors::port_cache::PortCacheHandle;
 use crate::actors::provision_supervisor::ProvisionHandle;
-use crate::config::Environment;
+use crate::config::{Config, Environment};
 use crate::data_plane::CoreParts;
+use crate::data_plane::answer::Reason;
 use crate::engine_room::EngineRoom;
 use crate::guardian::{Budget, BudgetSpent, guard};
 use crate::link::Refused;
@@ -91,6 +94,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         ingress: outlets.ingress.clone(),
         net: Arc::clone(&env.net),
         metrics,
+        cache: new_cache(&config, env),
         tracer: env.tracer.clone(),
         clock: env.clock,
         stop,
@@ -141,6 +145,16 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         status_age_max,
         guardians,
     })
+}
+
+fn new_cache(config: &Config, env: &Env) -> Arc<Store<Reason>> {
+    let limits = MemoryLimits {
+        bytes_max: config.cache.l1_bytes_max,
+        entry_bytes_max: config.cache.l1_entry_bytes_max,
+    };
+    let stamps = StampWriter::new(StampLimits::default()).stamps();
+    let clock = HlcClock::new(env.seed as u32, DEFAULT_DRIFT_MAX_MS);
+    Arc::new(Store::new(limits, config.node.cores, stamps, clock))
 }
 
 fn guard_load_balancer(
