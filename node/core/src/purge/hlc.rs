@@ -92,11 +92,11 @@ impl HlcClock {
     pub fn now(&self, wall_unix_ms: u64) -> Hlc {
         let wall = wall_unix_ms.min(LAST_MS) << COUNTER_BITS;
         let next = |last: u64| wall.max(last.saturating_add(1));
-        // The closure never refuses, so both arms are the value before.
-        let before = self
+        let updated = self
             .last
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| Some(next(last)))
-            .unwrap_or_else(|last| last);
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| Some(next(last)));
+        // The closure never refuses: either way it is the value before.
+        let (Ok(before) | Err(before)) = updated;
         Hlc::from_time(next(before), self.node)
     }
 
@@ -121,5 +121,72 @@ impl HlcClock {
     /// How far ahead of the wall clock stamps of others may be, in milliseconds.
     pub fn drift_max_ms(&self) -> u64 {
         self.drift_max_ms
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_never_gives_the_same_or_an_earlier_stamp() {
+        let clock = HlcClock::new(1, DEFAULT_DRIFT_MAX_MS);
+        let mut last = Hlc::ZERO;
+        for wall in [5, 5, 9, 3, 3, 0, 9, 10, u64::MAX, 7] {
+            let now = clock.now(wall);
+            assert!(now.time() > last.time(), "{now:?} after {last:?}");
+            last = now;
+        }
+    }
+
+    #[test]
+    fn a_full_counter_carries_into_the_millisecond() {
+        let clock = HlcClock::new(1, DEFAULT_DRIFT_MAX_MS);
+        let mut now = clock.now(7);
+        for _ in 0..u16::MAX {
+            now = clock.now(7);
+        }
+        assert_eq!((now.unix_ms(), now.counter()), (7, u16::MAX));
+        let next = clock.now(7);
+        assert_eq!((next.unix_ms(), next.counter()), (8, 0));
+    }
+
+    #[test]
+    fn what_was_seen_is_before_what_comes() {
+        let clock = HlcClock::new(1, 2_000);
+        let seen = Hlc::new(11_500, 9, 2);
+        assert_eq!(clock.observe(seen, 10_000), Ok(()));
+        assert!(clock.now(10_001) > seen);
+        assert_eq!(clock.observe(Hlc::new(5, 0, 3), 10_002), Ok(()));
+        assert!(clock.now(10_002) > seen);
+    }
+
+    #[test]
+    fn a_stamp_that_is_too_far_ahead_moves_nothing() {
+        let clock = HlcClock::new(1, 2_000);
+        let refused = clock.observe(Hlc::new(12_001, 0, 2), 10_000);
+        let told = refused.unwrap_err().to_string();
+        assert_eq!(
+            told,
+            "the stamp of node 2 is 2001 ms ahead of the wall clock, at most 2000 ms are followed"
+        );
+        assert_eq!(clock.now(10_000), Hlc::new(10_000, 0, 1));
+        assert_eq!(clock.observe(Hlc::new(12_000, 0, 2), 10_000), Ok(()));
+    }
+
+    #[test]
+    fn stamps_of_threads_are_all_different() {
+        let clock = HlcClock::new(1, 2_000);
+        let mut all: Vec<Hlc> = std::thread::scope(|scope| {
+            let give = || (0..2_000).map(|_| clock.now(1)).collect::<Vec<_>>();
+            let threads: Vec<_> = (0..3).map(|_| scope.spawn(give)).collect();
+            threads
+                .into_iter()
+                .flat_map(|thread| thread.join().unwrap())
+                .collect()
+        });
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 6_000);
     }
 }

@@ -1,6 +1,8 @@
-//! Purges in the order of their origin, so that a peer can go on where it was.
+//! The purges of this process in their order, so that a peer can go on where it was.
 
-use super::{Hlc, Purge};
+use std::collections::VecDeque;
+
+use super::{Hardness, Hlc, Purge, Scope};
 
 /// How much is kept for peers that were away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,62 +25,152 @@ impl Default for LogLimits {
 /// What a peer needs to go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resume<'a> {
-    /// Purges up to this time are not kept any more and the peer lacks some: its floor.
+    /// The peer lacks purges that are not kept any more, none of them later than this: its floor.
     pub floor: Option<Hlc>,
-    /// What it lacks and is kept, in order, each with `origin` and `seq`.
+    /// After which number `purges` go on: the one asked for, or a later one together with a floor.
+    pub after: u64,
+    /// What it lacks and is kept, in order, as far as was asked for.
     pub purges: Vec<&'a Purge>,
 }
 
 /// The purges of one origin: this process.
 #[derive(Debug)]
 pub struct PurgeLog {
-    _limits: LogLimits,
+    origin: u64,
+    limits: LogLimits,
+    last: u64,
+    kept: VecDeque<(u64, Purge)>,
+    forgotten: Option<Hlc>,
 }
 
 impl PurgeLog {
-    /// Empty; `origin` is of this process alone.
+    /// Empty; `origin` is of this process alone, not of an earlier one on the same node.
     pub fn new(origin: u64, limits: LogLimits) -> Self {
-        let _ = origin;
-        Self { _limits: limits }
+        Self {
+            origin,
+            limits,
+            last: 0,
+            kept: VecDeque::new(),
+            forgotten: None,
+        }
     }
 
     /// Takes a purge of this process and numbers it.
-    pub fn append(&mut self, purge: Purge, now_unix_ms: u64) -> &Purge {
-        panic!("not written yet: {purge:?} {now_unix_ms}")
+    pub fn append(&mut self, scope: Scope, hardness: Hardness, at: Hlc, now_ms: u64) -> Purge {
+        self.last += 1;
+        let purge = Purge {
+            scope,
+            hardness,
+            at,
+            origin: self.origin,
+            seq: self.last,
+        };
+        self.kept.push_back((now_ms, purge.clone()));
+        self.forget(now_ms);
+        purge
     }
 
-    /// What a peer lacks that has seen this `origin` up to `seq` (0: nothing); of another origin it has seen nothing.
-    pub fn since(&self, origin: u64, seq: u64) -> Resume<'_> {
-        panic!("not written yet: {origin} {seq}")
+    /// Lets go of what is too much or too old; each append does so too.
+    pub fn forget(&mut self, now_ms: u64) {
+        while let Some((kept_ms, _)) = self.kept.front() {
+            let is_old = now_ms.saturating_sub(*kept_ms) > self.limits.age_max_ms;
+            if !is_old && self.kept.len() <= self.limits.purges_max {
+                return;
+            }
+            let gone = self.kept.pop_front().map(|(_, purge)| purge.at);
+            self.forgotten = self.forgotten.max(gone);
+        }
+    }
+
+    /// What a peer lacks that has seen this `origin` up to `seq` (0: nothing), `most` purges at a time. Of another origin,
+    /// an earlier life of this node, it has seen nothing of this one.
+    pub fn since(&self, origin: u64, seq: u64, most: usize) -> Resume<'_> {
+        // A number that was never given is of another life, too.
+        let seen = match origin == self.origin && seq <= self.last {
+            true => seq,
+            false => 0,
+        };
+        let before_kept = self.last - self.kept.len() as u64;
+        let after = seen.max(before_kept);
+        let skip = usize::try_from(after - before_kept).unwrap_or(usize::MAX);
+        Resume {
+            floor: self.forgotten.filter(|_| seen < before_kept),
+            after,
+            purges: self
+                .kept
+                .iter()
+                .skip(skip)
+                .take(most)
+                .map(|(_, purge)| purge)
+                .collect(),
+        }
+    }
+
+    /// The number of the last purge; 0: none yet.
+    pub fn last(&self) -> u64 {
+        self.last
     }
 }
 
-/// What to do with a purge that came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Received {
-    /// The next one: merge it.
-    New,
-    /// Merged already.
-    Duplicate,
-    /// Some before it are missing: merge it, and resume the stream after `last`.
-    Gap {
-        /// The last one that came in order.
-        last: u64,
-    },
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// How far this node has seen each origin.
-#[derive(Debug, Default)]
-pub struct Receiver {}
-
-impl Receiver {
-    /// A purge came.
-    pub fn receive(&mut self, origin: u64, seq: u64) -> Received {
-        panic!("not written yet: {origin} {seq}")
+    fn log(purges_max: usize, count: u64) -> PurgeLog {
+        let limits = LogLimits {
+            purges_max,
+            age_max_ms: 1_000,
+        };
+        let mut log = PurgeLog::new(7, limits);
+        for n in 1..=count {
+            let purge = log.append(Scope::Key(n), Hardness::Hard, Hlc::new(n, 0, 1), n);
+            assert_eq!((purge.origin, purge.seq), (7, n));
+        }
+        log
     }
 
-    /// The last one of an origin that came in order: where to resume. 0: none.
-    pub fn last(&self, origin: u64) -> u64 {
-        panic!("not written yet: {origin}")
+    fn numbers(resume: &Resume<'_>) -> Vec<u64> {
+        resume.purges.iter().map(|purge| purge.seq).collect()
+    }
+
+    #[test]
+    fn a_peer_gets_what_it_lacks_and_no_more() {
+        let log = log(10, 5);
+        let resume = log.since(7, 3, 100);
+        assert_eq!((resume.floor, resume.after), (None, 3));
+        assert_eq!(numbers(&resume), [4, 5]);
+        assert_eq!(numbers(&log.since(7, 5, 100)), [0; 0]);
+        assert_eq!(numbers(&log.since(7, 0, 2)), [1, 2]);
+    }
+
+    #[test]
+    fn a_peer_that_was_away_too_long_gets_a_floor_and_what_is_kept() {
+        let log = log(3, 8);
+        let resume = log.since(7, 4, 100);
+        assert_eq!(resume.floor, Some(Hlc::new(5, 0, 1)));
+        assert_eq!((resume.after, numbers(&resume)), (5, vec![6, 7, 8]));
+        let resume = log.since(7, 5, 100);
+        assert_eq!((resume.floor, numbers(&resume)), (None, vec![6, 7, 8]));
+    }
+
+    #[test]
+    fn what_is_old_is_forgotten() {
+        let mut log = log(100, 8);
+        log.forget(1_004);
+        let resume = log.since(7, 0, 100);
+        assert_eq!(resume.floor, Some(Hlc::new(3, 0, 1)));
+        assert_eq!(numbers(&resume), [4, 5, 6, 7, 8]);
+        log.forget(9_000);
+        let resume = log.since(7, 0, 100);
+        assert_eq!(resume.floor, Some(Hlc::new(8, 0, 1)));
+        assert_eq!((resume.after, numbers(&resume)), (8, vec![]));
+        assert_eq!(log.since(7, 8, 100).floor, None);
+    }
+
+    #[test]
+    fn a_peer_of_an_earlier_life_has_seen_nothing_of_this_one() {
+        let log = log(10, 2);
+        assert_eq!(numbers(&log.since(6, 2, 100)), [1, 2]);
+        assert_eq!(numbers(&log.since(7, 99, 100)), [1, 2]);
     }
 }

@@ -42,7 +42,8 @@ pub struct Purge {
     pub scope: Scope,
     /// How.
     pub hardness: Hardness,
-    /// Whatever was fetched at this time or before is purged.
+    /// Whatever was fetched at this time or before is purged: [`super::Skew::purge_stamp`]. It may be later than now, so
+    /// no clock follows it.
     pub at: Hlc,
     /// The process that made it: a node in one of its lives.
     pub origin: u64,
@@ -51,16 +52,17 @@ pub struct Purge {
 }
 
 impl Purge {
-    /// The purge as a node applies it when it comes: up to what that node's clock says, since a fetch that began there
-    /// before may have a later time than the purge. Nobody's clock is further ahead than the bound, so what is later than
-    /// that began after the purge, however long the purge was under way.
-    ///
-    /// The node acknowledges with the time that came out. If any is later than the purge's, its origin sends the purge
-    /// again with the latest of them, for the sake of entries that went from node to node.
+    /// The purge as a node applies it: what is further ahead of its wall clock than the bound is cut to the bound. Whatever
+    /// this node has fetched is purged all the same, and nobody's broken clock makes things uncacheable for long.
     #[must_use]
-    pub fn reaching(&self, local_now: Hlc, drift_max_ms: u64) -> Self {
-        let _ = (local_now, drift_max_ms);
-        self.clone()
+    pub fn clamped(mut self, wall_unix_ms: u64, drift_max_ms: u64) -> Self {
+        let latest = Hlc::new(
+            wall_unix_ms.saturating_add(drift_max_ms),
+            u16::MAX,
+            u32::MAX,
+        );
+        self.at = self.at.min(latest);
+        self
     }
 }
 
@@ -90,4 +92,31 @@ fn joined(namespace: &str, name: &str) -> u64 {
     bytes.push(0);
     bytes.extend_from_slice(name.as_bytes());
     hash_key(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_two_namespaces_are_two_names() {
+        assert_ne!(tag_id("a", "bc"), tag_id("ab", "c"));
+        assert_ne!(key_id("a", "/x"), key_id("b", "/x"));
+        assert_eq!(host_id("a", "WWW.Example"), host_id("a", "www.example"));
+    }
+
+    #[test]
+    fn a_purge_from_the_far_future_is_cut_and_not_lost() {
+        let purge = |at| Purge {
+            scope: Scope::Key(1),
+            hardness: Hardness::Hard,
+            at,
+            origin: 1,
+            seq: 1,
+        };
+        let cut = purge(Hlc::new(9_000_000, 3, 1)).clamped(10_000, 2_000);
+        assert_eq!(cut.at.unix_ms(), 12_000);
+        let at = Hlc::new(12_000, 3, 1);
+        assert_eq!(purge(at).clamped(10_000, 2_000).at, at);
+    }
 }
