@@ -143,3 +143,22 @@ fn what_was_written_wrong_is_no_response() {
         );
     }
 }
+
+/// As nobody writes it: lengths that say the same in all, and more tags than are written.
+#[test]
+fn more_tags_than_are_written_are_not_read() {
+    let tags = StoredValue {
+        tags: vec![9; TAGS_MAX],
+        ..value()
+    };
+    let mut bytes = encode(&tags).unwrap();
+    bytes[84] -= 8;
+    bytes[92] += 1;
+    let checksum = layout::checksum(&bytes);
+    bytes[4..8].copy_from_slice(&checksum.to_le_bytes());
+    let refused = decode(&bytes, tags.key);
+    assert!(
+        matches!(refused, Err(Corrupt::Field { found: 65, .. })),
+        "{refused:?}"
+    );
+}
