@@ -153,89 +153,119 @@ proptest! {
     }
 }
 
-/// What a node does, and when it began in real time.
+/// What a node holds, and when its fetch began in real time.
+#[derive(Clone, Copy)]
 struct Copy {
     began_ms: u64,
     at: Hlc,
 }
 
-/// Nodes whose wall clocks are ahead of real time by `offsets`. They fetch one key, copy it from each other and purge it;
-/// each purge comes to the others at once or later, in any order.
-fn simulate(offsets: &[u64], steps: &[(u64, u32, u32)]) {
-    let nodes = offsets.len();
-    let clocks: Vec<HlcClock> = (0..nodes)
-        .map(|node| HlcClock::new(node as u32, 2_000))
-        .collect();
-    let mut skews = vec![Skew::new(2_000); nodes];
-    for skew in &mut skews {
+const DRIFT_MAX_MS: u64 = 2_000;
+
+struct Node {
+    /// How far its wall clock is ahead of real time.
+    ahead_ms: u64,
+    clock: HlcClock,
+    skew: Skew,
+    copies: Vec<Copy>,
+    writer: StampWriter,
+}
+
+impl Node {
+    fn new(number: usize, ahead_ms: u64, nodes: usize) -> Self {
+        let mut skew = Skew::new(DRIFT_MAX_MS);
         (0..nodes).for_each(|peer| skew.unknown(peer as u32));
+        Self {
+            ahead_ms,
+            clock: HlcClock::new(number as u32, DRIFT_MAX_MS),
+            skew,
+            copies: Vec::new(),
+            writer: StampWriter::new(StampLimits::default()),
+        }
     }
-    let mut copies: Vec<Vec<Copy>> = (0..nodes).map(|_| Vec::new()).collect();
-    let mut writers: Vec<_> = (0..nodes)
-        .map(|_| StampWriter::new(StampLimits::default()))
+
+    fn fetch(&mut self, real_ms: u64) {
+        self.copies.push(Copy {
+            began_ms: real_ms,
+            at: self.clock.now(real_ms + self.ahead_ms),
+        });
+    }
+
+    fn purge(&mut self, real_ms: u64) -> Purge {
+        let wall = real_ms + self.ahead_ms;
+        let purge = Purge {
+            scope: Scope::Key(1),
+            hardness: Hardness::Hard,
+            at: self.skew.purge_stamp(self.clock.now(wall), wall),
+            origin: 1,
+            seq: 1,
+        };
+        self.writer.merge(&purge);
+        purge
+    }
+
+    fn receive(&mut self, purge: Purge, real_ms: u64) {
+        let purge = purge.clamped(real_ms + self.ahead_ms, DRIFT_MAX_MS);
+        self.writer.merge(&purge);
+    }
+}
+
+/// Nodes fetch one key, copy it from each other and purge it; each purge comes to the others at once or later, in any
+/// order.
+fn simulate(offsets: &[u64], steps: &[(u64, u32, u32)]) {
+    let count = offsets.len();
+    let mut nodes: Vec<Node> = (0..count)
+        .map(|node| Node::new(node, offsets[node], count))
         .collect();
-    let mut purges: Vec<(u64, Purge)> = Vec::new();
+    let mut last_purge_ms = 0;
     let mut under_way: Vec<(usize, Purge)> = Vec::new();
     let mut real_ms = 10_000;
     for (wait, what, which) in steps {
         real_ms += wait;
-        let (node, other) = (*which as usize % nodes, (*which >> 8) as usize % nodes);
-        let wall = |node: usize, real_ms: u64| real_ms + offsets[node];
+        let (node, other) = (*which as usize % count, (*which >> 8) as usize % count);
         match what % 8 {
-            0..3 => copies[node].push(Copy {
-                began_ms: real_ms,
-                at: clocks[node].now(wall(node, real_ms)),
-            }),
+            0..3 => nodes[node].fetch(real_ms),
             3 => {
-                let taken: Vec<_> = copies[other].iter().map(|copy| Copy { ..*copy }).collect();
-                copies[node].extend(taken);
+                let taken = nodes[other].copies.clone();
+                nodes[node].copies.extend(taken);
             }
             4 => {
-                let asked = wall(node, real_ms);
+                let asked_ms = real_ms + offsets[node];
                 real_ms += u64::from(what >> 8) % 50;
-                let now = clocks[other].now(wall(other, real_ms));
-                let _ = clocks[node].observe(now, wall(node, real_ms));
-                skews[node].answered(other as u32, asked, now);
+                let now = nodes[other].clock.now(real_ms + offsets[other]);
+                let _ = nodes[node].clock.observe(now, real_ms + offsets[node]);
+                nodes[node].skew.answered(other as u32, asked_ms, now);
             }
             5 => {
-                let wall = wall(node, real_ms);
-                let at = skews[node].purge_stamp(clocks[node].now(wall), wall);
-                let purge = Purge {
-                    scope: Scope::Key(1),
-                    hardness: Hardness::Hard,
-                    at,
-                    origin: 1,
-                    seq: 1,
-                };
-                purges.push((real_ms, purge.clone()));
-                writers[node].merge(&purge);
-                under_way.extend((0..nodes).map(|to| (to, purge.clone())));
+                last_purge_ms = real_ms;
+                let purge = nodes[node].purge(real_ms);
+                under_way.extend((0..count).map(|to| (to, purge.clone())));
             }
             _ if under_way.is_empty() => {}
             _ => {
                 let (to, purge) = under_way.swap_remove(*what as usize % under_way.len());
-                writers[to].merge(&purge.clamped(wall(to, real_ms), 2_000));
+                nodes[to].receive(purge, real_ms);
             }
         }
     }
     for (to, purge) in under_way {
-        writers[to].merge(&purge.clamped(real_ms + offsets[to], 2_000));
+        nodes[to].receive(purge, real_ms);
     }
-    for (writer, copies) in writers.iter().zip(&copies) {
-        for copy in copies {
-            let fetched = Fetched {
-                namespace: 1,
-                key: 1,
-                host: 1,
-                path: "/",
-                tags: &[],
-                at: copy.at,
-            };
-            let verdict = writer.stamps().verdict(&fetched);
-            let is_old = purges
-                .iter()
-                .any(|(purged_ms, _)| *purged_ms >= copy.began_ms);
-            assert!(!is_old || verdict == Verdict::Gone, "{verdict:?}");
-        }
+    nodes.iter().for_each(|node| check(node, last_purge_ms));
+}
+
+fn check(node: &Node, last_purge_ms: u64) {
+    for copy in &node.copies {
+        let fetched = Fetched {
+            namespace: 1,
+            key: 1,
+            host: 1,
+            path: "/",
+            tags: &[],
+            at: copy.at,
+        };
+        let verdict = node.writer.stamps().verdict(&fetched);
+        let is_old = last_purge_ms >= copy.began_ms;
+        assert!(!is_old || verdict == Verdict::Gone, "{verdict:?}");
     }
 }

@@ -40,3 +40,21 @@ impl Coding {
             .find(|coding| name.eq_ignore_ascii_case(coding.name()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back_in_any_case() {
+        for coding in Coding::ALL {
+            assert_eq!(Coding::from_name(coding.name()), Some(coding));
+            assert_eq!(
+                Coding::from_name(&coding.name().to_uppercase()),
+                Some(coding)
+            );
+        }
+        assert_eq!(Coding::from_name("X-GZip"), Some(Coding::Gzip));
+        assert_eq!(Coding::from_name("deflate"), None);
+    }
+}

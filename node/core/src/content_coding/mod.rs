@@ -10,6 +10,6 @@ mod vary;
 
 pub use accept::AcceptEncoding;
 pub use coding::{Coding, DEFAULT_PREFERENCE};
-pub use compressible::{CompressionRules, NotCompressible, Representation};
+pub use compressible::{CompressionRules, DEFAULT_TYPES, NotCompressible, Representation};
 pub use etag::{coded_etag, origin_etags};
 pub use vary::add_accept_encoding;

@@ -1,4 +1,17 @@
-//! The layout.
+//! The layout, version 1. All numbers are little-endian.
+//!
+//! | at | bytes | what |
+//! |---|---|---|
+//! | 0 | 1 | version |
+//! | 1 | 1 | form of the body: 0 raw, 1 Zstandard |
+//! | 2 | 2 | status |
+//! | 4 | 4 | CRC-32 of all other bytes |
+//! | 8 | 12 | `fetched_at`: time, node |
+//! | 20 | 4 | cost of the fetch |
+//! | 24 | 48 | when the response came, its age, and until when it is fresh, revalidated, used on errors, kept |
+//! | 72 | 8 | bytes of the body before storage |
+//! | 80 | 16 | bytes of key, headers, body; number of tags |
+//! | 96 | | key, tags (8 bytes each), headers, body |
 
 use thiserror::Error;
 
@@ -6,8 +19,17 @@ use crate::purge::Hlc;
 
 /// Bytes of a stored value, all in all.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a key.
+pub const KEY_BYTES_MAX: usize = 8 << 10;
 /// Tags of a stored value.
 pub const TAGS_MAX: usize = 64;
+/// Bytes of a body before it was compressed for storage, so that a decompressor is never asked for more.
+pub const BODY_BYTES_MAX: u64 = 64 << 20;
+
+pub(super) const VERSION: u8 = 1;
+pub(super) const FIXED_BYTES: usize = 96;
+pub(super) const CHECKSUM_AT: usize = 4;
+pub(super) const CHECKSUM_ENDS: usize = 8;
 
 /// How the body is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,13 +105,14 @@ pub enum Corrupt {
         /// What this version reads.
         expected: u8,
     },
-    /// Shorter or longer than it says.
-    #[error("{found} bytes, expected {expected}")]
+    /// Shorter than any value is.
+    #[error("shorter than any stored value")]
+    Short,
+    /// Shorter or longer than it says, or longer than any value is.
+    #[error("{found} bytes, which is not what it says or more than {VALUE_BYTES_MAX}")]
     Length {
         /// How many there are.
         found: usize,
-        /// How many it says.
-        expected: usize,
     },
     /// A byte differs.
     #[error("the checksum does not match")]
@@ -107,20 +130,10 @@ pub enum Corrupt {
     OtherKey,
 }
 
-/// The bytes of a response.
-///
-/// # Errors
-///
-/// What is too large.
-pub fn encode(value: &StoredValue<'_>) -> Result<Vec<u8>, TooLarge> {
-    panic!("not written yet: {value:?}")
-}
-
-/// The response of bytes, which may be anything.
-///
-/// # Errors
-///
-/// Why they are not the response of that key.
-pub fn decode<'a>(bytes: &'a [u8], expected_key: &[u8]) -> Result<StoredValue<'a>, Corrupt> {
-    panic!("not written yet: {bytes:?} {expected_key:?}")
+/// Of all bytes but its own.
+pub(super) fn checksum(bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&bytes[..CHECKSUM_AT]);
+    hasher.update(&bytes[CHECKSUM_ENDS..]);
+    hasher.finalize()
 }
