@@ -5,12 +5,19 @@
 //! says whether and what of it is kept, [`freshen`] what a 304 does to what was kept, [`invalidated`] what an unsafe
 //! request makes invalid. Times are arguments; bodies are the caller's.
 
+mod age;
 pub mod conditional;
+mod dates;
+mod directives;
 mod early_refresh;
+mod etag;
 mod explain;
+mod extension;
 mod freshness;
+mod headers;
 mod invalidation;
 mod key;
+mod negotiation;
 mod policy;
 pub mod range;
 mod reuse;
@@ -21,16 +28,24 @@ mod time;
 mod validation;
 mod vary;
 
+pub use dates::format as http_date;
+pub use directives::{Deciding, Directives};
 pub use early_refresh::is_due;
 pub use explain::{Step, explain};
 pub use freshness::Source;
+pub use headers::strip_unkeyed;
 pub use invalidation::invalidated;
 pub use key::{KEY_BYTES_MAX, Key, KeyTooLong, Target};
 pub use policy::{HEURISTIC_MAX, Policy, RequestCookie, SetCookie};
-pub use reuse::{Bypass, Failure, Fallback, Lookup, Reuse, on_miss, reuse};
+pub use reuse::{Bypass, Failure, Fallback, Lookup, RequestDirectives, Reuse, on_miss, reuse};
 pub use status::{CacheStatus, Forwarded};
 pub use storage::{NotStored, store};
 pub use stored::{Exchange, Flags, Stored};
 pub use time::UnixMs;
-pub use validation::{HeadUpdate, NotSelected, condition, freshen, head_update, uncondition};
+pub use validation::{
+    HeadUpdate, NotSelected, Renewed, condition, freshen, head_update, uncondition,
+};
 pub use vary::{NAMES_MAX, VARIANT_BYTES_MAX, Variant, VaryBy};
+
+#[cfg(test)]
+mod tests;

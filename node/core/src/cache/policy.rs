@@ -37,7 +37,8 @@ pub enum RequestCookie {
 /// forbids it (`no-store`, `private`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// The lifetime of every storable response with a status that is cacheable, whatever the origin says.
+    /// The lifetime of storable responses with status 200, 203, 204, 300, 301 or 308, from when they came, whatever
+    /// lifetime the origin gives them.
     pub ttl: Option<Duration>,
     /// No response is fresh for longer.
     pub ttl_max: Duration,
@@ -45,6 +46,9 @@ pub struct Policy {
     pub negative_ttl: Duration,
     /// The lifetime of 500, 502, 503 and 504 that bring none. Zero, the default: not stored.
     pub error_ttl: Duration,
+    /// No error other than 404 and 410 is fresh for longer, whatever the origin says. Whoever can provoke an error
+    /// with a request that has the same key as others' can deny them the response for as long. Zero: not stored.
+    pub error_ttl_max: Duration,
     /// How long a stale response may be served while a new one is fetched, if the origin says nothing (RFC 5861).
     pub stale_while_revalidate: Duration,
     /// How long a stale response may be served instead of an error, if the origin says nothing (RFC 5861).
@@ -52,6 +56,9 @@ pub struct Policy {
     /// How long a stale response may be served while no origin can be reached (RFC 9111 section 4.2.4), if the origin
     /// does not prohibit it.
     pub stale_if_disconnected: Duration,
+    /// Whether a response with `s-maxage` may be served stale if it also has `stale-while-revalidate` or
+    /// `stale-if-error`. RFC 9111 section 5.2.2.10 says no; origins that send both mean yes.
+    pub stale_despite_s_maxage: bool,
     /// How long a stale response with a validator is kept to be validated.
     pub keep: Duration,
     /// Whether responses without explicit lifetime get 10 % of the time since `Last-Modified`
@@ -65,6 +72,9 @@ pub struct Policy {
     pub request_cookie: RequestCookie,
     /// Whether `Cache-Control` and `Pragma` of requests count. They are advice (RFC 9111 section 5.2.1).
     pub client_directives: bool,
+    /// Whether responses are refused whose `Content-Type` is not what the extension of the path promises: such a path
+    /// may have been made up to have a private page stored.
+    pub check_extension: bool,
     /// Bytes of the longest body that is stored.
     pub body_bytes_max: u64,
 }
@@ -76,15 +86,18 @@ impl Default for Policy {
             ttl_max: Duration::from_secs(86_400 * 365),
             negative_ttl: Duration::from_secs(3),
             error_ttl: Duration::ZERO,
+            error_ttl_max: Duration::from_secs(10),
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
             stale_if_disconnected: Duration::from_secs(60),
+            stale_despite_s_maxage: false,
             keep: Duration::from_secs(300),
             heuristic: true,
             targets: vec![HeaderName::from_static("cdn-cache-control")],
             set_cookie: SetCookie::default(),
             request_cookie: RequestCookie::default(),
             client_directives: true,
+            check_extension: false,
             body_bytes_max: 64 << 20,
         }
     }

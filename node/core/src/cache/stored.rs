@@ -11,6 +11,8 @@ use super::vary::Variant;
 pub struct Exchange<'a> {
     /// Method of the request.
     pub method: &'a Method,
+    /// Path and query as they were sent to the origin.
+    pub path_and_query: &'a str,
     /// Fields of the request as the client sent them.
     pub request: &'a HeaderMap,
     /// Status of the final response.

@@ -1,11 +1,23 @@
 //! Which requests of one key a response is for (RFC 9111 section 4.1).
 
-use http::{HeaderMap, HeaderName};
+use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, HeaderMap, HeaderName, VARY};
+
+use super::directives::split;
+use super::negotiation;
 
 /// Names in `Vary` beyond which a response is not stored.
 pub const NAMES_MAX: usize = 8;
-/// Bytes of a variant's key beyond which a response is not stored.
+/// Bytes of the normalised values of all fields of a variant beyond which a response is not stored.
 pub const VARIANT_BYTES_MAX: usize = 512;
+
+/// Why no variant can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// `*` or what is no name.
+    Star,
+    /// More than [`NAMES_MAX`] names.
+    Limit,
+}
 
 /// Fields of requests that responses of one key depend on, sorted, without repeats.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -20,6 +32,28 @@ pub struct Variant {
 }
 
 impl VaryBy {
+    /// What `Vary` names; empty if there is none.
+    pub(super) fn of(response: &HeaderMap) -> Result<Self, Refused> {
+        let mut names = Vec::new();
+        for line in response.get_all(VARY) {
+            for name in split(line.as_bytes()) {
+                // A star is a valid name of a field, but stands for everything here.
+                let name = HeaderName::from_bytes(name).map_err(|_| Refused::Star)?;
+                if name == "*" {
+                    return Err(Refused::Star);
+                }
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+                if names.len() > NAMES_MAX {
+                    return Err(Refused::Limit);
+                }
+            }
+        }
+        names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        Ok(Self(names))
+    }
+
     /// The fields by name.
     pub fn names(&self) -> &[HeaderName] {
         &self.0
@@ -33,11 +67,37 @@ impl VaryBy {
         (names.len() <= NAMES_MAX).then_some(Self(names))
     }
 
-    /// The secondary key of requests with these fields: equal if, and only if, they take the same variant. `None`
-    /// beyond [`VARIANT_BYTES_MAX`].
+    /// The secondary key of requests with these fields: equal if, and only if, they take the same variant. `None` if
+    /// the values have more than [`VARIANT_BYTES_MAX`] bytes.
     pub fn secondary_key(&self, request: &HeaderMap) -> Option<Box<[u8]>> {
-        let _ = request;
-        None
+        let mut key = Vec::new();
+        self.write_key(request, &mut key).then(|| key.into())
+    }
+
+    /// Appends the [`secondary_key`](Self::secondary_key) to a buffer; whether it is within bounds.
+    pub fn write_key(&self, request: &HeaderMap, key: &mut Vec<u8>) -> bool {
+        let mut bytes = 0;
+        for name in &self.0 {
+            key.extend_from_slice(name.as_str().as_bytes());
+            let before = key.len();
+            if request.contains_key(name) {
+                key.push(b':');
+                normalise(name, request, key);
+            }
+            bytes += key.len() - before;
+            if bytes > VARIANT_BYTES_MAX {
+                return false;
+            }
+            // No value holds a line feed, so nothing runs into the next field.
+            key.push(b'\n');
+        }
+        true
+    }
+
+    /// The variant of requests with these fields.
+    pub(super) fn variant(self, request: &HeaderMap) -> Option<Variant> {
+        let key = self.secondary_key(request)?;
+        Some(Variant { by: self, key })
     }
 }
 
@@ -47,7 +107,7 @@ impl Variant {
         &self.by
     }
 
-    /// The secondary key, at most [`VARIANT_BYTES_MAX`] bytes.
+    /// The secondary key: names of the fields and what they held.
     pub fn key(&self) -> &[u8] {
         &self.key
     }
@@ -55,5 +115,25 @@ impl Variant {
     /// Whether a request with these fields takes this variant.
     pub fn matches(&self, request: &HeaderMap) -> bool {
         self.by.secondary_key(request).as_deref() == Some(&*self.key)
+    }
+}
+
+/// Appends what a field holds, all its lines as one list without white space that means nothing
+/// (RFC 9111 section 4.1).
+fn normalise(name: &HeaderName, request: &HeaderMap, key: &mut Vec<u8>) {
+    let is_known = *name == ACCEPT_ENCODING || *name == ACCEPT_LANGUAGE;
+    if is_known && let Some(normal) = negotiation::normal(request.get_all(name)) {
+        key.extend_from_slice(normal.as_bytes());
+        return;
+    }
+    let mut is_first = true;
+    for line in request.get_all(name) {
+        for part in split(line.as_bytes()) {
+            if !is_first {
+                key.push(b',');
+            }
+            is_first = false;
+            key.extend_from_slice(part);
+        }
     }
 }
