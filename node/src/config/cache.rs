@@ -123,6 +123,7 @@ fn read_policy(s: &mut Section, problems: &mut Vec<Problem>, default: &Policy) -
     let ttl = lifetime("ttl").or(default.ttl);
     let ttl_max = lifetime("ttl_max").unwrap_or(default.ttl_max);
     let negative_ttl = lifetime("negative_ttl").unwrap_or(default.negative_ttl);
+    let error_ttl_max = lifetime("error_ttl_max").unwrap_or(default.error_ttl_max);
     let error_ttl = lifetime("error_ttl").unwrap_or(default.error_ttl);
     let stale_while_revalidate =
         lifetime("stale_while_revalidate").unwrap_or(default.stale_while_revalidate);
@@ -142,9 +143,15 @@ fn read_policy(s: &mut Section, problems: &mut Vec<Problem>, default: &Policy) -
         ttl_max,
         negative_ttl,
         error_ttl,
+        error_ttl_max,
         stale_while_revalidate,
         stale_if_error,
         stale_if_disconnected,
+        stale_despite_s_maxage: s.flag(
+            problems,
+            "stale_despite_s_maxage",
+            default.stale_despite_s_maxage,
+        ),
         keep,
         heuristic: s.flag(problems, "heuristic", default.heuristic),
         targets: if targets.is_empty() {
@@ -157,6 +164,7 @@ fn read_policy(s: &mut Section, problems: &mut Vec<Problem>, default: &Policy) -
         request_cookie: read_choice(s, problems, "request_cookie", &REQUEST_COOKIE)
             .unwrap_or(default.request_cookie),
         client_directives: s.flag(problems, "client_directives", default.client_directives),
+        check_extension: s.flag(problems, "check_extension", default.check_extension),
         body_bytes_max: body_bytes_max.unwrap_or(default.body_bytes_max),
     }
 }

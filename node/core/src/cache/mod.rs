@@ -20,6 +20,7 @@ mod key;
 mod negotiation;
 mod policy;
 pub mod range;
+mod reasons;
 mod reuse;
 mod status;
 mod storage;

@@ -51,16 +51,11 @@ pub(super) fn answer(
     now: UnixMs,
     mut exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
-    let mut response = match condition(wish, held.stored()) {
+    let mut response = match condition(wish, held.stored(), now) {
         Condition::NotModified => {
             let mut response = Response::new(Source::Empty);
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             *response.headers_mut() = conditional::not_modified_headers(held.stored());
-            response
-        }
-        Condition::PreconditionFailed => {
-            let mut response = Response::new(Source::Empty);
-            *response.status_mut() = StatusCode::PRECONDITION_FAILED;
             response
         }
         Condition::Full => full(wish, &held),
@@ -86,9 +81,9 @@ pub(super) fn mark(headers: &mut HeaderMap, status: &CacheStatus<'_>) {
     }
 }
 
-fn condition(wish: &Wish, stored: &Stored) -> Condition {
+fn condition(wish: &Wish, stored: &Stored, now: UnixMs) -> Condition {
     if wish.lookup.has_condition {
-        conditional::evaluate(&wish.method, &wish.headers, stored)
+        conditional::evaluate(&wish.method, &wish.headers, stored, now)
     } else {
         Condition::Full
     }

@@ -53,6 +53,7 @@ struct Answered {
     response: Response<ResponseBody>,
     /// As they were sent.
     request: HeaderMap,
+    target: String,
     requested_at: UnixMs,
     responded_at: UnixMs,
     fetched_at: Hlc,
@@ -62,6 +63,7 @@ impl Answered {
     fn seen(&self) -> Seen<'_> {
         Seen {
             method: &Method::GET,
+            path_and_query: &self.target,
             request: &self.request,
             status: self.response.status(),
             response: self.response.headers(),
@@ -141,6 +143,7 @@ impl Fetch {
         Ok(Answered {
             response,
             request: headers,
+            target: self.wish.target.as_str().to_owned(),
             requested_at,
             responded_at: self.core.unix_ms(),
             fetched_at,
@@ -158,8 +161,7 @@ impl Fetch {
         if let Some(entry) = self.fallback(Failure::Status(status), now) {
             return keep(leader, first, Fetched::Stale(Arc::clone(&entry)), entry);
         }
-        if let Some(entry) = self.renewed(&answered) {
-            self.core.parts.cache.insert(&entry, now);
+        if let Some(entry) = self.renewed(&answered, now) {
             return keep(leader, first, Fetched::Renewed(Arc::clone(&entry)), entry);
         }
         match self.storable(&answered) {
@@ -175,13 +177,27 @@ impl Fetch {
         }
     }
 
-    fn renewed(&self, answered: &Answered) -> Option<Arc<Entry>> {
+    fn renewed(&self, answered: &Answered, now: UnixMs) -> Option<Arc<Entry>> {
         let (entry, _) = self.stale.as_ref()?;
         if answered.response.status() != StatusCode::NOT_MODIFIED {
             return None;
         }
-        let stored = cache::freshen(&entry.stored, &answered.seen(), &self.wish.policy).ok()?;
-        Some(Arc::new(entry.renewed(stored, answered.fetched_at)))
+        let renewed = cache::freshen(&entry.stored, &answered.seen(), &self.wish.policy).ok()?;
+        let (may_keep, drops_older) = (renewed.may_keep, renewed.drops_older());
+        let renewed = Arc::new(entry.renewed(renewed.stored, answered.fetched_at));
+        let store = &self.core.parts.cache;
+        match may_keep {
+            Ok(()) => {
+                store.insert(&renewed, now);
+            }
+            Err(why) => {
+                self.core.cache_metrics().not_stored(why).increment();
+                if drops_older {
+                    store.remove(self.wish.key.as_str());
+                }
+            }
+        }
+        Some(renewed)
     }
 
     fn storable(&self, answered: &Answered) -> Result<Stored, NotStored> {
@@ -272,7 +288,7 @@ fn keep(
 fn is_of_the_resource(why: NotStored) -> bool {
     !matches!(
         why,
-        NotStored::RequestNoStore | NotStored::Request | NotStored::Method | NotStored::Head
+        NotStored::RequestNoStore | NotStored::Method | NotStored::Head
     )
 }
 

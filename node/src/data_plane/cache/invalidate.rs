@@ -28,10 +28,7 @@ pub(super) fn after(
         authority: &routed.authority,
         path_and_query: own,
     };
-    let Some(others) = invalidated(method, &target, response.status(), response.headers()) else {
-        return;
-    };
-    for path_and_query in std::iter::once(own).chain(others.iter().map(String::as_str)) {
+    for path_and_query in &invalidated(method, &target, response.status(), response.headers()) {
         let target = Target {
             path_and_query,
             ..target

@@ -80,9 +80,8 @@ async fn pass_by(
         _ => Forwarded::Bypass,
     };
     let status = CacheStatus {
-        forwarded: Some(forwarded),
         detail: Some(why.name()),
-        ..CacheStatus::of(&core.parts.name)
+        ..CacheStatus::forwarded(&core.parts.name, forwarded)
     };
     mark(response.headers_mut(), &status);
     Ok(response)
@@ -189,9 +188,8 @@ impl Serving<'_> {
         self.note(outcome);
         self.trace(&mut exchange, outcome);
         let status = CacheStatus {
-            hit: true,
             ttl_s: Some(ttl_s(&entry, now)),
-            ..CacheStatus::of(&self.core.parts.name)
+            ..CacheStatus::hit(&self.core.parts.name)
         };
         answer(&self.wish, Held::Whole(entry), &status, now, exchange)
     }
@@ -307,10 +305,7 @@ impl Serving<'_> {
             .await
             .unwrap_or(Fetched::Failed(Reason::BackendReset));
         let now = self.core.unix_ms();
-        let status = CacheStatus {
-            forwarded: Some(forwarded),
-            ..CacheStatus::of(&self.core.parts.name)
-        };
+        let status = self.forwarded(forwarded);
         let (held, outcome, status) = match fetched {
             Fetched::Coming(reader) => {
                 let status = CacheStatus {
@@ -375,9 +370,8 @@ impl Serving<'_> {
         self.note(Outcome::Collapsed);
         self.trace(&mut exchange, Outcome::Collapsed);
         let status = CacheStatus {
-            forwarded: Some(need.forwarded),
             collapsed: true,
-            ..CacheStatus::of(&self.core.parts.name)
+            ..self.forwarded(need.forwarded)
         };
         answer(&self.wish, held, &status, self.core.unix_ms(), exchange)
     }
@@ -413,12 +407,15 @@ impl Serving<'_> {
             forward::forward(self.core, self.limits, self.routed, request, exchange, None);
         let mut response = forwarded_request.await?;
         let status = CacheStatus {
-            forwarded: Some(forwarded),
             detail,
-            ..CacheStatus::of(&self.core.parts.name)
+            ..self.forwarded(forwarded)
         };
         mark(response.headers_mut(), &status);
         Ok(response)
+    }
+
+    fn forwarded(&self, why: Forwarded) -> CacheStatus<'_> {
+        CacheStatus::forwarded(&self.core.parts.name, why)
     }
 
     fn note(&self, outcome: Outcome) {

@@ -5,23 +5,13 @@ use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, COOKIE};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, Method, Request};
+use http::{HeaderMap, Method, Request};
 use hyper::body::{Body as _, Incoming};
 use weir_cache::Resource;
-use weir_core::cache::{Bypass, Key, Lookup, Policy, Target};
+use weir_core::cache::{Bypass, Key, Lookup, Policy, Target, strip_unkeyed};
 use weir_core::proxy::Scheme;
 
 use super::super::request::Routed;
-
-/// Fields that some backends let replace what the request is for, and that no key tells of.
-const UNKEYED: [&str; 6] = [
-    "x-original-url",
-    "x-rewrite-url",
-    "x-http-method-override",
-    "x-method-override",
-    "x-http-method",
-    "x-host",
-];
 
 /// Why a request passes by the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +30,7 @@ impl PassBy {
             Self::Request(Bypass::Method) => "method",
             Self::Request(Bypass::Content) => "content",
             Self::Request(Bypass::Cookie) => "cookie",
+            Self::Request(Bypass::Precondition) => "precondition",
             Self::Rule => "rule",
             Self::KeyTooLong => "key-too-long",
         }
@@ -51,7 +42,7 @@ pub(super) struct Wish {
     pub(super) policy: Arc<Policy>,
     pub(super) lookup: Lookup,
     pub(super) method: Method,
-    /// As the client sent them, without what [`UNKEYED`] names.
+    /// As the client sent them, without what could change the answer and not the key.
     pub(super) headers: Rc<HeaderMap>,
     pub(super) key: Key,
     pub(super) target: PathAndQuery,
@@ -80,9 +71,7 @@ impl Wish {
             path_and_query: target.as_str(),
         });
         let key = key.map_err(|_| PassBy::KeyTooLong)?;
-        for name in UNKEYED {
-            request.headers_mut().remove(HeaderName::from_static(name));
-        }
+        strip_unkeyed(request.headers_mut());
         Ok(Self {
             policy: Arc::clone(policy),
             lookup,
