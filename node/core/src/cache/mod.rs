@@ -20,7 +20,6 @@ mod key;
 mod negotiation;
 mod policy;
 pub mod range;
-mod reasons;
 mod reuse;
 mod status;
 mod storage;

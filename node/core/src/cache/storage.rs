@@ -70,6 +70,29 @@ pub enum NotStored {
     ConnectionOptions,
 }
 
+impl NotStored {
+    /// Every reason, in the order of their discriminants.
+    pub const ALL: [Self; 17] = [
+        Self::Method,
+        Self::Head,
+        Self::Status,
+        Self::Partial,
+        Self::NoStore,
+        Self::RequestNoStore,
+        Self::Private,
+        Self::Authorization,
+        Self::SetCookie,
+        Self::Cookie,
+        Self::VaryStar,
+        Self::VaryLimit,
+        Self::NoLifetime,
+        Self::NeverUsable,
+        Self::TooLarge,
+        Self::Extension,
+        Self::ConnectionOptions,
+    ];
+}
+
 /// What is to be kept of the response.
 ///
 /// # Errors
