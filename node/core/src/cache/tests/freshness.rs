@@ -260,3 +260,22 @@ fn what_is_stale_is_good_for_as_long_as_origin_or_policy_say() {
         assert_eq!(windows(&said, "\"a\""), [0, 0, 0, 100], "{never}");
     }
 }
+
+#[test]
+fn the_remaining_lifetime_turns_negative() {
+    let stored = with_cache_control("max-age=60");
+    assert_eq!(
+        [0, 59, 60, 61].map(|now_s| stored.ttl_s(seconds(now_s))),
+        [60, 1, 0, -1]
+    );
+    assert!(stored.ttl_s(UnixMs::NEVER) < -1_000_000);
+}
+
+#[test]
+fn what_a_response_takes_is_counted() {
+    let line = |value: &'static str| [("cache-control", "max-age=60"), ("etag", value)];
+    let [short, long] =
+        ["\"a\"", "\"abcde\""].map(|value| stored_of(&line(value)).unwrap().bytes());
+    assert_eq!(long - short, 4);
+    assert!(short > 200);
+}
