@@ -11,7 +11,7 @@ use crate::proxy::{TooManyNominees, strip_hop_by_hop};
 
 use super::directives::Deciding;
 use super::etag::Tag;
-use super::policy::Policy;
+use super::policy::{Policy, RequestCookie};
 use super::storage::{self, NotStored};
 use super::stored::{Exchange, Stored};
 use super::{dates, headers};
@@ -32,10 +32,10 @@ pub struct Renewed {
 
 impl Renewed {
     /// Whether the older stored response has to go though this one may not take its place. It may stay if only the
-    /// request that validated it is to blame: its credentials, its cookies or its wish.
+    /// request that validated it is to blame: its credentials or its wish.
     pub fn drops_older(&self) -> bool {
-        use NotStored::{Authorization, Cookie, RequestNoStore};
-        matches!(self.may_keep, Err(reason) if !matches!(reason, Authorization | Cookie | RequestNoStore))
+        use NotStored::{Authorization, RequestNoStore};
+        matches!(self.may_keep, Err(reason) if !matches!(reason, Authorization | RequestNoStore))
     }
 }
 
@@ -141,6 +141,11 @@ fn renew(stored: &Stored, newer: &Exchange<'_>, policy: &Policy) -> Result<Renew
         status: stored.status,
         response: &merged,
         ..*newer
+    };
+    // The body is the one that was stored by this rule; a cookie of whoever validates it changes nothing about that.
+    let policy = &Policy {
+        request_cookie: RequestCookie::Ignore,
+        ..policy.clone()
     };
     let may_keep = storage::store(&exchange, policy);
     if let Ok(stored) = may_keep {

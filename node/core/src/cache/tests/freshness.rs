@@ -42,6 +42,7 @@ fn the_strongest_source_decides() {
     };
     assert_eq!(life(&by_rule, 200, &lines), (Source::Rule, 5));
     assert_eq!(life(&by_rule, 302, &lines), (Source::Targeted, 10));
+    assert_eq!(life(&by_rule, 200, &[("age", "60")]), (Source::Rule, 5));
 }
 
 #[test]

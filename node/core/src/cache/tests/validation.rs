@@ -166,6 +166,21 @@ fn a_304_may_end_that_a_response_is_kept() {
 }
 
 #[test]
+fn a_client_with_cookies_renews_what_was_stored_without() {
+    let request = headers(&[("cookie", "a=b")]);
+    let case = Case {
+        status: 304,
+        request,
+        came: seconds(100),
+        ..Case::default()
+    };
+    let stored = with_cache_control("max-age=2");
+    let renewed = freshen(&stored, &case.exchange(), &Policy::default()).unwrap();
+    assert_eq!(renewed.may_keep, Ok(()));
+    assert_eq!(renewed.stored.fresh_until, seconds(102));
+}
+
+#[test]
 fn what_changes_answers_but_not_keys_is_not_sent_on() {
     let kept = [("accept", "a"), ("x-forwarded-for", "192.0.2.1")];
     let mut request = headers(&kept);
