@@ -1,6 +1,9 @@
 //! Stored responses, and requests that meet them.
 
+mod early_refresh;
+mod fields;
 mod freshness;
+mod ranges;
 mod reuse;
 mod selection;
 mod storage;

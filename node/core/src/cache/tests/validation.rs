@@ -72,7 +72,7 @@ fn a_304_renews_the_fields_except_those_about_the_body() {
             ("content-range", "y"),
             ("content-type", "text/html"),
             ("transfer-encoding", "chunked"),
-            ("connection", "x-hop"),
+            ("connection", "x-hop, x-kept"),
             ("x-hop", "1"),
             ("set-cookie", "a=b"),
             ("cache-control", "max-age=60"),
