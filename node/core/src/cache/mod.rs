@@ -6,6 +6,7 @@
 //! request makes invalid. Times are arguments; bodies are the caller's.
 
 mod age;
+mod coding;
 pub mod conditional;
 mod dates;
 mod directives;
@@ -17,6 +18,7 @@ mod freshness;
 mod headers;
 mod invalidation;
 mod key;
+mod lookup;
 mod negotiation;
 mod policy;
 pub mod range;
@@ -28,6 +30,7 @@ mod time;
 mod validation;
 mod vary;
 
+pub use coding::coded;
 pub use dates::format as http_date;
 pub use directives::{Deciding, Directives};
 pub use early_refresh::is_due;
@@ -36,11 +39,12 @@ pub use freshness::Source;
 pub use headers::strip_unkeyed;
 pub use invalidation::invalidated;
 pub use key::{KEY_BYTES_MAX, Key, KeyTooLong, Target};
+pub use lookup::{Bypass, Lookup, RequestDirectives};
 pub use policy::{HEURISTIC_MAX, Policy, RequestCookie, SetCookie};
-pub use reuse::{Bypass, Failure, Fallback, Lookup, RequestDirectives, Reuse, on_miss, reuse};
+pub use reuse::{Failure, Fallback, Reuse, on_miss, reuse};
 pub use status::{CacheStatus, Forwarded};
 pub use storage::{NotStored, store};
-pub use stored::{Exchange, Flags, Stored};
+pub use stored::{Exchange, Flags, OVERHEAD_BYTES, Stored};
 pub use time::UnixMs;
 pub use validation::{
     HeadUpdate, NotSelected, Renewed, condition, freshen, head_update, uncondition,

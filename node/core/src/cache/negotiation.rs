@@ -1,68 +1,97 @@
 //! `Accept-Encoding` and `Accept-Language` in one form for all requests that mean the same
 //! (RFC 9110 sections 12.5.3 and 12.5.4).
 
+use std::cmp::Ordering;
+
 use http::HeaderValue;
 use http::header::GetAll;
 
 use super::directives::split;
 
 /// Members beyond which a list is taken as it is.
-const MEMBERS_MAX: usize = 32;
+const MEMBERS_MAX: usize = 24;
 
-/// The members in lower case, ordered by preference and then by name: the order in which they were written has no
-/// meaning. `None` if the list is not well-formed.
-pub(super) fn normal(lines: GetAll<'_, HeaderValue>) -> Option<String> {
-    let mut members = Vec::new();
+/// A name as it was written, and its weight in thousandths.
+type Member<'a> = (&'a [u8], u16);
+
+/// Appends the members in lower case, ordered by preference and then by name: the order in which they were written has
+/// no meaning. Whether the list is well-formed; nothing is appended if not.
+pub(super) fn write_normal(lines: &GetAll<'_, HeaderValue>, out: &mut Vec<u8>) -> bool {
+    let mut members: [Member<'_>; MEMBERS_MAX] = [(b"", 0); MEMBERS_MAX];
+    let mut count = 0;
     for part in lines.iter().flat_map(|line| split(line.as_bytes())) {
-        if members.len() == MEMBERS_MAX {
-            return None;
-        }
-        members.push(member(std::str::from_utf8(part).ok()?)?);
+        let (Some(slot), Some(member)) = (members.get_mut(count), member(part)) else {
+            return false;
+        };
+        *slot = member;
+        count += 1;
     }
-    members.sort_unstable_by(|(a, a_weight), (b, b_weight)| b_weight.cmp(a_weight).then(a.cmp(b)));
-    members.dedup();
-    let mut out = String::new();
-    for (name, weight) in members {
-        if !out.is_empty() {
-            out.push(',');
+    let members = &mut members[..count];
+    members.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| compare(a.0, b.0)));
+    let mut before: Option<Member<'_>> = None;
+    for (name, weight) in members.iter().copied() {
+        let is_repeat = before.is_some_and(|(other, its_weight)| {
+            weight == its_weight && compare(name, other).is_eq()
+        });
+        if is_repeat {
+            continue;
         }
-        out.push_str(&name);
+        if before.is_some() {
+            out.push(b',');
+        }
+        out.extend(name.iter().map(u8::to_ascii_lowercase));
         if weight < 1_000 {
-            out.push_str(&format!(";q={weight}"));
+            let digits = [100, 10, 1].map(|unit| b'0' + (weight / unit % 10) as u8);
+            out.extend_from_slice(b";q=.");
+            out.extend_from_slice(&digits);
         }
+        before = Some((name, weight));
     }
-    Some(out)
+    true
 }
 
-/// A name and its weight in thousandths.
-fn member(part: &str) -> Option<(String, u16)> {
-    let (name, weight) = match part.split_once(';') {
-        Some((name, parameter)) => (name.trim_ascii(), weight(parameter.trim_ascii())?),
+fn compare(a: &[u8], b: &[u8]) -> Ordering {
+    a.iter()
+        .map(u8::to_ascii_lowercase)
+        .cmp(b.iter().map(u8::to_ascii_lowercase))
+}
+
+fn member(part: &[u8]) -> Option<Member<'_>> {
+    let (name, weight) = match memchr::memchr(b';', part) {
+        Some(at) => (
+            part[..at].trim_ascii(),
+            weight(part[at + 1..].trim_ascii())?,
+        ),
         None => (part, 1_000),
     };
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_*.".contains(&byte);
-    let name = match name.to_ascii_lowercase() {
-        // Two names for one coding (RFC 9110 section 8.4.1).
-        old if old == "x-gzip" || old == "x-compress" => old[2..].to_owned(),
-        name => name,
-    };
-    (!name.is_empty() && name.bytes().all(is_name)).then_some((name, weight))
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_*.".contains(byte);
+    if name.is_empty() || !name.iter().all(is_name) {
+        return None;
+    }
+    // Two names for one coding (RFC 9110 section 8.4.1).
+    let is_old = name.eq_ignore_ascii_case(b"x-gzip") || name.eq_ignore_ascii_case(b"x-compress");
+    Some((if is_old { &name[2..] } else { name }, weight))
 }
 
 /// `q=` and a weight (RFC 9110 section 12.4.2), in thousandths.
-fn weight(parameter: &str) -> Option<u16> {
-    let value = parameter
-        .strip_prefix("q=")
-        .or(parameter.strip_prefix("Q="))?;
-    let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
-    let is_sound = matches!(whole, "0" | "1")
-        && fraction.len() <= 3
-        && fraction.bytes().all(|byte| byte.is_ascii_digit());
-    if !is_sound {
+fn weight(parameter: &[u8]) -> Option<u16> {
+    let (whole, fraction) = match parameter {
+        [b'q' | b'Q', b'=', whole @ (b'0' | b'1')] => (whole, &b""[..]),
+        [
+            b'q' | b'Q',
+            b'=',
+            whole @ (b'0' | b'1'),
+            b'.',
+            fraction @ ..,
+        ] => (whole, fraction),
+        _ => return None,
+    };
+    if fraction.len() > 3 || !fraction.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let thousandths: u16 = format!("{fraction:0<3}").parse().ok()?;
-    let weight = thousandths + if whole == "1" { 1_000 } else { 0 };
+    let digits = fraction.iter().chain(b"000").take(3);
+    let thousandths = digits.fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'));
+    let weight = thousandths + u16::from(whole - b'0') * 1_000;
     (weight <= 1_000).then_some(weight)
 }
 
@@ -78,7 +107,10 @@ mod tests {
         for line in lines {
             headers.append(ACCEPT_ENCODING, HeaderValue::from_str(line).unwrap());
         }
-        normal(headers.get_all(ACCEPT_ENCODING))
+        let mut out = Vec::new();
+        let is_normal = write_normal(&headers.get_all(ACCEPT_ENCODING), &mut out);
+        assert!(is_normal || out.is_empty());
+        is_normal.then(|| String::from_utf8(out).unwrap())
     }
 
     #[test]
@@ -86,14 +118,22 @@ mod tests {
         for (lines, form) in [
             (&["gzip, deflate, br, zstd"][..], "br,deflate,gzip,zstd"),
             (&["zstd,br", "X-GZIP,deflate"], "br,deflate,gzip,zstd"),
-            (&["gzip;q=0.5 , br ; q=1.0"], "br,gzip;q=500"),
+            (&["gzip;q=0.5 , br ; q=1.0"], "br,gzip;q=.500"),
             (&[" eN ,   De"], "de,en"),
-            (&["de-AT;q=0.9,de"], "de,de-at;q=900"),
-            (&["identity;q=0, *;q=0.001"], "*;q=1,identity;q=0"),
+            (&["de-AT;q=0.9,de"], "de,de-at;q=.900"),
+            (&["identity;q=0, *;q=0.001"], "*;q=.001,identity;q=.000"),
+            (&["br,BR;q=1,br"], "br"),
             (&[""], ""),
         ] {
             assert_eq!(normal_of(lines).as_deref(), Some(form), "{lines:?}");
         }
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_left_alone() {
+        let list = |count| vec!["a"; count].join(",");
+        assert_eq!(normal_of(&[&list(MEMBERS_MAX)]).as_deref(), Some("a"));
+        assert_eq!(normal_of(&[&list(MEMBERS_MAX + 1)]), None);
     }
 
     #[test]

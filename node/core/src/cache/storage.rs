@@ -104,7 +104,9 @@ pub fn store(exchange: &Exchange<'_>, policy: &Policy) -> Result<Stored, NotStor
     let stored = build(exchange, &deciding, variant, policy)?;
     match is_usable(&stored, exchange.responded_at) {
         true => Ok(stored),
-        false if stored.source == Source::None => Err(NotStored::NoLifetime),
+        false if stored.source == Source::None && !stored.flags.no_cache => {
+            Err(NotStored::NoLifetime)
+        }
         false => Err(NotStored::NeverUsable),
     }
 }
@@ -154,7 +156,9 @@ pub(super) fn build(
         date,
     };
     if stored.has_validator() {
-        stored.keep_until = stored.keep_until.max(lives.fresh_until.after(policy.keep));
+        // What comes stale from another cache is worth validating all the same.
+        let stale_from = lives.fresh_until.max(exchange.responded_at);
+        stored.keep_until = stored.keep_until.max(stale_from.after(policy.keep));
     }
     Ok(stored)
 }

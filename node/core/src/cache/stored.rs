@@ -6,6 +6,9 @@ use super::freshness::Source;
 use super::time::UnixMs;
 use super::vary::Variant;
 
+/// Bytes of memory that every stored response takes, whatever is in it.
+pub const OVERHEAD_BYTES: u64 = 200;
+
 /// A request and what the origin answered.
 #[derive(Clone, Copy, Debug)]
 pub struct Exchange<'a> {
@@ -77,6 +80,27 @@ impl Stored {
     /// The value of `Age` for a response made now, in whole seconds (RFC 9111 section 5.1).
     pub fn age_s(&self, now: UnixMs) -> u64 {
         now.since(self.born_at).as_secs()
+    }
+
+    /// Seconds for which it stays fresh, for `Cache-Status`; negative once it is stale.
+    pub fn ttl_s(&self, now: UnixMs) -> i64 {
+        let remaining = self.fresh_until.since(now).as_secs();
+        let over = now.since(self.fresh_until).as_secs();
+        i64::try_from(remaining).unwrap_or(i64::MAX) - i64::try_from(over).unwrap_or(i64::MAX)
+    }
+
+    /// Bytes of memory that it takes beside key and body, about: names and values of its fields, its variant and
+    /// [`OVERHEAD_BYTES`].
+    pub fn bytes(&self) -> u64 {
+        let fields = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len());
+        let variant = self
+            .variant
+            .as_ref()
+            .map_or(0, |variant| variant.key().len());
+        (fields.sum::<usize>() + variant) as u64 + OVERHEAD_BYTES
     }
 
     /// How long the origin took: what a refresh costs.

@@ -1,18 +1,17 @@
 //! Asking the origin whether a stored response is still good (RFC 9111 section 4.3).
 
 use http::header::{
-    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, IF_MATCH, IF_MODIFIED_SINCE,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, IF_MATCH, IF_MODIFIED_SINCE,
     IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, SET_COOKIE,
-    TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderName, Method};
 use thiserror::Error;
 
-use crate::proxy::is_hop_by_hop;
+use crate::proxy::{TooManyNominees, strip_hop_by_hop};
 
 use super::directives::Deciding;
 use super::etag::Tag;
-use super::policy::Policy;
+use super::policy::{Policy, RequestCookie};
 use super::storage::{self, NotStored};
 use super::stored::{Exchange, Stored};
 use super::{dates, headers};
@@ -33,10 +32,10 @@ pub struct Renewed {
 
 impl Renewed {
     /// Whether the older stored response has to go though this one may not take its place. It may stay if only the
-    /// request that validated it is to blame: its credentials, its cookies or its wish.
+    /// request that validated it is to blame: its credentials or its wish.
     pub fn drops_older(&self) -> bool {
-        use NotStored::{Authorization, Cookie, RequestNoStore};
-        matches!(self.may_keep, Err(reason) if !matches!(reason, Authorization | Cookie | RequestNoStore))
+        use NotStored::{Authorization, RequestNoStore};
+        matches!(self.may_keep, Err(reason) if !matches!(reason, Authorization | RequestNoStore))
     }
 }
 
@@ -136,12 +135,17 @@ fn is_same(stored: &Stored, newer: &Exchange<'_>) -> bool {
 }
 
 fn renew(stored: &Stored, newer: &Exchange<'_>, policy: &Policy) -> Result<Renewed, NotSelected> {
-    let merged = merge(&stored.headers, newer.response);
+    let merged = merge(&stored.headers, newer.response).map_err(|TooManyNominees| NotSelected)?;
     let exchange = Exchange {
         method: &Method::GET,
         status: stored.status,
         response: &merged,
         ..*newer
+    };
+    // The body is the one that was stored by this rule; a cookie of whoever validates it changes nothing about that.
+    let policy = &Policy {
+        request_cookie: RequestCookie::Ignore,
+        ..policy.clone()
     };
     let may_keep = storage::store(&exchange, policy);
     if let Ok(stored) = may_keep {
@@ -159,7 +163,9 @@ fn renew(stored: &Stored, newer: &Exchange<'_>, policy: &Policy) -> Result<Renew
 }
 
 /// The stored fields, each replaced by the newer ones of the same name (RFC 9111 section 3.2).
-fn merge(stored: &HeaderMap, newer: &HeaderMap) -> HeaderMap {
+fn merge(stored: &HeaderMap, newer: &HeaderMap) -> Result<HeaderMap, TooManyNominees> {
+    let mut newer = newer.clone();
+    strip_hop_by_hop(&mut newer)?;
     let mut merged = stored.clone();
     // A 304 without a date was made when it came.
     merged.remove(DATE);
@@ -169,21 +175,12 @@ fn merge(stored: &HeaderMap, newer: &HeaderMap) -> HeaderMap {
             merged.append(name.clone(), value.clone());
         }
     }
-    if let Some(age) = newer.get(AGE) {
-        merged.insert(AGE, age.clone());
-    }
-    merged
+    Ok(merged)
 }
 
 /// Whether a newer field replaces the stored one. Those that tell how the stored body is framed and coded do not; a
 /// cookie is for the client whose request it answers.
 fn is_updated(name: &HeaderName) -> bool {
-    let describes_body = [
-        CONTENT_LENGTH,
-        CONTENT_ENCODING,
-        CONTENT_RANGE,
-        TRANSFER_ENCODING,
-        SET_COOKIE,
-    ];
-    !describes_body.contains(name) && !is_hop_by_hop(name)
+    let describes_body = [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE, SET_COOKIE];
+    !describes_body.contains(name)
 }

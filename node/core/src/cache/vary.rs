@@ -122,8 +122,7 @@ impl Variant {
 /// (RFC 9111 section 4.1).
 fn normalise(name: &HeaderName, request: &HeaderMap, key: &mut Vec<u8>) {
     let is_known = *name == ACCEPT_ENCODING || *name == ACCEPT_LANGUAGE;
-    if is_known && let Some(normal) = negotiation::normal(request.get_all(name)) {
-        key.extend_from_slice(normal.as_bytes());
+    if is_known && negotiation::write_normal(&request.get_all(name), key) {
         return;
     }
     let mut is_first = true;
