@@ -28,9 +28,9 @@ fn to_the_second(unix_ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
 }
 
-/// Year, month and day of a day counted from 1970. Years begin in March here, so that the leap day is the last
-/// of its year and months follow one formula.
-fn date(days: u64) -> (u64, u64, u64) {
+/// Year, month (from 1) and day (from 1) of a day counted from 1970. Years begin in March here, so that the leap day
+/// is the last of its year and months follow one formula.
+pub(crate) fn date(days: u64) -> (u64, u64, u64) {
     const ERA_DAYS: u64 = 146_097;
     let days = days + 719_468;
     let (era, of_era) = (days / ERA_DAYS, days % ERA_DAYS);

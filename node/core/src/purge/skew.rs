@@ -12,7 +12,8 @@ pub struct Skew {
 }
 
 impl Skew {
-    /// Nothing is known of any peer. `drift_max_ms`: the bound of [`super::HlcClock`], which no clock is trusted beyond.
+    /// Nothing is known of any peer. `drift_max_ms`: the bound of [`super::HlcClock`], which no clock is trusted
+    /// beyond.
     pub fn new(drift_max_ms: u64) -> Self {
         Self {
             ahead_ms: BTreeMap::new(),
@@ -20,7 +21,8 @@ impl Skew {
         }
     }
 
-    /// A peer answered with its time. It read its clock after it was asked, so it is ahead by no more than the difference.
+    /// A peer answered with its time. It read its clock after it was asked, so it is ahead by no more than the
+    /// difference.
     ///
     /// `asked_unix_ms`: this node's wall clock when the question left.
     pub fn answered(&mut self, peer: u32, asked_unix_ms: u64, their_now: Hlc) {

@@ -4,6 +4,8 @@ mod cron;
 mod cron_field;
 mod predictive;
 mod space_saving;
+#[cfg(test)]
+mod tests;
 
 pub use cron::{Cron, CronError, JITTER_MAX_MS};
 pub use predictive::{Observed, PredictiveRules};
