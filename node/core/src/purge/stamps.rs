@@ -51,6 +51,9 @@ pub(super) struct Marks {
 }
 
 /// The newest purge of everything, as of when it was published and of what its writer adds.
+///
+/// Take the published one anew for each entry (or request): purges of keys and tags are seen by whoever holds an old
+/// one until a table grows, purges of prefixes, hosts and namespaces are not.
 #[derive(Debug)]
 pub struct Stamps {
     pub(super) keys: Arc<Table>,

@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+/// How many keys are counted within one window, unless said otherwise.
+pub const COUNTED_KEYS: usize = 1_024;
+
 /// How many times something came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counted {

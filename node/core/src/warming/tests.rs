@@ -33,6 +33,7 @@ fn the_next_time_is_the_first_one_after() {
         assert_eq!(next(expression, NOON), time, "{expression}");
     }
     assert_eq!(next("0 12 * * *", NOON - 1), "2026-03-01T12:00:00Z");
+    assert_eq!(next("5/20 * * * *", NOON + 300_000), "2026-03-01T12:25:00Z");
 }
 
 /// As POSIX has it.
