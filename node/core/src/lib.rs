@@ -24,6 +24,7 @@ pub mod proxy;
 pub mod route;
 pub mod text;
 pub mod trace;
+pub mod trip;
 pub mod tuning;
 pub mod units;
 pub mod vpn;
