@@ -66,13 +66,13 @@ impl Keeper {
                     self.last = Some((server, (self.shared.now)()));
                     match down {
                         Down::Failing(failure) => failure,
-                        Down::OtherUrl => continue,
+                        Down::OtherUrl => {
+                            self.shared.state.send_replace(L2State::Connecting);
+                            continue;
+                        }
                     }
                 }
-                Err(failure) => {
-                    self.shared.counters.failed(failure.kind);
-                    failure
-                }
+                Err(failure) => failure,
             };
             self.tell_away(&settings, &failure);
             tokio::select! {

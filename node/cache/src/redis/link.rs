@@ -72,7 +72,9 @@ impl Link {
         let told = |error: RedisError| Failure::of_client(&error, url);
         let client = Client::open(url.info().clone()).map_err(told)?;
         let one = || client.get_multiplexed_async_connection_with_config(&config);
-        let (quick, bulk) = tokio::try_join!(one(), one()).map_err(told)?;
+        let (quick, bulk) = tokio::try_join!(one(), one())
+            .map_err(told)
+            .inspect_err(|failure| counters.failed(failure.kind))?;
         let lane = |connection| {
             Arc::new(Lane {
                 connection,

@@ -61,7 +61,7 @@ pub enum Fetched {
 /// How the tier is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum L2State {
-    /// It has not been connected yet.
+    /// It has not been connected yet, or not since the URL changed.
     Connecting,
     /// Redis answers.
     Up,
@@ -122,7 +122,8 @@ impl L2 {
     }
 
     /// Values fetched before this are not to be believed. It only rises: to a purge that may not have reached Redis, to
-    /// the moment when too much failed, and to the moment when a Redis was lost that came back as another process.
+    /// the moment when too much failed, and to the moment when a Redis was lost that came back as another process. Of
+    /// purges before its start the tier knows nothing.
     pub fn trust_floor(&self) -> u64 {
         self.0.shared.floor.get()
     }

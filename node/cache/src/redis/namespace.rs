@@ -1,8 +1,8 @@
 //! Parts of the tier that are purged whole, each in one step.
 //!
 //! The keys of a namespace carry its generation, a number that Redis keeps. Purging the namespace changes the number,
-//! so nothing written before is found again; Redis evicts it in time. The number is the stamp of the purge, or of whoever
-//! missed it: unlike a counter it never comes back after Redis evicted or forgot it.
+//! so nothing written before is found again; Redis evicts it in time. The number is the stamp of the purge, or of the
+//! node that missed it: unlike a counter it never comes back after Redis evicted or forgot it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -43,6 +43,10 @@ impl Write {
         };
         bytes + ENTRY_BYTES
     }
+
+    fn puts(&self) -> usize {
+        usize::from(matches!(self, Self::Put { .. }))
+    }
 }
 
 /// What waits to be written.
@@ -51,6 +55,8 @@ pub(super) struct Queue {
     waiting: SegQueue<Write>,
     bytes: AtomicUsize,
     bytes_max: usize,
+    /// How many of them are values.
+    puts: AtomicUsize,
     added: Notify,
 }
 
@@ -60,6 +66,7 @@ impl Queue {
             waiting: SegQueue::new(),
             bytes: AtomicUsize::new(0),
             bytes_max,
+            puts: AtomicUsize::new(0),
             added: Notify::new(),
         }
     }
@@ -77,6 +84,7 @@ impl Queue {
     pub(super) fn pop(&self) -> Option<Write> {
         let write = self.waiting.pop()?;
         self.bytes.fetch_sub(write.bytes(), Ordering::Relaxed);
+        self.puts.fetch_sub(write.puts(), Ordering::Relaxed);
         Some(write)
     }
 
@@ -92,28 +100,19 @@ impl Queue {
 
     fn add(&self, write: Write) {
         self.bytes.fetch_add(write.bytes(), Ordering::Relaxed);
+        self.puts.fetch_add(write.puts(), Ordering::Relaxed);
         self.waiting.push(write);
     }
 
     /// A purge that comes after values that it came before only deletes more than it has to.
     fn make_room(&self, mut lost: impl FnMut(Write)) {
-        let mut purges = Vec::new();
-        let mut purges_bytes = 0;
-        while self.bytes() + purges_bytes > self.bytes_max {
+        while self.bytes() > self.bytes_max {
             match self.pop() {
-                Some(put @ Write::Put { .. }) => lost(put),
-                Some(purge) => {
-                    purges_bytes += purge.bytes();
-                    purges.push(purge);
+                Some(purge) if purge.puts() == 0 && self.puts.load(Ordering::Relaxed) > 0 => {
+                    self.add(purge);
                 }
+                Some(write) => lost(write),
                 None => break,
-            }
-        }
-        for purge in purges {
-            if self.bytes() + purge.bytes() > self.bytes_max {
-                lost(purge);
-            } else {
-                self.add(purge);
             }
         }
     }
@@ -201,5 +200,42 @@ mod tests {
         push(&queue, delete(2));
         push(&queue, put(3));
         assert_eq!(rest(&queue), [1, 2, 3]);
+    }
+
+    #[test]
+    fn nothing_vanishes_when_many_add_and_one_takes() {
+        const EACH: usize = 2_000;
+        const ADDERS: usize = 3;
+        let queue = Queue::new(20_000);
+        let [adding, lost, lost_purges] = [ADDERS, 0, 0].map(AtomicUsize::new);
+        let (mut taken, mut purges) = (0, 0);
+        std::thread::scope(|scope| {
+            for _ in 0..ADDERS {
+                scope.spawn(|| {
+                    for number in 0..EACH {
+                        let is_purge = number % 100 == 0;
+                        queue.push(if is_purge { delete(1) } else { put(2) }, |write| {
+                            lost.fetch_add(1, Ordering::Relaxed);
+                            lost_purges.fetch_add(1 - write.puts(), Ordering::Relaxed);
+                        });
+                    }
+                    adding.fetch_sub(1, Ordering::Release);
+                });
+            }
+            loop {
+                let is_last = adding.load(Ordering::Acquire) == 0;
+                while let Some(write) = queue.pop() {
+                    taken += 1;
+                    purges += 1 - write.puts();
+                }
+                if is_last {
+                    break;
+                }
+                std::thread::yield_now();
+            }
+        });
+        assert_eq!(lost.into_inner() + taken, ADDERS * EACH);
+        assert_eq!(lost_purges.into_inner() + purges, ADDERS * EACH / 100);
+        assert_eq!((queue.bytes(), queue.puts.into_inner()), (0, 0));
     }
 }

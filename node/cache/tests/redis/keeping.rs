@@ -116,6 +116,20 @@ async fn values_of_every_size_come_back_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_namespace_need_not_wait_for_the_next_look() {
+    let (_redis, tier) = stage().await;
+    let three = async {
+        for name in ["a", "b", "c"] {
+            let added = tier.l2.namespace(name).unwrap();
+            eventually(async || added.get(b"a").await == Fetched::Miss).await;
+        }
+    };
+    // Looks are a second apart.
+    let ended = tokio::time::timeout(Duration::from_millis(1_500), three).await;
+    ended.expect("all three are known soon");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn namespaces_are_bounded_and_one_name_is_one_namespace() {
     let (_redis, tier) = stage().await;
     tier.keep("a", "one").await;
