@@ -5,6 +5,7 @@
 //! memory   the first tier: entries by key, within bytes                         memory.rs entry.rs
 //! flights  one fetch for everybody who wants the same                           flights.rs
 //! fill     a body that is read while it comes                                   fill.rs
+//! redis    the tier that nodes share                                            redis/
 //! solo     what cannot be shared, so that nobody waits for it                   solo.rs
 //! ```
 //!
@@ -15,6 +16,7 @@ mod entry;
 mod fill;
 mod flights;
 mod memory;
+pub mod redis;
 mod solo;
 mod store;
 

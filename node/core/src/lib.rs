@@ -30,6 +30,7 @@ pub mod stored_value;
 pub mod surrogate;
 pub mod text;
 pub mod trace;
+pub mod trip;
 pub mod tuning;
 pub mod units;
 pub mod vpn;
