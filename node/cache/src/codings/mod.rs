@@ -3,9 +3,9 @@
 //! Which coding a response gets is decided in `weir_core`; here it is made. [`compress_whole`] makes a variant to be
 //! kept, [`Encoder`] takes bytes as they come, [`CompressedBody`] is an [`Encoder`] around a body.
 //!
-//! Measured on HTML, JavaScript, CSS and JSON of 70 to 370 kB, one core, level 6 (MB/s, ratio): `brotli` 60, 6.6;
-//! `flate2` on zlib-rs 112, 6.1 (on miniz_oxide 45, 6.1); `zstd-safe` (libzstd) at zstd's level 3 517, 5.8 (pure Rust:
-//! `structured-zstd` 318, 5.8, but needs a newer compiler; `ruzstd` makes one level only: 121, 4.0).
+//! Measured on HTML, JavaScript, CSS and JSON of 70 to 370 kB, one core, level 6 (MB/s, ratio): `brotli` 41, 6.6;
+//! `flate2` on zlib-rs 112, 6.1 (on miniz_oxide 45, 6.1); `zstd-safe`, which is libzstd, 149, 6.3 (in pure Rust:
+//! `structured-zstd` 112, 6.3, but for newer compilers only; `ruzstd` has one level: 121, 4.0).
 
 mod body;
 mod encoder;
