@@ -5,6 +5,7 @@
 //! memory   the first tier: entries by key, within bytes                         memory.rs entry.rs
 //! flights  one fetch for everybody who wants the same                           flights.rs
 //! fill     a body that is read while it comes                                   fill.rs
+//! codings  brotli, gzip and zstd: whole variants and streams                    codings/
 //! redis    the tier that nodes share                                            redis/
 //! solo     what cannot be shared, so that nobody waits for it                   solo.rs
 //! ```
@@ -12,6 +13,7 @@
 //! Locks are held for a few instructions and never while anything is waited for. A hit in memory takes the read side
 //! of one shard.
 
+pub mod codings;
 mod entry;
 mod fill;
 mod flights;
