@@ -118,6 +118,8 @@ fn two_lines_are_not_the_first_of_them() {
     let stored = variant(&["a"], &[("a", "1"), ("a", "2")]).unwrap();
     assert!(!stored.matches(&headers(&[("a", "1")])));
     assert!(stored.matches(&headers(&[("a", "1, 2")])));
+    let stored = variant(&["a"], &[("a", "1")]).unwrap();
+    assert!(!stored.matches(&headers(&[("a", "1"), ("a", "2")])));
 }
 
 #[test]
