@@ -99,6 +99,30 @@ fn languages_and_codings_are_compared_by_meaning() {
 }
 
 #[test]
+fn the_same_text_needs_no_key_to_be_the_same_variant() {
+    let stored = variant(&["a, b"], &[("a", "1, 2")]).unwrap();
+    let variant = stored.variant.unwrap();
+    assert!(variant.is_as_written(&headers(&[("a", "1, 2"), ("c", "3")])));
+    for other in [
+        &[("a", "1,2")][..],
+        &[("a", "1"), ("a", "2")],
+        &[("a", "1, 2"), ("b", "")],
+        &[],
+    ] {
+        assert!(!variant.is_as_written(&headers(other)), "{other:?}");
+    }
+}
+
+#[test]
+fn two_lines_are_not_the_first_of_them() {
+    let stored = variant(&["a"], &[("a", "1"), ("a", "2")]).unwrap();
+    assert!(!stored.matches(&headers(&[("a", "1")])));
+    assert!(stored.matches(&headers(&[("a", "1, 2")])));
+    let stored = variant(&["a"], &[("a", "1")]).unwrap();
+    assert!(!stored.matches(&headers(&[("a", "1"), ("a", "2")])));
+}
+
+#[test]
 fn variants_are_bounded() {
     let names: Vec<String> = (0..9).map(|at| format!("x-{at}")).collect();
     assert!(variant(&[&names[..8].join(",")], &[]).is_ok());
