@@ -36,6 +36,11 @@ impl Resource {
             key,
         }
     }
+
+    /// Path and query.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
 }
 
 /// A response as it is kept. What it costs is known when it is made and does not change.

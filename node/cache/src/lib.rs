@@ -7,6 +7,7 @@
 //! fill     a body that is read while it comes                                   fill.rs
 //! codings  brotli, gzip and zstd: whole variants and streams                    codings/
 //! redis    the tier that nodes share                                            redis/
+//! value    entries as bytes                                                     value/
 //! solo     what cannot be shared, so that nobody waits for it                   solo.rs
 //! ```
 //!
@@ -21,6 +22,7 @@ mod memory;
 pub mod redis;
 mod solo;
 mod store;
+pub mod value;
 
 pub use entry::{Entry, Resource};
 pub use fill::{Broken, Budget, Fill, FillReader, FillWriter, Refused};

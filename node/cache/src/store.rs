@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use http::HeaderMap;
 use weir_core::cache::UnixMs;
 use weir_core::purge::{Hlc, HlcClock, Stamps, Verdict};
@@ -13,6 +13,7 @@ use crate::entry::Entry;
 use crate::fill::Budget;
 use crate::flights::Flights;
 use crate::memory::{Kept, Memory, MemoryLimits};
+use crate::redis::Namespace;
 use crate::solo::Solo;
 
 /// Who waits for one fetch, at most.
@@ -42,9 +43,11 @@ pub struct Store<F> {
     pub flights: Arc<Flights<F>>,
     /// Memory for bodies under way.
     pub fills: Budget,
+    l2: ArcSwapOption<Namespace>,
     stamps: ArcSwap<Stamps>,
     clock: HlcClock,
     entry_bytes_max: AtomicU64,
+    l2_ttl_ms: AtomicU64,
 }
 
 impl<F: Clone + Send + Sync> Store<F> {
@@ -55,9 +58,11 @@ impl<F: Clone + Send + Sync> Store<F> {
             solo: Solo::new(),
             flights: Flights::new(FOLLOWERS_MAX),
             fills: Budget::new(limits.bytes_max / FILLS_SHARE),
+            l2: ArcSwapOption::empty(),
             stamps: ArcSwap::new(stamps),
             clock,
             entry_bytes_max: AtomicU64::new(limits.entry_bytes_max),
+            l2_ttl_ms: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -67,6 +72,23 @@ impl<F: Clone + Send + Sync> Store<F> {
         self.fills.configure(limits.bytes_max / FILLS_SHARE);
         self.entry_bytes_max
             .store(limits.entry_bytes_max, Ordering::Relaxed);
+    }
+
+    /// Uses the tier in Redis from now on, or none; it keeps nothing for longer than `ttl_max`.
+    pub fn use_l2(&self, l2: Option<Namespace>, ttl_max: Duration) {
+        let ms = u64::try_from(ttl_max.as_millis()).unwrap_or(u64::MAX);
+        self.l2_ttl_ms.store(ms, Ordering::Relaxed);
+        self.l2.store(l2.map(Arc::new));
+    }
+
+    /// The tier in Redis, if there is one.
+    pub fn l2(&self) -> Option<Arc<Namespace>> {
+        self.l2.load_full()
+    }
+
+    /// The longest that the tier in Redis keeps something.
+    pub fn l2_ttl(&self) -> Duration {
+        Duration::from_millis(self.l2_ttl_ms.load(Ordering::Relaxed))
     }
 
     /// How long a body may be to be kept.

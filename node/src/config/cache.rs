@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
+use weir_cache::redis::{L2Settings, RedisUrl};
 use weir_core::cache::{Policy, RequestCookie, SetCookie};
 use weir_core::route::PathPattern;
 use weir_core::tuning::knobs::cache;
@@ -16,17 +17,35 @@ const LIFETIME: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(
 const RULES_MAX: usize = 256;
 
 /// The tiers of the cache on one node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheSettings {
     /// Memory of the first tier.
     pub l1_bytes_max: u64,
     /// The longest answer that the first tier keeps.
     pub l1_entry_bytes_max: u64,
+    /// The tier in Redis, if there is one.
+    pub l2: Option<L2Settings>,
+    /// The longest that Redis keeps something.
+    pub l2_ttl: Duration,
 }
 
 impl CacheSettings {
     pub(super) fn read(root: &mut Section, problems: &mut Vec<Problem>) -> Self {
         let mut s = root.section(problems, "cache").read_by("cache");
+        let l2_ttl = s.tuned(problems, "l2_ttl", &cache::L2_TTL);
+        let command_timeout = s.tuned(
+            problems,
+            "redis_command_timeout",
+            &cache::REDIS_COMMAND_TIMEOUT,
+        );
+        let connect_timeout = s.tuned(
+            problems,
+            "redis_connect_timeout",
+            &cache::REDIS_CONNECT_TIMEOUT,
+        );
+        let mut redis = root.section(problems, "redis");
+        let url = read_redis_url(&mut redis, problems);
+        redis.finish(problems);
         let l1_bytes_max = s.tuned(problems, "l1_bytes_max", &cache::L1_BYTES_MAX);
         let read = Self {
             l1_bytes_max,
@@ -39,10 +58,24 @@ impl CacheSettings {
                 )
                 .unwrap_or(64 << 20)
                 .min(l1_bytes_max / 8),
+            l2: url.map(|url| L2Settings {
+                url,
+                command_timeout,
+                connect_timeout,
+            }),
+            l2_ttl,
         };
         s.finish(problems);
         read
     }
+}
+
+/// A wrong one is not told back: it may hold a password.
+fn read_redis_url(s: &mut Section, problems: &mut Vec<Problem>) -> Option<RedisUrl> {
+    let text = s.text(problems, "url")?;
+    let url = text.parse::<RedisUrl>();
+    url.map_err(|error| s.problem(problems, "url", error.to_string()))
+        .ok()
 }
 
 /// How the answers of one route are cached.

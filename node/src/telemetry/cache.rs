@@ -10,6 +10,8 @@ use super::counters::Counter;
 pub enum Outcome {
     /// Answered from the cache, fresh.
     Hit,
+    /// Answered from the tier in Redis, fresh.
+    HitInRedis,
     /// Answered from the cache, stale by leave of origin or client.
     Stale,
     /// Answered from the cache because the origin failed.
@@ -30,8 +32,9 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Hit,
+        Self::HitInRedis,
         Self::Stale,
         Self::StaleIfError,
         Self::Revalidated,
@@ -46,6 +49,7 @@ impl Outcome {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Hit => "hit",
+            Self::HitInRedis => "hit_redis",
             Self::Stale => "stale",
             Self::StaleIfError => "stale_if_error",
             Self::Revalidated => "revalidated",
@@ -69,6 +73,8 @@ pub struct CacheCoreMetrics {
     pub refreshes: Counter,
     /// Bodies that broke off while they were being stored.
     pub fills_broken: Counter,
+    /// Values in Redis that were damaged, or that today's rules would not store.
+    pub redis_unusable: Counter,
     /// Keys made invalid by unsafe requests.
     pub invalidated: Counter,
 }

@@ -58,6 +58,11 @@ impl Namespace {
         }
     }
 
+    /// [`L2::trust_floor`].
+    pub fn trust_floor(&self) -> u64 {
+        self.l2.trust_floor()
+    }
+
     /// Keeps a value for so long, some time soon, if nothing prevents it. An empty value is as good as none.
     pub fn put(&self, key: &[u8], value: Bytes, ttl: Duration) {
         let shared = self.shared();

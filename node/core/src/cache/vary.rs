@@ -67,6 +67,13 @@ impl VaryBy {
         Ok(Self(names))
     }
 
+    /// These fields; `None` beyond [`NAMES_MAX`].
+    pub fn from_names(mut names: Vec<HeaderName>) -> Option<Self> {
+        names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        names.dedup();
+        (names.len() <= NAMES_MAX).then_some(Self(names))
+    }
+
     /// The fields by name.
     pub fn names(&self) -> &[HeaderName] {
         &self.0
@@ -74,10 +81,7 @@ impl VaryBy {
 
     /// What all responses of a key depend on, if these are two of them; `None` beyond [`NAMES_MAX`].
     pub fn union(&self, other: &Self) -> Option<Self> {
-        let mut names = [&self.0[..], &other.0[..]].concat();
-        names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
-        names.dedup();
-        (names.len() <= NAMES_MAX).then_some(Self(names))
+        Self::from_names([&self.0[..], &other.0[..]].concat())
     }
 
     /// The secondary key of requests with these fields: equal if, and only if, they take the same variant. `None` if

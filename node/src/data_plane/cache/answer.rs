@@ -8,7 +8,7 @@ use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use weir_cache::{Entry, FillReader};
 use weir_core::cache::conditional::{self, Condition};
-use weir_core::cache::range::{self, Part};
+use weir_core::cache::range::{self, Multipart, Part};
 use weir_core::cache::{CacheStatus, Stored, UnixMs};
 
 use super::super::body::ResponseBody;
@@ -106,7 +106,7 @@ fn full(wish: &Wish, held: &Held) -> Response<Source> {
         whole(wish, held, &mut response);
         return response;
     };
-    partial(entry, part, &mut response);
+    partial(entry, part, wish.draw, &mut response);
     response
 }
 
@@ -122,7 +122,7 @@ fn whole(wish: &Wish, held: &Held, response: &mut Response<Source>) {
     }
 }
 
-fn partial(entry: &Entry, part: Part, response: &mut Response<Source>) {
+fn partial(entry: &Entry, part: Part, draw: u64, response: &mut Response<Source>) {
     let headers = response.headers_mut();
     headers.remove(CONTENT_LENGTH);
     let total = entry.body_bytes;
@@ -131,7 +131,7 @@ fn partial(entry: &Entry, part: Part, response: &mut Response<Source>) {
             insert(headers, CONTENT_RANGE, &range::content_range(&bytes, total));
             slices(entry, &bytes)
         }
-        Part::Multiple(ranges) => multipart(entry, &ranges, headers),
+        Part::Multiple(ranges) => multipart(entry, &ranges, draw, headers),
         Part::Unsatisfiable | Part::Whole => {
             *headers = HeaderMap::new();
             insert(
@@ -169,29 +169,21 @@ fn slices(entry: &Entry, bytes: &Range<u64>) -> Vec<Bytes> {
     found
 }
 
-/// `multipart/byteranges` (RFC 9110 section 14.6).
-fn multipart(entry: &Entry, ranges: &[Range<u64>], headers: &mut HeaderMap) -> Vec<Bytes> {
-    // Of the entry alone, so that the same ranges give the same bytes.
-    let boundary = format!("weir{:016x}{:04x}", entry.fetched_at.time(), ranges.len());
-    let inner_type = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let inner_type = inner_type
-        .map(|text| format!("content-type: {text}\r\n"))
-        .unwrap_or_default();
-    insert(
-        headers,
-        CONTENT_TYPE,
-        &format!("multipart/byteranges; boundary={boundary}"),
-    );
+/// The pieces of a body of several parts.
+fn multipart(
+    entry: &Entry,
+    ranges: &[Range<u64>],
+    draw: u64,
+    headers: &mut HeaderMap,
+) -> Vec<Bytes> {
+    let boundary = format!("{draw:016x}");
+    let around = Multipart::new(&entry.stored, &boundary, entry.body_bytes);
+    insert(headers, CONTENT_TYPE, &around.content_type());
     let mut pieces = Vec::new();
     for bytes in ranges {
-        let content_range = range::content_range(bytes, entry.body_bytes);
-        let head =
-            format!("\r\n--{boundary}\r\n{inner_type}content-range: {content_range}\r\n\r\n");
-        pieces.push(Bytes::from(head));
+        pieces.push(Bytes::from(around.head(bytes)));
         pieces.extend(slices(entry, bytes));
     }
-    pieces.push(Bytes::from(format!("\r\n--{boundary}--\r\n")));
+    pieces.push(Bytes::from(around.end()));
     pieces
 }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use futures::future::poll_fn;
 use http::header::CONTENT_LENGTH;
@@ -11,7 +12,9 @@ use http_body::Body as _;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use weir_cache::{Broken, Entry, Fill, FillReader, FillWriter, Landed, Leader};
-use weir_core::cache::{self, Exchange as Seen, Failure, Fallback, NotStored, Stored, UnixMs};
+use weir_core::cache::{
+    self, Exchange as Seen, Failure, Fallback, NotStored, Reuse, Stored, UnixMs,
+};
 use weir_core::purge::Hlc;
 
 use super::super::answer::Reason;
@@ -20,6 +23,8 @@ use super::super::core::Core;
 use super::super::exchange::Exchange;
 use super::super::forward;
 use super::super::request::Routed;
+use super::redis;
+use super::serve::under_purges;
 use super::wish::Wish;
 use crate::config::Ingress;
 
@@ -32,18 +37,22 @@ pub(super) struct Fetch {
     /// What is kept and stale, and how far it may help.
     pub(super) stale: Option<(Arc<Entry>, Fallback)>,
     pub(super) flight_id: Vec<u8>,
+    /// The longest that Redis keeps something.
+    pub(super) l2_ttl: Duration,
 }
 
 /// What the one who began the fetch gets.
 pub(super) enum Fetched {
     /// A response that is being stored.
     Coming(FillReader),
+    /// A response that was found in Redis.
+    InRedis(Arc<Entry>),
     /// The stored response, which is still good.
     Renewed(Arc<Entry>),
     /// The stored response, because the origin failed.
     Stale(Arc<Entry>),
     /// A response that is not stored, and why.
-    Own(Response<ResponseBody>, NotStored),
+    Own(Box<Response<ResponseBody>>, NotStored),
     /// No response.
     Failed(Reason),
 }
@@ -51,20 +60,17 @@ pub(super) enum Fetched {
 /// An answer of the origin.
 struct Answered {
     response: Response<ResponseBody>,
-    /// As they were sent.
-    request: HeaderMap,
-    target: String,
     requested_at: UnixMs,
     responded_at: UnixMs,
     fetched_at: Hlc,
 }
 
 impl Answered {
-    fn seen(&self) -> Seen<'_> {
+    fn seen<'a>(&'a self, wish: &'a Wish) -> Seen<'a> {
         Seen {
             method: &Method::GET,
-            path_and_query: &self.target,
-            request: &self.request,
+            path_and_query: wish.target.as_str(),
+            request: &wish.headers,
             status: self.response.status(),
             response: self.response.headers(),
             requested_at: self.requested_at,
@@ -75,7 +81,12 @@ impl Answered {
 
 impl Fetch {
     /// Fetches, tells `first` and everybody who follows, and reads the body to its end.
-    pub(super) async fn run(self, leader: Leader<Reason>, first: oneshot::Sender<Fetched>) {
+    pub(super) async fn run(mut self, leader: Leader<Reason>, first: oneshot::Sender<Fetched>) {
+        if self.stale.is_none()
+            && let Some(entry) = self.ask_redis().await
+        {
+            return keep(leader, first, Fetched::InRedis(Arc::clone(&entry)), entry);
+        }
         match self.answered().await {
             Ok(answered) => self.take(answered, leader, first).await,
             Err(reason) => {
@@ -88,6 +99,29 @@ impl Fetch {
                     }
                 }
             }
+        }
+    }
+
+    /// What Redis has, if it answers; what has to be validated first becomes what is stale.
+    async fn ask_redis(&mut self) -> Option<Arc<Entry>> {
+        self.core.parts.cache.l2()?;
+        let resource = self.wish.resource(&self.routed);
+        let (entry, verdict) = redis::find(&self.core, &self.wish, &resource).await?;
+        let now = self.core.unix_ms();
+        match under_purges(
+            cache::reuse(&self.wish.lookup, &entry.stored, now),
+            verdict,
+            &entry,
+        ) {
+            Reuse::Fresh | Reuse::Stale => {
+                self.core.parts.cache.insert(&entry, now);
+                Some(entry)
+            }
+            Reuse::Revalidate(fallback) => {
+                self.stale = Some((entry, fallback));
+                None
+            }
+            Reuse::StaleWhileRevalidate | Reuse::MustFetch | Reuse::GatewayTimeout => None,
         }
     }
 
@@ -109,7 +143,7 @@ impl Fetch {
             return Ok(answered);
         };
         // Whether the 304 is about another response is looked at twice: here, because then it has to be asked again.
-        match cache::freshen(&entry.stored, &answered.seen(), &self.wish.policy) {
+        match cache::freshen(&entry.stored, &answered.seen(&self.wish), &self.wish.policy) {
             Ok(_) => Ok(answered),
             Err(cache::NotSelected) => self.ask(None).await,
         }
@@ -129,7 +163,7 @@ impl Fetch {
             super::super::request::continue_trace(&self.core, &headers, &self.wish.target, started);
         let mut request = Request::new(None);
         *request.uri_mut() = Uri::from(self.wish.target.clone());
-        request.headers_mut().clone_from(&headers);
+        *request.headers_mut() = headers;
         let response = forward::forward(
             &self.core,
             &self.limits,
@@ -142,8 +176,6 @@ impl Fetch {
         let response = response.map_err(|refused| refused.reason)?;
         Ok(Answered {
             response,
-            request: headers,
-            target: self.wish.target.as_str().to_owned(),
             requested_at,
             responded_at: self.core.unix_ms(),
             fetched_at,
@@ -172,7 +204,7 @@ impl Fetch {
                 }
                 self.core.cache_metrics().not_stored(why).increment();
                 leader.land(Landed::Unshared);
-                let _ = first.send(Fetched::Own(answered.response, why));
+                let _ = first.send(Fetched::Own(Box::new(answered.response), why));
             }
         }
     }
@@ -182,13 +214,15 @@ impl Fetch {
         if answered.response.status() != StatusCode::NOT_MODIFIED {
             return None;
         }
-        let renewed = cache::freshen(&entry.stored, &answered.seen(), &self.wish.policy).ok()?;
+        let renewed =
+            cache::freshen(&entry.stored, &answered.seen(&self.wish), &self.wish.policy).ok()?;
         let (may_keep, drops_older) = (renewed.may_keep, renewed.drops_older());
         let renewed = Arc::new(entry.renewed(renewed.stored, answered.fetched_at));
         let store = &self.core.parts.cache;
         match may_keep {
             Ok(()) => {
                 store.insert(&renewed, now);
+                redis::keep(store, &renewed, self.l2_ttl, now);
             }
             Err(why) => {
                 self.core.cache_metrics().not_stored(why).increment();
@@ -201,7 +235,7 @@ impl Fetch {
     }
 
     fn storable(&self, answered: &Answered) -> Result<Stored, NotStored> {
-        let stored = cache::store(&answered.seen(), &self.wish.policy)?;
+        let stored = cache::store(&answered.seen(&self.wish), &self.wish.policy)?;
         let length = content_length(answered.response.headers());
         if length.is_some_and(|length| length > self.bytes_max()) {
             return Err(NotStored::TooLarge);
@@ -267,6 +301,7 @@ impl Fetch {
             ));
             if store.insert(&entry, self.core.unix_ms()) {
                 self.core.cache_metrics().stores.increment();
+                redis::keep(store, &entry, self.l2_ttl, self.core.unix_ms());
             }
             leader.land(Landed::Kept(entry));
         }

@@ -36,7 +36,7 @@ pub(in super::super) async fn serve(
     mut request: Request<Incoming>,
     exchange: Box<Exchange>,
 ) -> Result<Response<ResponseBody>, Refused> {
-    match Wish::of(routed, &mut request) {
+    match Wish::of(routed, &mut request, core.with_rng(|rng| rng.u64(..))) {
         Ok(wish) => {
             let serving = Serving {
                 core,
@@ -197,7 +197,8 @@ impl Serving<'_> {
     /// Fetches beside the answer, unless somebody does.
     fn refresh(&self, entry: &Arc<Entry>) {
         let variant = entry.stored.variant.as_ref().map(|variant| variant.key());
-        let id = self.wish.flight_id(variant);
+        let wish = self.wish.anonymous();
+        let id = wish.flight_id(variant);
         if let Joined::Leader(leader) = self.core.parts.cache.flights.join(&id) {
             let fallback = Fallback {
                 conditional: entry.stored.has_validator(),
@@ -206,12 +207,19 @@ impl Serving<'_> {
             };
             self.core.cache_metrics().refreshes.increment();
             let (first, _) = oneshot::channel();
-            self.begin(id, Some((Arc::clone(entry), fallback)), leader, first);
+            self.begin(
+                Rc::new(wish),
+                id,
+                Some((Arc::clone(entry), fallback)),
+                leader,
+                first,
+            );
         }
     }
 
     fn begin(
         &self,
+        wish: Rc<Wish>,
         flight_id: Vec<u8>,
         stale: Option<(Arc<Entry>, Fallback)>,
         leader: Leader<Reason>,
@@ -221,9 +229,10 @@ impl Serving<'_> {
             core: Rc::clone(self.core),
             limits: Arc::clone(self.limits),
             routed: self.routed.clone(),
-            wish: Rc::clone(&self.wish),
+            wish,
             stale,
             flight_id,
+            l2_ttl: self.core.parts.cache.l2_ttl(),
         };
         tokio::task::spawn_local(fetch.run(leader, first));
     }
@@ -300,7 +309,7 @@ impl Serving<'_> {
     ) -> Result<Response<ResponseBody>, Refused> {
         let forwarded = need.forwarded;
         let (first, fetched) = oneshot::channel();
-        self.begin(id, need.stale, leader, first);
+        self.begin(Rc::clone(&self.wish), id, need.stale, leader, first);
         let fetched = fetched
             .await
             .unwrap_or(Fetched::Failed(Reason::BackendReset));
@@ -313,6 +322,14 @@ impl Serving<'_> {
                     ..status
                 };
                 (Held::Coming(reader), Outcome::Miss, status)
+            }
+            Fetched::InRedis(entry) => {
+                let status = CacheStatus {
+                    ttl_s: Some(ttl_s(&entry, now)),
+                    detail: Some("redis"),
+                    ..CacheStatus::hit(&self.core.parts.name)
+                };
+                (Held::Whole(entry), Outcome::HitInRedis, status)
             }
             Fetched::Renewed(entry) => {
                 let status = CacheStatus {
@@ -333,7 +350,7 @@ impl Serving<'_> {
             Fetched::Own(response, why) => {
                 self.note(Outcome::Miss);
                 self.trace(&mut exchange, Outcome::Miss);
-                return Ok(self.own(response, status, why, exchange));
+                return Ok(self.own(*response, status, why, exchange));
             }
             Fetched::Failed(reason) => return Err(Refused { reason, exchange }),
         };
@@ -438,7 +455,7 @@ enum Look {
 }
 
 /// What becomes of a reuse of something that was purged.
-fn under_purges(reuse: Reuse, verdict: Verdict, entry: &Entry) -> Reuse {
+pub(super) fn under_purges(reuse: Reuse, verdict: Verdict, entry: &Entry) -> Reuse {
     let stored = &entry.stored;
     let asked_first = |on_error_until, disconnected_until| {
         Reuse::Revalidate(Fallback {

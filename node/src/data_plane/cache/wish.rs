@@ -38,6 +38,7 @@ impl PassBy {
 }
 
 /// A request that the cache may answer.
+#[derive(Clone)]
 pub(super) struct Wish {
     pub(super) policy: Arc<Policy>,
     pub(super) lookup: Lookup,
@@ -46,11 +47,17 @@ pub(super) struct Wish {
     pub(super) headers: Rc<HeaderMap>,
     pub(super) key: Key,
     pub(super) target: PathAndQuery,
+    /// At random, for what must not occur in a body.
+    pub(super) draw: u64,
 }
 
 impl Wish {
     /// The wish of a request to a route with a cache.
-    pub(super) fn of(routed: &Routed, request: &mut Request<Incoming>) -> Result<Self, PassBy> {
+    pub(super) fn of(
+        routed: &Routed,
+        request: &mut Request<Incoming>,
+        draw: u64,
+    ) -> Result<Self, PassBy> {
         let Some(cache) = &routed.settings().cache else {
             return Err(PassBy::Rule);
         };
@@ -79,7 +86,19 @@ impl Wish {
             headers: Rc::new(std::mem::take(request.headers_mut())),
             key,
             target,
+            draw,
         })
+    }
+
+    /// The same of nobody in particular: what is fetched beside an answer is for everybody.
+    pub(super) fn anonymous(&self) -> Self {
+        let mut headers = HeaderMap::clone(&self.headers);
+        headers.remove(AUTHORIZATION);
+        headers.remove(COOKIE);
+        Self {
+            headers: Rc::new(headers),
+            ..self.clone()
+        }
     }
 
     pub(super) fn resource(&self, routed: &Routed) -> Resource {
