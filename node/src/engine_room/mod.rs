@@ -38,6 +38,17 @@ const ORPHAN_GRACE: Duration = Duration::from_secs(2);
 const SETTLE: Duration = Duration::from_millis(200);
 const JOBS_PRUNE_INTERVAL: Duration = Duration::from_secs(600);
 
+/// What a node's process is like.
+#[derive(Clone, Copy, Debug)]
+pub struct Host {
+    /// Wall-clock time.
+    pub clock: WallClock,
+    /// Random, another one for each life of the node.
+    pub seed: u64,
+    /// How many files the process could have open before it raised that limit; `None` if it did not.
+    pub open_files: Option<u64>,
+}
+
 /// What engines are run with.
 #[derive(Clone)]
 pub struct EngineRoom {
@@ -77,12 +88,8 @@ pub enum Error {
 ///
 /// # Errors
 /// When jobs cannot be kept.
-pub async fn real(
-    config: &Config,
-    link: &ControlLink,
-    clock: WallClock,
-    seed: u64,
-) -> Result<EngineRoom, Error> {
+pub async fn real(config: &Config, link: &ControlLink, host: Host) -> Result<EngineRoom, Error> {
+    let Host { clock, seed, .. } = host;
     let node = &config.node.name;
     let folder = match &config.node.data_dir {
         Some(folder) => folder.clone(),
@@ -94,6 +101,7 @@ pub async fn real(
         folder: folder.join(ENGINES_FOLDER),
         orphan_grace: ORPHAN_GRACE,
         settle: SETTLE,
+        open_files: host.open_files,
         unix_ms: clock.to_fn(),
     };
     let remote = link.calls().map_err(control_link::Error::Token)?;
