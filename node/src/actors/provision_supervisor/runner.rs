@@ -82,6 +82,9 @@ pub(super) enum Failed {
     /// The claim or the slot is somebody else's by now.
     #[error("the claim was lost")]
     Lost,
+    /// The node stops; another one may have the job.
+    #[error("the node stops")]
+    Leaves,
     /// There are as many engines as were wanted.
     #[error("the service has engines enough without")]
     NotNeeded,
@@ -142,6 +145,7 @@ pub(super) async fn run(
     let outcome = tokio::select! {
         biased;
         () = kept.lost() => Err(Failed::Lost),
+        () = parts.outlet.leaves() => Err(Failed::Leaves),
         done = timeout_at(began + hard_limit, provisioned) => {
             done.unwrap_or(Err(Failed::Late(hard_limit)))
         }
@@ -163,8 +167,15 @@ pub(super) async fn run(
         drop(complete(&parts, &claim, "").await);
     } else if let Err(failed) = outcome {
         tracing::warn!(job = over.job, service = %plan.service, error = %chain(&failed), "engine not provisioned");
+        // A node that stops may not get any further; its holds keep others from what it has taken.
+        let leaves = matches!(failed, Failed::Leaves);
+        if leaves {
+            settle(&parts, &claim, &failed).await;
+        }
         give_back(&parts, taken).await;
-        settle(&parts, &claim, &failed).await;
+        if !leaves {
+            settle(&parts, &claim, &failed).await;
+        }
         over.failure = Some(failed.into());
     }
     tell_over(&parts, over).await;

@@ -4,6 +4,7 @@ mod breaker;
 mod burst;
 mod care;
 mod killed;
+mod lives;
 mod outside;
 mod queue;
 mod races;
