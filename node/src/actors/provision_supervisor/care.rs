@@ -62,20 +62,20 @@ impl ProvisionSupervisor {
         match action {
             // The picture tells who is in traffic.
             Action::Publish | Action::Hide => {}
-            Action::Replace(_) => self.replace(id, now),
+            Action::Replace(reason) => self.replace(id, reason, now),
             Action::Stop(reason) => self.stop_now(id, reason),
             Action::Remove { reason, .. } => self.gone(id, reason, now),
         }
     }
 
-    /// Replaces an engine when it is its turn: it leaves, and the scaling wishes for another one.
-    fn replace(&mut self, id: &str, now: Instant) {
+    /// Replaces an engine when it is its turn.
+    fn replace(&mut self, id: &str, reason: EndReason, now: Instant) {
         let Some(engine) = self.engines.get_mut(id) else {
             return;
         };
         let (plan, turn_of) = (engine.plan.clone(), EngineId::from(id));
         if self.engines.turn(&turn_of, &plan, now) == Turn::Granted {
-            self.observe(id, Observation::ReplacementGranted, now);
+            self.succeed(id, reason, now);
         }
     }
 
@@ -314,6 +314,11 @@ impl Handler<Carried<Looked>> for ProvisionSupervisor {
                 fence,
                 result,
             } => self.stopped(&engine, fence, result, now),
+            Look::Succeeded {
+                engine,
+                fence,
+                result,
+            } => self.has_successor(&engine, fence, result, now),
             Look::Listed { driver, running } => self.listed(driver, running, now),
             Look::PortIsNobodys { vpn } => self.port_is_nobodys(&vpn, now),
             Look::Found { engine, found } => self.take_in(&engine, found, now),

@@ -124,6 +124,15 @@ pub enum Look {
         /// What was left, in words.
         result: Result<(), String>,
     },
+    /// Another engine is there for one that is to be replaced.
+    Succeeded {
+        /// The one that is to be replaced.
+        engine: String,
+        /// Its attempt.
+        fence: u64,
+        /// Why there is none.
+        result: Result<(), String>,
+    },
     /// What a driver runs.
     Listed {
         /// Which driver.

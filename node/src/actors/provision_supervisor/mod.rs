@@ -29,6 +29,7 @@ mod runner;
 mod scale;
 mod settle;
 mod spec;
+mod succession;
 #[cfg(test)]
 mod tests;
 mod vpn_wait;
