@@ -183,8 +183,14 @@ impl ProvisionSupervisor {
             }
             // An earlier life of this actor is taking it.
             Err(Error::Held { by, .. }) if by == self.parts.holder => {}
-            Err(error @ Error::Held { .. }) => {
-                tracing::warn!(engine = id, %error, "an engine is somebody else's by now");
+            Err(Error::Held { name, by }) => {
+                tracing::warn!(
+                    engine = id,
+                    hold = name,
+                    by = by.node_id,
+                    "an engine is somebody else's by now"
+                );
+                engine.taken_by = Some(by);
                 self.disown(id, "its slot is another engine's by now", now);
                 // What was lost is not asked for again.
                 if let Some(engine) = self.engines.get_mut(id) {

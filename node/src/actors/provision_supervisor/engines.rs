@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
+use weir_control_plane::jobs::Holder;
 use weir_core::ids::{EngineId, ServiceName};
 use weir_core::provision::{Care, CareRules, CareState, Observation, Replacements};
 use weir_engines::driver::Running;
@@ -46,6 +47,8 @@ pub(super) struct Engine {
     probing: Option<Task>,
     /// Its successor is being started.
     pub(super) succession: Option<Task>,
+    /// Who was told to have its slot.
+    pub(super) taken_by: Option<Holder>,
     uses_before: u64,
     requests_seen: u64,
 }
@@ -115,6 +118,7 @@ impl Engine {
             why: String::new(),
             probing: None,
             succession: None,
+            taken_by: None,
             uses_before: 0,
             requests_seen: 0,
         }

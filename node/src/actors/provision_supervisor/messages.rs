@@ -133,6 +133,13 @@ pub enum Look {
         /// Why there is none.
         result: Result<(), String>,
     },
+    /// It runs on as an engine of another node.
+    IsTheirs {
+        /// The engine.
+        engine: String,
+        /// Its attempt.
+        fence: u64,
+    },
     /// What a driver runs.
     Listed {
         /// Which driver.

@@ -33,6 +33,7 @@ mod succession;
 #[cfg(test)]
 mod tests;
 mod vpn_wait;
+mod whose;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
