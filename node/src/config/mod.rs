@@ -57,7 +57,7 @@ pub use engines::{Care, EngineSettings, Scale};
 pub use given::{Endpoints, EngineFacts, Give, Given, RegisteredBackend, Weights};
 pub use invalid::Invalid;
 pub use launch::{DriverKind, Launch};
-pub use listeners::{Ingress, Listener, Telemetry};
+pub use listeners::{HttpApi, Ingress, Listener, Telemetry};
 pub use overlay::Environment;
 pub use provisioning::{PortCacheSettings, ProvisionSettings};
 pub use reader::Problem;
@@ -83,7 +83,7 @@ pub struct Config {
     /// The node's gRPC (`weir.node.v1`).
     pub grpc: Listener,
     /// The node's HTTP API.
-    pub http_api: Listener,
+    pub http_api: HttpApi,
     /// Traces and logs.
     pub telemetry: Telemetry,
     /// Where the control plane is, and who this node is to it.
@@ -178,7 +178,7 @@ impl Config {
         let node = NodeSettings::read(&mut root, problems);
         let ingress = Ingress::read(&mut root, problems);
         let grpc = Listener::read(&mut root, problems, "grpc", "127.0.0.1:7400");
-        let http_api = Listener::read(&mut root, problems, "http_api", "127.0.0.1:7480");
+        let http_api = HttpApi::read(&mut root, problems);
         let telemetry = Telemetry::read(&mut root, problems);
         let control_plane = ControlPlane::read(&mut root, problems);
         if !control_plane.endpoints.is_empty() && !node.is_named {

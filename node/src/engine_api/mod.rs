@@ -14,6 +14,7 @@ use crate::actors::port_cache::{PortCacheHandle, UnknownVpn};
 use crate::actors::provision_supervisor::{
     Picture, ProvisionHandle, StopEngine, StopRefused, Wish, Wished,
 };
+use crate::config::Config;
 use crate::link::Refused;
 use crate::peers::Peers;
 use crate::wiring::Wired;
@@ -98,6 +99,11 @@ impl EngineApi {
             peers: wired.peers.clone(),
             config: wired.config.clone(),
         }
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> std::sync::Arc<Config> {
+        std::sync::Arc::clone(&self.config.in_force().config)
     }
 
     /// What the supervisor shows.

@@ -3,11 +3,13 @@
 mod cache;
 mod engines;
 mod exposition;
+mod sites;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
@@ -44,6 +46,10 @@ pub fn router(shown: Shown) -> Router {
         .route("/api/services", get(services))
         .route("/metrics", get(metrics))
         .merge(engines::router())
+        .layer(middleware::from_fn_with_state(
+            shown.clone(),
+            sites::refuse_others,
+        ))
         .with_state(shown)
 }
 

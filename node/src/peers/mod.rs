@@ -5,6 +5,7 @@
 //! VPNs; that something comes shows that the node lives. A stream that breaks moves the work to the next node at once;
 //! it moves back when the node has said something again, and not because time has passed.
 
+mod engines;
 mod follow;
 #[cfg(test)]
 mod tests;

@@ -29,9 +29,11 @@ mod runner;
 mod scale;
 mod settle;
 mod spec;
+mod succession;
 #[cfg(test)]
 mod tests;
 mod vpn_wait;
+mod whose;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,6 +41,7 @@ use std::time::Duration;
 
 use actix::{Actor, AsyncContext as _, Context, Handler};
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use weir_control_plane::jobs::{Holder, JobQueue};
 use weir_core::provision::{Breaker, Gate, Next, Refusal};
@@ -187,6 +190,10 @@ pub struct ProvisionSupervisor {
     /// VPNs whose forwarded port no engine has, and until when that is left so.
     unused_ports: BTreeMap<String, Instant>,
     driver_problems: BTreeMap<DriverKind, String>,
+    /// Which life of the actor this is.
+    life: u64,
+    /// Tasks that end with this life.
+    followers: JoinSet<()>,
 }
 
 impl ProvisionSupervisor {
@@ -204,6 +211,8 @@ impl ProvisionSupervisor {
             findings: Findings::default(),
             unused_ports: BTreeMap::new(),
             driver_problems: BTreeMap::new(),
+            life: parts.outlet.next_life(),
+            followers: JoinSet::new(),
             parts,
             plan,
         }

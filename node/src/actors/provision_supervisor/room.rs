@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use weir_control_plane::jobs::{DEFAULT_QUEUE, Error, Job, JobList, JobQueue, State};
+use weir_core::ids::ServiceName;
 use weir_core::provision::{Refusal, RefusalCode};
 
 use super::handle::Wish;
@@ -46,15 +47,7 @@ pub(super) fn check(
         return Ok(());
     }
     let service = wish.service.as_str();
-    let own = picture.engines.iter().filter(|engine| {
-        engine.service == service && matches!(engine.state, "ready" | "hidden" | "unhealthy")
-    });
-    let registered = config.given().endpoints.get(&wish.service);
-    let others = registered.into_iter().flatten().filter(|(_, backend)| {
-        let facts = backend.engine.as_ref();
-        facts.is_some_and(|facts| facts.node != config.node.name)
-    });
-    let there = own.count() + others.count();
+    let there = there(&wish.service, picture, config);
     if there + open.len() < scale.max as usize {
         return Ok(());
     }
@@ -64,6 +57,20 @@ pub(super) fn check(
         scale.max
     );
     Err(Refusal::new(RefusalCode::MaxCapacity, message))
+}
+
+/// Engines of a service that are there to stay, in the whole mesh.
+pub(super) fn there(service: &ServiceName, picture: &Picture, config: &Config) -> usize {
+    let own = picture.engines.iter().filter(|engine| {
+        let stays = matches!(engine.state, "ready" | "hidden" | "unhealthy");
+        stays && engine.service == service.as_str()
+    });
+    let registered = config.given().endpoints.get(service);
+    let others = registered.into_iter().flatten().filter(|(_, backend)| {
+        let facts = backend.engine.as_ref();
+        facts.is_some_and(|facts| facts.node != config.node.name)
+    });
+    own.count() + others.count()
 }
 
 #[cfg(test)]

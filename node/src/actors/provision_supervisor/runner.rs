@@ -8,6 +8,8 @@
 //! Whatever ends it on the way, what it has taken is given back: the driver stops what it started, holds are released,
 //! and the job is failed or given back. When the process dies instead, leases and labels do the same.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +27,7 @@ use super::holds::{Held, hold_forwarded, hold_port, hold_slot};
 use super::kept::Kept;
 use super::messages::{Admit, Over, Ready, Reserve, Reserved, Started};
 use super::plan::EnginePlan;
+use super::publish::Leave;
 use super::settle::{complete, give_back, release, settle, tell_over};
 use super::spec::{Lot, spec};
 use crate::config::{DriverKind, VpnSettings};
@@ -82,6 +85,9 @@ pub(super) enum Failed {
     /// The claim or the slot is somebody else's by now.
     #[error("the claim was lost")]
     Lost,
+    /// The node stops; another one may have the job.
+    #[error("the node stops")]
+    Leaves,
     /// There are as many engines as were wanted.
     #[error("the service has engines enough without")]
     NotNeeded,
@@ -125,6 +131,8 @@ pub(super) struct Taken {
     pub(super) started: Option<(Lot, u64, DriverKind)>,
     /// The engine, once it is the supervisor's to care for.
     pub(super) handed_over: Option<String>,
+    /// It is ready, and the job is all but done.
+    is_ready: Rc<Cell<bool>>,
 }
 
 /// Runs the job to its end.
@@ -136,16 +144,9 @@ pub(super) async fn run(
 ) {
     let job = claim.ticket.job_id.clone();
     let kept = Kept::claim(Arc::clone(&parts.queue), claim.ticket.clone(), claim.ttl);
-    let began = Instant::now();
     let mut taken = Taken::default();
-    let provisioned = provision(&parts, &claim, &plan, &mut taken, began + soft_limit);
-    let outcome = tokio::select! {
-        biased;
-        () = kept.lost() => Err(Failed::Lost),
-        done = timeout_at(began + hard_limit, provisioned) => {
-            done.unwrap_or(Err(Failed::Late(hard_limit)))
-        }
-    };
+    let times = (soft_limit, hard_limit);
+    let outcome = attempt(&parts, &claim, &plan, (&kept, times), &mut taken).await;
     let mut over = Over {
         job,
         engine: None,
@@ -163,11 +164,45 @@ pub(super) async fn run(
         drop(complete(&parts, &claim, "").await);
     } else if let Err(failed) = outcome {
         tracing::warn!(job = over.job, service = %plan.service, error = %chain(&failed), "engine not provisioned");
+        // A node that stops may not get any further; its holds keep others from what it has taken.
+        let leaves = matches!(failed, Failed::Leaves);
+        if leaves {
+            settle(&parts, &claim, &failed).await;
+        }
         give_back(&parts, taken).await;
-        settle(&parts, &claim, &failed).await;
+        if !leaves {
+            settle(&parts, &claim, &failed).await;
+        }
         over.failure = Some(failed.into());
     }
     tell_over(&parts, over).await;
+}
+
+/// Provisions for as long as the claim is kept, the node stays and time is left.
+async fn attempt(
+    parts: &Parts,
+    claim: &Claim,
+    plan: &Arc<EnginePlan>,
+    (kept, (soft_limit, hard_limit)): (&Kept, (Duration, Duration)),
+    taken: &mut Taken,
+) -> Result<String, Failed> {
+    let began = Instant::now();
+    let is_ready = Rc::clone(&taken.is_ready);
+    let leaves_before_it_is_ready = async {
+        parts.outlet.leaves().await;
+        if is_ready.get() {
+            std::future::pending().await
+        }
+    };
+    let provisioned = provision(parts, claim, plan, taken, began + soft_limit);
+    tokio::select! {
+        biased;
+        () = kept.lost() => Err(Failed::Lost),
+        () = leaves_before_it_is_ready => Err(Failed::Leaves),
+        done = timeout_at(began + hard_limit, provisioned) => {
+            done.unwrap_or(Err(Failed::Late(hard_limit)))
+        }
+    }
 }
 
 /// Provisions; what was taken is in `taken` whenever this ends early, and with the supervisor once it is ready.
@@ -223,6 +258,7 @@ async fn provision(
     };
     parts.links.started.ask(started, None, ASK_TIMEOUT).await?;
     until_ready(parts, plan, &lot, vpn.as_ref()).await?;
+    taken.is_ready.set(true);
     let ready = Ready {
         job,
         lot: lot.clone(),
@@ -258,7 +294,8 @@ async fn until_registered(parts: &Parts, lot: &Lot) {
             .get(&service)
             .is_some_and(|registered| registered.contains_key(&id))
     };
-    while parts.registers && !is_told() && Instant::now() < deadline {
+    let stays = || *parts.outlet.leave.borrow() == Leave::Stays;
+    while parts.registers && stays() && !is_told() && Instant::now() < deadline {
         sleep(REGISTERED_LOOK_INTERVAL).await;
     }
 }

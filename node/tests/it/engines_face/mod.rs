@@ -74,7 +74,7 @@ pub async fn ready(weir: &Weir, count: usize) -> Vec<pb::Engine> {
 async fn ask(weir: &Weir, method: &str, path: &str, head: &str, body: &str) -> Answer {
     let length = body.len();
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: api\r\nContent-Length: {length}\r\n{head}\r\n{body}"
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{head}\r\n{body}"
     );
     let mut client = Client::connect(weir.api).await;
     client.ask(&request).await.unwrap()

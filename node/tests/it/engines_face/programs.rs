@@ -7,6 +7,7 @@ use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::provision_response::Outcome;
 
 use super::{ask, client, engines, json, ready};
+use crate::client::Client;
 use crate::common::{Weir, read_to_end};
 
 const PROVISION: &str = "/api/provision";
@@ -75,7 +76,7 @@ async fn a_program_asks_for_an_engine_once_however_often_it_asks() {
     let etag = list.header("etag").unwrap();
     let mut stream = TcpStream::connect(weir.api).await.unwrap();
     let request = format!(
-        "GET /api/engines?mesh=true HTTP/1.1\r\nHost: api\r\nIf-None-Match: {etag}\r\n\
+        "GET /api/engines?mesh=true HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: {etag}\r\n\
          Connection: close\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -121,6 +122,21 @@ async fn a_program_asks_for_an_engine_once_however_often_it_asks() {
         (202, &(*engine.id).into())
     );
     ready(&weir, 0).await;
+}
+
+#[tokio::test]
+async fn a_name_that_the_node_was_not_given_reads_nothing() {
+    let weir = Weir::start("").await;
+    for path in ["/api/status", "/api/engines", "/metrics"] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: rebound.example\r\n\r\n");
+        let mut client = Client::connect(weir.api).await;
+        let answer = client.ask(&request).await.unwrap();
+        assert_eq!(answer.status, 421, "{path}");
+        let told = json(&answer);
+        assert_eq!(told["error"], "misdirected");
+        let message = told["message"].as_str().unwrap();
+        assert!(message.contains("http_api.hosts"), "{message}");
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod breaker;
 mod burst;
 mod care;
 mod killed;
+mod lives;
 mod outside;
 mod queue;
 mod races;
@@ -120,6 +121,8 @@ struct World {
     lives: u64,
     /// Nodes wait until the control plane tells them of their engines.
     registers: bool,
+    /// The machine runs containers, and no processes.
+    has_containers: bool,
 }
 
 /// One life of a node: it goes on while a test lets it [`live`], and ends when it is dropped.
@@ -194,6 +197,7 @@ impl World {
             clock: WallClock::starting_at(seconds(1_000_000)),
             lives: 0,
             registers: false,
+            has_containers: false,
         }
     }
 
@@ -270,14 +274,18 @@ impl World {
     }
 
     fn drivers(&self, way: &Way) -> Drivers {
-        let driver = Arc::new(outside::Reached {
-            machine: Arc::clone(&self.machine),
-            way: way.clone(),
-        });
-        Drivers {
-            process: driver.clone(),
-            docker: driver,
-        }
+        let driver = |machine: &Arc<Scripted>| {
+            Arc::new(outside::Reached {
+                machine: Arc::clone(machine),
+                way: way.clone(),
+            })
+        };
+        let docker = driver(&self.machine);
+        let process = match self.has_containers {
+            true => driver(&Scripted::new()),
+            false => docker.clone(),
+        };
+        Drivers { process, docker }
     }
 
     /// All jobs, whatever became of them.
