@@ -165,7 +165,11 @@ impl Handler<Carried<Claimed>> for ProvisionSupervisor {
         };
         self.claims.queue_problem = None;
         match &*claimed.message.0 {
-            Ok(Some(claim)) => return self.run_claim(claim.clone(), ticket, now),
+            Ok(Some(claim)) => {
+                self.run_claim(claim.clone(), ticket, now);
+                // Where there was one there may be more.
+                return self.claim(now);
+            }
             Ok(None) => self.claims.not_before = Some(now + ASK_INTERVAL),
             Err(error) => {
                 self.claims.not_before = Some(now + AWAY_INTERVAL);
@@ -179,7 +183,7 @@ impl Handler<Carried<Claimed>> for ProvisionSupervisor {
 impl Handler<Carried<Over>> for ProvisionSupervisor {
     type Result = ();
 
-    fn handle(&mut self, over: Carried<Over>, _: &mut Context<Self>) {
+    fn handle(&mut self, over: Carried<Over>, ctx: &mut Context<Self>) {
         let now = Instant::now();
         let Over {
             job,
@@ -217,7 +221,7 @@ impl Handler<Carried<Over>> for ProvisionSupervisor {
                 self.last_failure = Some(failure.why);
             }
         }
-        self.let_start(now);
+        self.let_start(now, ctx);
         self.claim(now);
         self.publish();
     }
