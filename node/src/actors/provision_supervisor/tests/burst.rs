@@ -131,7 +131,9 @@ async fn starts_take(limits: &str, count: usize) -> (Duration, Vec<Begun>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_spacing_a_start_follows_the_one_that_gave_its_permit_back_at_once() {
+async fn without_spacing_every_permit_is_used_at_once() {
+    let (took, _) = starts_take("interval_min = \"0s\"\nconcurrent_max = 10", 10).await;
+    assert!(took <= Duration::from_millis(50), "{took:?}");
     let (took, _) = starts_take("interval_min = \"0s\"\nconcurrent_max = 1", 18).await;
     assert!(took <= Duration::from_millis(17 * 25), "{took:?}");
 }
