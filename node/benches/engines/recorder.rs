@@ -1,4 +1,4 @@
-//! A driver that notes when starts begin. Its engines are listeners of this process: they answer probes and cost little.
+//! A driver that notes when starts begin. Its engines are listeners of this process: they answer probes, cheaply.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 use weir_engines::driver::{Driver, Ended, EngineSpec, Error, Running, State};
 
-/// How long most starts take: five of them do not fit between two turns, four do.
+/// How long most starts take.
 const USUAL: Duration = Duration::from_secs(2);
 /// One in [`SLOW_EVERY`] takes this long, so that also permits run out.
 const SLOW: Duration = Duration::from_secs(5);

@@ -22,8 +22,8 @@ impl Drop for Turn<'_> {
 }
 
 impl Pacer {
-    /// Waits until `interval_min` after the last start. To be dropped when the driver has been asked, and not before: the
-    /// thread may have to wait between the two.
+    /// Waits until `interval_min` after the last start. To be dropped when the driver has been asked, and not before:
+    /// the thread may have to wait between the two.
     pub(super) async fn turn(&self, interval_min: Duration) -> Turn<'_> {
         let last = self.0.lock().await;
         if let Some(last) = *last {
