@@ -24,8 +24,10 @@ impl EngineApi {
         };
         if mesh {
             let others = self.peers.channels().into_iter();
-            let asked =
-                others.map(|(node, channel)| async move { (node, engines_of(channel).await) });
+            let asked = others.map(|(node, channel)| async move {
+                let engines = self.engines_of(&node, channel).await;
+                (node, engines)
+            });
             let mut answers = stream::iter(asked).buffer_unordered(ASKED_MAX);
             while let Some((node, engines)) = answers.next().await {
                 match engines {
@@ -38,12 +40,14 @@ impl EngineApi {
         list.unreachable_nodes.sort();
         list
     }
-}
-
-/// What a node says of its engines; `None` when it does not answer.
-async fn engines_of(channel: Option<Channel>) -> Option<Vec<pb::Engine>> {
-    let mut client = ProvisionClient::new(channel?);
-    let request = pb::ListEnginesRequest { mesh: false };
-    let answer = timeout(NODE_TIMEOUT, client.list_engines(request)).await;
-    Some(answer.ok()?.ok()?.into_inner().engines)
+    /// What a node says of its engines; `None` when it does not answer.
+    async fn engines_of(&self, node: &str, channel: Option<Channel>) -> Option<Vec<pb::Engine>> {
+        let mut client = ProvisionClient::new(channel?);
+        let request = pb::ListEnginesRequest { mesh: false };
+        let Ok(answer) = timeout(NODE_TIMEOUT, client.list_engines(request)).await else {
+            self.peers.is_silent(node);
+            return None;
+        };
+        Some(answer.ok()?.into_inner().engines)
+    }
 }

@@ -189,8 +189,11 @@ impl Handler<Carried<Claimed>> for ProvisionSupervisor {
             return;
         };
         self.claims.queue_problem = None;
-        match &*answer {
-            Ok(Some(claim)) => return self.run_claim(claim.clone(), ticket, in_hand, now),
+            Ok(Some(claim)) => {
+                self.run_claim(claim.clone(), ticket, in_hand, now);
+                // Where there was one there may be more.
+                return self.claim(now);
+            }
             Ok(None) => self.claims.not_before = Some(now + ASK_INTERVAL),
             Err(error) => {
                 self.claims.not_before = Some(now + AWAY_INTERVAL);
@@ -204,7 +207,7 @@ impl Handler<Carried<Claimed>> for ProvisionSupervisor {
 impl Handler<Carried<Over>> for ProvisionSupervisor {
     type Result = ();
 
-    fn handle(&mut self, over: Carried<Over>, _: &mut Context<Self>) {
+    fn handle(&mut self, over: Carried<Over>, ctx: &mut Context<Self>) {
         let now = Instant::now();
         let Over {
             job,
@@ -242,7 +245,7 @@ impl Handler<Carried<Over>> for ProvisionSupervisor {
                 self.last_failure = Some(failure.why);
             }
         }
-        self.let_start(now);
+        self.let_start(now, ctx);
         self.claim(now);
         self.publish();
     }

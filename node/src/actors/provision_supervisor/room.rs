@@ -12,8 +12,8 @@ use crate::config::{Config, Scale};
 
 const JOBS_LISTED: usize = 200;
 
-/// Jobs that will make engines of this service.
-pub(super) async fn open_jobs(queue: &Arc<dyn JobQueue>, service: &str) -> Result<Vec<Job>, Error> {
+/// Jobs that will make engines, of all services.
+pub(super) async fn all_open_jobs(queue: &Arc<dyn JobQueue>) -> Result<Vec<Job>, Error> {
     let mut open = Vec::new();
     let mut list = JobList {
         queue: DEFAULT_QUEUE.to_owned(),
@@ -23,15 +23,23 @@ pub(super) async fn open_jobs(queue: &Arc<dyn JobQueue>, service: &str) -> Resul
     };
     loop {
         let page = queue.list(list.clone()).await?;
-        open.extend(page.jobs.into_iter().filter(|job| {
-            let spec = job.spec.as_ref();
-            spec.is_some_and(|spec| spec.service == service)
-        }));
+        open.extend(page.jobs);
         if page.next.is_empty() {
             return Ok(open);
         }
         list.after = page.next;
     }
+}
+
+/// Jobs that will make engines of this service.
+pub(super) async fn open_jobs(queue: &Arc<dyn JobQueue>, service: &str) -> Result<Vec<Job>, Error> {
+    let mut open = all_open_jobs(queue).await?;
+    open.retain(|job| {
+        job.spec
+            .as_ref()
+            .is_some_and(|spec| spec.service == service)
+    });
+    Ok(open)
 }
 
 /// Refuses a wish for more than there may be; one that has a job already fits.

@@ -11,6 +11,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -26,6 +27,7 @@ use super::handle::engines_wanted;
 use super::holds::{Held, hold_forwarded, hold_port, hold_slot};
 use super::kept::Kept;
 use super::messages::{Admit, Over, Ready, Reserve, Reserved, Started};
+use super::pacer::Turn;
 use super::plan::EnginePlan;
 use super::publish::Leave;
 use super::settle::{complete, give_back, release, settle, tell_over};
@@ -245,11 +247,11 @@ async fn provision(
     parts.links.admit.ask(admit, None, ASK_TIMEOUT).await??;
     may_start.await.map_err(|_| Failed::Away(Refused::Away))??;
     let interval_min = parts.in_force.load().config.provision.interval_min;
-    parts.pacer.turn(interval_min).await;
+    let turn = parts.pacer.turn(interval_min).await;
     if Instant::now() >= begin_until {
         return Err(Failed::TooLate);
     }
-    let running = start_it(parts, plan, &lot, fence, vpn.as_ref(), taken).await?;
+    let running = start_it(parts, plan, (&lot, fence), vpn.as_ref(), taken, turn).await?;
     let started = Started {
         job: job.clone(),
         lot: lot.clone(),
@@ -359,15 +361,21 @@ const FOLLOWER_PORTS: u16 = 10_000;
 async fn start_it(
     parts: &Parts,
     plan: &EnginePlan,
-    lot: &Lot,
-    fence: u64,
+    (lot, fence): (&Lot, u64),
     vpn: Option<&VpnSettings>,
     taken: &mut Taken,
+    turn: Turn<'_>,
 ) -> Result<Running, Failed> {
     let kind = plan.settings.launch.driver;
     let driver = parts.drivers.of(kind);
     taken.started = Some((lot.clone(), fence, kind));
-    let started = driver.start(spec(plan, lot, fence, vpn)).await;
+    let mut starting = driver.start(spec(plan, lot, fence, vpn));
+    let begun = futures::poll!(&mut starting);
+    drop(turn);
+    let started = match begun {
+        Poll::Ready(started) => started,
+        Poll::Pending => starting.await,
+    };
     started.map_err(|source| Failed::Driver {
         driver: kind.name(),
         source,

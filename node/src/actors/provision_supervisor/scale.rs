@@ -6,26 +6,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::{self, StreamExt as _};
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use weir_control_plane::jobs::{DEFAULT_QUEUE, JobList, JobQueue, State};
+use weir_control_plane::jobs::JobQueue;
 use weir_core::ids::{EngineId, ServiceName, VpnName};
 use weir_core::provision::{EngineFacts, EngineStanding, Scaler, Scaling, ScalingRules, VpnState};
 
 use super::handle::new_job;
 use super::publish::{EngineView, Leave, Outlet};
 use super::vpn_wait::VpnWait;
-use super::{EnginePlan, Links, Plan, StopEngine, Wish};
+use super::{EnginePlan, Links, Plan, StopEngine, Wish, room};
 use crate::actors::config_agent::InForce;
 use crate::actors::port_cache::PortCacheHandle;
 use crate::data_plane::routing::Routing;
-use crate::peers::Peers;
+use crate::peers::{Loads, Peers};
 use crate::snapshot::Snapshot;
 
 /// Between two decisions.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How long it is waited for what runs here to be known. Another node may start engines without.
 const LISTED_WITHIN: Duration = Duration::from_secs(30);
-const JOBS_LISTED: usize = 200;
+/// Services whose loads are asked for at a time.
+const SERVICES_AT_ONCE: usize = 4;
 /// Starts beyond the minimum that are under way at a time.
 const BURST_MAX: usize = 2;
 
@@ -48,6 +50,9 @@ pub struct Scale {
     /// What runs on backends.
     pub routing: Snapshot<Routing>,
 }
+
+/// Open jobs of a service: their ids and keys.
+type OpenJobs = BTreeMap<String, String>;
 
 /// What is remembered of one service.
 #[derive(Default)]
@@ -74,18 +79,8 @@ impl Scale {
                 return;
             }
             let plan = Plan::of(&self.in_force.load().config);
-            memory.retain(|service, _| plan.services.contains_key(service));
-            let mut problem_now = String::new();
-            for engines in plan.services.values() {
-                if self.peers.owner_of_service(&engines.service) != self.node {
-                    memory.remove(&engines.service);
-                    continue;
-                }
-                let memory = memory.entry(engines.service.clone()).or_default();
-                if let Err(why) = self.decide(&plan, engines, memory).await {
-                    problem_now = why;
-                }
-            }
+            let problem_now = self.decide_all(&plan, &mut memory).await;
+            let problem_now = problem_now.err().unwrap_or_default();
             if problem_now != problem && !problem_now.is_empty() {
                 tracing::warn!(why = problem_now, "engines are not scaled");
             }
@@ -93,21 +88,51 @@ impl Scale {
         }
     }
 
+    /// One decision for each service that this node decides for.
+    async fn decide_all(
+        &self,
+        plan: &Plan,
+        memory: &mut BTreeMap<ServiceName, Memory>,
+    ) -> Result<(), String> {
+        let is_ours = |service: &ServiceName| self.peers.owner_of_service(service) == self.node;
+        memory.retain(|service, _| plan.services.contains_key(service) && is_ours(service));
+        let mut ours = Vec::new();
+        for (service, engines) in plan.services.iter().filter(|(service, _)| is_ours(service)) {
+            let memory = memory.entry(service.clone()).or_default();
+            let since = *memory.since.get_or_insert_with(Instant::now);
+            if self.is_listed(service) || since.elapsed() >= LISTED_WITHIN {
+                ours.push(engines);
+            }
+        }
+        if ours.is_empty() {
+            return Ok(());
+        }
+        let loads = ours.iter().map(async |engines| {
+            let own = self.own_loads(&engines.service);
+            self.peers.loads(&engines.service, own).await
+        });
+        let loads: Vec<Loads> = stream::iter(loads)
+            .buffered(SERVICES_AT_ONCE)
+            .collect()
+            .await;
+        let mut open = self.open_jobs().await?;
+        let mut decided = Ok(());
+        for (engines, loads) in ours.into_iter().zip(loads) {
+            let open = open.remove(engines.service.as_str()).unwrap_or_default();
+            let memory = memory.entry(engines.service.clone()).or_default();
+            let done = self.decide(plan, engines, memory, (&loads, &open)).await;
+            decided = decided.and(done);
+        }
+        decided
+    }
+
     async fn decide(
         &self,
         plan: &Plan,
         engines: &EnginePlan,
         memory: &mut Memory,
+        (loads, open): (&Loads, &OpenJobs),
     ) -> Result<(), String> {
-        let since = *memory.since.get_or_insert_with(Instant::now);
-        if !self.is_listed(&engines.service) && since.elapsed() < LISTED_WITHIN {
-            return Ok(());
-        }
-        let open = self.open_jobs(&engines.service).await?;
-        let loads = self
-            .peers
-            .loads(&engines.service, self.own_loads(&engines.service))
-            .await;
         let now = Instant::now();
         let may_start = memory.vpns.is_over(engines, &self.ports, now);
         let mut facts = self.facts(&engines.service, &loads.in_flight, memory, now);
@@ -130,7 +155,7 @@ impl Scale {
                 // An engine of another node is seen a moment after its job is done: missing is what is missing twice.
                 let lasting = missing.min(std::mem::replace(&mut memory.missing, missing));
                 let wanted = known + open.len() + lasting;
-                let keys = unused_keys(&engines.service, &open, lasting);
+                let keys = unused_keys(&engines.service, open, lasting);
                 return self.start(plan, engines, keys, wanted).await;
             }
             Scaling::Start(_) | Scaling::Keep => {}
@@ -183,32 +208,17 @@ impl Scale {
             .collect()
     }
 
-    /// Jobs that will make engines of this service, and their keys.
-    async fn open_jobs(&self, service: &ServiceName) -> Result<BTreeMap<String, String>, String> {
-        let mut open = BTreeMap::new();
-        let mut list = JobList {
-            queue: DEFAULT_QUEUE.to_owned(),
-            states: vec![State::Ready, State::Waiting, State::Claimed],
-            entries_max: JOBS_LISTED,
-            ..JobList::default()
-        };
-        loop {
-            let page = self
-                .queue
-                .list(list.clone())
-                .await
-                .map_err(|error| error.to_string())?;
-            let ours = page.jobs.into_iter().filter(|job| {
-                job.spec
-                    .as_ref()
-                    .is_some_and(|spec| spec.service == service.as_str())
-            });
-            open.extend(ours.map(|job| (job.job_id, job.idempotency_key)));
-            if page.next.is_empty() {
-                return Ok(open);
+    /// Jobs that will make engines, by service.
+    async fn open_jobs(&self) -> Result<BTreeMap<String, OpenJobs>, String> {
+        let listed = room::all_open_jobs(&self.queue).await;
+        let mut open: BTreeMap<String, OpenJobs> = BTreeMap::new();
+        for job in listed.map_err(|error| error.to_string())? {
+            if let Some(spec) = job.spec {
+                let of_service = open.entry(spec.service).or_default();
+                of_service.insert(job.job_id, job.idempotency_key);
             }
-            list.after = page.next;
         }
+        Ok(open)
     }
 
     /// Engines of this service on every node.
@@ -338,11 +348,7 @@ impl Scale {
 }
 
 /// The first keys that no open job has. Two nodes that both take themselves for the owner wish with the same ones.
-fn unused_keys(
-    service: &ServiceName,
-    open: &BTreeMap<String, String>,
-    count: usize,
-) -> Vec<String> {
+fn unused_keys(service: &ServiceName, open: &OpenJobs, count: usize) -> Vec<String> {
     let used: BTreeSet<&str> = open.values().map(String::as_str).collect();
     let keys = (1_usize..).map(|number| format!("scale:{service}:{number}"));
     keys.filter(|key| !used.contains(key.as_str()))

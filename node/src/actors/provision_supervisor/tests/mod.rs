@@ -14,7 +14,7 @@ mod store;
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -136,6 +136,7 @@ struct Node {
     parts: Parts,
     balancer: LoadBalancerHandle,
     store_is_away: Arc<AtomicBool>,
+    pages_listed: Arc<AtomicU64>,
     scaling: mpsc::Sender<Scale>,
 }
 
@@ -215,10 +216,12 @@ impl World {
     fn node_by(&mut self, name: &str, text: &str, way: &Way, ports: Table) -> (Life, Node) {
         self.lives += 1;
         let store_is_away = Arc::new(AtomicBool::new(false));
+        let pages_listed = Arc::new(AtomicU64::new(0));
         let queue = Arc::new(queue::Reached {
             jobs: self.jobs(self.lives),
             way: way.clone(),
             is_away: Arc::clone(&store_is_away),
+            pages: Arc::clone(&pages_listed),
         });
         let in_force = Snapshot::new(InForce::first(parsed(text, &Given::default())));
         let (outlet, drivers) = (Outlet::default(), self.drivers(way));
@@ -262,6 +265,7 @@ impl World {
             parts,
             balancer,
             store_is_away,
+            pages_listed,
         };
         let life = Life::new();
         life.spawn_local(async move {
