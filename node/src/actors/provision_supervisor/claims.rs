@@ -189,6 +189,7 @@ impl Handler<Carried<Claimed>> for ProvisionSupervisor {
             return;
         };
         self.claims.queue_problem = None;
+        match &*answer {
             Ok(Some(claim)) => {
                 self.run_claim(claim.clone(), ticket, in_hand, now);
                 // Where there was one there may be more.
