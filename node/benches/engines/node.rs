@@ -9,7 +9,7 @@ use weir_node::actors::config_agent::InForce;
 use weir_node::config::{Config, Environment, Given};
 use weir_node::control_link::ControlLink;
 use weir_node::engine_api::EngineApi;
-use weir_node::engine_room;
+use weir_node::engine_room::{self, Host};
 use weir_node::ports::clock::WallClock;
 use weir_node::ports::net::Tcp;
 use weir_node::telemetry::spans::Tracer;
@@ -33,7 +33,12 @@ impl Node {
         let config = Config::parse(text, &environment, &Given::default());
         let config = config.map_err(|problems| problems.to_string())?;
         let link = ControlLink::prepare(&config, clock).map_err(|error| words(&error))?;
-        let room = engine_room::real(&config, &link, clock, seed).await;
+        let host = Host {
+            clock,
+            seed,
+            open_files: None,
+        };
+        let room = engine_room::real(&config, &link, host).await;
         let mut engines = room.map_err(|error| words(&error))?;
         if let Some(driver) = driver {
             engines.drivers.process = driver;
