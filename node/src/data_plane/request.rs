@@ -114,8 +114,8 @@ pub(super) struct Routed {
     pub(super) service: usize,
     pub(super) client_address: IpAddr,
     pub(super) asked: Asked,
-    /// `host[:port]` as the client named it; only for routes with a cache.
-    pub(super) authority: Rc<str>,
+    /// What the client asked for, as backends are told; only for routes with a cache.
+    pub(super) facing: Facing,
     /// What cuts the answer short can be told in trailers.
     pub(super) grpc_trailers: bool,
 }
@@ -134,6 +134,42 @@ impl Routed {
 
     pub(super) fn settings(&self) -> &RouteSettings {
         &self.routing.routes[self.route]
+    }
+}
+
+/// Scheme and authority by which the client reached this node, or the trusted proxy before it.
+#[derive(Clone)]
+pub(super) struct Facing {
+    pub(super) scheme: Scheme,
+    pub(super) authority: Rc<str>,
+}
+
+impl Facing {
+    fn nothing() -> Self {
+        Self {
+            scheme: Scheme::Http,
+            authority: Rc::default(),
+        }
+    }
+
+    /// Read after the fields about the client were made true: what trusted proxies say stands there.
+    fn of(request: &Request<Incoming>) -> Self {
+        let headers = request.headers();
+        let told = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let is_https =
+            told("x-forwarded-proto").is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
+        let own = || {
+            let own = proxy::effective_host(request.uri(), headers, request.version());
+            own.map_or("", |own| own.as_str())
+        };
+        Self {
+            scheme: if is_https {
+                Scheme::Https
+            } else {
+                Scheme::Http
+            },
+            authority: told("x-forwarded-host").unwrap_or_else(own).into(),
+        }
     }
 }
 
@@ -207,18 +243,18 @@ fn admit(
     normalise(request)?;
     let routing = core.routing();
     let (route, service) = find_route(core, &routing, request)?;
-    let authority = match routing.routes[route].cache {
-        Some(_) => authority_text(request),
-        None => Rc::default(),
-    };
     let client_address = rewrite_headers(core, client, request, asked.presence)?;
+    let facing = match routing.routes[route].cache {
+        Some(_) => Facing::of(request),
+        None => Facing::nothing(),
+    };
     let routed = Routed {
         routing,
         route,
         service,
         client_address,
         asked,
-        authority,
+        facing,
         grpc_trailers: asked.grpc && request.version() == Version::HTTP_2,
     };
     let route = routed.route();
@@ -291,13 +327,6 @@ fn find_route(
         .with_rng(|rng| routing.service_index(target.choose(rng)))
         .ok_or(Reason::NoBackend)?;
     Ok((route, service))
-}
-
-/// `host[:port]` as the client named it, in lower case.
-fn authority_text(request: &Request<Incoming>) -> Rc<str> {
-    let authority = proxy::effective_host(request.uri(), request.headers(), request.version());
-    let text = authority.map(|authority| authority.as_str().to_ascii_lowercase());
-    text.unwrap_or_default().into()
 }
 
 /// Replaces what was meant for this node by what the backend shall know; tells the client's address.

@@ -4,7 +4,6 @@ use std::rc::Rc;
 
 use http::{Method, Response, Uri};
 use weir_core::cache::{Key, Target, invalidated};
-use weir_core::proxy::Scheme;
 
 use super::super::body::ResponseBody;
 use super::super::core::Core;
@@ -24,8 +23,8 @@ pub(super) fn after(
     let own = uri.path_and_query().map_or("/", |target| target.as_str());
     let target = Target {
         namespace: &cache.namespace,
-        scheme: Scheme::Http,
-        authority: &routed.authority,
+        scheme: routed.facing.scheme,
+        authority: &routed.facing.authority,
         path_and_query: own,
     };
     for path_and_query in &invalidated(method, &target, response.status(), response.headers()) {

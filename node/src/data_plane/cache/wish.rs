@@ -9,7 +9,6 @@ use http::{HeaderMap, Method, Request};
 use hyper::body::{Body as _, Incoming};
 use weir_cache::Resource;
 use weir_core::cache::{Bypass, Key, Lookup, Policy, Target, strip_unkeyed};
-use weir_core::proxy::Scheme;
 
 use super::super::request::Routed;
 
@@ -73,8 +72,8 @@ impl Wish {
             .unwrap_or_else(|| PathAndQuery::from_static("/"));
         let key = Key::of(&Target {
             namespace: &cache.namespace,
-            scheme: Scheme::Http,
-            authority: &routed.authority,
+            scheme: routed.facing.scheme,
+            authority: &routed.facing.authority,
             path_and_query: target.as_str(),
         });
         let key = key.map_err(|_| PassBy::KeyTooLong)?;
@@ -110,7 +109,7 @@ impl Wish {
         Resource::new(
             self.key.clone(),
             namespace,
-            &routed.authority,
+            &routed.facing.authority,
             self.target.as_str(),
         )
     }

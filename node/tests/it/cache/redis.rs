@@ -1,0 +1,110 @@
+//! The tier that nodes share.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use weir_fakes::redis::Redis;
+
+use super::cached;
+use super::origin::Origin;
+use crate::client::{Answer, Client};
+use crate::common::{PATIENCE, Weir};
+
+async fn origin() -> Origin {
+    Origin::start(|mut asked| async move {
+        let body = format!("answer {}", asked.number);
+        asked
+            .answer(
+                "200 OK",
+                "cache-control: max-age=600\r\netag: \"e\"\r\n",
+                &body,
+            )
+            .await;
+        asked
+    })
+    .await
+}
+
+fn section(redis: &Redis) -> String {
+    format!("[redis]\nurl = \"{}\"\n", redis.url())
+}
+
+async fn get(weir: &Weir, path: &str) -> Answer {
+    Client::connect(weir.ingress).await.get(path).await.unwrap()
+}
+
+/// How many keys are like this.
+fn keys(redis: &Redis, like: &str) -> usize {
+    let count = redis.ask(&[
+        b"EVAL",
+        b"return #redis.call('KEYS', ARGV[1])",
+        b"0",
+        like.as_bytes(),
+    ]);
+    String::from_utf8(count.unwrap()).unwrap().parse().unwrap()
+}
+
+/// Asks for ever new paths until one was written to Redis.
+async fn written(weir: &Weir, redis: &Redis) {
+    let deadline = Instant::now() + PATIENCE;
+    for number in 0.. {
+        get(weir, &format!("/probe/{number}")).await;
+        if keys(redis, "*/probe/*") > 0 {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "nothing is written to Redis: {}",
+            weir.log()
+        );
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_one_node_fetched_another_one_has_too() {
+    let redis = Redis::start();
+    let origin = origin().await;
+    let first = cached(origin.address, "cache = true", &section(&redis)).await;
+    let second = cached(origin.address, "cache = true", &section(&redis)).await;
+    // Until both nodes are connected each fetches for itself.
+    let deadline = Instant::now() + PATIENCE;
+    for number in 0.. {
+        let path = format!("/shared/{number}");
+        let body = get(&first, &path).await.text();
+        let asked = origin.asked();
+        sleep(Duration::from_millis(50)).await;
+        let found = get(&second, &path).await;
+        let status = found.header("cache-status").unwrap();
+        if status.contains("; hit") && status.contains("detail=redis") {
+            assert_eq!((found.text(), origin.asked()), (body, asked));
+            return;
+        }
+        assert!(Instant::now() < deadline, "{status} {}", second.log());
+    }
+}
+
+#[tokio::test]
+async fn without_redis_nobody_waits_and_nothing_fails() {
+    let redis = Redis::start();
+    let origin = origin().await;
+    let weir = cached(origin.address, "cache = true", &section(&redis)).await;
+    written(&weir, &redis).await;
+    redis.freeze();
+
+    for number in 0..20 {
+        let begun = Instant::now();
+        assert_eq!(get(&weir, &format!("/frozen/{number}")).await.status, 200);
+        assert!(
+            begun.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            begun.elapsed()
+        );
+    }
+    redis.thaw();
+    drop(redis);
+    for number in 0..20 {
+        assert_eq!(get(&weir, &format!("/gone/{number}")).await.status, 200);
+    }
+    assert!(get(&weir, "/gone/1").await.header("age").is_some());
+}
