@@ -12,6 +12,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use thiserror::Error;
 use weir_core::cache::Stored;
+use weir_core::purge::Hlc;
 
 /// Bytes that may wait for the slowest reader of a body that is not kept.
 const WINDOW_BYTES: u64 = 1 << 20;
@@ -87,6 +88,8 @@ impl Budget {
 pub struct Fill {
     /// Everything but the body.
     pub stored: Stored,
+    /// When the fetch began, as purges compare it.
+    pub fetched_at: Hlc,
     /// How long the body will be, if the origin said so.
     pub content_length: Option<u64>,
     progress: Mutex<Progress>,
@@ -145,6 +148,7 @@ impl Fill {
     /// A body that begins; it may be `bytes_max` long to be kept.
     pub fn begin(
         stored: Stored,
+        fetched_at: Hlc,
         content_length: Option<u64>,
         bytes_max: u64,
         budget: Budget,
@@ -156,6 +160,7 @@ impl Fill {
         FillWriter {
             fill: Arc::new(Self {
                 stored,
+                fetched_at,
                 content_length,
                 progress: Mutex::new(progress),
             }),

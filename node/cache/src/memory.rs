@@ -32,6 +32,19 @@ pub struct MemoryLimits {
     pub entry_bytes_max: u64,
 }
 
+/// The part of the memory that what other nodes own may take beside it.
+const MIRROR_SHARE: u64 = 8;
+
+impl MemoryLimits {
+    /// Of what other nodes own.
+    pub(crate) const fn mirror(self) -> Self {
+        Self {
+            bytes_max: self.bytes_max / MIRROR_SHARE,
+            ..self
+        }
+    }
+}
+
 /// What is kept for one key.
 #[derive(Debug)]
 struct Variants {

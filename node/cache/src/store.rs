@@ -38,6 +38,8 @@ pub enum Found {
 #[derive(Debug)]
 pub struct Store<F> {
     memory: Memory,
+    /// What other nodes own.
+    mirror: Memory,
     solo: Solo,
     /// Fetches under way.
     pub flights: Arc<Flights<F>>,
@@ -55,6 +57,7 @@ impl<F: Clone + Send + Sync> Store<F> {
     pub fn new(limits: MemoryLimits, threads: usize, stamps: Arc<Stamps>, clock: HlcClock) -> Self {
         Self {
             memory: Memory::new(limits, threads),
+            mirror: Memory::new(limits.mirror(), threads),
             solo: Solo::new(),
             flights: Flights::new(FOLLOWERS_MAX),
             fills: Budget::new(limits.bytes_max / FILLS_SHARE),
@@ -69,6 +72,7 @@ impl<F: Clone + Send + Sync> Store<F> {
     /// Other limits, at once: what is beyond them is dropped.
     pub fn configure(&self, limits: MemoryLimits) {
         self.memory.configure(limits.bytes_max);
+        self.mirror.configure(limits.mirror().bytes_max);
         self.fills.configure(limits.bytes_max / FILLS_SHARE);
         self.entry_bytes_max
             .store(limits.entry_bytes_max, Ordering::Relaxed);
@@ -113,7 +117,11 @@ impl<F: Clone + Send + Sync> Store<F> {
 
     /// What is kept for a request of this key.
     pub fn find(&self, key: &str, request: &HeaderMap, now: UnixMs) -> Found {
-        let entry = match self.memory.find(key, request) {
+        let kept = match self.memory.find(key, request) {
+            Kept::Nothing => self.mirror.find(key, request),
+            kept => kept,
+        };
+        let entry = match kept {
             Kept::Entry(entry) => entry,
             Kept::OtherVariants => return Found::OtherVariants,
             Kept::Nothing => return Found::Nothing,
@@ -121,9 +129,11 @@ impl<F: Clone + Send + Sync> Store<F> {
         match self.verdict(&entry) {
             Verdict::Gone => {
                 let stamps = self.stamps.load();
-                self.memory.remove(key, |entry| {
+                let is_gone = |entry: &Entry| {
                     entry.verdict(&stamps) == Verdict::Gone || entry.stored.keep_until <= now
-                });
+                };
+                self.memory.remove(key, is_gone);
+                self.mirror.remove(key, is_gone);
                 Found::Nothing
             }
             verdict => Found::Entry(entry, verdict),
@@ -147,6 +157,17 @@ impl<F: Clone + Send + Sync> Store<F> {
     /// Drops what is kept for a key.
     pub fn remove(&self, key: &str) {
         self.memory.remove(key, |_| true);
+        self.mirror.remove(key, |_| true);
+    }
+
+    /// The same for what another node owns: it has a memory of its own, so that it does not take the place of what
+    /// only this node keeps.
+    pub fn insert_mirrored(&self, entry: &Arc<Entry>, now: UnixMs) -> bool {
+        if self.verdict(entry) == Verdict::Gone || entry.cost_bytes() > self.mirror.bytes_max() {
+            return false;
+        }
+        self.mirror.insert(Arc::clone(entry), now);
+        true
     }
 
     /// Remembers that what was fetched for `id` was for one client alone.
@@ -167,20 +188,21 @@ impl<F: Clone + Send + Sync> Store<F> {
     /// Drops everything from memory.
     pub fn clear(&self) {
         self.memory.clear();
+        self.mirror.clear();
     }
 
     /// Bytes that entries take.
     pub fn bytes(&self) -> u64 {
-        self.memory.bytes()
+        self.memory.bytes() + self.mirror.bytes()
     }
 
     /// Bytes that they may take.
     pub fn bytes_max(&self) -> u64 {
-        self.memory.bytes_max()
+        self.memory.bytes_max() + self.mirror.bytes_max()
     }
 
     /// How many keys have entries.
     pub fn keys(&self) -> u64 {
-        self.memory.keys()
+        self.memory.keys() + self.mirror.keys()
     }
 }

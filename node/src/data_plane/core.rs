@@ -12,6 +12,7 @@ use weir_core::cache::UnixMs;
 use weir_core::proxy::Via;
 
 use super::answer::Reason;
+use super::cache::CachePeers;
 use super::leaving::Leaving;
 use super::pool::BackendPool;
 use super::routing::{Backend, LocalRouting, Routing, Service};
@@ -36,6 +37,8 @@ pub struct CoreParts {
     pub ingress: Snapshot<Ingress>,
     /// What is kept of answers.
     pub cache: Arc<Store<Reason>>,
+    /// The nodes among which keys of the cache are shared out.
+    pub cache_peers: Snapshot<CachePeers>,
     /// How backends are reached.
     pub net: Arc<dyn Net>,
     /// All counters of the node.
@@ -59,6 +62,7 @@ pub(super) struct Core {
     routing: RefCell<Reader<Routing>>,
     newest: RefCell<LocalRouting>,
     ingress: RefCell<Reader<Ingress>>,
+    cache_peers: RefCell<Reader<CachePeers>>,
     pools: RefCell<BTreeMap<u64, Rc<BackendPool>>>,
     rng: RefCell<fastrand::Rng>,
 }
@@ -72,6 +76,7 @@ impl Core {
             routing: RefCell::new(parts.routing.reader()),
             newest: RefCell::new(LocalRouting::new(&parts.routing.load())),
             ingress: RefCell::new(parts.ingress.reader()),
+            cache_peers: RefCell::new(parts.cache_peers.reader()),
             parts,
             pools: RefCell::default(),
             rng: RefCell::new(fastrand::Rng::with_seed(seed)),
@@ -90,6 +95,10 @@ impl Core {
 
     pub(super) fn ingress(&self) -> Arc<Ingress> {
         Arc::clone(self.ingress.borrow_mut().load())
+    }
+
+    pub(super) fn cache_peers(&self) -> Arc<CachePeers> {
+        Arc::clone(self.cache_peers.borrow_mut().load())
     }
 
     pub(super) fn metrics(&self) -> &CoreMetrics {
@@ -141,6 +150,15 @@ impl Core {
         let routing = self.routing();
         let now = Instant::now();
         let mut known = BTreeMap::new();
+        let peers = self.cache_peers();
+        for peer in peers
+            .routing()
+            .services
+            .iter()
+            .flat_map(|peer| &peer.candidates)
+        {
+            known.insert(peer.serial, true);
+        }
         for service in &routing.services {
             for view in &service.backends {
                 let keep = view.cut_at.is_none_or(|cut_at| now < cut_at);

@@ -49,6 +49,7 @@ use tokio::time::{Instant, sleep_until};
 
 use self::accept::Places;
 pub use self::accept::claim;
+pub use self::cache::CachePeers;
 use self::core::Core;
 pub use self::core::CoreParts;
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::header::{CONNECTION, EXPECT, HOST, SET_COOKIE, UPGRADE};
 use http::uri::PathAndQuery;
@@ -130,6 +131,16 @@ impl Routed {
 
     pub(super) fn service(&self) -> &Service {
         &self.routing.services[self.service]
+    }
+
+    /// The same to another node of the mesh.
+    pub(super) fn to_peer(&self, peers: &Arc<Routing>, service: usize) -> Self {
+        Self {
+            routing: LocalRouting::new(peers),
+            route: 0,
+            service,
+            ..self.clone()
+        }
     }
 
     pub(super) fn settings(&self) -> &RouteSettings {

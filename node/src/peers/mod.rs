@@ -5,6 +5,7 @@
 //! VPNs; that something comes shows that the node lives. A stream that breaks moves the work to the next node at once;
 //! it moves back when the node has said something again, and not because time has passed.
 
+pub mod cache;
 mod channels;
 mod engines;
 mod follow;

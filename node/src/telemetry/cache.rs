@@ -12,6 +12,8 @@ pub enum Outcome {
     Hit,
     /// Answered from the tier in Redis, fresh.
     HitInRedis,
+    /// Answered by the node that owns the key, which had it.
+    HitAtPeer,
     /// Answered from the cache, stale by leave of origin or client.
     Stale,
     /// Answered from the cache because the origin failed.
@@ -32,9 +34,10 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Hit,
         Self::HitInRedis,
+        Self::HitAtPeer,
         Self::Stale,
         Self::StaleIfError,
         Self::Revalidated,
@@ -50,6 +53,7 @@ impl Outcome {
         match self {
             Self::Hit => "hit",
             Self::HitInRedis => "hit_redis",
+            Self::HitAtPeer => "hit_peer",
             Self::Stale => "stale",
             Self::StaleIfError => "stale_if_error",
             Self::Revalidated => "revalidated",
@@ -75,6 +79,8 @@ pub struct CacheCoreMetrics {
     pub fills_broken: Counter,
     /// Values in Redis that were damaged, or that today's rules would not store.
     pub redis_unusable: Counter,
+    /// Nodes that own a key and could not be asked.
+    pub peers_failed: Counter,
     /// Keys made invalid by unsafe requests.
     pub invalidated: Counter,
 }

@@ -23,13 +23,13 @@ use crate::actors::load_balancer::{
 use crate::actors::port_cache::PortCacheHandle;
 use crate::actors::provision_supervisor::ProvisionHandle;
 use crate::config::{Config, Environment};
-use crate::data_plane::CoreParts;
 use crate::data_plane::answer::Reason;
+use crate::data_plane::{CachePeers, CoreParts};
 use crate::engine_room::EngineRoom;
 use crate::guardian::{Budget, BudgetSpent, guard};
 use crate::link::Refused;
 use crate::orders::OrdersHandle;
-use crate::peers::Peers;
+use crate::peers::{self, Peers};
 use crate::ports::clock::WallClock;
 use crate::ports::net::Net;
 use crate::snapshot::Snapshot;
@@ -97,6 +97,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         net: Arc::clone(&env.net),
         metrics,
         cache: new_cache(&config, env),
+        cache_peers: Snapshot::new(CachePeers::new(&config.node.name, &[], config.node.cores)),
         tracer: env.tracer.clone(),
         clock: env.clock,
         stop,
@@ -109,6 +110,11 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         control_plane.clone(),
         Arc::clone(&env.net),
     );
+    tokio::task::spawn_local(peers::cache::publish(
+        peers.clone(),
+        config.node.cores,
+        core_parts.cache_peers.clone(),
+    ));
     let in_force = outlets.in_force.clone();
     let agent = ConfigAgentHandle::new(&outlets.in_force);
     let engines = engines::wire(

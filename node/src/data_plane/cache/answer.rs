@@ -10,10 +10,12 @@ use weir_cache::{Entry, FillReader};
 use weir_core::cache::conditional::{self, Condition};
 use weir_core::cache::range::{self, Multipart, Part};
 use weir_core::cache::{CacheStatus, Stored, UnixMs};
+use weir_core::purge::Hlc;
 
 use super::super::body::ResponseBody;
 use super::super::exchange::Exchange;
 use super::body::{CachedBody, Source};
+use super::peers::{FETCHED_AT, fetched_at_value};
 use super::wish::Wish;
 
 /// What tells clients what the cache did (RFC 9211).
@@ -32,6 +34,13 @@ impl Held {
         match self {
             Self::Whole(entry) => &entry.stored,
             Self::Coming(reader) => &reader.fill().stored,
+        }
+    }
+
+    fn fetched_at(&self) -> Hlc {
+        match self {
+            Self::Whole(entry) => entry.fetched_at,
+            Self::Coming(reader) => reader.fill().fetched_at,
         }
     }
 
@@ -63,6 +72,11 @@ pub(super) fn answer(
     let headers = response.headers_mut();
     headers.insert(AGE, HeaderValue::from(held.stored().age_s(now)));
     mark(headers, status);
+    if wish.is_hop
+        && let Some(at) = fetched_at_value(held.fetched_at())
+    {
+        headers.insert(&FETCHED_AT, at);
+    }
     if let Held::Coming(reader) = held
         && response.status() == reader.fill().stored.status
         && wish.method != Method::HEAD

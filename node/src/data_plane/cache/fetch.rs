@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures::future::poll_fn;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use tokio::sync::oneshot;
@@ -23,6 +23,8 @@ use super::super::core::Core;
 use super::super::exchange::Exchange;
 use super::super::forward;
 use super::super::request::Routed;
+use super::answer::CACHE_STATUS;
+use super::peers::{self, CachePeers, FETCHED_AT, HOP};
 use super::redis;
 use super::serve::under_purges;
 use super::wish::Wish;
@@ -43,8 +45,8 @@ pub(super) struct Fetch {
 
 /// What the one who began the fetch gets.
 pub(super) enum Fetched {
-    /// A response that is being stored.
-    Coming(FillReader),
+    /// A response that is being stored, and where it comes from.
+    Coming(FillReader, Answerer),
     /// A response that was found in Redis.
     InRedis(Arc<Entry>),
     /// The stored response, which is still good.
@@ -57,8 +59,21 @@ pub(super) enum Fetched {
     Failed(Reason),
 }
 
-/// An answer of the origin.
+/// Who answered a fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answerer {
+    /// The origin.
+    Origin,
+    /// The node of the mesh that asks for all; it had it, or asked the origin.
+    Peer {
+        /// It had it.
+        hit: bool,
+    },
+}
+
+/// An answer of the origin, or of the node that asks it for all.
 struct Answered {
+    from: Answerer,
     response: Response<ResponseBody>,
     requested_at: UnixMs,
     responded_at: UnixMs,
@@ -82,17 +97,20 @@ impl Answered {
 impl Fetch {
     /// Fetches, tells `first` and everybody who follows, and reads the body to its end.
     pub(super) async fn run(mut self, leader: Leader<Reason>, first: oneshot::Sender<Fetched>) {
+        if let Some(answered) = self.ask_owner().await {
+            return self.take(answered, leader, first).await;
+        }
         if self.stale.is_none()
             && let Some(entry) = self.ask_redis().await
         {
-            return keep(leader, first, Fetched::InRedis(Arc::clone(&entry)), entry);
+            return tell(leader, first, Fetched::InRedis(Arc::clone(&entry)), entry);
         }
-        match self.answered().await {
+        match self.answered(None).await {
             Ok(answered) => self.take(answered, leader, first).await,
             Err(reason) => {
                 let now = self.core.unix_ms();
                 match self.fallback(Failure::Disconnected, now) {
-                    Some(entry) => keep(leader, first, Fetched::Stale(Arc::clone(&entry)), entry),
+                    Some(entry) => tell(leader, first, Fetched::Stale(Arc::clone(&entry)), entry),
                     None => {
                         leader.land(Landed::Failed(reason));
                         let _ = first.send(Fetched::Failed(reason));
@@ -100,6 +118,22 @@ impl Fetch {
                 }
             }
         }
+    }
+
+    /// What the node says that owns the key. Nothing if it is this one, or cannot be reached: then this node asks.
+    async fn ask_owner(&self) -> Option<Answered> {
+        let is_plain = self.wish.is_plain(&self.routed);
+        if self.wish.is_hop || !is_plain {
+            return None;
+        }
+        let (peers, now) = (self.core.cache_peers(), self.core.unix_ms());
+        let at = peers.owner_of(self.wish.key.as_str(), now)?;
+        let answered = self.answered(Some((&peers, at))).await;
+        if answered.is_err() {
+            self.core.cache_metrics().peers_failed.increment();
+            peers.is_away(at, self.core.unix_ms());
+        }
+        answered.ok()
     }
 
     /// What Redis has, if it answers; what has to be validated first becomes what is stale.
@@ -131,12 +165,14 @@ impl Fetch {
     }
 
     /// Asks the origin, with conditions if there is something to validate.
-    async fn answered(&self) -> Result<Answered, Reason> {
+    async fn answered(&self, peer: Option<(&Arc<CachePeers>, usize)>) -> Result<Answered, Reason> {
         let stored = self
             .stale
             .as_ref()
             .filter(|(_, fallback)| fallback.conditional);
-        let answered = self.ask(stored.map(|(entry, _)| &entry.stored)).await?;
+        let answered = self
+            .ask(stored.map(|(entry, _)| &entry.stored), peer)
+            .await?;
         let Some((entry, _)) =
             stored.filter(|_| answered.response.status() == StatusCode::NOT_MODIFIED)
         else {
@@ -145,16 +181,27 @@ impl Fetch {
         // Whether the 304 is about another response is looked at twice: here, because then it has to be asked again.
         match cache::freshen(&entry.stored, &answered.seen(&self.wish), &self.wish.policy) {
             Ok(_) => Ok(answered),
-            Err(cache::NotSelected) => self.ask(None).await,
+            Err(cache::NotSelected) => self.ask(None, peer).await,
         }
     }
 
-    async fn ask(&self, stored: Option<&Stored>) -> Result<Answered, Reason> {
+    async fn ask(
+        &self,
+        stored: Option<&Stored>,
+        peer: Option<(&Arc<CachePeers>, usize)>,
+    ) -> Result<Answered, Reason> {
         let mut headers = HeaderMap::clone(&self.wish.headers);
         cache::uncondition(&mut headers);
         if let Some(stored) = stored {
             cache::condition(stored, &mut headers);
         }
+        let routed = match peer {
+            Some((peers, at)) => {
+                headers.insert(&HOP, HeaderValue::from_static("1"));
+                self.routed.to_peer(peers.routing(), at)
+            }
+            None => self.routed.clone(),
+        };
         let started = Instant::now();
         let requested_at = self.core.unix_ms();
         let fetched_at = self.core.parts.cache.fetch_time(requested_at);
@@ -164,21 +211,25 @@ impl Fetch {
         let mut request = Request::new(None);
         *request.uri_mut() = Uri::from(self.wish.target.clone());
         *request.headers_mut() = headers;
-        let response = forward::forward(
-            &self.core,
-            &self.limits,
-            &self.routed,
-            request,
-            exchange,
-            None,
-        )
-        .await;
-        let response = response.map_err(|refused| refused.reason)?;
+        let response =
+            forward::forward(&self.core, &self.limits, &routed, request, exchange, None).await;
+        let mut response = response.map_err(|refused| refused.reason)?;
+        let headers = response.headers_mut();
+        let told = peers::fetched_at(headers);
+        headers.remove(&FETCHED_AT);
+        let from = match peer {
+            Some(_) => Answerer::Peer {
+                hit: tells_of_hit(headers),
+            },
+            None => Answerer::Origin,
+        };
         Ok(Answered {
+            from,
             response,
             requested_at,
             responded_at: self.core.unix_ms(),
-            fetched_at,
+            // A copy is as old as what it was made of.
+            fetched_at: told.filter(|_| peer.is_some()).unwrap_or(fetched_at),
         })
     }
 
@@ -191,10 +242,10 @@ impl Fetch {
         let now = answered.responded_at;
         let status = answered.response.status();
         if let Some(entry) = self.fallback(Failure::Status(status), now) {
-            return keep(leader, first, Fetched::Stale(Arc::clone(&entry)), entry);
+            return tell(leader, first, Fetched::Stale(Arc::clone(&entry)), entry);
         }
         if let Some(entry) = self.renewed(&answered, now) {
-            return keep(leader, first, Fetched::Renewed(Arc::clone(&entry)), entry);
+            return tell(leader, first, Fetched::Renewed(Arc::clone(&entry)), entry);
         }
         match self.storable(&answered) {
             Ok(stored) => self.fill(answered, stored, leader, first).await,
@@ -221,8 +272,7 @@ impl Fetch {
         let store = &self.core.parts.cache;
         match may_keep {
             Ok(()) => {
-                store.insert(&renewed, now);
-                redis::keep(store, &renewed, self.l2_ttl, now);
+                self.keep(&renewed, answered.from, now);
             }
             Err(why) => {
                 self.core.cache_metrics().not_stored(why).increment();
@@ -241,6 +291,19 @@ impl Fetch {
             return Err(NotStored::TooLarge);
         }
         Ok(stored)
+    }
+
+    /// Keeps what the origin said, here and in Redis; of what another node owns only a copy in memory.
+    fn keep(&self, entry: &Arc<Entry>, from: Answerer, now: UnixMs) -> bool {
+        let store = &self.core.parts.cache;
+        if from != Answerer::Origin {
+            return store.insert_mirrored(entry, now);
+        }
+        let is_kept = store.insert(entry, now);
+        if is_kept {
+            redis::keep(store, entry, self.l2_ttl, now);
+        }
+        is_kept
     }
 
     fn bytes_max(&self) -> u64 {
@@ -263,13 +326,14 @@ impl Fetch {
         let length = content_length(&head.headers);
         let mut writer = Fill::begin(
             stored.clone(),
+            answered.fetched_at,
             length,
             self.bytes_max(),
             store.fills.clone(),
         );
         leader.filling(writer.fill());
         if let Some(reader) = writer.fill().read() {
-            let _ = first.send(Fetched::Coming(reader));
+            let _ = first.send(Fetched::Coming(reader, answered.from));
         }
         let mut leader = Some(leader);
         while let Some(piece) = next_piece(&mut body, &mut writer).await {
@@ -299,9 +363,8 @@ impl Fetch {
                 tags,
                 pieces,
             ));
-            if store.insert(&entry, self.core.unix_ms()) {
+            if self.keep(&entry, answered.from, self.core.unix_ms()) {
                 self.core.cache_metrics().stores.increment();
-                redis::keep(store, &entry, self.l2_ttl, self.core.unix_ms());
             }
             leader.land(Landed::Kept(entry));
         }
@@ -309,7 +372,7 @@ impl Fetch {
 }
 
 /// A kept response for everybody.
-fn keep(
+fn tell(
     leader: Leader<Reason>,
     first: oneshot::Sender<Fetched>,
     fetched: Fetched,
@@ -325,6 +388,12 @@ fn is_of_the_resource(why: NotStored) -> bool {
         why,
         NotStored::RequestNoStore | NotStored::Method | NotStored::Head
     )
+}
+
+/// Whether a node says that it had the answer; what it says is not for clients, whom this node tells.
+fn tells_of_hit(headers: &mut HeaderMap) -> bool {
+    let told = headers.remove(&CACHE_STATUS);
+    told.is_some_and(|told| told.as_bytes().windows(5).any(|part| part == b"; hit"))
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {

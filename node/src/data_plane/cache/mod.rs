@@ -4,6 +4,7 @@
 //! wish      what the request wants of the cache, and under which key      wish.rs
 //! serve     from memory, beside others' fetch, or by a fetch of its own   serve.rs
 //! fetch     a fetch: belongs to its core, not to the client that began it fetch.rs
+//! peers     the tier of the other nodes                               peers.rs
 //! redis     the tier that nodes share                                 redis.rs
 //! answer    a stored response as this client gets it                      answer.rs
 //! body      its body on the way to the client                             body.rs
@@ -16,9 +17,11 @@ mod answer;
 mod body;
 mod fetch;
 mod invalidate;
+mod peers;
 mod redis;
 mod serve;
 mod wish;
 
 pub(super) use self::body::CachedBody;
+pub use self::peers::CachePeers;
 pub(super) use self::serve::serve;

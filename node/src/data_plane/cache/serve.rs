@@ -20,7 +20,7 @@ use super::super::forward;
 use super::super::request::{Refused, Routed};
 use super::answer::{Held, answer, mark};
 use super::body::{CachedBody, Source};
-use super::fetch::{Fetch, Fetched};
+use super::fetch::{Answerer, Fetch, Fetched};
 use super::wish::{PassBy, Wish};
 use crate::config::Ingress;
 use crate::telemetry::cache::Outcome;
@@ -316,9 +316,17 @@ impl Serving<'_> {
         let now = self.core.unix_ms();
         let status = self.forwarded(forwarded);
         let (held, outcome, status) = match fetched {
-            Fetched::Coming(reader) => {
+            Fetched::Coming(reader, Answerer::Peer { hit: true }) => {
+                let status = CacheStatus {
+                    detail: Some("peer"),
+                    ..CacheStatus::hit(&self.core.parts.name)
+                };
+                (Held::Coming(reader), Outcome::HitAtPeer, status)
+            }
+            Fetched::Coming(reader, from) => {
                 let status = CacheStatus {
                     stored: true,
+                    detail: (from != Answerer::Origin).then_some("peer"),
                     ..status
                 };
                 (Held::Coming(reader), Outcome::Miss, status)

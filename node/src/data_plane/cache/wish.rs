@@ -3,14 +3,16 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, COOKIE};
+use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request};
 use hyper::body::{Body as _, Incoming};
 use weir_cache::Resource;
 use weir_core::cache::{Bypass, Key, Lookup, Policy, Target, strip_unkeyed};
+use weir_core::proxy::Scheme;
 
 use super::super::request::Routed;
+use super::peers::HOP;
 
 /// Why a request passes by the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub(super) struct Wish {
     pub(super) headers: Rc<HeaderMap>,
     pub(super) key: Key,
     pub(super) target: PathAndQuery,
+    /// Another node of the mesh asks.
+    pub(super) is_hop: bool,
     /// At random, for what must not occur in a body.
     pub(super) draw: u64,
 }
@@ -78,6 +82,7 @@ impl Wish {
         });
         let key = key.map_err(|_| PassBy::KeyTooLong)?;
         strip_unkeyed(request.headers_mut());
+        let is_hop = request.headers_mut().remove(&HOP).is_some();
         Ok(Self {
             policy: Arc::clone(policy),
             lookup,
@@ -85,6 +90,7 @@ impl Wish {
             headers: Rc::new(std::mem::take(request.headers_mut())),
             key,
             target,
+            is_hop,
             draw,
         })
     }
@@ -112,6 +118,14 @@ impl Wish {
             &routed.facing.authority,
             self.target.as_str(),
         )
+    }
+
+    /// Whether another node that is asked for the same as the origin is would take it for this.
+    pub(super) fn is_plain(&self, routed: &Routed) -> bool {
+        let host = self.headers.get(HOST).map(HeaderValue::as_bytes);
+        routed.route().rewrite.is_empty()
+            && routed.facing.scheme == Scheme::Http
+            && host == Some(routed.facing.authority.as_bytes())
     }
 
     /// What distinguishes the fetches of one key: requests that say who they are from seldom get what is for everybody,

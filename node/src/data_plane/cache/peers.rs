@@ -1,0 +1,185 @@
+//! The tier of the other nodes: for each key one node of the mesh asks Redis and the origin for all.
+//!
+//! The others ask its ingress, as any client would, with a field that keeps it from asking further. So a fetch goes at
+//! most one hop, whatever the nodes think of who owns what.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use weir_core::balance::{BackendLoad, Candidate, Selector};
+use weir_core::cache::UnixMs;
+use weir_core::purge::Hlc;
+use weir_core::route::{Route, RouteTable, Target};
+use weir_core::vpn;
+
+use super::super::routing::{Backend, Routing, Service};
+use crate::config::{Config, Environment, Given, RouteSettings, ServiceSettings};
+use crate::telemetry::metrics::ServiceMetrics;
+
+/// Says that a node of the mesh asks, and that whoever is asked answers by itself.
+pub(super) static HOP: HeaderName = HeaderName::from_static("x-weir-cache-hop");
+/// When the fetch of an answer to such a node began, as purges compare it.
+pub(super) static FETCHED_AT: HeaderName = HeaderName::from_static("x-weir-cache-fetched-at");
+
+/// Serials of backends that are nodes; those of services count from 1.
+static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1 << 63);
+/// A node that cannot be reached is let alone for this long.
+const LET_ALONE_MS: u64 = 1_000;
+
+/// The nodes of the mesh among which keys are shared out.
+#[derive(Debug)]
+pub struct CachePeers {
+    own: Arc<str>,
+    /// This node's name first, then those of [`Self::routing`]'s services.
+    names: Vec<String>,
+    /// Each other node as a service.
+    routing: Arc<Routing>,
+    away_until_ms: Vec<AtomicU64>,
+}
+
+impl CachePeers {
+    /// `own` and the others, each with the address of its ingress, for a node of `cores` cores.
+    pub fn new(own: &str, others: &[(String, SocketAddr)], cores: usize) -> Self {
+        let others = others
+            .iter()
+            .filter_map(|(name, address)| Some((name.clone(), service(*address, cores)?)));
+        let (others, services): (Vec<_>, Vec<_>) = others.unzip();
+        let target = Target::single("node".into());
+        let table = RouteTable::new(vec![Route::catch_all("node", target)]).unwrap_or_default();
+        let names = std::iter::once(own.to_owned()).chain(others);
+        Self {
+            own: own.into(),
+            names: names.collect(),
+            away_until_ms: services.iter().map(|_| AtomicU64::new(0)).collect(),
+            routing: Arc::new(Routing {
+                table: Arc::new(table),
+                routes: Arc::new([RouteSettings::default()]),
+                services,
+                ..Routing::empty()
+            }),
+        }
+    }
+
+    /// Each other node as a service.
+    pub(in super::super) fn routing(&self) -> &Arc<Routing> {
+        &self.routing
+    }
+
+    /// Which of the services owns a key; `None` if this node does, or its owner cannot be reached.
+    pub(super) fn owner_of(&self, key: &str, now: UnixMs) -> Option<usize> {
+        let owner = vpn::owner(key, &self.names)?;
+        if **owner == *self.own {
+            return None;
+        }
+        let at = self
+            .names
+            .iter()
+            .position(|name| name == owner)?
+            .checked_sub(1)?;
+        let away_until_ms = self.away_until_ms.get(at)?.load(Ordering::Relaxed);
+        (away_until_ms <= now.0).then_some(at)
+    }
+
+    /// That node could not be reached.
+    pub(super) fn is_away(&self, at: usize, now: UnixMs) {
+        if let Some(until) = self.away_until_ms.get(at) {
+            until.store(now.0 + LET_ALONE_MS, Ordering::Relaxed);
+        }
+    }
+}
+
+fn service(address: SocketAddr, cores: usize) -> Option<Arc<Service>> {
+    let load = Arc::new(BackendLoad::new(
+        cores,
+        tokio::time::Instant::now().into_std(),
+    ));
+    let settings = settings(address)?;
+    let backend = settings.backends.first()?;
+    let (id, endpoint) = (backend.id.clone(), backend.endpoint.clone());
+    let candidate = Candidate {
+        id: id.clone(),
+        weight: 1,
+        load: Arc::clone(&load),
+    };
+    Some(Arc::new(Service {
+        selector: Selector::new(settings.policy, vec![candidate]),
+        candidates: vec![Arc::new(Backend {
+            id,
+            serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
+            endpoint,
+            load,
+        })],
+        backends: Vec::new(),
+        stickiness: None,
+        panic: false,
+        removed: false,
+        metrics: Arc::new(ServiceMetrics::new(cores)),
+        settings,
+    }))
+}
+
+/// What an operator would write for a service that is that node.
+fn settings(address: SocketAddr) -> Option<Arc<ServiceSettings>> {
+    let text = format!(
+        "[services.node]\nbackends = [\"{address}\"]\nprotocol = \"http2\"\n\
+         [services.node.timeouts]\nconnect = \"100ms\"\nread = \"30s\"\n"
+    );
+    let config = Config::parse(&text, &Environment::new(), &Given::default()).ok()?;
+    config.services.first().cloned()
+}
+
+/// What [`FETCHED_AT`] says.
+pub(super) fn fetched_at(headers: &HeaderMap) -> Option<Hlc> {
+    let text = headers.get(&FETCHED_AT)?.to_str().ok()?;
+    let (time, node) = text.split_once('-')?;
+    let time = u64::from_str_radix(time, 16).ok()?;
+    Some(Hlc::from_time(time, u32::from_str_radix(node, 16).ok()?))
+}
+
+/// As [`FETCHED_AT`] says it.
+pub(super) fn fetched_at_value(at: Hlc) -> Option<HeaderValue> {
+    HeaderValue::from_str(&format!("{:x}-{:x}", at.time(), at.node())).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peers() -> CachePeers {
+        let others = ["b", "c"].map(|name| (name.to_owned(), "127.0.0.1:9".parse().unwrap()));
+        CachePeers::new("a", &others, 1)
+    }
+
+    #[tokio::test]
+    async fn every_key_has_one_owner_and_each_node_owns_some() {
+        let peers = peers();
+        let mut owned = [0; 3];
+        for number in 0..300 {
+            let owner = peers.owner_of(&format!("key {number}"), UnixMs(0));
+            owned[owner.map_or(0, |at| at + 1)] += 1;
+        }
+        assert!(owned.iter().all(|count| *count > 50), "{owned:?}");
+    }
+
+    #[tokio::test]
+    async fn an_owner_that_cannot_be_reached_is_let_alone_for_a_second() {
+        let peers = peers();
+        let mut keys = (0..).map(|number| format!("key {number}"));
+        let key = keys
+            .find(|key| peers.owner_of(key, UnixMs(0)).is_some())
+            .unwrap();
+        let at = peers.owner_of(&key, UnixMs(5)).unwrap();
+        peers.is_away(at, UnixMs(5));
+        assert_eq!(peers.owner_of(&key, UnixMs(1_004)), None);
+        assert_eq!(peers.owner_of(&key, UnixMs(1_005)), Some(at));
+    }
+
+    #[test]
+    fn a_time_comes_back_as_it_was_sent() {
+        let at = Hlc::new(1_800_000_000_000, 7, 9);
+        let headers = HeaderMap::from_iter([(FETCHED_AT.clone(), fetched_at_value(at).unwrap())]);
+        assert_eq!(fetched_at(&headers), Some(at));
+    }
+}
