@@ -41,8 +41,8 @@ pub(crate) fn days(year: u64, month: u64, day: u64) -> Option<u64> {
     (date(days) == (year, month, day)).then_some(days)
 }
 
-/// Year, month and day of a day counted from 1970. Years begin in March here, so that the leap day is the last
-/// of its year and months follow one formula.
+/// Year, month (from 1) and day (from 1) of a day counted from 1970. Years begin in March here, so that the leap day
+/// is the last of its year and months follow one formula.
 pub(crate) fn date(days: u64) -> (u64, u64, u64) {
     const ERA_DAYS: u64 = 146_097;
     let days = days + 719_468;

@@ -76,8 +76,8 @@ impl AcceptEncoding {
         best.map(|(coding, _)| coding)
     }
 
-    /// The header that says the same of the codings that are known: what the origin is asked with and variants are keyed by,
-    /// so that the many ways of browsers to say it are few.
+    /// The header that says the same of the codings that are known: what the origin is asked with and variants are
+    /// keyed by, so that the many ways of browsers to say it are few.
     pub fn normalized(&self, preference: &[Coding]) -> &'static str {
         self.choose(preference).unwrap_or(Coding::Identity).name()
     }

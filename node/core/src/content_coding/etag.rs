@@ -4,8 +4,8 @@ use http::HeaderValue;
 
 use super::Coding;
 
-/// The entity tag of a variant: a strong one is of one coding, so `"x"` becomes `"x-br"`; a weak one is of all, as is what
-/// is no entity tag.
+/// The entity tag of a variant: a strong one is of one coding, so `"x"` becomes `"x-br"`; a weak one is of all, as is
+/// what is no entity tag.
 pub fn coded_etag(etag: &HeaderValue, coding: Coding) -> HeaderValue {
     let bytes = etag.as_bytes();
     let is_strong = bytes.len() >= 2 && bytes.starts_with(b"\"") && bytes.ends_with(b"\"");
@@ -17,8 +17,8 @@ pub fn coded_etag(etag: &HeaderValue, coding: Coding) -> HeaderValue {
     HeaderValue::from_bytes(&coded).unwrap_or_else(|_| etag.clone())
 }
 
-/// The entity tags of an `If-None-Match`, `If-Match` or `If-Range` as the origin knows them: without what [`coded_etag`] put
-/// there.
+/// The entity tags of an `If-None-Match`, `If-Match` or `If-Range` as the origin knows them: without what
+/// [`coded_etag`] put there.
 ///
 /// A tag of the origin that ends like that by itself loses its end, too: the origin then sends the whole response.
 pub fn origin_etags(etags: &HeaderValue) -> HeaderValue {

@@ -3,6 +3,8 @@
 mod mirror;
 mod owners;
 mod rate;
+#[cfg(test)]
+mod tests;
 
 pub use mirror::{Mirror, MirrorLimits, Promotion};
 pub use owners::{NodeLoad, OVERLOAD_PERCENT, Owners, PREVIOUS_OWNER_MS, Placement, View};

@@ -82,8 +82,8 @@ impl PurgeLog {
         }
     }
 
-    /// What a peer lacks that has seen this `origin` up to `seq` (0: nothing), `most` purges at a time. Of another origin,
-    /// an earlier life of this node, it has seen nothing of this one.
+    /// What a peer lacks that has seen this `origin` up to `seq` (0: nothing), `most` purges at a time. Of another
+    /// origin, an earlier life of this node, it has seen nothing of this one.
     pub fn since(&self, origin: u64, seq: u64, most: usize) -> Resume<'_> {
         // A number that was never given is of another life, too.
         let seen = match origin == self.origin && seq <= self.last {

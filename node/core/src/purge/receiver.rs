@@ -26,8 +26,8 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Nothing was seen. Beyond `origins_max` the one that was silent longest is forgotten, which costs a resumption from
-    /// the beginning of what its log keeps.
+    /// Nothing was seen. Beyond `origins_max` the one that was silent longest is forgotten, which costs a resumption
+    /// from the beginning of what its log keeps.
     pub fn new(origins_max: usize) -> Self {
         Self {
             origins_max: origins_max.max(1),

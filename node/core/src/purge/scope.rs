@@ -42,8 +42,8 @@ pub struct Purge {
     pub scope: Scope,
     /// How.
     pub hardness: Hardness,
-    /// Whatever was fetched at this time or before is purged: [`super::Skew::purge_stamp`]. It may be later than now, so
-    /// no clock follows it.
+    /// Whatever was fetched at this time or before is purged: [`super::Skew::purge_stamp`]. It may be later than now,
+    /// so no clock follows it.
     pub at: Hlc,
     /// The process that made it: a node in one of its lives.
     pub origin: u64,
@@ -52,8 +52,9 @@ pub struct Purge {
 }
 
 impl Purge {
-    /// The purge as a node applies it: what is further ahead of its wall clock than the bound is cut to the bound. Whatever
-    /// this node has fetched is purged all the same, and nobody's broken clock makes things uncacheable for long.
+    /// The purge as a node applies it: what is further ahead of its wall clock than the bound is cut to the bound.
+    /// Whatever this node has fetched is purged all the same, and nobody's broken clock makes things uncacheable for
+    /// long.
     #[must_use]
     pub fn clamped(mut self, wall_unix_ms: u64, drift_max_ms: u64) -> Self {
         let latest = Hlc::new(

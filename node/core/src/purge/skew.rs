@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use super::Hlc;
 
 /// How far the clocks of peers are ahead of this node's, at most, as their answers show.
+///
+/// It must know every node of the mesh: clocks follow each other, so one that is not in it may carry others along.
 #[derive(Clone, Debug)]
 pub struct Skew {
     ahead_ms: BTreeMap<u32, u64>,
@@ -12,7 +14,8 @@ pub struct Skew {
 }
 
 impl Skew {
-    /// Nothing is known of any peer. `drift_max_ms`: the bound of [`super::HlcClock`], which no clock is trusted beyond.
+    /// Nothing is known of any peer. `drift_max_ms`: the bound of [`super::HlcClock`], which no clock is trusted
+    /// beyond.
     pub fn new(drift_max_ms: u64) -> Self {
         Self {
             ahead_ms: BTreeMap::new(),
@@ -20,7 +23,8 @@ impl Skew {
         }
     }
 
-    /// A peer answered with its time. It read its clock after it was asked, so it is ahead by no more than the difference.
+    /// A peer answered with its time. It read its clock after it was asked, so it is ahead by no more than the
+    /// difference.
     ///
     /// `asked_unix_ms`: this node's wall clock when the question left.
     pub fn answered(&mut self, peer: u32, asked_unix_ms: u64, their_now: Hlc) {

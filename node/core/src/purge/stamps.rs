@@ -14,7 +14,8 @@ pub enum Verdict {
     Valid,
     /// Purged softly: stale, whatever its lifetime says. May be served as stale responses may.
     Stale,
-    /// The purge that would tell may be forgotten: to be validated with the origin before it is used, never served stale.
+    /// The purge that would tell may be forgotten: to be validated with the origin before it is used, never served
+    /// stale.
     Unsure,
     /// Purged: never to be served, nor validated.
     Gone,
@@ -50,6 +51,9 @@ pub(super) struct Marks {
 }
 
 /// The newest purge of everything, as of when it was published and of what its writer adds.
+///
+/// Take the published one anew for each entry (or request): purges of keys and tags are seen by whoever holds an old
+/// one until a table grows, purges of prefixes, hosts and namespaces are not.
 #[derive(Debug)]
 pub struct Stamps {
     pub(super) keys: Arc<Table>,
@@ -86,8 +90,8 @@ impl Stamps {
         }
     }
 
-    /// Changes with every purge. An entry that was [`Verdict::Valid`] after this was read is so while it is the same, so
-    /// that a hit may compare one number. Compare for equality only.
+    /// Changes with every purge. An entry that was [`Verdict::Valid`] after this was read is so while it is the same,
+    /// so that a hit may compare one number. Compare for equality only.
     pub fn version(&self) -> u64 {
         let changes = self.marks.changes.load(Ordering::Acquire);
         (self.edition << CHANGES_BITS) | (changes & ((1 << CHANGES_BITS) - 1))

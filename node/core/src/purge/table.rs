@@ -1,8 +1,8 @@
 //! A table of stamps that one thread writes and any thread reads without a lock.
 //!
-//! Buckets of eight ways; an id is in one of two buckets and never moves, so a reader looks at two cache lines. A way is
-//! written time first and id last, and given up only after the floor was raised; a reader looks at the floor last. Hence
-//! a reader that races with an eviction sees the stamp, or the floor that stands for it.
+//! Buckets of eight ways; an id is in one of two buckets and never moves, so a reader looks at two cache lines. A way
+//! is written time first and id last, and given up only after the floor was raised; a reader looks at the floor last.
+//! Hence a reader that races with an eviction sees the stamp, or the floor that stands for it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -42,6 +42,8 @@ pub struct Merged {
 }
 
 /// The one who writes: tables in place, everything else by a new [`Stamps`].
+///
+/// A table begins small and doubles when it is half full, which copies it: the last time half a million stamps.
 #[derive(Debug)]
 pub struct StampWriter {
     published: Arc<Stamps>,

@@ -37,8 +37,85 @@ pub struct Observed {
 }
 
 impl PredictiveRules {
-    /// Whether it is to be refreshed now.
+    /// Whether it is to be refreshed now. Only requests that certainly came count; what is stale already is fetched by
+    /// whoever asks for it.
     pub fn refresh_now(&self, entry: &Observed) -> bool {
-        panic!("not written yet: {entry:?}")
+        let due_ms = entry.ttl_ms / 100 * u64::from(self.refresh_at_percent)
+            + entry.ttl_ms % 100 * u64::from(self.refresh_at_percent) / 100;
+        entry.requests.at_least() >= self.requests_min
+            && entry.fetch_cost_ms >= self.cost_min_ms
+            && (due_ms..entry.ttl_ms).contains(&entry.age_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry() -> Observed {
+        Observed {
+            requests: Counted {
+                count: 10,
+                error: 0,
+            },
+            fetch_cost_ms: 5,
+            age_ms: 900,
+            ttl_ms: 1_000,
+        }
+    }
+
+    fn refresh(entry: Observed) -> bool {
+        PredictiveRules::default().refresh_now(&entry)
+    }
+
+    #[test]
+    fn what_is_asked_for_often_and_costs_is_refreshed_before_it_expires() {
+        assert!(refresh(entry()));
+        assert!(refresh(Observed {
+            age_ms: 999,
+            ..entry()
+        }));
+    }
+
+    #[test]
+    fn what_is_rare_cheap_young_or_stale_is_not() {
+        let requests = Counted { count: 9, error: 0 };
+        assert!(!refresh(Observed {
+            requests,
+            ..entry()
+        }));
+        let requests = Counted {
+            count: 50,
+            error: 41,
+        };
+        assert!(!refresh(Observed {
+            requests,
+            ..entry()
+        }));
+        assert!(!refresh(Observed {
+            fetch_cost_ms: 4,
+            ..entry()
+        }));
+        assert!(!refresh(Observed {
+            age_ms: 899,
+            ..entry()
+        }));
+        assert!(!refresh(Observed {
+            age_ms: 1_000,
+            ..entry()
+        }));
+        assert!(!refresh(Observed {
+            age_ms: 0,
+            ttl_ms: 0,
+            ..entry()
+        }));
+    }
+
+    #[test]
+    fn a_lifetime_without_end_overflows_nothing() {
+        assert!(!refresh(Observed {
+            ttl_ms: u64::MAX,
+            ..entry()
+        }));
     }
 }
