@@ -5,6 +5,7 @@
 //! memory   the first tier: entries by key, within bytes                         memory.rs entry.rs
 //! flights  one fetch for everybody who wants the same                           flights.rs
 //! fill     a body that is read while it comes                                   fill.rs
+//! purges   what must not be served any more, here and on other nodes            purges.rs
 //! solo     what cannot be shared, so that nobody waits for it                   solo.rs
 //! ```
 //!
@@ -15,6 +16,7 @@ mod entry;
 mod fill;
 mod flights;
 mod memory;
+mod purges;
 mod solo;
 mod store;
 
@@ -22,4 +24,5 @@ pub use entry::{Entry, Resource};
 pub use fill::{Broken, Budget, Fill, FillReader, FillWriter, Refused};
 pub use flights::{Flights, Followed, Follower, Joined, Landed, Leader};
 pub use memory::MemoryLimits;
+pub use purges::{Counts as PurgeCounts, Missed, PurgeLimits, Purges, SCOPES};
 pub use store::{Found, Store};

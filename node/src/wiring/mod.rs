@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use weir_cache::{MemoryLimits, Store};
-use weir_core::purge::{DEFAULT_DRIFT_MAX_MS, HlcClock, StampLimits, StampWriter};
+use weir_cache::{MemoryLimits, PurgeLimits, Purges, Store};
+use weir_core::purge::{DEFAULT_DRIFT_MAX_MS, HlcClock};
 
 use self::engines::EngineLinks;
 use crate::actors::config_agent::control_plane::LinkStatus;
@@ -152,9 +152,9 @@ fn new_cache(config: &Config, env: &Env) -> Arc<Store<Reason>> {
         bytes_max: config.cache.l1_bytes_max,
         entry_bytes_max: config.cache.l1_entry_bytes_max,
     };
-    let stamps = StampWriter::new(StampLimits::default()).stamps();
     let clock = HlcClock::new(env.seed as u32, DEFAULT_DRIFT_MAX_MS);
-    Arc::new(Store::new(limits, config.node.cores, stamps, clock))
+    let purges = Purges::new(env.seed, clock, PurgeLimits::default());
+    Arc::new(Store::new(limits, config.node.cores, purges))
 }
 
 fn guard_load_balancer(

@@ -12,7 +12,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use weir_cache::{Broken, Entry, Fill, FillReader, FillWriter, Landed, Leader};
 use weir_core::cache::{self, Exchange as Seen, Failure, Fallback, NotStored, Stored, UnixMs};
-use weir_core::purge::Hlc;
+use weir_core::purge::{Hlc, tag_id};
+use weir_core::surrogate::parse_tags;
 
 use super::super::answer::Reason;
 use super::super::body::ResponseBody;
@@ -43,7 +44,7 @@ pub(super) enum Fetched {
     /// The stored response, because the origin failed.
     Stale(Arc<Entry>),
     /// A response that is not stored, and why.
-    Own(Response<ResponseBody>, NotStored),
+    Own(Box<Response<ResponseBody>>, NotStored),
     /// No response.
     Failed(Reason),
 }
@@ -165,14 +166,14 @@ impl Fetch {
             return keep(leader, first, Fetched::Renewed(Arc::clone(&entry)), entry);
         }
         match self.storable(&answered) {
-            Ok(stored) => self.fill(answered, stored, leader, first).await,
+            Ok((stored, tags)) => self.fill(answered, (stored, tags), leader, first).await,
             Err(why) => {
                 if is_of_the_resource(why) {
                     self.core.parts.cache.fetch_solo(&self.flight_id, now);
                 }
                 self.core.cache_metrics().not_stored(why).increment();
                 leader.land(Landed::Unshared);
-                let _ = first.send(Fetched::Own(answered.response, why));
+                let _ = first.send(Fetched::Own(Box::new(answered.response), why));
             }
         }
     }
@@ -182,9 +183,16 @@ impl Fetch {
         if answered.response.status() != StatusCode::NOT_MODIFIED {
             return None;
         }
-        let renewed = cache::freshen(&entry.stored, &answered.seen(), &self.wish.policy).ok()?;
+        let freshened = cache::freshen(&entry.stored, &answered.seen(), &self.wish.policy);
+        let mut renewed = freshened.ok()?;
+        // What the origin says now counts, of tags as of everything else.
+        let tags = self.tags(&renewed.stored.headers);
+        renewed.may_keep = renewed
+            .may_keep
+            .and(tags.as_ref().map(|_| ()).map_err(|why| *why));
         let (may_keep, drops_older) = (renewed.may_keep, renewed.drops_older());
-        let renewed = Arc::new(entry.renewed(renewed.stored, answered.fetched_at));
+        let tags = tags.unwrap_or_default();
+        let renewed = Arc::new(entry.renewed(renewed.stored, answered.fetched_at, tags));
         let store = &self.core.parts.cache;
         match may_keep {
             Ok(()) => {
@@ -200,13 +208,24 @@ impl Fetch {
         Some(renewed)
     }
 
-    fn storable(&self, answered: &Answered) -> Result<Stored, NotStored> {
+    /// What is to be kept beside the body, and its tags.
+    fn storable(&self, answered: &Answered) -> Result<(Stored, Box<[u64]>), NotStored> {
         let stored = cache::store(&answered.seen(), &self.wish.policy)?;
+        let tags = self.tags(answered.response.headers())?;
         let length = content_length(answered.response.headers());
         if length.is_some_and(|length| length > self.bytes_max()) {
             return Err(NotStored::TooLarge);
         }
-        Ok(stored)
+        Ok((stored, tags))
+    }
+
+    fn tags(&self, response: &HeaderMap) -> Result<Box<[u64]>, NotStored> {
+        let tags = parse_tags(response).map_err(|problem| {
+            tracing::debug!(key = self.wish.key.as_str(), %problem, "not stored");
+            NotStored::Tags
+        })?;
+        let namespace = self.wish.key.namespace();
+        Ok(tags.iter().map(|tag| tag_id(namespace, tag)).collect())
     }
 
     fn bytes_max(&self) -> u64 {
@@ -219,7 +238,7 @@ impl Fetch {
     async fn fill(
         self,
         answered: Answered,
-        stored: Stored,
+        (stored, tags): (Stored, Box<[u64]>),
         leader: Leader<Reason>,
         first: oneshot::Sender<Fetched>,
     ) {
@@ -256,7 +275,6 @@ impl Fetch {
             }
         }
         if let (Some(pieces), Some(leader)) = (writer.finish(), leader) {
-            let tags = Box::default();
             let resource = self.wish.resource(&self.routed);
             let entry = Arc::new(Entry::new(
                 resource,
