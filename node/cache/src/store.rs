@@ -119,7 +119,7 @@ impl<F: Clone + Send + Sync> Store<F> {
     }
 
     /// Drops from memory what purges or time have ended.
-    fn drop_gone(&self, key: &str, now: UnixMs) {
+    pub fn drop_gone(&self, key: &str, now: UnixMs) {
         let stamps = self.purges.stamps();
         self.memory.remove(key, |entry| {
             entry.verdict(&stamps) == Verdict::Gone || entry.stored.keep_until <= now

@@ -35,7 +35,7 @@ pub(super) fn router() -> Router<Shown> {
 }
 
 /// A browser sends requests of any page anywhere and says whose they are (RFC 6454): pages of others change nothing.
-async fn refuse_other_sites(request: Request, next: Next) -> Response {
+pub(super) async fn refuse_other_sites(request: Request, next: Next) -> Response {
     let is_change = request.method() != Method::GET;
     match is_change && is_of_other_site(request.headers()) {
         true => told(
@@ -232,7 +232,7 @@ fn failed(error: &Error) -> Response {
     told(code, kind, &error.to_string())
 }
 
-fn invalid(message: String) -> Response {
+pub(super) fn invalid(message: String) -> Response {
     told(StatusCode::BAD_REQUEST, "invalid_argument", &message)
 }
 

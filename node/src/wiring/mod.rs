@@ -13,6 +13,7 @@ use weir_cache::{MemoryLimits, PurgeLimits, Purges, Store};
 use weir_core::purge::{DEFAULT_DRIFT_MAX_MS, HlcClock};
 
 use self::engines::EngineLinks;
+use crate::actors::cache_tier::{self, CacheTier, CacheTierHandle};
 use crate::actors::config_agent::control_plane::LinkStatus;
 use crate::actors::config_agent::{self, ConfigAgent, ConfigAgentHandle, InForce, Outlets, Takers};
 use crate::actors::load_balancer::{
@@ -63,6 +64,8 @@ pub struct Wired {
     pub provision: ProvisionHandle,
     /// Ports of VPNs.
     pub port_cache: PortCacheHandle,
+    /// What is kept of answers, and purges of it.
+    pub cache_tier: CacheTierHandle,
     /// The other nodes.
     pub peers: Peers,
     /// How the stream to the control plane is.
@@ -108,6 +111,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         Arc::clone(&env.net),
     );
     let in_force = outlets.in_force.clone();
+    let cache_tier = guard_cache_tier(&core_parts, &peers, env, &in_force, &mut guardians);
     let agent = ConfigAgentHandle::new(&outlets.in_force);
     let engines = engines::wire(
         &EngineLinks {
@@ -125,6 +129,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         load_balancer: load_balancer.clone(),
         port_cache: engines.port_cache.clone(),
         provision: engines.provision.clone(),
+        cache_tier: cache_tier.clone(),
     };
     guard_config_agent(&agent, outlets, env, takers, &mut guardians);
 
@@ -139,6 +144,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         orders,
         provision: engines.provision,
         port_cache: engines.port_cache,
+        cache_tier,
         peers,
         control_plane,
         core_parts,
@@ -155,6 +161,35 @@ fn new_cache(config: &Config, env: &Env) -> Arc<Store<Reason>> {
     let clock = HlcClock::new(env.seed as u32, DEFAULT_DRIFT_MAX_MS);
     let purges = Purges::new(env.seed, clock, PurgeLimits::default());
     Arc::new(Store::new(limits, config.node.cores, purges))
+}
+
+fn guard_cache_tier(
+    core_parts: &CoreParts,
+    peers: &Peers,
+    env: &Env,
+    in_force: &Snapshot<InForce>,
+    guardians: &mut JoinSet<Result<(), BudgetSpent>>,
+) -> CacheTierHandle {
+    let parts = cache_tier::Parts {
+        store: Arc::clone(&core_parts.cache),
+        peers: peers.clone(),
+        clock: env.clock,
+        table: Snapshot::new(Vec::new()),
+        seed: env.seed,
+    };
+    let handle = CacheTierHandle::new(&parts);
+    let (links, in_force) = (handle.links.clone(), in_force.clone());
+    guardians.spawn_local(guard(
+        "cache_tier",
+        cache_tier::MESSAGES_WAITING_MAX,
+        Budget::default(),
+        move || {
+            let part = cache_tier::Configure::of(&in_force.load().config);
+            CacheTier::new(parts.clone(), part)
+        },
+        move |life| links.point_at(life),
+    ));
+    handle
 }
 
 fn guard_load_balancer(

@@ -145,7 +145,7 @@ async fn every_command_of_the_readme_that_asks_the_control_plane_works() {
 }
 
 /// Every command that people type.
-const COMMANDS: [&[&str]; 65] = [
+const COMMANDS: [&[&str]; 70] = [
     &["up"],
     &["node"],
     &["status"],
@@ -168,6 +168,11 @@ const COMMANDS: [&[&str]; 65] = [
     &["ports", "list"],
     &["ports", "get"],
     &["ports", "invalidate"],
+    &["cache"],
+    &["cache", "stats"],
+    &["cache", "get"],
+    &["cache", "explain"],
+    &["cache", "purge"],
     &["profile"],
     &["profile", "list"],
     &["profile", "get"],
