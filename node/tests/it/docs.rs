@@ -83,6 +83,24 @@ async fn every_command_of_the_readme_about_engines_works() {
     }
 }
 
+#[tokio::test]
+async fn every_command_of_the_readme_about_the_cache_works() {
+    let backend = Backend::start("one").await;
+    let address = backend.address;
+    let node = Weir::start(&format!(
+        "[services.web]\nbackends = [\"{address}\"]\n\
+         [[routes]]\nname = \"blog\"\nservice = \"web\"\ncache = true\n"
+    ))
+    .await;
+    let commands = commands_of_the_readme(&["cache"]);
+    assert!(commands.len() >= 7, "{commands:?}");
+    for command in commands {
+        let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
+        let output = weir(&arguments, &node.grpc.to_string());
+        assert!(output.status.success(), "weir {command:?}: {output:?}");
+    }
+}
+
 /// The arguments of each `weir` command that the README shows and that begins with one of these.
 pub fn commands_of_the_readme(first: &[&str]) -> Vec<Vec<String>> {
     blocks(&readme(), "console")
