@@ -137,7 +137,7 @@ proptest! {
         for entry in &entries {
             let (verdict, exact) = (writer.stamps().verdict(&entry.fetched()), model(&purges, entry));
             match verdict {
-                Verdict::Unsure => prop_assert!(entry.at <= writer.stamps().floor()),
+                Verdict::Unsure => prop_assert!(Some(entry.at) <= writer.stamps().floor()),
                 _ => prop_assert_eq!(verdict, exact),
             }
             prop_assert!(entry.at.time() <= newest || verdict == Verdict::Valid);

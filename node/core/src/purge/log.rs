@@ -33,7 +33,7 @@ pub struct Resume<'a> {
     pub purges: Vec<&'a Purge>,
 }
 
-/// The purges of one origin: this process.
+/// The purges of one origin: this process, or another one whose purges this node can give on when it is gone.
 #[derive(Debug)]
 pub struct PurgeLog {
     origin: u64,
@@ -53,6 +53,27 @@ impl PurgeLog {
             kept: VecDeque::new(),
             forgotten: None,
         }
+    }
+
+    /// The purges of another process after the one numbered `after`. None before it is known, and none of them is later
+    /// than `floor`.
+    pub fn relaying(origin: u64, after: u64, floor: Hlc, limits: LogLimits) -> Self {
+        Self {
+            last: after,
+            forgotten: (after > 0).then_some(floor),
+            ..Self::new(origin, limits)
+        }
+    }
+
+    /// Takes a purge of the process whose log this relays, if it is the next one ([`super::Received::New`]).
+    pub fn relay(&mut self, purge: &Purge, now_ms: u64) -> bool {
+        let is_next = purge.origin == self.origin && purge.seq == self.last + 1;
+        if is_next {
+            self.last = purge.seq;
+            self.kept.push_back((now_ms, purge.clone()));
+            self.forget(now_ms);
+        }
+        is_next
     }
 
     /// Takes a purge of this process and numbers it.
@@ -104,6 +125,11 @@ impl PurgeLog {
                 .map(|(_, purge)| purge)
                 .collect(),
         }
+    }
+
+    /// Whose purges they are.
+    pub fn origin(&self) -> u64 {
+        self.origin
     }
 
     /// The number of the last purge; 0: none yet.
@@ -172,5 +198,21 @@ mod tests {
         let log = log(10, 2);
         assert_eq!(numbers(&log.since(6, 2, 100)), [1, 2]);
         assert_eq!(numbers(&log.since(7, 99, 100)), [1, 2]);
+    }
+
+    #[test]
+    fn what_another_process_purged_is_given_on_when_it_is_gone() {
+        let (gone, floor) = (log(10, 5), Hlc::new(2, 0, 1));
+        let mut relayed = PurgeLog::relaying(7, 2, floor, LogLimits::default());
+        let last = gone.since(7, 4, 1).purges[0];
+        assert!(!relayed.relay(last, 9));
+        for purge in gone.since(7, 2, 100).purges {
+            assert!(relayed.relay(purge, 9));
+            assert!(!relayed.relay(purge, 9));
+        }
+        assert_eq!(relayed.since(7, 3, 100), gone.since(7, 3, 100));
+        let resume = relayed.since(7, 0, 100);
+        assert_eq!((resume.floor, resume.after), (Some(floor), 2));
+        assert_eq!(numbers(&resume), [3, 4, 5]);
     }
 }

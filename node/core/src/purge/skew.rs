@@ -7,6 +7,7 @@ use super::Hlc;
 /// How far the clocks of peers are ahead of this node's, at most, as their answers show.
 ///
 /// It must know every node of the mesh: clocks follow each other, so one that is not in it may carry others along.
+/// A clock that is stepped ahead is known with its next answer: ask as often as clocks may be stepped.
 #[derive(Clone, Debug)]
 pub struct Skew {
     ahead_ms: BTreeMap<u32, u64>,

@@ -97,9 +97,11 @@ impl Stamps {
         (self.edition << CHANGES_BITS) | (changes & ((1 << CHANGES_BITS) - 1))
     }
 
-    /// Whatever was fetched up to this time is at least [`Verdict::Unsure`].
-    pub fn floor(&self) -> Hlc {
-        Hlc::from_time(self.marks.floor.load(Ordering::Acquire), 0)
+    /// Whatever was fetched up to this time is at least [`Verdict::Unsure`]; none: nothing is forgotten.
+    pub fn floor(&self) -> Option<Hlc> {
+        let floor = self.marks.floor.load(Ordering::Acquire);
+        // Of all stamps of that time the last one.
+        (floor != 0).then(|| Hlc::from_time(floor, u32::MAX))
     }
 }
 

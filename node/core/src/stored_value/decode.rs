@@ -1,6 +1,6 @@
 //! From bytes to a response. Whoever can write to Redis writes them, so nothing in them is believed.
 
-use super::layout::{FIXED_BYTES, VERSION, checksum};
+use super::layout::{VERSION, checksum};
 use super::{BODY_BYTES_MAX, BodyForm, Corrupt, StoredValue, TAGS_MAX, Times, VALUE_BYTES_MAX};
 use crate::purge::Hlc;
 
@@ -11,49 +11,61 @@ use crate::purge::Hlc;
 /// Why they are not the response of that key.
 pub fn decode<'a>(bytes: &'a [u8], expected_key: &[u8]) -> Result<StoredValue<'a>, Corrupt> {
     let mut reader = Reader { rest: bytes };
-    let [version] = reader.array()?;
-    if version != VERSION {
-        return Err(Corrupt::Version {
-            found: version,
-            expected: VERSION,
-        });
-    }
-    let [form] = reader.array()?;
-    let status = u16::from_le_bytes(reader.array()?);
-    let expected = u32::from_le_bytes(reader.array()?);
-    let times = reader.times()?;
-    let body_bytes = reader.u64()?;
-    let lengths = reader.lengths()?;
-    let found = reader.rest.len();
-    if lengths.variable() != Some(found) || found > VALUE_BYTES_MAX - FIXED_BYTES {
+    let fixed = Fixed::read(&mut reader)?;
+    let (variable, found) = (fixed.lengths.variable(), reader.rest.len());
+    if variable != Some(found) || bytes.len() > VALUE_BYTES_MAX {
         return Err(Corrupt::Length { found: bytes.len() });
     }
-    if checksum(bytes) != expected {
+    if checksum(bytes) != fixed.checksum {
         return Err(Corrupt::Checksum);
     }
-    let key = reader.take(lengths.key)?;
-    let tags = reader.take(lengths.tags * 8)?;
-    let (headers, body) = reader
-        .rest
-        .split_at_checked(lengths.headers)
-        .ok_or(Corrupt::Short)?;
+    let Lengths {
+        key, headers, tags, ..
+    } = fixed.lengths;
+    let (key, tags) = (reader.take(key)?, reader.take(tags * 8)?);
+    let tags = tags.as_chunks().0.iter().copied();
     let value = StoredValue {
         key,
-        status,
-        times,
-        tags: tags
-            .as_chunks()
-            .0
-            .iter()
-            .copied()
-            .map(u64::from_le_bytes)
-            .collect(),
-        headers,
-        body_form: body_form(form)?,
-        body_bytes,
-        body,
+        status: fixed.status,
+        times: fixed.times,
+        tags: tags.map(u64::from_le_bytes).collect(),
+        headers: reader.take(headers)?,
+        body_form: body_form(fixed.form)?,
+        body_bytes: fixed.body_bytes,
+        body: reader.rest,
     };
     checked(value, expected_key)
+}
+
+/// What every value begins with.
+struct Fixed {
+    form: u8,
+    status: u16,
+    checksum: u32,
+    times: Times,
+    body_bytes: u64,
+    lengths: Lengths,
+}
+
+impl Fixed {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Corrupt> {
+        let [version] = reader.array()?;
+        if version != VERSION {
+            return Err(Corrupt::Version {
+                found: version,
+                expected: VERSION,
+            });
+        }
+        let [form] = reader.array()?;
+        Ok(Self {
+            form,
+            status: u16::from_le_bytes(reader.array()?),
+            checksum: u32::from_le_bytes(reader.array()?),
+            times: reader.times()?,
+            body_bytes: reader.u64()?,
+            lengths: reader.lengths()?,
+        })
+    }
 }
 
 fn body_form(form: u8) -> Result<BodyForm, Corrupt> {

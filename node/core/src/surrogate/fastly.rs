@@ -26,41 +26,37 @@ impl Fastly {
                 Vec::new(),
             );
         }
-        let mut requests = Vec::new();
-        for hardness in [Hardness::Hard, Hardness::Soft] {
-            let of_it = || {
-                let all = purges.iter().enumerate();
-                all.filter(move |(_, purge)| purge.hardness == hardness)
-            };
-            let keys = of_it().filter_map(|(at, purge)| Some((at, key_of(&purge.scope)?)));
-            requests.extend(batches(keys, FASTLY_KEYS_MAX).into_iter().map(
-                |Batch { values, carries }| {
-                    let path = format!("/service/{}/purge", self.service);
-                    request(
-                        path,
-                        hardness,
-                        json_list("surrogate_keys", &values),
-                        carries,
-                    )
-                },
-            ));
-            let urls = of_it().filter_map(|(at, purge)| Some((at, url_of(&purge.scope)?)));
-            requests.extend(
-                batches(urls, 1)
-                    .into_iter()
-                    .map(|Batch { values, carries }| {
-                        let path = format!("/purge/{}", values.concat());
-                        request(path, hardness, String::new(), carries)
-                    }),
-            );
-        }
+        let hard = self.of_hardness(purges, Hardness::Hard);
+        let soft = self.of_hardness(purges, Hardness::Soft);
         let refused = purges.iter().enumerate();
-        (
-            requests,
-            refused
-                .filter_map(|(at, purge)| refusal(at, &purge.scope))
-                .collect(),
-        )
+        let refused = refused.filter_map(|(at, purge)| refusal(at, &purge.scope));
+        (hard.into_iter().chain(soft).collect(), refused.collect())
+    }
+
+    fn of_hardness(&self, purges: &[CdnPurge], hardness: Hardness) -> Vec<CdnRequest> {
+        let of_it = || {
+            let all = purges.iter().enumerate();
+            all.filter(move |(_, purge)| purge.hardness == hardness)
+        };
+        let keys = of_it().filter_map(|(at, purge)| Some((at, key_of(&purge.scope)?)));
+        let by_key = |Batch { values, carries }| {
+            let path = format!("/service/{}/purge", self.service);
+            request(
+                path,
+                hardness,
+                json_list("surrogate_keys", &values),
+                carries,
+            )
+        };
+        let urls = of_it().filter_map(|(at, purge)| Some((at, url_of(&purge.scope)?)));
+        let by_url = |Batch { values, carries }| {
+            let path = format!("/purge/{}", values.concat());
+            request(path, hardness, String::new(), carries)
+        };
+        let by_key = batches(keys, FASTLY_KEYS_MAX).into_iter().map(by_key);
+        by_key
+            .chain(batches(urls, 1).into_iter().map(by_url))
+            .collect()
     }
 }
 
