@@ -1,6 +1,7 @@
 //! The Weir node: everything but the decisions, which are in `weir-core`.
 
 pub mod actors;
+pub mod cache_api;
 pub mod cli;
 pub mod config;
 pub mod control_link;

@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 use weir_core::trace::Sampler;
 
 use crate::actors::config_agent::{InForce, watch};
+use crate::cache_api::CacheApi;
 use crate::config::{self, Config, Environment, Given, Invalid};
 use crate::control_link::{self, ControlLink};
 use crate::data_plane::{self, Cores};
@@ -266,7 +267,8 @@ fn serve_grpc(
     let tracer = wired.core_parts.tracer.clone();
     let service = LoadBalancerService::new(wired.load_balancer.clone(), tracer);
     let engines = EngineApi::new(wired);
-    let router = grpc::router(service, status, wired.orders.clone(), engines)?;
+    let (orders, cache) = (wired.orders.clone(), CacheApi::new(wired));
+    let router = grpc::router(service, status, orders, engines, cache)?;
     let incoming = accepted(listener);
     let stop = Arc::clone(stop);
     tokio::task::spawn_local(async move {
@@ -285,6 +287,7 @@ fn serve_api(listener: TcpListener, wired: &Wired, status: StatusCache) {
         metrics: wired.core_parts.metrics.clone(),
         tracer: wired.core_parts.tracer.clone(),
         engines: EngineApi::new(wired),
+        cache: CacheApi::new(wired),
     };
     tokio::task::spawn_local(async move {
         if let Err(error) = axum::serve(listener, http_api::router(shown)).await {

@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::Instant;
 use turmoil::net::{TcpListener, TcpStream};
 use weir_node::actors::config_agent::InForce;
+use weir_node::cache_api::CacheApi;
 use weir_node::config::{Environment, Given};
 use weir_node::data_plane::routing::Routing;
 use weir_node::describe::{self, StatusSource};
@@ -69,7 +70,8 @@ async fn run_node(spec: NodeSpec, recorder: Recorder) -> turmoil::Result {
     let status = StatusCache::new(source, wired.status_age_max.clone());
     let service = LoadBalancerService::new(wired.load_balancer.clone(), env.tracer.clone());
     let engines = EngineApi::new(&wired);
-    let router = grpc::router(service, status, wired.orders.clone(), engines)?;
+    let cache = CacheApi::new(&wired);
+    let router = grpc::router(service, status, wired.orders.clone(), engines, cache)?;
     let listener = TcpListener::bind(("0.0.0.0", GRPC_PORT)).await?;
     wired.orders.started().await;
     tracing::info!("node ready");

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use weir_core::cache::{Key, Stored};
+use weir_core::proxy::Authority;
 use weir_core::purge::{Fetched, Hlc, Stamps, Verdict, host_id, key_id, namespace_id};
 
 /// Bytes that an entry costs beside key, fields and body.
@@ -25,13 +26,10 @@ pub struct Resource {
 impl Resource {
     /// The resource of a key, of its parts.
     pub fn new(key: Key, namespace: &str, authority: &str, path_and_query: &str) -> Self {
-        let host = authority
-            .rsplit_once(':')
-            .map_or(authority, |(host, _)| host);
         Self {
             namespace_id: namespace_id(namespace),
             key_id: key_id(namespace, key.as_str()),
-            host_id: host_id(namespace, host),
+            host_id: Self::host_id(namespace, authority),
             path: path_and_query.into(),
             key,
         }
@@ -40,6 +38,19 @@ impl Resource {
     /// Path and query.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// The host by which a purge names everything of an authority, whatever its port, case and root dot.
+    pub fn host_id(namespace: &str, authority: &str) -> u64 {
+        match Authority::parse(authority) {
+            Ok(parsed) => host_id(namespace, &parsed.routing_host()),
+            Err(_) => host_id(namespace, authority),
+        }
+    }
+
+    /// The key as purges name it.
+    pub fn key_id(&self) -> u64 {
+        self.key_id
     }
 }
 
@@ -93,14 +104,8 @@ impl Entry {
 
     /// The same body with what a validation told.
     #[must_use]
-    pub fn renewed(&self, stored: Stored, at: Hlc) -> Self {
-        Self::new(
-            self.resource.clone(),
-            stored,
-            at,
-            self.tags.clone(),
-            self.body.clone(),
-        )
+    pub fn renewed(&self, stored: Stored, at: Hlc, tags: Box<[u64]>) -> Self {
+        Self::new(self.resource.clone(), stored, at, tags, self.body.clone())
     }
 
     /// Bytes of memory that it takes, everything included.

@@ -8,6 +8,7 @@
 //! codings  brotli, gzip and zstd: whole variants and streams                    codings/
 //! redis    the tier that nodes share                                            redis/
 //! value    entries as bytes                                                     value/
+//! purges   what must not be served any more, here and on other nodes            purges.rs
 //! solo     what cannot be shared, so that nobody waits for it                   solo.rs
 //! ```
 //!
@@ -19,6 +20,7 @@ mod entry;
 mod fill;
 mod flights;
 mod memory;
+mod purges;
 pub mod redis;
 mod solo;
 mod store;
@@ -28,4 +30,5 @@ pub use entry::{Entry, Resource};
 pub use fill::{Broken, Budget, Fill, FillReader, FillWriter, Refused};
 pub use flights::{Flights, Followed, Follower, Joined, Landed, Leader};
 pub use memory::MemoryLimits;
+pub use purges::{Counts as PurgeCounts, Missed, PurgeLimits, Purges, SCOPES};
 pub use store::{Found, Store};

@@ -4,17 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwapOption;
 use http::HeaderMap;
 use weir_core::cache::UnixMs;
-use weir_core::purge::{Hlc, HlcClock, Stamps, Verdict};
+use weir_core::purge::{Hardness, Hlc, Purge, Scope, Verdict};
 
-use crate::entry::Entry;
+use crate::entry::{Entry, Resource};
 use crate::fill::Budget;
 use crate::flights::Flights;
 use crate::memory::{Kept, Memory, MemoryLimits};
+use crate::purges::Purges;
 use crate::redis::Namespace;
 use crate::solo::Solo;
+use crate::value;
 
 /// Who waits for one fetch, at most.
 const FOLLOWERS_MAX: usize = 16_384;
@@ -46,15 +48,15 @@ pub struct Store<F> {
     /// Memory for bodies under way.
     pub fills: Budget,
     l2: ArcSwapOption<Namespace>,
-    stamps: ArcSwap<Stamps>,
-    clock: HlcClock,
+    /// What must not be served any more.
+    pub purges: Purges,
     entry_bytes_max: AtomicU64,
     l2_ttl_ms: AtomicU64,
 }
 
 impl<F: Clone + Send + Sync> Store<F> {
     /// Nothing is kept yet. `threads` use it.
-    pub fn new(limits: MemoryLimits, threads: usize, stamps: Arc<Stamps>, clock: HlcClock) -> Self {
+    pub fn new(limits: MemoryLimits, threads: usize, purges: Purges) -> Self {
         Self {
             memory: Memory::new(limits, threads),
             mirror: Memory::new(limits.mirror(), threads),
@@ -62,8 +64,7 @@ impl<F: Clone + Send + Sync> Store<F> {
             flights: Flights::new(FOLLOWERS_MAX),
             fills: Budget::new(limits.bytes_max / FILLS_SHARE),
             l2: ArcSwapOption::empty(),
-            stamps: ArcSwap::new(stamps),
-            clock,
+            purges,
             entry_bytes_max: AtomicU64::new(limits.entry_bytes_max),
             l2_ttl_ms: AtomicU64::new(u64::MAX),
         }
@@ -102,17 +103,20 @@ impl<F: Clone + Send + Sync> Store<F> {
 
     /// The time of a fetch that begins now, after every purge that this node has seen.
     pub fn fetch_time(&self, now: UnixMs) -> Hlc {
-        self.clock.now(now.0)
+        self.purges.fetch_time(now)
     }
 
-    /// The clock that purges are made by.
-    pub fn clock(&self) -> &HlcClock {
-        &self.clock
-    }
-
-    /// Purges, as of now.
-    pub fn publish_stamps(&self, stamps: Arc<Stamps>) {
-        self.stamps.store(stamps);
+    /// Purges one key; in force on this node when it returns, whatever is under way.
+    pub fn purge_key(&self, resource: &Resource, hardness: Hardness, now: UnixMs) -> Purge {
+        let scope = Scope::Key(resource.key_id());
+        let purge = self.purges.purge(scope, hardness, now);
+        if hardness == Hardness::Hard {
+            self.drop_gone(resource.key.as_str(), now);
+            if let Some(l2) = self.l2() {
+                l2.delete(&[&value::key_of(resource, None)], purge.at.time());
+            }
+        }
+        purge
     }
 
     /// What is kept for a request of this key.
@@ -128,12 +132,7 @@ impl<F: Clone + Send + Sync> Store<F> {
         };
         match self.verdict(&entry) {
             Verdict::Gone => {
-                let stamps = self.stamps.load();
-                let is_gone = |entry: &Entry| {
-                    entry.verdict(&stamps) == Verdict::Gone || entry.stored.keep_until <= now
-                };
-                self.memory.remove(key, is_gone);
-                self.mirror.remove(key, is_gone);
+                self.drop_gone(key, now);
                 Found::Nothing
             }
             verdict => Found::Entry(entry, verdict),
@@ -142,7 +141,7 @@ impl<F: Clone + Send + Sync> Store<F> {
 
     /// What purges say of an entry.
     pub fn verdict(&self, entry: &Entry) -> Verdict {
-        entry.verdict(&self.stamps.load())
+        entry.verdict(&self.purges.stamps())
     }
 
     /// Keeps an entry, unless a purge has overtaken its fetch; whether it is kept.
@@ -152,6 +151,16 @@ impl<F: Clone + Send + Sync> Store<F> {
         }
         self.memory.insert(Arc::clone(entry), now);
         true
+    }
+
+    /// Drops from memory what purges or time have ended.
+    pub fn drop_gone(&self, key: &str, now: UnixMs) {
+        let stamps = self.purges.stamps();
+        let is_gone = |entry: &Entry| {
+            entry.verdict(&stamps) == Verdict::Gone || entry.stored.keep_until <= now
+        };
+        self.memory.remove(key, is_gone);
+        self.mirror.remove(key, is_gone);
     }
 
     /// Drops what is kept for a key.

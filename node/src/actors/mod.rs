@@ -1,5 +1,6 @@
 //! Who owns what changes. An actor reads the clock, asks `weir-core`, and publishes.
 
+pub mod cache_tier;
 pub mod config_agent;
 pub mod load_balancer;
 pub mod port_cache;

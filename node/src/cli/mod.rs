@@ -1,6 +1,7 @@
 //! The command line: one file for each subcommand.
 
 mod backends;
+mod cache;
 mod control;
 mod control_plane;
 mod demo;
@@ -49,6 +50,7 @@ enum Command {
     Services(services::Services),
     Engines(engines::Engines),
     Ports(ports::Ports),
+    Cache(cache::Cache),
     Profile(profile::Profile),
     Weights(weights::Weights),
     Nodes(nodes::Nodes),
@@ -91,6 +93,7 @@ pub fn run() -> ExitCode {
         Command::Services(services) => services.run(),
         Command::Engines(engines) => engines.run(),
         Command::Ports(ports) => ports.run(),
+        Command::Cache(cache) => cache.run(),
         Command::Profile(profile) => profile.run(),
         Command::Weights(weights) => weights.run(),
         Command::Nodes(nodes) => nodes.run(),

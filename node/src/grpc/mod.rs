@@ -1,5 +1,6 @@
 //! The node's gRPC: `weir.node.v1`, health and reflection.
 
+mod cache;
 mod load_balancer;
 mod node;
 mod port_cache;
@@ -15,6 +16,8 @@ use tonic::transport::server::Router;
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
+use weir_proto::node::v1::cache_peer_server::CachePeerServer;
+use weir_proto::node::v1::cache_server::CacheServer;
 use weir_proto::node::v1::load_balancer_server::LoadBalancerServer;
 use weir_proto::node::v1::node_server::NodeServer;
 use weir_proto::node::v1::port_cache_server::PortCacheServer;
@@ -22,6 +25,7 @@ use weir_proto::node::v1::provision_server::ProvisionServer;
 
 pub use load_balancer::LoadBalancerService;
 
+use crate::cache_api::CacheApi;
 use crate::engine_api::EngineApi;
 use crate::http_api::StatusCache;
 use crate::orders::OrdersHandle;
@@ -49,6 +53,7 @@ impl Readiness {
             <LoadBalancerServer<LoadBalancerService> as NamedService>::NAME,
             <ProvisionServer<provision::ProvisionService> as NamedService>::NAME,
             <PortCacheServer<port_cache::PortCacheService> as NamedService>::NAME,
+            <CacheServer<cache::CacheService> as NamedService>::NAME,
         ] {
             self.0.set_service_status(name, status).await;
         }
@@ -64,6 +69,7 @@ pub fn router(
     status: StatusCache,
     orders: OrdersHandle,
     engines: EngineApi,
+    cache: CacheApi,
 ) -> Result<Router, tonic_reflection::server::Error> {
     let health = orders.readiness().0.clone();
     let health = HealthServer::new(HealthService::from_health_reporter(health));
@@ -71,6 +77,7 @@ pub fn router(
         engines: engines.clone(),
     };
     let ports = port_cache::PortCacheService { engines };
+    let cache = cache::CacheService { cache };
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(weir_proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -78,6 +85,8 @@ pub fn router(
         .with_service_name(<NodeServer<node::NodeService> as NamedService>::NAME)
         .with_service_name(<ProvisionServer<provision::ProvisionService> as NamedService>::NAME)
         .with_service_name(<PortCacheServer<port_cache::PortCacheService> as NamedService>::NAME)
+        .with_service_name(<CacheServer<cache::CacheService> as NamedService>::NAME)
+        .with_service_name(<CachePeerServer<cache::CacheService> as NamedService>::NAME)
         .with_service_name(<HealthServer<HealthService> as NamedService>::NAME)
         .with_service_name(REFLECTION)
         .build_v1()?;
@@ -89,6 +98,8 @@ pub fn router(
         .add_service(NodeServer::new(node::NodeService { status, orders }))
         .add_service(ProvisionServer::new(provision))
         .add_service(PortCacheServer::new(ports))
+        .add_service(CacheServer::new(cache.clone()))
+        .add_service(CachePeerServer::new(cache))
         .add_service(health)
         .add_service(reflection))
 }

@@ -3,6 +3,7 @@
 use tonic::Status;
 
 use crate::actors::load_balancer::CommandError;
+use crate::cache_api;
 use crate::engine_api;
 use crate::link::Refused;
 
@@ -36,5 +37,13 @@ pub(super) fn of_engines(error: &engine_api::Error) -> Status {
         Error::UnknownEngine(_) | Error::UnknownVpn(_) => Status::not_found(message),
         Error::Refused { refused, .. } => of_actor(*refused, message),
         Error::Logs { .. } | Error::Owner { .. } => Status::unavailable(message),
+    }
+}
+
+/// What it means to a caller that something was not done with the cache.
+pub(super) fn of_cache(error: &cache_api::Error) -> Status {
+    match error {
+        cache_api::Error::Invalid { .. } => Status::invalid_argument(error.to_string()),
+        cache_api::Error::NotKept { .. } => Status::not_found(error.to_string()),
     }
 }

@@ -185,7 +185,7 @@ fn failed(error: &Error) -> Response {
     told(code, kind, &error.to_string())
 }
 
-fn invalid(message: String) -> Response {
+pub(super) fn invalid(message: String) -> Response {
     told(StatusCode::BAD_REQUEST, "invalid_argument", &message)
 }
 

@@ -1,5 +1,6 @@
 //! The node's HTTP API: status, health and metrics, cheap to poll; engines and ports.
 
+mod answers;
 mod cache;
 mod engines;
 mod exposition;
@@ -16,6 +17,7 @@ use axum::routing::get;
 pub use cache::{AGE_MAX_DEFAULT, StatusCache};
 use cache::{Cached, Document};
 
+use crate::cache_api::CacheApi;
 use crate::data_plane::routing::Routing;
 use crate::describe;
 use crate::engine_api::EngineApi;
@@ -36,6 +38,8 @@ pub struct Shown {
     pub tracer: Tracer,
     /// Engines and ports of VPNs.
     pub engines: EngineApi,
+    /// What is kept of answers.
+    pub cache: CacheApi,
 }
 
 /// All paths of the API.
@@ -46,6 +50,7 @@ pub fn router(shown: Shown) -> Router {
         .route("/api/services", get(services))
         .route("/metrics", get(metrics))
         .merge(engines::router())
+        .merge(answers::router())
         .layer(middleware::from_fn_with_state(
             shown.clone(),
             sites::refuse_others,

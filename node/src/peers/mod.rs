@@ -261,6 +261,11 @@ impl Peers {
         }
     }
 
+    /// The other nodes, whether they answer or not.
+    pub fn others(&self) -> Vec<String> {
+        self.candidates(|_| true).split_off(1)
+    }
+
     /// The other nodes' ids and a way to each.
     pub fn channels(&self) -> Vec<(String, Option<Channel>)> {
         let link = self.link.load();

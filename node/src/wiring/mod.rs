@@ -3,18 +3,16 @@
 //! Everything here lives on one control thread (a `LocalSet`); the data plane has threads of its own
 //! and reads what the actors publish.
 
+mod cache;
 mod engines;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use weir_cache::redis::L2;
-use weir_cache::{MemoryLimits, Store};
-use weir_core::cache::UnixMs;
-use weir_core::purge::{DEFAULT_DRIFT_MAX_MS, Hlc, HlcClock, StampLimits, StampWriter};
 
 use self::engines::EngineLinks;
+use crate::actors::cache_tier::CacheTierHandle;
 use crate::actors::config_agent::control_plane::LinkStatus;
 use crate::actors::config_agent::{self, ConfigAgent, ConfigAgentHandle, InForce, Outlets, Takers};
 use crate::actors::load_balancer::{
@@ -22,14 +20,13 @@ use crate::actors::load_balancer::{
 };
 use crate::actors::port_cache::PortCacheHandle;
 use crate::actors::provision_supervisor::ProvisionHandle;
-use crate::config::{Config, Environment};
-use crate::data_plane::answer::Reason;
+use crate::config::Environment;
 use crate::data_plane::{CachePeers, CoreParts};
 use crate::engine_room::EngineRoom;
 use crate::guardian::{Budget, BudgetSpent, guard};
 use crate::link::Refused;
 use crate::orders::OrdersHandle;
-use crate::peers::{self, Peers};
+use crate::peers::Peers;
 use crate::ports::clock::WallClock;
 use crate::ports::net::Net;
 use crate::snapshot::Snapshot;
@@ -65,6 +62,8 @@ pub struct Wired {
     pub provision: ProvisionHandle,
     /// Ports of VPNs.
     pub port_cache: PortCacheHandle,
+    /// What is kept of answers, and purges of it.
+    pub cache_tier: CacheTierHandle,
     /// The other nodes.
     pub peers: Peers,
     /// How the stream to the control plane is.
@@ -96,7 +95,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         ingress: outlets.ingress.clone(),
         net: Arc::clone(&env.net),
         metrics,
-        cache: new_cache(&config, env),
+        cache: cache::new_store(&config, env),
         cache_peers: Snapshot::new(CachePeers::new(&config.node.name, &[], config.node.cores)),
         tracer: env.tracer.clone(),
         clock: env.clock,
@@ -110,12 +109,8 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         control_plane.clone(),
         Arc::clone(&env.net),
     );
-    tokio::task::spawn_local(peers::cache::publish(
-        peers.clone(),
-        config.node.cores,
-        core_parts.cache_peers.clone(),
-    ));
     let in_force = outlets.in_force.clone();
+    let cache_tier = cache::wire(&core_parts, &peers, env, &in_force, &mut guardians);
     let agent = ConfigAgentHandle::new(&outlets.in_force);
     let engines = engines::wire(
         &EngineLinks {
@@ -133,6 +128,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         load_balancer: load_balancer.clone(),
         port_cache: engines.port_cache.clone(),
         provision: engines.provision.clone(),
+        cache_tier: cache_tier.clone(),
     };
     guard_config_agent(&agent, outlets, env, takers, &mut guardians);
 
@@ -147,49 +143,13 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         orders,
         provision: engines.provision,
         port_cache: engines.port_cache,
+        cache_tier,
         peers,
         control_plane,
         core_parts,
         status_age_max,
         guardians,
     })
-}
-
-fn unix_ms(clock: WallClock) -> UnixMs {
-    UnixMs(u64::try_from(clock.unix_now().as_millis()).unwrap_or(u64::MAX))
-}
-
-/// Where all answers are in Redis; keys tell the namespaces of routes apart.
-const L2_NAMESPACE: &str = "answers";
-
-fn new_cache(config: &Config, env: &Env) -> Arc<Store<Reason>> {
-    let limits = MemoryLimits {
-        bytes_max: config.cache.l1_bytes_max,
-        entry_bytes_max: config.cache.l1_entry_bytes_max,
-    };
-    let mut writer = StampWriter::new(StampLimits::default());
-    if config.cache.l2.is_some() {
-        // Of purges before its start the node knows nothing: what Redis has from then is validated before it is used.
-        writer.raise_floor(Hlc::new(unix_ms(env.clock).0, 0, 0));
-    }
-    let stamps = writer.stamps();
-    let clock = HlcClock::new(env.seed as u32, DEFAULT_DRIFT_MAX_MS);
-    let store = Arc::new(Store::new(limits, config.node.cores, stamps, clock));
-    if let Some(settings) = &config.cache.l2 {
-        let clocked = Arc::downgrade(&store);
-        let wall = env.clock;
-        let now = move || {
-            let store = clocked.upgrade();
-            store.map_or(0, |store| store.fetch_time(unix_ms(wall)).time())
-        };
-        let l2 = L2::start(
-            settings.clone(),
-            Arc::new(now),
-            fastrand::Rng::with_seed(env.seed),
-        );
-        store.use_l2(l2.namespace(L2_NAMESPACE).ok(), config.cache.l2_ttl);
-    }
-    store
 }
 
 fn guard_load_balancer(

@@ -83,6 +83,24 @@ async fn every_command_of_the_readme_about_engines_works() {
     }
 }
 
+#[tokio::test]
+async fn every_command_of_the_readme_about_the_cache_works() {
+    let backend = Backend::start("one").await;
+    let address = backend.address;
+    let node = Weir::start(&format!(
+        "[services.web]\nbackends = [\"{address}\"]\n\
+         [[routes]]\nname = \"blog\"\nservice = \"web\"\ncache = true\n"
+    ))
+    .await;
+    let commands = commands_of_the_readme(&["cache"]);
+    assert!(commands.len() >= 7, "{commands:?}");
+    for command in commands {
+        let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
+        let output = weir(&arguments, &node.grpc.to_string());
+        assert!(output.status.success(), "weir {command:?}: {output:?}");
+    }
+}
+
 /// The arguments of each `weir` command that the README shows and that begins with one of these.
 pub fn commands_of_the_readme(first: &[&str]) -> Vec<Vec<String>> {
     blocks(&readme(), "console")
@@ -145,7 +163,7 @@ async fn every_command_of_the_readme_that_asks_the_control_plane_works() {
 }
 
 /// Every command that people type.
-const COMMANDS: [&[&str]; 65] = [
+const COMMANDS: [&[&str]; 70] = [
     &["up"],
     &["node"],
     &["status"],
@@ -168,6 +186,11 @@ const COMMANDS: [&[&str]; 65] = [
     &["ports", "list"],
     &["ports", "get"],
     &["ports", "invalidate"],
+    &["cache"],
+    &["cache", "stats"],
+    &["cache", "get"],
+    &["cache", "explain"],
+    &["cache", "purge"],
     &["profile"],
     &["profile", "list"],
     &["profile", "get"],

@@ -1,5 +1,7 @@
 //! Where wire becomes core types and back: the only place that knows both.
 
+mod purge;
 mod tuning;
 
+pub use purge::{decode_hlc, decode_purge, encode_hlc, encode_purge};
 pub use tuning::{Decoded, decode_profile, encode_profile, field_error, knob, problem, value};

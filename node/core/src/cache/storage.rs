@@ -68,11 +68,14 @@ pub enum NotStored {
     /// More `Connection` options than are read.
     #[error("connection-options")]
     ConnectionOptions,
+    /// More or longer tags than are kept: it could not be purged by all of them.
+    #[error("tags")]
+    Tags,
 }
 
 impl NotStored {
     /// Every reason, in the order of their discriminants.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Method,
         Self::Head,
         Self::Status,
@@ -90,6 +93,7 @@ impl NotStored {
         Self::TooLarge,
         Self::Extension,
         Self::ConnectionOptions,
+        Self::Tags,
     ];
 }
 

@@ -24,6 +24,7 @@ mod stamps;
 mod table;
 #[cfg(test)]
 mod tests;
+mod wait;
 mod wide;
 mod writer;
 
@@ -33,4 +34,5 @@ pub use receiver::{Received, Receiver};
 pub use scope::{Hardness, Purge, Scope, host_id, key_id, namespace_id, tag_id};
 pub use skew::Skew;
 pub use stamps::{Fetched, Stamps, Verdict};
+pub use wait::Wait;
 pub use writer::{Merged, StampLimits, StampWriter};

@@ -50,6 +50,10 @@ fn parts(wired: &Wired) -> BTreeMap<&'static str, String> {
             "port cache",
             format!("{:?}", wired.port_cache.table().limits()),
         ),
+        ("cache", {
+            let store = wired.cache_tier.store();
+            format!("{} {}", store.bytes_max(), store.entry_bytes_max())
+        }),
         ("status", format!("{:?}", wired.status_age_max.load())),
     ])
 }

@@ -40,6 +40,7 @@ pub(super) fn takers(wired: &Wired) -> Takers {
         load_balancer: wired.load_balancer.clone(),
         port_cache: wired.port_cache.clone(),
         provision: wired.provision.clone(),
+        cache_tier: wired.cache_tier.clone(),
     }
 }
 

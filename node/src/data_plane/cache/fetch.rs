@@ -15,7 +15,8 @@ use weir_cache::{Broken, Entry, Fill, FillReader, FillWriter, Landed, Leader};
 use weir_core::cache::{
     self, Exchange as Seen, Failure, Fallback, NotStored, Reuse, Stored, UnixMs,
 };
-use weir_core::purge::Hlc;
+use weir_core::purge::{Hlc, tag_id};
+use weir_core::surrogate::parse_tags;
 
 use super::super::answer::Reason;
 use super::super::body::ResponseBody;
@@ -248,7 +249,7 @@ impl Fetch {
             return tell(leader, first, Fetched::Renewed(Arc::clone(&entry)), entry);
         }
         match self.storable(&answered) {
-            Ok(stored) => self.fill(answered, stored, leader, first).await,
+            Ok((stored, tags)) => self.fill(answered, (stored, tags), leader, first).await,
             Err(why) => {
                 if is_of_the_resource(why) {
                     self.core.parts.cache.fetch_solo(&self.flight_id, now);
@@ -265,10 +266,17 @@ impl Fetch {
         if answered.response.status() != StatusCode::NOT_MODIFIED {
             return None;
         }
-        let renewed =
-            cache::freshen(&entry.stored, &answered.seen(&self.wish), &self.wish.policy).ok()?;
+        let freshened =
+            cache::freshen(&entry.stored, &answered.seen(&self.wish), &self.wish.policy);
+        let mut renewed = freshened.ok()?;
+        // What the origin says now counts, of tags as of everything else.
+        let tags = self.tags(&renewed.stored.headers);
+        renewed.may_keep = renewed
+            .may_keep
+            .and(tags.as_ref().map(|_| ()).map_err(|why| *why));
         let (may_keep, drops_older) = (renewed.may_keep, renewed.drops_older());
-        let renewed = Arc::new(entry.renewed(renewed.stored, answered.fetched_at));
+        let tags = tags.unwrap_or_default();
+        let renewed = Arc::new(entry.renewed(renewed.stored, answered.fetched_at, tags));
         let store = &self.core.parts.cache;
         match may_keep {
             Ok(()) => {
@@ -284,13 +292,24 @@ impl Fetch {
         Some(renewed)
     }
 
-    fn storable(&self, answered: &Answered) -> Result<Stored, NotStored> {
+    /// What is to be kept beside the body, and its tags.
+    fn storable(&self, answered: &Answered) -> Result<(Stored, Box<[u64]>), NotStored> {
         let stored = cache::store(&answered.seen(&self.wish), &self.wish.policy)?;
+        let tags = self.tags(answered.response.headers())?;
         let length = content_length(answered.response.headers());
         if length.is_some_and(|length| length > self.bytes_max()) {
             return Err(NotStored::TooLarge);
         }
-        Ok(stored)
+        Ok((stored, tags))
+    }
+
+    fn tags(&self, response: &HeaderMap) -> Result<Box<[u64]>, NotStored> {
+        let tags = parse_tags(response).map_err(|problem| {
+            tracing::debug!(key = self.wish.key.as_str(), %problem, "not stored");
+            NotStored::Tags
+        })?;
+        let namespace = self.wish.key.namespace();
+        Ok(tags.iter().map(|tag| tag_id(namespace, tag)).collect())
     }
 
     /// Keeps what the origin said, here and in Redis; of what another node owns only a copy in memory.
@@ -316,7 +335,7 @@ impl Fetch {
     async fn fill(
         self,
         answered: Answered,
-        stored: Stored,
+        (stored, tags): (Stored, Box<[u64]>),
         leader: Leader<Reason>,
         first: oneshot::Sender<Fetched>,
     ) {
@@ -354,7 +373,6 @@ impl Fetch {
             }
         }
         if let (Some(pieces), Some(leader)) = (writer.finish(), leader) {
-            let tags = Box::default();
             let resource = self.wish.resource(&self.routed);
             let entry = Arc::new(Entry::new(
                 resource,

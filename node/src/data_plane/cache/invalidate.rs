@@ -3,13 +3,16 @@
 use std::rc::Rc;
 
 use http::{Method, Response, Uri};
+use weir_cache::Resource;
 use weir_core::cache::{Key, Target, invalidated};
+use weir_core::purge::Hardness;
 
 use super::super::body::ResponseBody;
 use super::super::core::Core;
 use super::super::request::Routed;
 
-/// Drops what the request changed on this node.
+/// Purges what the request changed: on this node at once, on others as they hear of it. What was being fetched meanwhile
+/// does not come back.
 pub(super) fn after(
     core: &Rc<Core>,
     routed: &Routed,
@@ -33,7 +36,10 @@ pub(super) fn after(
             ..target
         };
         if let Ok(key) = Key::of(&target) {
-            core.parts.cache.remove(key.as_str());
+            let (namespace, authority) = (&cache.namespace, &routed.facing.authority);
+            let resource = Resource::new(key, namespace, authority, path_and_query);
+            let store = &core.parts.cache;
+            store.purge_key(&resource, Hardness::Hard, core.unix_ms());
             core.cache_metrics().invalidated.increment();
         }
     }

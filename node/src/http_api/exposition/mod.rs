@@ -1,5 +1,6 @@
 //! `/metrics`: every metric name of the node.
 
+mod cache;
 mod engines;
 
 use std::sync::atomic::Ordering;
@@ -113,6 +114,7 @@ pub(super) fn render(shown: &Shown) -> String {
     render_config(shown, &mut text);
     render_control_plane(shown, &mut text);
     engines::render(shown, &mut text);
+    cache::render(shown, &mut text);
     text.into_text()
 }
 

@@ -4,6 +4,7 @@ mod crowds;
 mod faults;
 mod kept;
 mod origin;
+mod purges;
 mod redis;
 
 use crate::common::Weir;

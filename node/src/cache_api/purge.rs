@@ -1,0 +1,150 @@
+//! Purges as operators and applications order them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_cache::Resource;
+use weir_core::proxy::Authority;
+use weir_core::purge::{Hardness, Scope, Wait, namespace_id, tag_id};
+use weir_core::surrogate::TAG_BYTES_MAX;
+use weir_proto::node::v1 as pb;
+use weir_proto::node::v1::purge_request::Scope as Asked;
+
+use super::resolve::Url;
+use super::{CacheApi, Error};
+
+/// How long one waits for other nodes unless something else is asked for.
+const WAIT_MS_DEFAULT: u64 = 500;
+const WAIT_MS_MAX: u64 = 10_000;
+
+impl CacheApi {
+    /// Purges on every node: here at once, elsewhere within what is waited for, or later.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]: nothing was purged.
+    pub async fn purge(&self, request: pb::PurgeRequest) -> Result<pb::PurgeResponse, Error> {
+        let wait = Wait::parse(&request.wait).ok_or_else(|| {
+            let why = format!("`{}` is none of local, quorum, all", request.wait);
+            Error::invalid("wait", why)
+        })?;
+        if request.wait_ms > WAIT_MS_MAX {
+            let why = format!("{} is out of bounds (0 to {WAIT_MS_MAX})", request.wait_ms);
+            return Err(Error::invalid("wait_ms", why));
+        }
+        let wait_ms = match request.wait_ms {
+            0 => WAIT_MS_DEFAULT,
+            wait_ms => wait_ms,
+        };
+        let hardness = match request.soft {
+            true => Hardness::Soft,
+            false => Hardness::Hard,
+        };
+        let (scopes, resource) = self.scopes(&request)?;
+        let purges = scopes.len();
+        let within = Duration::from_millis(wait_ms);
+        let purged = self.tier.purge(scopes, hardness, (wait, within)).await;
+        if let Some(resource) = resource {
+            self.store().drop_gone(resource.key.as_str(), self.now());
+        }
+        let standing = purged.standing;
+        Ok(pb::PurgeResponse {
+            id: format!("{:016x}-{}", purged.origin, purged.seq),
+            acked: u32::try_from(standing.acked).unwrap_or(u32::MAX),
+            total: u32::try_from(standing.total).unwrap_or(u32::MAX),
+            purges: u32::try_from(purges).unwrap_or(u32::MAX),
+            missing: match wait {
+                Wait::Local => Vec::new(),
+                Wait::Quorum | Wait::All => standing.missing,
+            },
+        })
+    }
+
+    /// What is to be purged, and the one resource that it is, if it is one.
+    fn scopes(&self, request: &pb::PurgeRequest) -> Result<(Vec<Scope>, Option<Resource>), Error> {
+        let Some(asked) = &request.scope else {
+            return Err(Error::invalid(
+                "scope",
+                "one of url, tag, prefix, host, all is wanted",
+            ));
+        };
+        if let Asked::Url(url) = asked {
+            let resource = self.resource_of(url, &request.namespace)?;
+            return Ok((vec![Scope::Key(resource.key_id())], Some(resource)));
+        }
+        let scope_in = scope_in(asked)?;
+        let namespaces = self.namespaces_of(&request.namespace)?;
+        let scopes = namespaces.iter().map(|namespace| scope_in(namespace));
+        Ok((scopes.collect(), None))
+    }
+
+    fn resource_of(&self, url: &str, namespace: &str) -> Result<Resource, Error> {
+        let resolved = self.resolve(url, "", &[])?;
+        let (name, cache) = (&resolved.route, &resolved.cache);
+        let cache = cache.as_ref().ok_or_else(|| {
+            Error::invalid(
+                "url",
+                format!("`{url}` is of route `{name}`, which has no cache"),
+            )
+        })?;
+        if !namespace.is_empty() && *namespace != *cache.namespace {
+            let is = &cache.namespace;
+            let why = format!("`{namespace}`, but `{url}` is of `{is}`");
+            return Err(Error::invalid("namespace", why));
+        }
+        resolved.resource(cache)
+    }
+
+    fn namespaces_of(&self, asked: &str) -> Result<Vec<Arc<str>>, Error> {
+        let all = self.namespaces();
+        if asked.is_empty() {
+            return match all.is_empty() {
+                true => Err(Error::invalid(
+                    "namespace",
+                    "no route of this node has a cache",
+                )),
+                false => Ok(all.into_iter().collect()),
+            };
+        }
+        let found = all.into_iter().find(|namespace| **namespace == *asked);
+        found.map(|namespace| vec![namespace]).ok_or_else(|| {
+            let why = format!("`{asked}` is of no route with a cache on this node");
+            Error::invalid("namespace", why)
+        })
+    }
+}
+
+/// What is asked for, in a namespace.
+type ScopeIn<'a> = Box<dyn Fn(&str) -> Scope + 'a>;
+
+/// The scope that is asked for, in each namespace.
+fn scope_in(asked: &Asked) -> Result<ScopeIn<'_>, Error> {
+    match asked {
+        Asked::Tag(tag) if tag.is_empty() || tag.len() > TAG_BYTES_MAX => {
+            let why = format!("{} bytes, 1 to {TAG_BYTES_MAX} are a tag", tag.len());
+            Err(Error::invalid("tag", why))
+        }
+        Asked::Tag(tag) => Ok(Box::new(|namespace| Scope::Tag(tag_id(namespace, tag)))),
+        Asked::Prefix(prefix) => {
+            let url = Url::parse("prefix", prefix)?;
+            if !url.target.starts_with('/') {
+                let why = format!("`{prefix}` has no path; a host is purged by `host`");
+                return Err(Error::invalid("prefix", why));
+            }
+            let path: Arc<str> = url.target.into();
+            Ok(Box::new(move |namespace| Scope::Prefix {
+                host: Resource::host_id(namespace, &url.authority),
+                path: Arc::clone(&path),
+            }))
+        }
+        Asked::Host(host) => {
+            let bad = |bad| Error::invalid("host", format!("`{host}`: {bad}"));
+            Authority::parse(host).map_err(bad)?;
+            Ok(Box::new(|namespace| {
+                Scope::Host(Resource::host_id(namespace, host))
+            }))
+        }
+        Asked::All(true) => Ok(Box::new(|namespace| Scope::All(namespace_id(namespace)))),
+        Asked::All(false) => Err(Error::invalid("all", "false purges nothing")),
+        Asked::Url(_) => Err(Error::invalid("url", "is of one namespace")),
+    }
+}

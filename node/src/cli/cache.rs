@@ -1,0 +1,285 @@
+//! `weir cache`: what a node keeps of answers.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use tonic::transport::Channel;
+use weir_core::units::{format_bytes, parse_duration};
+use weir_proto::node::v1 as pb;
+use weir_proto::node::v1::cache_client::CacheClient;
+use weir_proto::node::v1::purge_request::Scope;
+
+use super::output::{Failure, Format, connect, note, print, print_json, table};
+use super::{Target, block_on};
+
+/// Bytes of a body that are shown.
+const BODY_BYTES_SHOWN: u64 = 64 << 10;
+
+/// Show what a node keeps of answers, and purge it on every node
+#[derive(Args)]
+#[command(
+    after_help = "Example:\n  weir cache\n  weir cache get http://www.example.com/\n  \
+    weir cache purge --tag article-7 --wait all"
+)]
+pub(super) struct Cache {
+    #[command(flatten)]
+    target: Target,
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Show how much is kept and what became of requests (the default)
+    #[command(after_help = "Example:\n  weir cache stats -o json")]
+    Stats,
+    /// Show what is kept for a URL on this node
+    #[command(after_help = "Example:\n  weir cache get http://www.example.com/ --body")]
+    Get {
+        #[command(flatten)]
+        request: Request,
+        /// Show how the body begins.
+        #[arg(long)]
+        body: bool,
+    },
+    /// Say why the answer for a URL is kept or is not, and until when it is good for what
+    #[command(
+        after_help = "Example:\n  weir cache explain http://www.example.com/ -H \"Accept-Language: en\""
+    )]
+    Explain {
+        #[command(flatten)]
+        request: Request,
+        /// The request's method.
+        #[arg(short = 'X', long, default_value = "GET")]
+        method: String,
+    },
+    /// Make answers invalid on every node
+    #[command(
+        after_help = "Example:\n  weir cache purge --url http://www.example.com/a\n  \
+        weir cache purge --prefix www.example.com/blog/ --soft\n  weir cache purge --tag article-7 --wait all"
+    )]
+    Purge(Purge),
+}
+
+#[derive(Args)]
+struct Request {
+    /// The URL, as clients write it.
+    url: String,
+    /// A field of the request, `name: value`; may be repeated.
+    #[arg(short = 'H', long = "header")]
+    headers: Vec<String>,
+}
+
+#[derive(Args)]
+struct Purge {
+    #[command(flatten)]
+    what: What,
+    /// Only in this namespace; usually the name of a route.
+    #[arg(long, default_value = "")]
+    namespace: String,
+    /// What is kept may still be served while it is validated.
+    #[arg(long)]
+    soft: bool,
+    /// Until it is in force on this node (local), a majority of them (quorum), or all.
+    #[arg(long, default_value = "all", value_parser = ["local", "quorum", "all"])]
+    wait: String,
+    /// How long to wait for other nodes; they are told all the same.
+    #[arg(long, default_value = "500ms", value_parser = parse_wait)]
+    wait_for: Duration,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct What {
+    /// One URL with all its variants.
+    #[arg(long)]
+    url: Option<String>,
+    /// Whatever has this tag of Surrogate-Key or Cache-Tag.
+    #[arg(long)]
+    tag: Option<String>,
+    /// Host and how the path begins.
+    #[arg(long)]
+    prefix: Option<String>,
+    /// A host.
+    #[arg(long)]
+    host: Option<String>,
+    /// Everything.
+    #[arg(long)]
+    all: bool,
+}
+
+fn parse_wait(text: &str) -> Result<Duration, String> {
+    let wait = parse_duration(text).map_err(|error| error.to_string())?;
+    let bounds = Duration::from_millis(1)..=Duration::from_secs(10);
+    match bounds.contains(&wait) {
+        true => Ok(wait),
+        false => Err(format!("`{text}` is out of bounds (1ms to 10s)")),
+    }
+}
+
+impl Cache {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let format = self.target.output;
+        block_on(async move {
+            let mut client = CacheClient::new(connect(&self.target.node).await?);
+            match self.action.unwrap_or(Action::Stats) {
+                Action::Stats => {
+                    let stats = client.get_cache(pb::GetCacheRequest {}).await?;
+                    show(stats.get_ref(), format, stats_as_text)
+                }
+                Action::Get { request, body } => {
+                    let request = pb::CachedRequest {
+                        body_bytes_max: if body { BODY_BYTES_SHOWN } else { 0 },
+                        ..request.into_wire("")
+                    };
+                    let entry = client.get_entry(request).await?;
+                    show(entry.get_ref(), format, entry_as_text)
+                }
+                Action::Explain { request, method } => {
+                    let told = client.explain(request.into_wire(&method)).await?;
+                    show(told.get_ref(), format, explanation_as_text)
+                }
+                Action::Purge(purge) => purge.run(client, format).await,
+            }
+        })
+    }
+}
+
+impl Request {
+    fn into_wire(self, method: &str) -> pb::CachedRequest {
+        pb::CachedRequest {
+            url: self.url,
+            method: method.to_owned(),
+            headers: self.headers,
+            body_bytes_max: 0,
+        }
+    }
+}
+
+impl Purge {
+    async fn run(self, mut client: CacheClient<Channel>, format: Format) -> Result<(), Failure> {
+        let What {
+            url,
+            tag,
+            prefix,
+            host,
+            all: _,
+        } = self.what;
+        let named = url.map(Scope::Url).or(tag.map(Scope::Tag));
+        let named = named
+            .or(prefix.map(Scope::Prefix))
+            .or(host.map(Scope::Host));
+        let request = pb::PurgeRequest {
+            scope: Some(named.unwrap_or(Scope::All(true))),
+            namespace: self.namespace,
+            soft: self.soft,
+            wait: self.wait,
+            wait_ms: u64::try_from(self.wait_for.as_millis()).unwrap_or(u64::MAX),
+        };
+        let purged = client.purge(request).await?;
+        let purged = purged.get_ref();
+        if !purged.missing.is_empty() {
+            note(&format!(
+                "not heard in time: {}; told as soon as they are there",
+                purged.missing.join(", ")
+            ));
+        }
+        show(purged, format, |purged| {
+            let pb::PurgeResponse { acked, total, .. } = purged;
+            format!("purged: in force on {acked} of {total} nodes")
+        })
+    }
+}
+
+fn show<T: serde::Serialize>(
+    value: &T,
+    format: Format,
+    as_text: impl FnOnce(&T) -> String,
+) -> Result<(), Failure> {
+    match format {
+        Format::Json => print_json(value),
+        Format::Text => print(&as_text(value)),
+    }
+}
+
+fn stats_as_text(stats: &pb::CacheStats) -> String {
+    let row = |name: &str, value: String| vec![name.to_owned(), value];
+    let counted = |counts: &std::collections::BTreeMap<String, u64>| {
+        let counted = counts.iter().filter(|(_, count)| **count > 0);
+        let counted: Vec<String> = counted
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect();
+        if counted.is_empty() {
+            "none".to_owned()
+        } else {
+            counted.join(", ")
+        }
+    };
+    let bytes = format!(
+        "{} of {}",
+        format_bytes(stats.bytes),
+        format_bytes(stats.bytes_max)
+    );
+    let link = |peer: &pb::CachePeerLink| match peer.linked {
+        true => format!("{} ({} behind)", peer.node, peer.behind),
+        false => format!("{} (away)", peer.node),
+    };
+    let peers: Vec<String> = stats.peers.iter().map(link).collect();
+    table(&[
+        row("node", stats.node.clone()),
+        row("keys", stats.keys.to_string()),
+        row("memory", bytes),
+        row("requests", counted(&stats.requests)),
+        row("stored", stats.stores.to_string()),
+        row("not stored", counted(&stats.not_stored)),
+        row("fetches under way", stats.flights.to_string()),
+        row("purges", counted(&stats.purges)),
+        row("purges of others", stats.purges_received.to_string()),
+        row(
+            "namespaces",
+            super::control::text::or_dash(&stats.namespaces.join(", ")),
+        ),
+        row("nodes", super::control::text::or_dash(&peers.join(", "))),
+    ])
+}
+
+fn entry_as_text(entry: &pb::CachedAnswer) -> String {
+    let head = format!(
+        "{}\n{}  age {} s, fresh for {} s, {}, {} bytes, {} tags\n\n{}",
+        entry.key,
+        entry.status,
+        entry.age_s,
+        entry.ttl_s,
+        entry.verdict,
+        entry.body_bytes,
+        entry.tags,
+        entry.headers.join("\n")
+    );
+    match entry.body.is_empty() {
+        true => head,
+        false => format!("{head}\n\n{}", String::from_utf8_lossy(&entry.body)),
+    }
+}
+
+fn explanation_as_text(told: &pb::CacheExplanation) -> String {
+    if !told.passes_by.is_empty() {
+        return format!(
+            "route {}: passes by the cache: {}",
+            told.route, told.passes_by
+        );
+    }
+    let kept = match &*told.kept {
+        "kept" => format!("kept, {} as to purges", told.verdict),
+        "other-variants" => "only answers for other requests are kept (Vary)".to_owned(),
+        _ => "nothing is kept".to_owned(),
+    };
+    let head = format!("route {}, key {}: {kept}", told.route, told.key);
+    let steps = told.steps.iter();
+    let rows: Vec<Vec<String>> = steps
+        .map(|step| vec![step.what.clone(), step.found.clone(), step.effect.clone()])
+        .collect();
+    match rows.is_empty() {
+        true => head,
+        false => format!("{head}\n{}", table(&rows)),
+    }
+}

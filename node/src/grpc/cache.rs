@@ -1,0 +1,68 @@
+//! `weir.node.v1.Cache`, and `weir.node.v1.CachePeer` for other nodes.
+
+use tonic::{Request, Response, Status, Streaming};
+use weir_proto::node::v1 as pb;
+use weir_proto::node::v1::cache_peer_server::CachePeer;
+use weir_proto::node::v1::cache_server::Cache;
+
+use super::status;
+use crate::actors::cache_tier::Told;
+use crate::cache_api::CacheApi;
+
+/// Both services.
+#[derive(Clone)]
+pub(super) struct CacheService {
+    pub(super) cache: CacheApi,
+}
+
+#[tonic::async_trait]
+impl Cache for CacheService {
+    async fn purge(
+        &self,
+        request: Request<pb::PurgeRequest>,
+    ) -> Result<Response<pb::PurgeResponse>, Status> {
+        let purged = self.cache.purge(request.into_inner()).await;
+        purged
+            .map(Response::new)
+            .map_err(|error| status::of_cache(&error))
+    }
+
+    async fn get_cache(
+        &self,
+        _: Request<pb::GetCacheRequest>,
+    ) -> Result<Response<pb::CacheStats>, Status> {
+        Ok(Response::new(self.cache.stats()))
+    }
+
+    async fn get_entry(
+        &self,
+        request: Request<pb::CachedRequest>,
+    ) -> Result<Response<pb::CachedAnswer>, Status> {
+        let entry = self.cache.entry(request.get_ref());
+        entry
+            .map(Response::new)
+            .map_err(|error| status::of_cache(&error))
+    }
+
+    async fn explain(
+        &self,
+        request: Request<pb::CachedRequest>,
+    ) -> Result<Response<pb::CacheExplanation>, Status> {
+        let explained = self.cache.explain(request.get_ref());
+        explained
+            .map(Response::new)
+            .map_err(|error| status::of_cache(&error))
+    }
+}
+
+#[tonic::async_trait]
+impl CachePeer for CacheService {
+    type PurgesStream = Told;
+
+    async fn purges(
+        &self,
+        request: Request<Streaming<pb::PurgesSeen>>,
+    ) -> Result<Response<Told>, Status> {
+        Ok(Response::new(self.cache.tier().tell(request.into_inner())))
+    }
+}

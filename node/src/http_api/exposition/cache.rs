@@ -1,0 +1,126 @@
+//! Metrics of the cache.
+
+use std::collections::BTreeMap;
+
+use weir_proto::node::v1 as pb;
+
+use super::Shown;
+use crate::telemetry::metrics::Exposition;
+
+type Pick = fn(&pb::CacheStats) -> u64;
+
+/// Name, kind, help and place of what is told once.
+const PLAIN: &[(&str, &str, &str, Pick)] = &[
+    (
+        "weir_cache_stores_total",
+        "counter",
+        "Answers stored.",
+        |s| s.stores,
+    ),
+    (
+        "weir_cache_refreshes_total",
+        "counter",
+        "Fetches beside an answer.",
+        |s| s.refreshes,
+    ),
+    (
+        "weir_cache_fills_broken_total",
+        "counter",
+        "Bodies that broke off while they were being stored.",
+        |s| s.fills_broken,
+    ),
+    (
+        "weir_cache_invalidated_total",
+        "counter",
+        "Keys that unsafe requests made invalid.",
+        |s| s.invalidated,
+    ),
+    (
+        "weir_cache_purges_received_total",
+        "counter",
+        "Purges of other nodes.",
+        |s| s.purges_received,
+    ),
+    (
+        "weir_cache_purge_floors_total",
+        "counter",
+        "Times that purges were missed which nobody could tell any more.",
+        |s| s.purge_floors,
+    ),
+    (
+        "weir_cache_entries",
+        "gauge",
+        "Keys with answers in memory.",
+        |s| s.keys,
+    ),
+    ("weir_cache_bytes", "gauge", "Memory of answers.", |s| {
+        s.bytes
+    }),
+    (
+        "weir_cache_bytes_max",
+        "gauge",
+        "Memory that they may take.",
+        |s| s.bytes_max,
+    ),
+    (
+        "weir_cache_entry_bytes_max",
+        "gauge",
+        "The longest answer that is kept.",
+        |s| s.entry_bytes_max,
+    ),
+    ("weir_cache_flights", "gauge", "Fetches under way.", |s| {
+        s.flights
+    }),
+    (
+        "weir_cache_fill_bytes",
+        "gauge",
+        "Bytes of bodies under way.",
+        |s| s.fill_bytes,
+    ),
+    (
+        "weir_cache_peers_linked",
+        "gauge",
+        "Nodes that hear the purges of this one.",
+        |s| s.peers.iter().filter(|peer| peer.linked).count() as u64,
+    ),
+    (
+        "weir_cache_purges_behind",
+        "gauge",
+        "Purges of this node that the node furthest behind has not acknowledged.",
+        |s| s.peers.iter().map(|peer| peer.behind).max().unwrap_or(0),
+    ),
+];
+
+pub(super) fn render(shown: &Shown, text: &mut Exposition) {
+    let stats = shown.cache.stats();
+    let labelled: [(&str, &str, &str, &BTreeMap<String, u64>); 3] = [
+        (
+            "weir_cache_requests_total",
+            "Requests to routes with a cache, by what became of them.",
+            "outcome",
+            &stats.requests,
+        ),
+        (
+            "weir_cache_not_stored_total",
+            "Answers that were not stored, by reason.",
+            "reason",
+            &stats.not_stored,
+        ),
+        (
+            "weir_cache_purges_total",
+            "Purges of this node, by what they are of.",
+            "scope",
+            &stats.purges,
+        ),
+    ];
+    for (name, help, label, values) in labelled {
+        text.family(name, "counter", help);
+        for (value, count) in values {
+            text.sample(name, &[(label, value)], *count);
+        }
+    }
+    for (name, kind, help, pick) in PLAIN {
+        text.family(name, kind, help);
+        text.sample(name, &[], pick(&stats));
+    }
+}
