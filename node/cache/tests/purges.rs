@@ -207,7 +207,7 @@ fn another_node_takes_what_it_missed_and_tells_how_far_it_is() {
     assert_eq!(there.receive(&missed, NOW), 5);
     assert_eq!(there.counts().received, 5);
     assert_eq!(here.counts().made, [1; 5]);
-    assert_eq!(there.stamps().floor(), Hlc::ZERO);
+    assert_eq!(there.stamps().floor(), None);
 }
 
 #[test]
@@ -228,8 +228,28 @@ fn a_node_that_was_away_too_long_raises_its_floor() {
     let missed = here.missed(1, 0, 100);
     assert_eq!((missed.floor, missed.after), (Some(made[2].at), 3));
     assert_eq!(there.receive(&missed, NOW), 5);
-    assert_eq!(there.stamps().floor().time(), made[2].at.time());
+    assert_eq!(there.stamps().floor().unwrap().time(), made[2].at.time());
     assert_eq!(there.counts().floors, 1);
+}
+
+#[test]
+fn what_a_node_that_is_gone_purged_can_be_heard_from_another() {
+    let [gone, second, third] = [1, 2, 3].map(|origin| purges(origin, PurgeLimits::default()));
+    for scope in scopes() {
+        gone.purge(scope, Hardness::Hard, NOW);
+    }
+    third.receive(&gone.missed(1, 0, 2), NOW);
+    second.receive(&gone.missed(1, 0, 100), NOW);
+    assert_eq!(third.all_seen(), [(1, 2), (3, 0)]);
+    let relayed = second.relayed(1, 2, 100).unwrap();
+    assert_eq!(
+        (relayed.origin, relayed.after, relayed.purges.len()),
+        (1, 2, 3)
+    );
+    assert_eq!(third.receive(&relayed, NOW), 5);
+    assert_eq!(second.relayed(1, 5, 100), None);
+    assert_eq!(second.relayed(9, 0, 100), None);
+    assert_eq!(third.relayed(1, 0, 100).unwrap().purges.len(), 5);
 }
 
 #[test]
@@ -241,6 +261,6 @@ fn a_floor_from_the_far_future_is_cut_to_what_is_believed() {
     let mut missed = here.missed(1, 0, 100);
     missed.floor = Some(Hlc::new(u64::MAX, 0, 1));
     there.receive(&missed, NOW);
-    let floor_ms = there.stamps().floor().unix_ms();
+    let floor_ms = there.stamps().floor().unwrap().unix_ms();
     assert_eq!(floor_ms, NOW.0 + DEFAULT_DRIFT_MAX_MS);
 }
