@@ -2,8 +2,10 @@
 //!
 //! A purge is in force on this node before anybody hears of it. The lock is held for a few instructions and taken by
 //! purges alone: hits read what was published. What other nodes lack is in the log, bounded by number and age; a node
-//! that was away longer gets a floor, and looks everything older over once with its origin.
+//! that was away longer gets a floor, and looks everything older over once with its origin. What others purged is kept
+//! likewise, for nodes that cannot hear it from them any more.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,6 +20,10 @@ use weir_core::purge::{
 
 /// Processes whose purges are known by number.
 const ORIGINS_MAX: usize = 1_024;
+
+/// Other processes whose purges can be given on, and how much of each is kept for that.
+const RELAYS_MAX: usize = 64;
+const RELAYED_MAX: usize = 10_000;
 
 /// Kinds of scopes, as metrics name them, in the order of [`Counts::made`].
 pub const SCOPES: [&str; 5] = ["key", "tag", "prefix", "host", "all"];
@@ -42,10 +48,10 @@ pub struct Counts {
     pub floors: u64,
 }
 
-/// What another node lacks of this process' purges.
+/// What another node lacks of one process' purges.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missed {
-    /// Whose purges they are: this process'.
+    /// Whose purges they are.
     pub origin: u64,
     /// Some that it lacks are not kept any more; none of them is later than this.
     pub floor: Option<Hlc>,
@@ -75,6 +81,14 @@ struct State {
     log: PurgeLog,
     receiver: Receiver,
     skew: Skew,
+    relays: BTreeMap<u64, Relay>,
+}
+
+/// What another process purged.
+#[derive(Debug)]
+struct Relay {
+    log: PurgeLog,
+    heard: UnixMs,
 }
 
 impl Purges {
@@ -89,6 +103,7 @@ impl Purges {
                 log: PurgeLog::new(origin, limits.log),
                 receiver: Receiver::new(ORIGINS_MAX),
                 skew: Skew::new(clock.drift_max_ms()),
+                relays: BTreeMap::new(),
             }),
             clock,
             last: watch::Sender::new(0),
@@ -137,6 +152,7 @@ impl Purges {
         for purge in &missed.purges {
             if state.receiver.receive(purge.origin, purge.seq) != Received::Duplicate {
                 self.received.fetch_add(1, Ordering::Relaxed);
+                self.relay(&mut state, purge, now);
                 let purge = purge.clone().clamped(now.0, self.clock.drift_max_ms());
                 self.merge(&mut state, &purge);
             }
@@ -164,6 +180,29 @@ impl Purges {
             after: resume.after,
             purges: resume.purges.into_iter().cloned().collect(),
         }
+    }
+
+    /// Up to which number nothing is missing here, of this process and of others.
+    pub fn all_seen(&self) -> Vec<(u64, u64)> {
+        let state = self.state.lock();
+        let others = state.relays.keys().copied();
+        others
+            .map(|origin| (origin, state.receiver.last(origin)))
+            .chain([(self.origin, state.log.last())])
+            .collect()
+    }
+
+    /// What can be given on of another process' purges after `seq`; `None`: nothing.
+    pub fn relayed(&self, origin: u64, seq: u64, most: usize) -> Option<Missed> {
+        let state = self.state.lock();
+        let log = &state.relays.get(&origin)?.log;
+        let resume = (seq < log.last()).then(|| log.since(origin, seq, most))?;
+        Some(Missed {
+            origin,
+            floor: resume.floor,
+            after: resume.after,
+            purges: resume.purges.into_iter().cloned().collect(),
+        })
     }
 
     /// The number of the last purge of this process; wakes with each.
@@ -207,7 +246,10 @@ impl Purges {
 
     /// Lets go of purges that are too old to be told.
     pub fn forget(&self, now: UnixMs) {
-        self.state.lock().log.forget(now.0);
+        let mut state = self.state.lock();
+        state.log.forget(now.0);
+        let relays = state.relays.values_mut();
+        relays.for_each(|relay| relay.log.forget(now.0));
     }
 
     /// What happened so far.
@@ -223,6 +265,32 @@ impl Purges {
     fn merge(&self, state: &mut State, purge: &Purge) {
         if state.writer.merge(purge).republish {
             self.stamps.store(state.writer.stamps());
+        }
+    }
+
+    /// Keeps a purge of another process; beyond so many processes the one that was silent longest is let go.
+    fn relay(&self, state: &mut State, purge: &Purge, now: UnixMs) {
+        let limits = LogLimits {
+            purges_max: RELAYED_MAX,
+            ..LogLimits::default()
+        };
+        // None before the first one that is kept is known.
+        let anew = || PurgeLog::relaying(purge.origin, purge.seq - 1, self.latest(now), limits);
+        let relay = state.relays.entry(purge.origin);
+        let relay = relay.or_insert_with(|| Relay {
+            log: anew(),
+            heard: now,
+        });
+        relay.heard = now;
+        if !relay.log.relay(purge, now.0) {
+            relay.log = anew();
+            relay.log.relay(purge, now.0);
+        }
+        if state.relays.len() > RELAYS_MAX {
+            let silent = state.relays.iter().min_by_key(|(_, relay)| relay.heard);
+            if let Some(silent) = silent.map(|(origin, _)| *origin) {
+                state.relays.remove(&silent);
+            }
         }
     }
 

@@ -233,6 +233,26 @@ fn a_node_that_was_away_too_long_raises_its_floor() {
 }
 
 #[test]
+fn what_a_node_that_is_gone_purged_can_be_heard_from_another() {
+    let [gone, second, third] = [1, 2, 3].map(|origin| purges(origin, PurgeLimits::default()));
+    for scope in scopes() {
+        gone.purge(scope, Hardness::Hard, NOW);
+    }
+    third.receive(&gone.missed(1, 0, 2), NOW);
+    second.receive(&gone.missed(1, 0, 100), NOW);
+    assert_eq!(third.all_seen(), [(1, 2), (3, 0)]);
+    let relayed = second.relayed(1, 2, 100).unwrap();
+    assert_eq!(
+        (relayed.origin, relayed.after, relayed.purges.len()),
+        (1, 2, 3)
+    );
+    assert_eq!(third.receive(&relayed, NOW), 5);
+    assert_eq!(second.relayed(1, 5, 100), None);
+    assert_eq!(second.relayed(9, 0, 100), None);
+    assert_eq!(third.relayed(1, 0, 100).unwrap().purges.len(), 5);
+}
+
+#[test]
 fn a_floor_from_the_far_future_is_cut_to_what_is_believed() {
     let (here, there) = (
         purges(1, PurgeLimits::default()),

@@ -12,7 +12,7 @@ use weir_cache::Missed;
 use weir_core::backoff::Backoff;
 use weir_proto::convert::{decode_hlc, decode_purge, encode_hlc};
 use weir_proto::node::v1::cache_peer_client::CachePeerClient;
-use weir_proto::node::v1::{PurgesSeen, PurgesTold};
+use weir_proto::node::v1::{OriginSeen, PurgesSeen, PurgesTold};
 
 use super::tell::SIGN_INTERVAL;
 use super::{Parts, peer_id, unix_ms};
@@ -121,7 +121,9 @@ impl Listener {
     /// Puts in force what came.
     fn take(&mut self, message: PurgesTold) {
         let (purges, now) = (&self.parts.store.purges, unix_ms(self.parts.clock));
-        self.origin = message.origin;
+        if !message.relayed {
+            self.origin = message.origin;
+        }
         if let Some(their_now) = message.now
             && let Err(too_far) = purges.told(decode_hlc(their_now), now)
         {
@@ -141,6 +143,11 @@ impl Listener {
             seq: purges.seen(self.origin),
             told_unix_ms,
             now: (told_unix_ms > 0).then(|| encode_hlc(now)),
+            others: purges
+                .all_seen()
+                .into_iter()
+                .map(|(origin, seq)| OriginSeen { origin, seq })
+                .collect(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A node that listens: it is told every purge of this one, and says which are in force with it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use futures::{Stream, StreamExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tonic::Status;
-use weir_cache::Store;
+use weir_cache::{Missed, Store};
 use weir_core::cache::UnixMs;
 use weir_proto::convert::{decode_hlc, encode_hlc, encode_purge};
 use weir_proto::node::v1::{PurgesSeen, PurgesTold};
@@ -24,6 +25,14 @@ const PURGES_TOLD_MAX: usize = 256;
 pub(super) const SIGN_INTERVAL: Duration = Duration::from_secs(1);
 /// A node that says nothing for this long, though it answers every sign of life, does not listen any more.
 const SILENT_MAX: Duration = Duration::from_secs(4);
+
+/// Up to which number another node lacks nothing of each process.
+type Seen = BTreeMap<u64, u64>;
+
+fn seen_of(told: &PurgesSeen) -> Seen {
+    let others = told.others.iter();
+    others.map(|seen| (seen.origin, seen.seq)).collect()
+}
 
 pub(super) struct Telling {
     pub(super) links: Links,
@@ -48,9 +57,10 @@ impl Telling {
             stream: self.stream,
         };
         let _ = self.links.linked.offer(linked);
+        let others = watch::Sender::new(seen_of(&first));
         tokio::select! {
-            () = self.tell(&first) => {}
-            () = self.hear(&node, seen) => {}
+            () = self.tell(&first, others.subscribe()) => {}
+            () = self.hear(&node, seen, &others) => {}
         }
         let left = Left {
             node,
@@ -60,42 +70,82 @@ impl Telling {
     }
 
     /// Says what is missing there, and that this node lives.
-    async fn tell(&self, first: &PurgesSeen) {
+    async fn tell(&self, first: &PurgesSeen, others: watch::Receiver<Seen>) {
         let purges = &self.store.purges;
         let (mut origin, mut seq) = (first.origin, first.seq);
         let mut last: watch::Receiver<u64> = purges.last();
+        let mut before = Seen::new();
         let mut signs = interval(SIGN_INTERVAL);
         signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                changed = last.changed() => if changed.is_err() { return },
-                _ = signs.tick() => {}
-            }
+            let is_sign = tokio::select! {
+                changed = last.changed() => match changed {
+                    Ok(()) => false,
+                    Err(_) => return,
+                },
+                _ = signs.tick() => true,
+            };
             loop {
                 let newest = *last.borrow_and_update();
                 let missed = purges.missed(origin, seq, PURGES_TOLD_MAX);
                 (origin, seq) = (missed.origin, missed.after + missed.purges.len() as u64);
-                let now = unix_ms(self.clock);
-                let message = PurgesTold {
-                    origin,
-                    floor: missed.floor.map(encode_hlc),
-                    after: missed.after,
-                    purges: missed.purges.iter().map(encode_purge).collect(),
-                    told_unix_ms: now.0,
-                    now: Some(encode_hlc(purges.fetch_time(now))),
-                };
-                if self.told.send(Ok(message)).await.is_err() {
+                if !self.send(&missed, false).await {
                     return;
                 }
                 if seq >= newest {
                     break;
                 }
             }
+            if is_sign {
+                let now = others.borrow().clone();
+                if !self.relay(&before, &now).await {
+                    return;
+                }
+                before = now;
+            }
         }
     }
 
+    /// Gives on what the other side lacked at the sign of life before and lacks still, so that it will not hear it from
+    /// whom it is; whether the other side is there.
+    async fn relay(&self, before: &Seen, now: &Seen) -> bool {
+        let purges = &self.store.purges;
+        for (origin, _) in purges.all_seen() {
+            let mut seq = now.get(&origin).copied().unwrap_or(0);
+            if origin == purges.origin() || before.get(&origin).copied().unwrap_or(0) != seq {
+                continue;
+            }
+            // The first sign of life is said before anything was heard.
+            if before.is_empty() {
+                return true;
+            }
+            while let Some(missed) = purges.relayed(origin, seq, PURGES_TOLD_MAX) {
+                seq = missed.after + missed.purges.len() as u64;
+                if !self.send(&missed, true).await {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Whether the other side is there.
+    async fn send(&self, missed: &Missed, relayed: bool) -> bool {
+        let now = unix_ms(self.clock);
+        let message = PurgesTold {
+            origin: missed.origin,
+            floor: missed.floor.map(encode_hlc),
+            after: missed.after,
+            purges: missed.purges.iter().map(encode_purge).collect(),
+            told_unix_ms: now.0,
+            now: Some(encode_hlc(self.store.purges.fetch_time(now))),
+            relayed,
+        };
+        self.told.send(Ok(message)).await.is_ok()
+    }
+
     /// Takes what is in force there.
-    async fn hear<S>(&self, node: &str, mut seen: S)
+    async fn hear<S>(&self, node: &str, mut seen: S, others: &watch::Sender<Seen>)
     where
         S: Stream<Item = Result<PurgesSeen, Status>> + Send + Unpin,
     {
@@ -108,6 +158,7 @@ impl Telling {
                     tracing::warn!(node, %too_far, "a clock is not followed");
                 }
             }
+            others.send_replace(seen_of(&told));
             if told.origin == purges.origin() {
                 let acked = Acked {
                     node: node.to_owned(),

@@ -6,11 +6,11 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
-use weir_cache::{PurgeLimits, Purges};
-use weir_core::purge::{DEFAULT_DRIFT_MAX_MS, Hardness, Hlc, HlcClock, Scope};
+use weir_cache::{Missed, PurgeLimits, Purges};
+use weir_core::purge::{DEFAULT_DRIFT_MAX_MS, Hardness, Hlc, HlcClock, Purge, Scope};
 use weir_proto::control::v1::Peer as Registered;
 use weir_proto::convert::encode_hlc;
-use weir_proto::node::v1::{PurgesSeen, PurgesTold};
+use weir_proto::node::v1::{OriginSeen, PurgesSeen, PurgesTold};
 
 use super::*;
 use crate::actors::config_agent::control_plane::LinkStatus;
@@ -77,13 +77,21 @@ struct Listener {
     name: &'static str,
     seen: mpsc::Sender<Result<PurgesSeen, Status>>,
     told: Told,
+    others: Vec<OriginSeen>,
 }
 
 impl Listener {
     fn of(node: &Node, name: &'static str) -> Self {
         let (seen, stream) = mpsc::channel(16);
         let told = node.handle.tell(ReceiverStream::new(stream));
-        Self { name, seen, told }
+        // As every node it tells its own purges, too.
+        let others = vec![OriginSeen { origin: 99, seq: 0 }];
+        Self {
+            name,
+            seen,
+            told,
+            others,
+        }
     }
 
     async fn says(&self, origin: u64, seq: u64, told_unix_ms: u64) {
@@ -93,6 +101,7 @@ impl Listener {
             seq,
             told_unix_ms,
             now: (told_unix_ms > 0).then(|| encode_hlc(Hlc::new(told_unix_ms, 0, 2))),
+            others: self.others.clone(),
         };
         self.seen.send(Ok(seen)).await.unwrap();
     }
@@ -229,6 +238,41 @@ async fn one_that_was_away_is_told_what_it_missed_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_node_that_is_gone_purged_is_given_on_to_those_who_did_not_hear_it() {
+    run(&["here", "b"], async |node| {
+        let purge = |seq| Purge {
+            scope: Scope::Tag(seq),
+            hardness: Hardness::Hard,
+            at: Hlc::new(1_000_000, 0, 3),
+            origin: 33,
+            seq,
+        };
+        let missed = Missed {
+            origin: 33,
+            floor: None,
+            after: 0,
+            purges: (1..=3).map(purge).collect(),
+        };
+        node.handle
+            .store()
+            .purges
+            .receive(&missed, UnixMs(1_000_000));
+        let mut b = Listener::of(&node, "b");
+        b.others.push(OriginSeen { origin: 33, seq: 2 });
+        b.says(0, 0, 0).await;
+        let began = Instant::now();
+        let told = b.hears().await;
+        assert_eq!((told.origin, told.after, told.relayed), (33, 2, true));
+        assert_eq!(told.purges.len(), 1);
+        assert!(
+            began.elapsed() >= MS * 1_000,
+            "it may hear it from whom it is"
+        );
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_that_falls_silent_does_not_listen_any_more() {
     run(&["here", "b"], async |node| {
         let mut b = Listener::of(&node, "b");
@@ -275,6 +319,7 @@ async fn a_purge_is_stamped_as_late_as_the_clock_that_is_furthest_ahead() {
             seq: 1,
             told_unix_ms: told.told_unix_ms,
             now: Some(encode_hlc(Hlc::new(told.told_unix_ms + 70, 0, 2))),
+            others: Vec::new(),
         };
         b.seen.send(Ok(seen)).await.unwrap();
         tokio::time::sleep(MS).await;

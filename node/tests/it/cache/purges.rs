@@ -248,3 +248,15 @@ async fn a_node_that_starts_again_hears_the_purges_of_the_others() {
     assert_eq!(purge(&nodes[0], &asked).await["acked"], 3);
     assert!(get(&gone).await.contains(&version));
 }
+
+#[tokio::test]
+async fn what_a_node_purged_before_it_was_killed_is_heard_from_another() {
+    let (_plane, mut nodes, _origin) = mesh().await;
+    let mut away = nodes.pop().unwrap();
+    away.crash().await;
+    let asked = json!({ "tag": "posts", "wait": "quorum", "wait_ms": 10_000 });
+    assert_eq!(purge(&nodes[0], &asked).await["acked"], 2);
+    nodes[0].crash().await;
+    away.start_again().await;
+    is_so("it has heard", &away, |stats| stats["purges_received"] == 1).await;
+}
