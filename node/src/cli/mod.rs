@@ -6,6 +6,7 @@ mod control_plane;
 mod demo;
 mod engine;
 mod engines;
+mod events;
 mod jobs;
 mod node;
 mod nodes;
@@ -49,6 +50,7 @@ enum Command {
     Services(services::Services),
     Engines(engines::Engines),
     Ports(ports::Ports),
+    Events(events::Events),
     Profile(profile::Profile),
     Weights(weights::Weights),
     Nodes(nodes::Nodes),
@@ -91,6 +93,7 @@ pub fn run() -> ExitCode {
         Command::Services(services) => services.run(),
         Command::Engines(engines) => engines.run(),
         Command::Ports(ports) => ports.run(),
+        Command::Events(events) => events.run(),
         Command::Profile(profile) => profile.run(),
         Command::Weights(weights) => weights.run(),
         Command::Nodes(nodes) => nodes.run(),

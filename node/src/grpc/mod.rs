@@ -1,5 +1,6 @@
 //! The node's gRPC: `weir.node.v1`, health and reflection.
 
+mod events;
 mod load_balancer;
 mod node;
 mod port_cache;
@@ -15,6 +16,7 @@ use tonic::transport::server::Router;
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
+use weir_proto::node::v1::events_server::EventsServer;
 use weir_proto::node::v1::load_balancer_server::LoadBalancerServer;
 use weir_proto::node::v1::node_server::NodeServer;
 use weir_proto::node::v1::port_cache_server::PortCacheServer;
@@ -23,6 +25,7 @@ use weir_proto::node::v1::provision_server::ProvisionServer;
 pub use load_balancer::LoadBalancerService;
 
 use crate::engine_api::EngineApi;
+use crate::events::Events;
 use crate::http_api::StatusCache;
 use crate::orders::OrdersHandle;
 
@@ -49,6 +52,7 @@ impl Readiness {
             <LoadBalancerServer<LoadBalancerService> as NamedService>::NAME,
             <ProvisionServer<provision::ProvisionService> as NamedService>::NAME,
             <PortCacheServer<port_cache::PortCacheService> as NamedService>::NAME,
+            <EventsServer<events::EventsService> as NamedService>::NAME,
         ] {
             self.0.set_service_status(name, status).await;
         }
@@ -64,6 +68,7 @@ pub fn router(
     status: StatusCache,
     orders: OrdersHandle,
     engines: EngineApi,
+    events: Events,
 ) -> Result<Router, tonic_reflection::server::Error> {
     let health = orders.readiness().0.clone();
     let health = HealthServer::new(HealthService::from_health_reporter(health));
@@ -78,6 +83,7 @@ pub fn router(
         .with_service_name(<NodeServer<node::NodeService> as NamedService>::NAME)
         .with_service_name(<ProvisionServer<provision::ProvisionService> as NamedService>::NAME)
         .with_service_name(<PortCacheServer<port_cache::PortCacheService> as NamedService>::NAME)
+        .with_service_name(<EventsServer<events::EventsService> as NamedService>::NAME)
         .with_service_name(<HealthServer<HealthService> as NamedService>::NAME)
         .with_service_name(REFLECTION)
         .build_v1()?;
@@ -89,6 +95,7 @@ pub fn router(
         .add_service(NodeServer::new(node::NodeService { status, orders }))
         .add_service(ProvisionServer::new(provision))
         .add_service(PortCacheServer::new(ports))
+        .add_service(EventsServer::new(events::EventsService { events }))
         .add_service(health)
         .add_service(reflection))
 }

@@ -1,7 +1,8 @@
-//! The node's HTTP API: status, health and metrics, cheap to poll; engines and ports.
+//! The node's HTTP API: status, health and metrics, cheap to poll; engines, ports and events.
 
 mod cache;
 mod engines;
+mod events;
 mod exposition;
 
 use axum::Router;
@@ -17,6 +18,7 @@ use cache::{Cached, Document};
 use crate::data_plane::routing::Routing;
 use crate::describe;
 use crate::engine_api::EngineApi;
+use crate::events::Events;
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::NodeMetrics;
 use crate::telemetry::spans::Tracer;
@@ -34,6 +36,8 @@ pub struct Shown {
     pub tracer: Tracer,
     /// Engines and ports of VPNs.
     pub engines: EngineApi,
+    /// What happens.
+    pub events: Events,
 }
 
 /// All paths of the API.
@@ -42,6 +46,7 @@ pub fn router(shown: Shown) -> Router {
         .route("/api/status", get(status))
         .route("/api/health", get(health))
         .route("/api/services", get(services))
+        .route("/api/events", get(events::list))
         .route("/metrics", get(metrics))
         .merge(engines::router())
         .with_state(shown)

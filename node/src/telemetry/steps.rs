@@ -86,7 +86,7 @@ impl StepTrace {
     /// As [`Self::step`]; it began then.
     pub fn step_since(&mut self, name: &'static str, kind: SpanKind, start: Instant) {
         if let Some(open) = &mut self.open {
-            open.end_step(None);
+            open.end_step(start, None);
             let context = open.whole.context.child(&mut open.rng);
             open.step = Some(Span {
                 parent: Some(open.whole.context.parent_id),
@@ -117,9 +117,10 @@ impl StepTrace {
     pub fn finish(self, error: Option<String>) {
         let Some(mut open) = self.open else { return };
         let error: Option<Cow<'static, str>> = error.map(Cow::Owned);
-        open.end_step(error.clone());
+        let end = Instant::now();
+        open.end_step(end, error.clone());
         if open.whole.context.sampled || open.is_told_anyway {
-            open.whole.end = Instant::now();
+            open.whole.end = end;
             open.whole.error = error;
             open.done.push(open.whole);
             open.tracer.record(open.done);
@@ -128,9 +129,9 @@ impl StepTrace {
 }
 
 impl Open {
-    fn end_step(&mut self, error: Option<Cow<'static, str>>) {
+    fn end_step(&mut self, end: Instant, error: Option<Cow<'static, str>>) {
         if let Some(mut step) = self.step.take().filter(|_| self.done.len() < STEPS_MAX) {
-            step.end = Instant::now();
+            step.end = end.max(step.start);
             step.error = error;
             self.done.push(step);
         }
@@ -189,6 +190,8 @@ mod tests {
         for step in &spans[..2] {
             assert_eq!(step.parent, Some(whole.context.parent_id));
         }
+        assert_eq!(spans[0].end, spans[1].start, "one after the other");
+        assert_eq!(spans[1].end, whole.end);
         assert_eq!(spans[0].attributes, [("n", 1.into())]);
         let errors = [0, 1, 2].map(|at: usize| spans[at].error.as_deref());
         assert_eq!(errors, [None, Some("lost"), Some("lost")]);

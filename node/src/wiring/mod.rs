@@ -21,6 +21,7 @@ use crate::actors::provision_supervisor::ProvisionHandle;
 use crate::config::Environment;
 use crate::data_plane::CoreParts;
 use crate::engine_room::EngineRoom;
+use crate::events::Events;
 use crate::guardian::{Budget, BudgetSpent, guard};
 use crate::link::Refused;
 use crate::orders::OrdersHandle;
@@ -62,6 +63,8 @@ pub struct Wired {
     pub port_cache: PortCacheHandle,
     /// The other nodes.
     pub peers: Peers,
+    /// What happens.
+    pub events: Events,
     /// How the stream to the control plane is.
     pub control_plane: Snapshot<LinkStatus>,
     /// What each core is given.
@@ -79,7 +82,7 @@ pub struct Wired {
 pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
     let config = Arc::clone(&first.config);
     let metrics = NodeMetrics::new(config.node.cores);
-    let outlets = Outlets::new(first, &env.tracer);
+    let outlets = Outlets::new(first, &env.tracer.weak());
     let (orders, stop) = OrdersHandle::new();
     let mut guardians = JoinSet::new();
 
@@ -103,6 +106,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         control_plane.clone(),
         Arc::clone(&env.net),
     );
+    let events = Events::new(&config.node.name, epoch(env), env.clock);
     let in_force = outlets.in_force.clone();
     let agent = ConfigAgentHandle::new(&outlets.in_force);
     let engines = engines::wire(
@@ -113,6 +117,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
             in_force: &in_force,
             agent: &agent,
             routing: outlet.routing(),
+            events: &events,
         },
         &mut guardians,
     );
@@ -136,6 +141,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         provision: engines.provision,
         port_cache: engines.port_cache,
         peers,
+        events,
         control_plane,
         core_parts,
         status_age_max,
@@ -155,7 +161,8 @@ fn guard_load_balancer(
         net: Arc::clone(&env.net),
         probed: load_balancer.probed.clone(),
         cores,
-        tracer: env.tracer.clone(),
+        // Actors have the way to themselves, so they never end; the exporter has to.
+        tracer: env.tracer.weak(),
         seed: env.seed,
     };
     let links = load_balancer.clone();
@@ -191,6 +198,11 @@ fn guard_config_agent(
             links.take.point_at(life);
         },
     ));
+}
+
+/// Tells this process from others of the node.
+fn epoch(env: &Env) -> String {
+    format!("{:012x}{:04x}", env.clock.unix_ms_now(), env.seed & 0xffff)
 }
 
 const FIRST_CONFIGURE_TIMEOUT: Duration = Duration::from_secs(10);

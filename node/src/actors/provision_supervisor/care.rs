@@ -12,6 +12,7 @@ use super::messages::{
 use super::publish::{InTraffic, backend};
 use super::spec::Lot;
 use super::{ProvisionSupervisor, settle};
+use crate::events::Kind;
 use crate::link::Carried;
 
 impl ProvisionSupervisor {
@@ -45,10 +46,12 @@ impl ProvisionSupervisor {
         if engine.job.is_some() {
             return;
         }
-        let before = engine.care.state();
+        let before = (engine.care.state(), engine.care.is_published());
         let rules = engine.rules(&self.plan.limits, drain_timeout);
         let actions = engine.care.observe(seen, &rules, now.into_std());
         let state = engine.care.state();
+        let (before, was_up) = before;
+        engine.tell_traffic(was_up, &self.parts.events);
         if std::mem::discriminant(&before) != std::mem::discriminant(&state) {
             engine.since = (state, unix_ms(&self.parts));
             tracing::info!(engine = id, ?state, why = engine.why, "engine");
@@ -119,6 +122,7 @@ impl ProvisionSupervisor {
             why = engine.why,
             "engine gone"
         );
+        engine.tell_gone(reason, &self.parts.events);
         self.reservations.engine_gone(id);
         self.parts.outlet.keep_no_longer(id);
         let service = ServiceName::from(engine.lot.service.as_str());
@@ -250,6 +254,7 @@ impl Handler<Carried<Started>> for ProvisionSupervisor {
         engine.since = (care.state(), unix_ms(&self.parts));
         engine.care = care;
         engine.job = Some(job);
+        engine.tell(Kind::EngineStarted, &self.parts.events);
         self.engines.insert(engine);
         self.publish();
     }
@@ -318,6 +323,11 @@ impl Handler<Carried<Looked>> for ProvisionSupervisor {
             Look::PortIsNobodys { vpn } => self.port_is_nobodys(&vpn, now),
             Look::Found { engine, found } => self.take_in(&engine, found, now),
             Look::LetGo { engine, is_gone } => self.was_let_go(&engine, is_gone),
+            Look::Image {
+                engine,
+                fence,
+                has_drifted,
+            } => self.image_looked_at(&engine, fence, has_drifted),
             Look::HeldAgain { engine, held } => self.held_again(&engine, held, now),
         }
         self.publish();

@@ -96,7 +96,7 @@ impl ProvisionSupervisor {
         };
         let (queue, claimed) = (self.parts.queue.clone(), self.parts.links.claimed.clone());
         tokio::task::spawn_local(async move {
-            let told = Claimed(Arc::new(queue.claim(want).await));
+            let told = Claimed(Arc::new(queue.claim(want).await), now);
             // A claim that nobody takes would block its job until its lease ends.
             while claimed.offer(told.clone()).is_err() {
                 sleep(AGAIN_AFTER).await;
@@ -132,7 +132,8 @@ impl ProvisionSupervisor {
         self.plan.services.keys().filter(fits).cloned().collect()
     }
 
-    fn run_claim(&mut self, claim: Claim, ticket: Ticket, now: Instant) {
+    fn run_claim(&mut self, claim: Claim, ticket: Ticket, asked_at: Instant) {
+        let now = Instant::now();
         let service = ServiceName::from(claim.spec.service.as_str());
         let stays = *self.parts.outlet.leave.borrow() == Leave::Stays;
         let plan = self.plan.services.get(&service).filter(|_| stays).cloned();
@@ -150,7 +151,8 @@ impl ProvisionSupervisor {
         self.claims.open.insert(claim.ticket.job_id.clone(), ticket);
         let limits = &self.plan.limits;
         let time = (limits.soft_limit, limits.hard_limit);
-        tokio::task::spawn_local(runner::run(self.parts.clone(), claim, plan, time));
+        let parts = self.parts.clone();
+        tokio::task::spawn_local(runner::run(parts, claim, plan, time, asked_at));
     }
 }
 
@@ -165,7 +167,9 @@ impl Handler<Carried<Claimed>> for ProvisionSupervisor {
         };
         self.claims.queue_problem = None;
         match &*claimed.message.0 {
-            Ok(Some(claim)) => return self.run_claim(claim.clone(), ticket, now),
+            Ok(Some(claim)) => {
+                return self.run_claim(claim.clone(), ticket, claimed.message.1);
+            }
             Ok(None) => self.claims.not_before = Some(now + ASK_INTERVAL),
             Err(error) => {
                 self.claims.not_before = Some(now + AWAY_INTERVAL);

@@ -7,19 +7,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use weir_control_plane::jobs::{DEFAULT_QUEUE, JobList, JobQueue, State};
+use weir_control_plane::jobs::{DEFAULT_QUEUE, Job, JobList, JobQueue, State};
 use weir_core::ids::{EngineId, ServiceName, VpnName};
 use weir_core::provision::{EngineFacts, EngineStanding, Scaler, Scaling, ScalingRules, VpnState};
 
 use super::handle::new_job;
 use super::publish::{EngineView, Leave, Outlet};
 use super::vpn_wait::VpnWait;
-use super::{EnginePlan, Links, Plan, StopEngine, Wish};
+use super::{EnginePlan, Links, Plan, StopEngine, Wish, told};
 use crate::actors::config_agent::InForce;
 use crate::actors::port_cache::PortCacheHandle;
 use crate::data_plane::routing::Routing;
+use crate::events::Events;
 use crate::peers::Peers;
 use crate::snapshot::Snapshot;
+use crate::telemetry::spans::{SpanKind, Tracer};
+use crate::telemetry::steps::StepTrace;
 
 /// Between two decisions.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -47,6 +50,10 @@ pub struct Scale {
     pub ports: PortCacheHandle,
     /// What runs on backends.
     pub routing: Snapshot<Routing>,
+    /// Where everything goes that happens.
+    pub events: Events,
+    /// Takes what wishes were spent on.
+    pub tracer: Tracer,
 }
 
 /// What is remembered of one service.
@@ -59,6 +66,8 @@ struct Memory {
     /// When this node began to decide.
     since: Option<Instant>,
     vpns: VpnWait,
+    /// Jobs that are ready wait for others of the mesh.
+    fleet_is_full: bool,
 }
 
 impl Scale {
@@ -103,7 +112,11 @@ impl Scale {
         if !self.is_listed(&engines.service) && since.elapsed() < LISTED_WITHIN {
             return Ok(());
         }
-        let open = self.open_jobs(&engines.service).await?;
+        let (open, fleet_is_full) = self.open_jobs(plan, &engines.service).await?;
+        if fleet_is_full && !memory.fleet_is_full {
+            told::fleet_is_full(&self.events, &engines.service, &plan.limits);
+        }
+        memory.fleet_is_full = fleet_is_full;
         let loads = self
             .peers
             .loads(&engines.service, self.own_loads(&engines.service))
@@ -183,9 +196,14 @@ impl Scale {
             .collect()
     }
 
-    /// Jobs that will make engines of this service, and their keys.
-    async fn open_jobs(&self, service: &ServiceName) -> Result<BTreeMap<String, String>, String> {
-        let mut open = BTreeMap::new();
+    /// Jobs that will make engines of this service, and their keys; and whether one is ready and may not begin because
+    /// of others in the mesh.
+    async fn open_jobs(
+        &self,
+        plan: &Plan,
+        service: &ServiceName,
+    ) -> Result<(BTreeMap<String, String>, bool), String> {
+        let (mut open, mut claimed, mut is_ready) = (BTreeMap::new(), 0, false);
         let mut list = JobList {
             queue: DEFAULT_QUEUE.to_owned(),
             states: vec![State::Ready, State::Waiting, State::Claimed],
@@ -198,14 +216,20 @@ impl Scale {
                 .list(list.clone())
                 .await
                 .map_err(|error| error.to_string())?;
+            let is_claimed = |job: &&Job| job.state() == State::Claimed;
+            claimed += page.jobs.iter().filter(is_claimed).count();
             let ours = page.jobs.into_iter().filter(|job| {
                 job.spec
                     .as_ref()
                     .is_some_and(|spec| spec.service == service.as_str())
             });
-            open.extend(ours.map(|job| (job.job_id, job.idempotency_key)));
+            open.extend(ours.map(|job| {
+                is_ready |= job.state() == State::Ready;
+                (job.job_id, job.idempotency_key)
+            }));
             if page.next.is_empty() {
-                return Ok(open);
+                let most = plan.limits.fleet_concurrent_max as usize;
+                return Ok((open, is_ready && most > 0 && claimed >= most));
             }
             list.after = page.next;
         }
@@ -294,14 +318,25 @@ impl Scale {
         wanted: usize,
     ) -> Result<(), String> {
         for key in keys {
+            let whole = ("engine.wish", SpanKind::Internal);
+            let mut trace = StepTrace::begin(&self.tracer, None, whole, Instant::now());
+            trace.note(("weir.service", engines.service.to_string().into()));
+            trace.step("job.enqueue", SpanKind::Producer);
+            let reason = format!("{wanted} engines are wanted");
             let wish = Wish {
                 service: engines.service.clone(),
                 key,
-                reason: format!("{wanted} engines are wanted"),
+                reason: reason.clone(),
                 engines_wanted: Some(wanted),
+                trace: trace.context(),
             };
             let enqueued = self.queue.enqueue(new_job(wish, &plan.limits)).await;
-            enqueued.map_err(|error| error.to_string())?;
+            let enqueued = enqueued.map_err(|error| error.to_string())?;
+            if !enqueued.already {
+                trace.note_step(("weir.job", enqueued.job_id.clone().into()));
+                trace.finish(None);
+                told::enqueued(&self.events, &enqueued.job_id, &engines.service, reason);
+            }
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! `/metrics`: every metric name of the node.
 
 mod engines;
+mod events;
 
 use std::sync::atomic::Ordering;
 
@@ -113,6 +114,7 @@ pub(super) fn render(shown: &Shown) -> String {
     render_config(shown, &mut text);
     render_control_plane(shown, &mut text);
     engines::render(shown, &mut text);
+    events::render(&shown.events, &mut text);
     text.into_text()
 }
 
@@ -236,7 +238,7 @@ fn render_spans(shown: &Shown, text: &mut Exposition) {
     for (name, help, count) in [
         (
             "weir_spans_made_total",
-            "Spans of sampled requests.",
+            "Spans of sampled requests and of jobs.",
             &counts.made,
         ),
         (
