@@ -136,6 +136,28 @@ async fn a_try_that_failed_is_told_though_nobody_sampled_it() {
 }
 
 #[tokio::test]
+async fn an_engine_that_a_command_asks_for_belongs_to_the_trace_that_the_command_names() {
+    let (otlp, mut spans) = receiver().await;
+    let telemetry = format!("[telemetry]\notlp = \"http://{otlp}\"\nsample_ratio = 0.0\n");
+    let weir = Weir::start(&format!("{telemetry}{}", engines(0, 1))).await;
+    let ask = ["engines", "provision", "web", "--traceparent"];
+    let (code, text) = weir.command(&[&ask[..], &["00-1-1-01"]].concat()).await;
+    assert!(
+        code == 2 && text.contains("--traceparent: `00-1-1-01` is no span"),
+        "{text}"
+    );
+    let caller = format!("00-{TRACE}-{CALLER}-01");
+    let (code, text) = weir.command(&[&ask[..], &[&*caller]].concat()).await;
+    assert_eq!(code, 0, "{text}");
+    let tree = until(&mut spans, "engine.provision").await;
+    assert!(
+        tree.values().all(|span| hex(&span.trace_id) == TRACE),
+        "{tree:#?}"
+    );
+    assert_eq!(hex(&tree["Provision"].parent_span_id), CALLER);
+}
+
+#[tokio::test]
 async fn a_node_that_traces_stops_as_soon_as_its_spans_are_sent() {
     let (otlp, mut spans) = receiver().await;
     let telemetry = format!("[telemetry]\notlp = \"http://{otlp}\"\nsample_ratio = 1.0\n");

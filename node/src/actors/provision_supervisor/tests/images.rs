@@ -4,7 +4,7 @@ use super::super::watch_images;
 use super::*;
 use crate::events::{Kind, Wanted};
 
-const CONFIG: &str = "[provision]\nhost_ports = \"21700-21799\"\n[services.tv.engines]\nimage = \"tv:1\"\nmin = 2\n\
+const CONFIG: &str = "[provision]\nhost_ports = \"21900-21999\"\n[services.tv.engines]\nimage = \"tv:1\"\nmin = 2\n\
                       max = 2\n[services.tv.engines.probe]\ninterval = \"5s\"\n";
 
 fn drifted(node: &Node) -> Vec<String> {
