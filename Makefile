@@ -2,12 +2,14 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: up test lint sim sim-meta bench bench-fleet setup setup-test setup-lint
+.PHONY: up test lint sim sim-meta bench bench-fleet bench-engines setup setup-test setup-lint
 
 SCENARIO ?= partition
 SEED ?= 1
 SEEDS ?= 20
 NODES ?= 1000 5000
+REQUESTS ?= 1000
+LOOKS_S ?= 60
 APT := $(if $(filter 0,$(shell id -u)),,sudo -n) env DEBIAN_FRONTEND=noninteractive apt-get
 
 # Installs Debian packages when it may, else says in one line what to install.
@@ -39,11 +41,11 @@ sim: setup
 sim-meta: setup
 	@cargo run --quiet --locked -p weir-sim -- meta $(SCENARIO) --seeds $(SEEDS)
 
-## nginx, HAProxy, Envoy and Weir side by side, then bench-fleet; ARGS="--scenario S1 --rounds 5" narrows the first.
+## nginx, HAProxy, Envoy and Weir side by side, then the other two; ARGS="--scenario S1 --rounds 5" narrows the first.
 bench: setup
 	@cargo build --release --locked --quiet --bin weir
 	@python3 sim/bench/bench.py --install $(ARGS)
-	@$(MAKE) --no-print-directory bench-fleet
+	@$(MAKE) --no-print-directory bench-fleet bench-engines
 
 ## Thousands of simulated nodes on one control plane: make bench-fleet NODES="1000 5000"
 bench-fleet: setup
@@ -51,6 +53,11 @@ bench-fleet: setup
 	@for nodes in $(NODES); do \
 		cargo bench --locked --quiet -p weir-control-plane --bench fleet -- --nodes $$nodes; \
 	done
+
+## A burst of provisions, look-ups of ports on three nodes and in process: make bench-engines REQUESTS=100 LOOKS_S=10
+bench-engines: setup
+	@cargo build --release --locked --quiet --bin weir
+	@cargo bench --locked --quiet -p weir-node --bench engines -- --requests $(REQUESTS) --seconds $(LOOKS_S)
 
 # The build needs Rust, a C compiler, and protoc for the etcd client. Weir's own schema is compiled in Rust.
 setup:
@@ -63,6 +70,7 @@ setup:
 setup-test: setup
 	@{ command -v etcd && command -v etcdctl; } >/dev/null \
 		|| $(call apt,etcd-server etcd-client)
+	@command -v redis-server >/dev/null || $(call apt,redis-server)
 	@{ command -v unshare && command -v nsenter && command -v setpriv; } >/dev/null || $(call apt,util-linux)
 	@{ docker version || { command -v dockerd && command -v docker-init && command -v setpriv; }; } >/dev/null 2>&1 \
 		|| $(call apt,docker.io util-linux)

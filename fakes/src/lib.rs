@@ -13,6 +13,7 @@ pub mod engine;
 mod get;
 pub mod gluetun;
 pub mod http;
+pub mod redis;
 mod server;
 
 pub use get::get;

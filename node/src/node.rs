@@ -22,7 +22,7 @@ use crate::control_link::{self, ControlLink};
 use crate::data_plane::{self, Cores};
 use crate::describe::StatusSource;
 use crate::engine_api::EngineApi;
-use crate::engine_room::{self, EngineRoom};
+use crate::engine_room::{self, EngineRoom, Host};
 use crate::grpc::{self, LoadBalancerService};
 use crate::guardian::BudgetSpent;
 use crate::http_api::{self, Shown, StatusCache};
@@ -107,7 +107,7 @@ impl NodeError {
 /// # Errors
 /// What kept it from starting, or an actor that failed too often.
 pub fn run(path: &Path, environment: Environment, stop_with_stdin: bool) -> Result<(), NodeError> {
-    raise_open_files();
+    let open_files = raise_open_files();
     let text = text_of(path)?;
     let of_config = |problems| NodeError::of_config(path, problems);
     let file = Config::parse(&text, &environment, &Given::default()).map_err(of_config)?;
@@ -119,7 +119,12 @@ pub fn run(path: &Path, environment: Environment, stop_with_stdin: bool) -> Resu
         .build()?;
     let local = LocalSet::new();
     let file = (path.to_owned(), text);
-    let node = start_and_wait(first, file, environment, (link, clock), stop_with_stdin);
+    let host = Host {
+        clock,
+        seed: fastrand::u64(..),
+        open_files,
+    };
+    let node = start_and_wait(first, file, environment, (link, host), stop_with_stdin);
     runtime.block_on(local.run_until(node))
 }
 
@@ -155,13 +160,13 @@ async fn start_and_wait(
     first: InForce,
     (path, text): (PathBuf, String),
     environment: Environment,
-    (link, clock): (ControlLink, WallClock),
+    (link, host): (ControlLink, Host),
     stop_with_stdin: bool,
 ) -> Result<(), NodeError> {
     let mut signals = Signals::new()?;
     let mut parent = Parent::new(stop_with_stdin)?;
-    let engines = engine_room::real(&first.config, &link, clock, fastrand::u64(..)).await?;
-    let mut running = match start(first, environment, clock, engines).await {
+    let engines = engine_room::real(&first.config, &link, host).await?;
+    let mut running = match start(first, environment, host.clock, engines).await {
         Ok(running) => running,
         Err(error) => {
             if !matches!(error, NodeError::Actors(_) | NodeError::System(_)) {
@@ -411,22 +416,22 @@ impl Parent {
     }
 }
 
-/// Takes as many file descriptors as the hard limit allows.
-pub(crate) fn raise_open_files() {
+/// Takes as many file descriptors as the hard limit allows. Tells how many it had before if those are fewer.
+pub(crate) fn raise_open_files() -> Option<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let most = limit
         .maximum
         .unwrap_or(OPEN_FILES_WANTED)
         .min(OPEN_FILES_WANTED);
-    if limit.current.is_some_and(|current| current < most) {
-        // A node with fewer descriptors runs as well, with fewer connections.
-        let _ = setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: Some(most),
-                ..limit
-            },
-        );
-    }
+    let before = limit.current.filter(|current| *current < most)?;
+    // A node with fewer descriptors runs as well, with fewer connections.
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: Some(most),
+            ..limit
+        },
+    );
+    Some(before)
 }

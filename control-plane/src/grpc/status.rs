@@ -147,7 +147,9 @@ pub(super) fn backends(error: &backends::Error) -> Status {
             Status::resource_exhausted(message)
         }
         backends::Error::NotRegistered => Status::not_found(message),
-        backends::Error::WrongRegistration => Status::already_exists(message),
+        backends::Error::WrongRegistration | backends::Error::Taken { .. } => {
+            Status::already_exists(message)
+        }
         backends::Error::NotWritten(_) | backends::Error::Stopped => Status::unavailable(message),
         backends::Error::Store(error) => store(error),
     }

@@ -31,7 +31,7 @@ impl Jobs {
         let job = made(new, &id, now);
         let mut tries = Tries::begin();
         loop {
-            let outcome = self.try_enqueue(&keys, &job, by).await;
+            let outcome = self.in_line(self.try_enqueue(&keys, &job, by)).await;
             if let Some(done) = tries.after(outcome).await? {
                 return Ok(done);
             }

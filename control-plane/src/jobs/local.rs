@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use prost::Message;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::error::Error;
 use super::queue::JobQueue;
@@ -20,6 +20,9 @@ use crate::clock::NowUnixMs;
 use crate::keys::Keys;
 use crate::records;
 use crate::store::{Entry, OpResult, Store, Txn, TxnOutcome};
+
+/// The longest wait for a turn among changes of this process.
+const LINE_LIMIT: Duration = Duration::from_secs(30);
 
 /// How jobs are kept.
 #[derive(Clone, Debug)]
@@ -63,6 +66,8 @@ pub struct Jobs {
     now: NowUnixMs,
     draws: AtomicU64,
     pub(super) recovered_at: Mutex<std::collections::BTreeMap<String, Instant>>,
+    /// Whoever counts jobs waits here: of changes that count at once the store takes one, and the others begin anew.
+    line: Mutex<()>,
 }
 
 impl std::fmt::Debug for Jobs {
@@ -85,6 +90,7 @@ impl Jobs {
             draws: AtomicU64::new(options.seed),
             options,
             recovered_at: Mutex::default(),
+            line: Mutex::default(),
         }
     }
 
@@ -111,6 +117,16 @@ impl Jobs {
             Some(OpResult::Got(entry)) => entry,
             _ => None,
         }))
+    }
+
+    /// Makes a try of a change that counts jobs, when its turn comes.
+    pub(super) async fn in_line<T>(
+        &self,
+        attempt: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let turn = timeout(LINE_LIMIT, self.line.lock()).await;
+        let _turn = turn.map_err(|_| Error::Contended)?;
+        attempt.await
     }
 
     /// Makes a change whose answer may get lost.

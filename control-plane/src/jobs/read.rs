@@ -72,15 +72,16 @@ impl Jobs {
 
     pub(super) async fn page(&self, list: JobList) -> Result<JobPage, Error> {
         let keys = self.keys.jobs(&list.queue)?;
-        let (mut place, id) = begin(&list)?;
+        let (begin, id) = begin(&list)?;
         check_count(list.entries_max)?;
-        let wants = |state: State| list.states.is_empty() || list.states.contains(&state);
-        while !place.states().iter().any(|state| wants(*state)) {
-            let Some(after) = place.after() else {
-                return Ok(JobPage::default());
-            };
-            place = after;
-        }
+        let wants = |state: &State| list.states.is_empty() || list.states.contains(state);
+        let first_wanted = |from: Option<Place>| {
+            let mut places = std::iter::successors(from, |place| place.after());
+            places.find(|place| place.states().iter().any(wants))
+        };
+        let Some(place) = first_wanted(Some(begin)) else {
+            return Ok(JobPage::default());
+        };
         let prefix = place.prefix(&keys);
         let is_here = list.after.starts_with(place.name());
         let after = id.filter(|_| is_here);
@@ -97,8 +98,8 @@ impl Jobs {
         let next = match last.filter(|_| page.more) {
             Some(last) => format!("{}/{last}", place.name()),
             None => {
-                let after = place.after().map(|after| format!("{}/", after.name()));
-                after.unwrap_or_default()
+                let after = first_wanted(place.after());
+                after.map_or_else(String::new, |after| format!("{}/", after.name()))
             }
         };
         let mut jobs = Vec::with_capacity(page.entries.len());
@@ -107,7 +108,7 @@ impl Jobs {
             if let Some(spec) = &mut job.spec {
                 spec.payload.clear();
             }
-            if wants(job.state()) {
+            if wants(&job.state()) {
                 jobs.push(job);
             }
         }

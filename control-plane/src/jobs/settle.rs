@@ -56,7 +56,7 @@ impl Jobs {
         let keys = self.keys_of(ticket)?;
         let mut tries = Tries::begin();
         loop {
-            let outcome = self.try_settle(&keys, ticket, verdict).await;
+            let outcome = self.in_line(self.try_settle(&keys, ticket, verdict)).await;
             if let Some(done) = tries.after(outcome).await? {
                 return Ok(done);
             }

@@ -229,6 +229,38 @@ async fn a_newer_registration_replaces_the_older() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_name_is_whose_token_registered_it_while_it_lives() {
+    let home = embedded().await;
+    let (a, b) = (
+        Hearing::start(&home.store, "a"),
+        Hearing::start(&home.store, "b"),
+    );
+    let register = async |instance: &Hearing, token: &str| {
+        let registered = instance.backends.register(endpoint("one"), TTL_MS, token);
+        registered.await.map_err(|error| error.to_string())
+    };
+    register(&a, "red").await.unwrap();
+    for instance in [&a, &b] {
+        for other in ["blue", ""] {
+            let told = register(instance, other).await.unwrap_err();
+            assert!(
+                told.contains("`vod/one`") && told.contains("token `red`"),
+                "{told}"
+            );
+        }
+    }
+    let again = register(&b, "red").await.unwrap();
+    b.hear(&again).await.unwrap();
+    b.leave(&again).await.unwrap();
+    let other = register(&a, "blue").await.unwrap();
+    a.hear(&other).await.unwrap();
+    // Silence ends it as well.
+    tokio::time::sleep(TTL + Duration::from_secs(1)).await;
+    let (red, blue) = tokio::join!(register(&b, "red"), register(&b, "blue"));
+    assert_ne!(red.is_ok(), blue.is_ok(), "{red:?}, {blue:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_heartbeat_of_the_old_does_not_undo_a_registration_on_its_way() {
     let home = embedded().await;
     let a = Hearing::start(&home.store, "a");

@@ -61,6 +61,7 @@ everywhere! {
     adding:
         an_open_job_with_the_same_key_is_named_instead,
         of_jobs_added_at_once_with_one_key_there_is_one,
+        of_a_thousand_jobs_added_at_once_each_is_taken,
         a_full_queue_refuses_and_names_its_bound,
         a_wrong_job_is_refused_by_field;
     claiming:

@@ -28,9 +28,22 @@ fn to_the_second(unix_ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
 }
 
-/// Year, month and day of a day counted from 1970. Years begin in March here, so that the leap day is the last
-/// of its year and months follow one formula.
-fn date(days: u64) -> (u64, u64, u64) {
+/// The day of a date counted from 1970; `None` if there is no such day or it is before that.
+pub(crate) fn days(year: u64, month: u64, day: u64) -> Option<u64> {
+    if !(1970..=9_999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    let year_from_march = year - u64::from(month <= 2);
+    let month_from_march = (month + 9) % 12;
+    let of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    let leap_days = year_from_march / 4 - year_from_march / 100 + year_from_march / 400;
+    let days = 365 * year_from_march + leap_days + of_year - 719_468;
+    (date(days) == (year, month, day)).then_some(days)
+}
+
+/// Year, month (from 1) and day (from 1) of a day counted from 1970. Years begin in March here, so that the leap day
+/// is the last of its year and months follow one formula.
+pub(crate) fn date(days: u64) -> (u64, u64, u64) {
     const ERA_DAYS: u64 = 146_097;
     let days = days + 719_468;
     let (era, of_era) = (days / ERA_DAYS, days % ERA_DAYS);
@@ -99,6 +112,8 @@ mod tests {
         let (mut year, mut month, mut day) = (1970, 1, 1);
         for days in 0..200_000 {
             assert_eq!(date(days), (year, month, day), "day {days}");
+            assert_eq!(self::days(year, month, day), Some(days));
+            assert_eq!(self::days(year, month, length(year, month) + 1), None);
             day += 1;
             if day > length(year, month) {
                 (month, day) = (month + 1, 1);

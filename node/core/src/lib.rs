@@ -12,18 +12,26 @@
 
 pub mod backoff;
 pub mod balance;
+pub mod cache;
 pub mod calendar;
+pub mod content_coding;
 pub mod error;
 pub mod health;
+pub mod hot_keys;
 pub mod http1;
 pub mod ids;
 pub mod port_cache;
 pub mod probation;
 pub mod provision;
 pub mod proxy;
+pub mod purge;
 pub mod route;
+pub mod stored_value;
+pub mod surrogate;
 pub mod text;
 pub mod trace;
+pub mod trip;
 pub mod tuning;
 pub mod units;
 pub mod vpn;
+pub mod warming;

@@ -34,6 +34,9 @@ pub(super) struct EngineExec {
     /// The guard's process.
     #[arg(long)]
     guard: u32,
+    /// Files that the program may have open.
+    #[arg(long)]
+    open_files: Option<u64>,
     /// Program and arguments.
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
@@ -44,7 +47,7 @@ impl EngineExec {
         let Some((program, arguments)) = self.command.split_first() else {
             return Err(Failure::Usage("a program is wanted".to_owned()));
         };
-        let error = weir_engines::process::exec(self.guard, program, arguments);
+        let error = weir_engines::process::exec(self.guard, self.open_files, program, arguments);
         Err(told(&program.to_string_lossy(), &error))
     }
 }

@@ -100,6 +100,34 @@ pub struct Listener {
     pub listen: SocketAddr,
 }
 
+/// The HTTP API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpApi {
+    /// Its address, as that of a [`Listener`].
+    pub listen: SocketAddr,
+    /// Names that it is called by, in lower case, beside addresses and `localhost`.
+    pub hosts: Vec<String>,
+}
+
+impl HttpApi {
+    pub(super) fn read(root: &mut Section, problems: &mut Vec<Problem>) -> Self {
+        let mut s = root.section(problems, "http_api");
+        let hosts = s.texts(problems, "hosts");
+        let odd = |c: char| !(c.is_ascii_alphanumeric() || "-._".contains(c));
+        for host in &hosts {
+            if host.is_empty() || host.contains(odd) {
+                let what = format!("`{host}` is no host name, without port");
+                s.problem(problems, "hosts", what);
+            }
+        }
+        let Listener { listen } = Listener::of(s, problems, "127.0.0.1:7480");
+        Self {
+            listen,
+            hosts: hosts.iter().map(|host| host.to_lowercase()).collect(),
+        }
+    }
+}
+
 impl Listener {
     pub(super) fn read(
         root: &mut Section,
@@ -107,7 +135,11 @@ impl Listener {
         key: &str,
         default: &str,
     ) -> Self {
-        let mut s = root.section(problems, key);
+        let section = root.section(problems, key);
+        Self::of(section, problems, default)
+    }
+
+    fn of(mut s: Section, problems: &mut Vec<Problem>, default: &str) -> Self {
         let listen = s.address(problems, "listen", default);
         let insecure = s.flag(problems, "insecure", false);
         if !listen.ip().is_loopback() && !insecure {

@@ -15,6 +15,7 @@
 //! A file is valid by itself: nothing that is given mends it. A profile that contradicts it is refused whole;
 //! weights and registered backends never are.
 
+mod cache;
 mod control_plane;
 mod effective;
 mod engine_defaults;
@@ -49,13 +50,14 @@ use weir_core::route::RouteTable;
 use weir_core::tuning::knobs::ingress::{DRAIN_TIMEOUT, WORKERS};
 use weir_core::tuning::{Kind, NAME_BOUND, Problem as KnobProblem, Value, is_name};
 
+pub use cache::{CacheSettings, RouteCache};
 pub use control_plane::ControlPlane;
 pub use effective::Effective;
 pub use engines::{Care, EngineSettings, Scale};
 pub use given::{Endpoints, EngineFacts, Give, Given, RegisteredBackend, Weights};
 pub use invalid::Invalid;
 pub use launch::{DriverKind, Launch};
-pub use listeners::{Ingress, Listener, Telemetry};
+pub use listeners::{HttpApi, Ingress, Listener, Telemetry};
 pub use overlay::Environment;
 pub use provisioning::{PortCacheSettings, ProvisionSettings};
 pub use reader::Problem;
@@ -81,7 +83,7 @@ pub struct Config {
     /// The node's gRPC (`weir.node.v1`).
     pub grpc: Listener,
     /// The node's HTTP API.
-    pub http_api: Listener,
+    pub http_api: HttpApi,
     /// Traces and logs.
     pub telemetry: Telemetry,
     /// Where the control plane is, and who this node is to it.
@@ -90,6 +92,8 @@ pub struct Config {
     pub provision: ProvisionSettings,
     /// How ports of VPNs are kept.
     pub port_cache: PortCacheSettings,
+    /// How much of answers is kept.
+    pub cache: CacheSettings,
     /// VPNs in the order of their names.
     pub vpns: Vec<VpnSettings>,
     /// Services in the order of their names.
@@ -174,7 +178,7 @@ impl Config {
         let node = NodeSettings::read(&mut root, problems);
         let ingress = Ingress::read(&mut root, problems);
         let grpc = Listener::read(&mut root, problems, "grpc", "127.0.0.1:7400");
-        let http_api = Listener::read(&mut root, problems, "http_api", "127.0.0.1:7480");
+        let http_api = HttpApi::read(&mut root, problems);
         let telemetry = Telemetry::read(&mut root, problems);
         let control_plane = ControlPlane::read(&mut root, problems);
         if !control_plane.endpoints.is_empty() && !node.is_named {
@@ -183,6 +187,7 @@ impl Config {
         }
         let provision = ProvisionSettings::read(&mut root, problems);
         let port_cache = PortCacheSettings::read(&mut root, problems);
+        let cache = CacheSettings::read(&mut root, problems);
         let vpns = vpns::read(&mut root, problems);
         let mut services = services::read(&mut root, problems);
         engines::check_vpns(&services, &vpns, problems);
@@ -204,6 +209,7 @@ impl Config {
             control_plane,
             provision,
             port_cache,
+            cache,
             vpns,
             services: services.into_iter().map(Arc::new).collect(),
             routes: Arc::new(routes),

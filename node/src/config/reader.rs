@@ -87,6 +87,21 @@ impl Section {
         self.inner(path, table)
     }
 
+    /// The table under `key`, which `true` stands for when it is empty; `None` when absent or `false`.
+    pub(super) fn switched_section(
+        &mut self,
+        problems: &mut Vec<Problem>,
+        key: &str,
+    ) -> Option<Section> {
+        match self.table.get(key)? {
+            Value::Table(_) => Some(self.section(problems, key)),
+            _ => {
+                let is_on = self.truth(problems, key)?;
+                is_on.then(|| self.section(problems, key))
+            }
+        }
+    }
+
     /// The named tables under `key`, in the order of their names.
     pub(super) fn sections(
         &mut self,

@@ -9,14 +9,17 @@ use weir_core::route::{
     Route, RouteTable, Target,
 };
 
+use super::cache::RouteCache;
 use super::reader::{Problem, Section};
 use super::services::Timeouts;
 
 /// What a route does beyond what [`Route`] says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteSettings {
     /// Waits, when they differ from the service's.
     pub timeouts: Option<Timeouts>,
+    /// How its answers are cached, if they are.
+    pub cache: Option<RouteCache>,
 }
 
 pub(super) fn read(
@@ -35,8 +38,9 @@ pub(super) fn read(
             .has("timeouts")
             .then(|| Timeouts::read(&mut section, problems));
         if let Some(route) = read_route(&mut section, problems, services, at) {
+            let cache = RouteCache::read(&mut section, problems, &route.name);
             routes.push(route);
-            settings.push(RouteSettings { timeouts });
+            settings.push(RouteSettings { timeouts, cache });
         }
         section.finish(problems);
     }
@@ -140,7 +144,10 @@ fn read_hosts(s: &mut Section, problems: &mut Vec<Problem>) -> Vec<HostPattern> 
 }
 
 /// The path match, and the prefix when it is one.
-fn read_path(s: &mut Section, problems: &mut Vec<Problem>) -> (PathMatch, Option<String>) {
+pub(super) fn read_path(
+    s: &mut Section,
+    problems: &mut Vec<Problem>,
+) -> (PathMatch, Option<String>) {
     let forms = [
         ("path", s.text(problems, "path")),
         ("path_exact", s.text(problems, "path_exact")),

@@ -93,6 +93,8 @@ reasons! {
     ClientBodyTimeout = "client_body_timeout", 408, 4;
     /// The client broke off while it sent the body.
     ClientBodyCut = "client_body_cut", 400, 1;
+    /// The client wants a stored answer or none, and there is none.
+    NotCached = "not_cached", 504, 14;
     /// The service's backends speak a protocol without this upgrade.
     UpgradeRefused = "upgrade_refused", 502, 12;
     /// The backend broke off while it sent the body.

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use super::answer::Reason;
+use super::cache::CachedBody;
 use super::exchange::Exchange;
 use super::stream_watch::StreamWatch;
 use super::upload::UploadState;
@@ -22,6 +23,7 @@ enum Content {
     Empty,
     Full(Option<Bytes>),
     Backend(BackendBody),
+    Cached(CachedBody),
 }
 
 /// Why a body ended early.
@@ -30,9 +32,21 @@ pub enum BodyError {
     /// The backend's connection failed.
     #[error("the backend broke off")]
     Backend(#[source] hyper::Error),
+    /// What was fetched for this client and others broke off.
+    #[error("the fetch broke off")]
+    Fetch,
     /// The node cut it.
     #[error("cut: {}", .0.as_str())]
     Cut(Reason),
+}
+
+impl BodyError {
+    pub(super) fn reason(&self) -> Reason {
+        match self {
+            Self::Backend(_) | Self::Fetch => Reason::BackendBodyCut,
+            Self::Cut(reason) => *reason,
+        }
+    }
 }
 
 impl ResponseBody {
@@ -44,6 +58,10 @@ impl ResponseBody {
     /// A short text.
     pub fn full(text: Bytes) -> Self {
         Self(Content::Full(Some(text)))
+    }
+
+    pub(super) fn cached(body: CachedBody) -> Self {
+        Self(Content::Cached(body))
     }
 
     pub(super) fn backend(body: BackendBody) -> Self {
@@ -63,6 +81,7 @@ impl Body for ResponseBody {
             Content::Empty => Poll::Ready(None),
             Content::Full(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Content::Backend(body) => body.poll_frame(cx),
+            Content::Cached(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
@@ -71,6 +90,7 @@ impl Body for ResponseBody {
             Content::Empty => true,
             Content::Full(text) => text.is_none(),
             Content::Backend(body) => body.from_backend.is_end_stream(),
+            Content::Cached(body) => body.is_end_stream(),
         }
     }
 
@@ -81,6 +101,7 @@ impl Body for ResponseBody {
                 SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
             }
             Content::Backend(body) => body.from_backend.size_hint(),
+            Content::Cached(body) => body.size_hint(),
         }
     }
 }

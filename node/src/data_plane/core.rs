@@ -7,8 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
+use weir_cache::Store;
+use weir_core::cache::UnixMs;
 use weir_core::proxy::Via;
 
+use super::answer::Reason;
 use super::leaving::Leaving;
 use super::pool::BackendPool;
 use super::routing::{Backend, LocalRouting, Routing, Service};
@@ -17,6 +20,7 @@ use crate::config::Ingress;
 use crate::ports::clock::WallClock;
 use crate::ports::net::Net;
 use crate::snapshot::{Reader, Snapshot};
+use crate::telemetry::cache::CacheCoreMetrics;
 use crate::telemetry::metrics::{CoreMetrics, NodeMetrics};
 use crate::telemetry::spans::Tracer;
 
@@ -30,6 +34,8 @@ pub struct CoreParts {
     pub routing: Snapshot<Routing>,
     /// Limits of client connections.
     pub ingress: Snapshot<Ingress>,
+    /// What is kept of answers.
+    pub cache: Arc<Store<Reason>>,
     /// How backends are reached.
     pub net: Arc<dyn Net>,
     /// All counters of the node.
@@ -88,6 +94,16 @@ impl Core {
 
     pub(super) fn metrics(&self) -> &CoreMetrics {
         self.parts.metrics.core(self.index)
+    }
+
+    pub(super) fn cache_metrics(&self) -> &CacheCoreMetrics {
+        &self.metrics().cache
+    }
+
+    /// Wall-clock time as caches count it.
+    pub(super) fn unix_ms(&self) -> UnixMs {
+        let now = self.parts.clock.unix_now().as_millis();
+        UnixMs(u64::try_from(now).unwrap_or(u64::MAX))
     }
 
     pub(super) fn with_rng<T>(&self, draw: impl FnOnce(&mut fastrand::Rng) -> T) -> T {

@@ -79,7 +79,8 @@ impl Drop for Attempt {
 /// A request from its head to the last byte of its response.
 pub(super) struct Exchange {
     core: Rc<Core>,
-    running: Running,
+    /// On the client's connection; absent for what the cache fetches, which is no client's request.
+    running: Option<Running>,
     pub(super) started: Instant,
     service: Option<(LocalRouting, usize)>,
     status: Option<StatusCode>,
@@ -108,6 +109,15 @@ impl Exchange {
     /// Boxed, because it travels through every step of the request.
     pub(super) fn begin(core: &Rc<Core>, running: Running, started: Instant) -> Box<Self> {
         core.metrics().requests_in_flight.increment();
+        Self::new(core, Some(running), started)
+    }
+
+    /// A fetch of the cache: accounts of backends only.
+    pub(super) fn begin_for_cache(core: &Rc<Core>, started: Instant) -> Box<Self> {
+        Self::new(core, None, started)
+    }
+
+    fn new(core: &Rc<Core>, running: Option<Running>, started: Instant) -> Box<Self> {
         Box::new(Self {
             core: Rc::clone(core),
             running,
@@ -160,7 +170,9 @@ impl Exchange {
             self.status = Some(reason.status());
             self.complete = true;
         }
-        self.core.metrics().reasons[reason as usize].increment();
+        if self.running.is_some() {
+            self.core.metrics().reasons[reason as usize].increment();
+        }
         if reason.blames_backend()
             && let Some(attempt) = &mut self.attempt
         {
@@ -220,11 +232,13 @@ impl Drop for Exchange {
         // One look at the clock for all accounts.
         let now = self.ended.unwrap_or_else(Instant::now);
         let took = now.saturating_duration_since(self.started);
-        self.running.end(now);
-        let metrics = self.core.metrics();
-        metrics.requests_in_flight.decrement();
-        if !self.complete && self.reason.is_none() {
-            metrics.requests_abandoned.increment();
+        if let Some(running) = &mut self.running {
+            running.end(now);
+            let metrics = self.core.metrics();
+            metrics.requests_in_flight.decrement();
+            if !self.complete && self.reason.is_none() {
+                metrics.requests_abandoned.increment();
+            }
         }
         self.settle_service(took);
         if let Some(slow) = &self.slow

@@ -14,7 +14,6 @@ use weir_core::proxy;
 
 use super::answer::Reason;
 use super::body::{BackendBody, BodyLimits, ResponseBody, grpc_unavailable};
-use super::connection::Client;
 use super::core::Core;
 use super::exchange::{Attempt, Exchange};
 use super::picking::Affinity;
@@ -24,7 +23,7 @@ use super::request::{Refused, Routed, Upgrade, add_cookie};
 use super::routing::{Backend, Place, Service};
 use super::tunnel;
 use super::upload::{UploadBody, UploadProgress, UploadState};
-use crate::config::{Protocol, Timeouts};
+use crate::config::{Ingress, Protocol, Timeouts};
 use crate::telemetry::spans::{Attribute, TRACEPARENT};
 
 /// Backends that one request tries before it gives up.
@@ -35,7 +34,7 @@ const STALE_CONNECTIONS_MAX: usize = 2;
 /// A request on its way: what every try shares.
 struct Forwarding<'a> {
     core: &'a Rc<Core>,
-    client: &'a Client,
+    limits: &'a Ingress,
     routed: &'a Routed,
     timeouts: Timeouts,
     deadline: Option<(Instant, Reason)>,
@@ -47,9 +46,9 @@ struct Forwarding<'a> {
 /// Sends the request to a backend of its service and returns the answer with its body still running.
 pub(super) async fn forward(
     core: &Rc<Core>,
-    client: &Client,
+    limits: &Ingress,
     routed: &Routed,
-    request: Request<Incoming>,
+    request: Request<Option<Incoming>>,
     mut exchange: Box<Exchange>,
     upgrade: Option<Upgrade>,
 ) -> Result<Response<ResponseBody>, Refused> {
@@ -74,7 +73,7 @@ pub(super) async fn forward(
     let request = prepare(routed, request, upgrade.as_ref(), &mut exchange);
     let mut forwarding = Forwarding {
         core,
-        client,
+        limits,
         routed,
         timeouts,
         deadline,
@@ -211,7 +210,7 @@ impl Forwarding<'_> {
                 .timeouts
                 .read
                 .min(self.timeouts.send)
-                .min(self.client.limits.body_idle_timeout),
+                .min(self.limits.body_idle_timeout),
         }
     }
 
@@ -233,7 +232,7 @@ impl Forwarding<'_> {
             }
             Some((UploadState::WaitingForClient, since)) => (
                 since,
-                self.client.limits.body_idle_timeout,
+                self.limits.body_idle_timeout,
                 Reason::ClientBodyTimeout,
             ),
             Some((UploadState::ClientFailed, _)) => return Ok(Reason::ClientBodyCut),
@@ -327,8 +326,7 @@ impl Forwarding<'_> {
         let limits = BodyLimits {
             read_timeout: self.timeouts.read,
             // A gRPC stream may rest as long as its deadline allows.
-            upload_idle_timeout: (!self.routed.asked.grpc)
-                .then_some(self.client.limits.body_idle_timeout),
+            upload_idle_timeout: (!self.routed.asked.grpc).then_some(self.limits.body_idle_timeout),
             deadline: self.deadline,
             grpc_trailers: self.routed.grpc_trailers,
         };
@@ -367,7 +365,7 @@ impl Forwarding<'_> {
             backend,
             self.timeouts.idle,
             self.exchange,
-            Rc::clone(&self.client.open),
+            asked.open,
         ));
         Ok(response.map(|_| ResponseBody::empty()))
     }

@@ -1,10 +1,11 @@
-//! The way of a request: accept -> admit -> route -> pick -> forward -> respond.
+//! The way of a request: accept -> admit -> route -> cache -> pick -> forward -> respond.
 //!
 //! ```text
 //! accept      listeners with SO_REUSEPORT, one per core          accept.rs
 //! connection  HTTP/1.1 or HTTP/2, framing guard, time limits     connection.rs client_io.rs activity.rs
 //! farewell    clients leave when the node drains or stops        supervise.rs leaving.rs stop.rs
 //! request     checks, route, headers                             request.rs
+//! cache       answers from the cache, fetches for it              cache/
 //! forward     pick, send, replay of what was never sent          forward.rs picking.rs
 //! pool        this core's connections to backends                pool/
 //! bodies      both ways, frame by frame                          upload.rs body.rs tunnel.rs
@@ -18,6 +19,7 @@ mod accept;
 mod activity;
 pub mod answer;
 pub(crate) mod body;
+mod cache;
 mod client_io;
 mod connection;
 mod core;

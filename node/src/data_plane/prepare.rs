@@ -14,14 +14,17 @@ use crate::config::Protocol;
 /// Gives the request the form that the service's protocol wants.
 pub(super) fn prepare(
     routed: &Routed,
-    request: Request<Incoming>,
+    request: Request<Option<Incoming>>,
     upgrade: Option<&Upgrade>,
     exchange: &mut Exchange,
 ) -> Box<Request<UploadBody>> {
     let service = routed.service();
     let presence = routed.asked.presence;
     let (mut parts, body) = request.into_parts();
-    let (body, upload) = UploadBody::new(body, exchange.started);
+    let (body, upload) = match body {
+        Some(body) => UploadBody::new(body, exchange.started),
+        None => (UploadBody::none(), None),
+    };
     exchange.upload = upload;
     // The body's own framing is what counts, not what the client's head said of it; but some servers
     // want to be told that there is none.

@@ -14,9 +14,11 @@ use tokio::time::Instant;
 use weir_core::proxy::{self, Hop, Presence, Scheme};
 use weir_core::route::{Route, RouteRequest, normalise_path};
 
+use super::accept::OpenConnection;
 use super::activity::Running;
 use super::answer::Reason;
 use super::body::ResponseBody;
+use super::cache;
 use super::connection::Client;
 use super::core::Core;
 use super::exchange::Exchange;
@@ -24,7 +26,7 @@ use super::forward;
 use super::routing::{LocalRouting, Routing, Service};
 use super::stream_watch::StreamWatch;
 use crate::config::RouteSettings;
-use crate::telemetry::spans::RequestTrace;
+use crate::telemetry::spans::{RequestTrace, TRACEPARENT};
 
 /// Answers one request. Never fails: what goes wrong becomes an answer with its reason.
 ///
@@ -104,6 +106,7 @@ pub(super) struct Refused {
 }
 
 /// A routed request, with what its way back needs.
+#[derive(Clone)]
 pub(super) struct Routed {
     pub(super) routing: LocalRouting,
     pub(super) route: usize,
@@ -111,6 +114,8 @@ pub(super) struct Routed {
     pub(super) service: usize,
     pub(super) client_address: IpAddr,
     pub(super) asked: Asked,
+    /// `host[:port]` as the client named it; only for routes with a cache.
+    pub(super) authority: Rc<str>,
     /// What cuts the answer short can be told in trailers.
     pub(super) grpc_trailers: bool,
 }
@@ -136,6 +141,8 @@ impl Routed {
 pub(super) struct Upgrade {
     pub(super) protocol: HeaderValue,
     pub(super) client: OnUpgrade,
+    /// The connection that it was asked on.
+    pub(super) open: Rc<OpenConnection>,
 }
 
 async fn handle(
@@ -146,7 +153,7 @@ async fn handle(
     mut exchange: Box<Exchange>,
 ) -> Result<Response<ResponseBody>, Refused> {
     let upgrade = if asked.upgrade {
-        take_upgrade(&mut request)
+        take_upgrade(client, &mut request)
     } else {
         None
     };
@@ -159,18 +166,25 @@ async fn handle(
     if let Some(trace) = &mut exchange.trace {
         note_admission(core, trace, &routed, exchange.started);
     }
-    let mut response = forward::forward(core, client, &routed, request, exchange, upgrade).await?;
+    let is_cached = routed.settings().cache.is_some() && !asked.upgrade && !asked.grpc;
+    let mut response = if is_cached {
+        cache::serve(core, client, &routed, request, exchange).await?
+    } else {
+        let request = request.map(Some);
+        forward::forward(core, &client.limits, &routed, request, exchange, upgrade).await?
+    };
     finish_response(core, &routed, &mut response);
     Ok(response)
 }
 
-fn take_upgrade(request: &mut Request<Incoming>) -> Option<Upgrade> {
+fn take_upgrade(client: &Client, request: &mut Request<Incoming>) -> Option<Upgrade> {
     let protocol = request.headers().get(UPGRADE)?.clone();
     // HTTP/2 is spoken with prior knowledge only (RFC 9113 section 3.1).
     let offered = !protocol.as_bytes().to_ascii_lowercase().starts_with(b"h2c");
     offered.then(|| Upgrade {
         protocol,
         client: hyper::upgrade::on(request),
+        open: Rc::clone(&client.open),
     })
 }
 
@@ -193,6 +207,10 @@ fn admit(
     normalise(request)?;
     let routing = core.routing();
     let (route, service) = find_route(core, &routing, request)?;
+    let authority = match routing.routes[route].cache {
+        Some(_) => authority_text(request),
+        None => Rc::default(),
+    };
     let client_address = rewrite_headers(core, client, request, asked.presence)?;
     let routed = Routed {
         routing,
@@ -200,6 +218,7 @@ fn admit(
         service,
         client_address,
         asked,
+        authority,
         grpc_trailers: asked.grpc && request.version() == Version::HTTP_2,
     };
     let route = routed.route();
@@ -274,6 +293,13 @@ fn find_route(
     Ok((route, service))
 }
 
+/// `host[:port]` as the client named it, in lower case.
+fn authority_text(request: &Request<Incoming>) -> Rc<str> {
+    let authority = proxy::effective_host(request.uri(), request.headers(), request.version());
+    let text = authority.map(|authority| authority.as_str().to_ascii_lowercase());
+    text.unwrap_or_default().into()
+}
+
 /// Replaces what was meant for this node by what the backend shall know; tells the client's address.
 fn rewrite_headers(
     core: &Core,
@@ -346,6 +372,21 @@ pub(super) fn add_cookie(headers: &mut HeaderMap, cookie: &str) {
     if let Ok(value) = HeaderValue::from_str(cookie) {
         headers.append(SET_COOKIE, value);
     }
+}
+
+/// The part of a sampled trace that is the node's own request to an origin.
+pub(super) fn continue_trace(
+    core: &Core,
+    headers: &HeaderMap,
+    target: &PathAndQuery,
+    started: Instant,
+) -> Option<Box<RequestTrace>> {
+    if !core.parts.tracer.is_on() || !headers.contains_key(TRACEPARENT) {
+        return None;
+    }
+    let begun = core.with_rng(|rng| core.parts.tracer.sample(headers, rng))?;
+    let attributes = vec![("url.path", target.path().to_owned().into())];
+    Some(RequestTrace::begin(begun, started, attributes))
 }
 
 fn begin_trace(

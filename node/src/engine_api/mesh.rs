@@ -26,8 +26,10 @@ impl EngineApi {
         };
         if mesh {
             let others = self.peers.channels().into_iter();
-            let asked =
-                others.map(|(node, channel)| async move { (node, engines_of(channel).await) });
+            let asked = others.map(|(node, channel)| async move {
+                let engines = self.engines_of(&node, channel).await;
+                (node, engines)
+            });
             let mut answers = stream::iter(asked).buffer_unordered(ASKED_MAX);
             while let Some((node, engines)) = answers.next().await {
                 match engines {
@@ -101,15 +103,21 @@ impl EngineApi {
         match timeout(LOGS_TIMEOUT, client.engine_logs(request)).await {
             Ok(Ok(told)) => Ok(told.into_inner().lines),
             Ok(Err(status)) => Err(status.message().to_owned()),
-            Err(_) => Err("no answer in time".to_owned()),
+            Err(_) => {
+                self.peers.is_silent(node);
+                Err("no answer in time".to_owned())
+            }
         }
     }
-}
 
-/// What a node says of its engines; `None` when it does not answer.
-async fn engines_of(channel: Option<Channel>) -> Option<Vec<pb::Engine>> {
-    let mut client = ProvisionClient::new(channel?);
-    let request = pb::ListEnginesRequest { mesh: false };
-    let answer = timeout(NODE_TIMEOUT, client.list_engines(request)).await;
-    Some(answer.ok()?.ok()?.into_inner().engines)
+    /// What a node says of its engines; `None` when it does not answer.
+    async fn engines_of(&self, node: &str, channel: Option<Channel>) -> Option<Vec<pb::Engine>> {
+        let mut client = ProvisionClient::new(channel?);
+        let request = pb::ListEnginesRequest { mesh: false };
+        let Ok(answer) = timeout(NODE_TIMEOUT, client.list_engines(request)).await else {
+            self.peers.is_silent(node);
+            return None;
+        };
+        Some(answer.ok()?.into_inner().engines)
+    }
 }

@@ -16,6 +16,7 @@ use crate::actors::port_cache::{PortCacheHandle, UnknownVpn};
 use crate::actors::provision_supervisor::{
     Picture, ProvisionHandle, StopEngine, StopRefused, Wish, Wished, enqueued,
 };
+use crate::config::Config;
 use crate::events::{Events, Limit};
 use crate::link::Refused;
 use crate::peers::Peers;
@@ -113,6 +114,11 @@ impl EngineApi {
             events: wired.events.clone(),
             tracer: wired.core_parts.tracer.weak(),
         }
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> std::sync::Arc<Config> {
+        std::sync::Arc::clone(&self.config.in_force().config)
     }
 
     /// What the supervisor shows.

@@ -103,7 +103,10 @@ impl EngineApi {
             let at = Instant::now();
             let telling = self.tell_owner(&port.owner, vpn);
             let told = timeout(OWNER_TIMEOUT, telling).await;
-            let told = told.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+            let told = told.unwrap_or_else(|_| {
+                self.peers.is_silent(&port.owner);
+                Err("no answer in time".to_owned())
+            });
             let told = told.map_err(|why| Error::Owner {
                 node: port.owner.clone(),
                 why,

@@ -1,6 +1,7 @@
 //! What engines are run with on a real node: drivers, the queue of jobs, the registry, control servers of VPNs.
 
 mod calls;
+mod identity;
 mod lazy;
 mod off;
 
@@ -27,7 +28,6 @@ use crate::actors::provision_supervisor::{Drivers, Registry};
 use crate::config::{Config, VpnAuth, VpnSettings};
 use crate::control_link::{self, ControlLink};
 use crate::ports::clock::WallClock;
-use crate::ports::net::Endpoint;
 
 /// Below the node's folder: its engines, and the jobs of a node of its own.
 const ENGINES_FOLDER: &str = "engines";
@@ -37,6 +37,17 @@ const ORPHAN_GRACE: Duration = Duration::from_secs(2);
 /// An engine that ends within this time has not started.
 const SETTLE: Duration = Duration::from_millis(200);
 const JOBS_PRUNE_INTERVAL: Duration = Duration::from_secs(600);
+
+/// What a node's process is like.
+#[derive(Clone, Copy, Debug)]
+pub struct Host {
+    /// Wall-clock time.
+    pub clock: WallClock,
+    /// Random, another one for each life of the node.
+    pub seed: u64,
+    /// How many files the process could have open before it raised that limit; `None` if it did not.
+    pub open_files: Option<u64>,
+}
 
 /// What engines are run with.
 #[derive(Clone)]
@@ -68,18 +79,17 @@ pub enum Error {
     /// The file of jobs cannot be opened.
     #[error("jobs: {0}")]
     Jobs(#[from] embedded::OpenError),
+    /// The node does not know itself.
+    #[error("node.data_dir: {0}")]
+    Identity(#[from] identity::Error),
 }
 
 /// The parts of a node as `config` says. Must run within a runtime.
 ///
 /// # Errors
 /// When jobs cannot be kept.
-pub async fn real(
-    config: &Config,
-    link: &ControlLink,
-    clock: WallClock,
-    seed: u64,
-) -> Result<EngineRoom, Error> {
+pub async fn real(config: &Config, link: &ControlLink, host: Host) -> Result<EngineRoom, Error> {
+    let Host { clock, seed, .. } = host;
     let node = &config.node.name;
     let folder = match &config.node.data_dir {
         Some(folder) => folder.clone(),
@@ -91,12 +101,13 @@ pub async fn real(
         folder: folder.join(ENGINES_FOLDER),
         orphan_grace: ORPHAN_GRACE,
         settle: SETTLE,
+        open_files: host.open_files,
         unix_ms: clock.to_fn(),
     };
     let remote = link.calls().map_err(control_link::Error::Token)?;
     let owner = match &remote {
-        Some(calls) => owner_of_mesh(&calls.endpoints),
-        None => format!("weir/{DEFAULT_NAMESPACE}/{node}"),
+        Some(calls) => identity::owner_of_mesh(&calls.endpoints),
+        None => identity::owner_of_lone(config, seed)?,
     };
     let docker = Docker::new(docker::Settings {
         socket: socket_of(&config.provision.docker_socket),
@@ -129,13 +140,6 @@ pub async fn real(
         registry,
         connect: Arc::new(connect),
     })
-}
-
-/// Nodes of one mesh that share a Docker take over each other's engines when one is gone; those of another one do not.
-fn owner_of_mesh(control_plane: &[Endpoint]) -> String {
-    let mut instances: Vec<&str> = control_plane.iter().map(Endpoint::as_str).collect();
-    instances.sort_unstable();
-    format!("weir/{}", instances.join(","))
 }
 
 /// Jobs of a node without a control plane: in its own folder, so that they survive it, if it has one.

@@ -1,13 +1,10 @@
 //! Engines and ports of VPNs.
 
-use std::net::IpAddr;
-
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
-use axum::http::header::{HOST, ORIGIN, RETRY_AFTER};
-use axum::http::{HeaderMap, Method, StatusCode};
-use axum::middleware::{self, Next};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use serde::{Deserialize, Serialize};
@@ -33,50 +30,6 @@ pub(super) fn router() -> Router<Shown> {
         .route("/api/ports", get(ports))
         .route("/api/ports/{vpn}", get(port).post(invalidate))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(middleware::from_fn(refuse_other_sites))
-}
-
-/// A browser sends requests of any page anywhere and says whose they are (RFC 6454): pages of others change nothing.
-async fn refuse_other_sites(request: Request, next: Next) -> Response {
-    let is_change = request.method() != Method::GET;
-    match is_change && is_of_other_site(request.headers()) {
-        true => told(
-            StatusCode::FORBIDDEN,
-            "forbidden",
-            "host, origin: call this API by an address or localhost; a page of another site changes nothing here",
-        ),
-        false => next.run(request).await,
-    }
-}
-
-/// Whether it is addressed to an address or to `localhost`. A page may have a name of its own lead here (DNS
-/// rebinding), and is of the same site then.
-fn is_address(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else {
-        // HTTP/1.0, or HTTP/2 with the address elsewhere: no browser.
-        return true;
-    };
-    let name = host
-        .rsplit_once(':')
-        .map_or(host, |(name, port)| match port.parse::<u16>() {
-            Ok(_) => name,
-            Err(_) => host,
-        });
-    let address = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
-}
-
-fn is_of_other_site(headers: &HeaderMap) -> bool {
-    let text = |name| {
-        headers
-            .get(name)
-            .map(|value| value.to_str().unwrap_or_default())
-    };
-    let Some(origin) = text(ORIGIN) else {
-        return false;
-    };
-    let site = origin.split_once("://").map(|(_, site)| site);
-    site.is_none() || site != text(HOST) || !is_address(headers)
 }
 
 #[derive(Deserialize)]
@@ -270,7 +223,7 @@ pub(super) fn invalid(message: String) -> Response {
     told(StatusCode::BAD_REQUEST, "invalid_argument", &message)
 }
 
-fn told(code: StatusCode, error: &str, message: &str) -> Response {
+pub(super) fn told(code: StatusCode, error: &str, message: &str) -> Response {
     let body = serde_json::json!({ "error": error, "message": message });
     (code, axum::Json(body)).into_response()
 }
@@ -280,23 +233,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-
-    #[test]
-    fn only_pages_of_this_site_and_programs_change_anything() {
-        let is_other = |origin: Option<&str>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(HOST, "127.0.0.1:7480".parse().unwrap());
-            if let Some(origin) = origin {
-                headers.insert(ORIGIN, origin.parse().unwrap());
-            }
-            is_of_other_site(&headers)
-        };
-        assert!(!is_other(None));
-        assert!(!is_other(Some("http://127.0.0.1:7480")));
-        for origin in ["null", "http://127.0.0.1:80", "https://example.com", ""] {
-            assert!(is_other(Some(origin)), "{origin}");
-        }
-    }
 
     #[test]
     fn when_it_helps_to_come_back_is_in_the_head() {

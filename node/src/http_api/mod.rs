@@ -4,11 +4,13 @@ mod cache;
 mod engines;
 mod events;
 mod exposition;
+mod sites;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
@@ -49,6 +51,10 @@ pub fn router(shown: Shown) -> Router {
         .route("/api/events", get(events::list))
         .route("/metrics", get(metrics))
         .merge(engines::router())
+        .layer(middleware::from_fn_with_state(
+            shown.clone(),
+            sites::refuse_others,
+        ))
         .with_state(shown)
 }
 

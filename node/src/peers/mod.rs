@@ -5,18 +5,20 @@
 //! VPNs; that something comes shows that the node lives. A stream that breaks moves the work to the next node at once;
 //! it moves back when the node has said something again, and not because time has passed.
 
+mod channels;
+mod engines;
 mod follow;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::rt::TokioIo;
+use futures::stream::{self, StreamExt as _};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
-use tonic::transport::{Channel, Endpoint as Uri};
+use tonic::transport::Channel;
 use weir_control_plane::keys::check_name;
 use weir_core::ids::ServiceName;
 use weir_core::vpn;
@@ -25,8 +27,9 @@ use weir_proto::node::v1::load_balancer_client::LoadBalancerClient;
 use weir_proto::node::v1::provision_client::ProvisionClient;
 use weir_proto::node::v1::{GetServiceRequest, ListPortsResponse, StopEngineRequest};
 
+use self::channels::Channels;
 use crate::actors::config_agent::control_plane::LinkStatus;
-use crate::ports::net::{Endpoint, Net};
+use crate::ports::net::Net;
 use crate::snapshot::Snapshot;
 
 pub use follow::run;
@@ -37,8 +40,10 @@ pub const VPNS_LABEL: &str = "weir.vpns";
 const CALL_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a node that did not answer is let alone.
 const LET_ALONE: Duration = Duration::from_secs(10);
-/// Nodes that are asked for their load.
-const LOADS_ASKED_MAX: usize = 64;
+/// Nodes that are asked for the load of a service at a time.
+const LOADS_ASKED_AT_ONCE: usize = 64;
+/// For all nodes to tell the load of a service, however many they are.
+const LOADS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The other nodes. Cheap to clone.
 #[derive(Clone)]
@@ -46,6 +51,7 @@ pub struct Peers {
     node: Arc<str>,
     link: Snapshot<LinkStatus>,
     net: Arc<dyn Net>,
+    channels: Channels,
     /// Nodes that did not answer and have said nothing since, and until when they are let alone.
     dead: Arc<watch::Sender<BTreeMap<String, Instant>>>,
     /// What came last from each node that is followed.
@@ -71,6 +77,7 @@ impl Peers {
             node: node.into(),
             link,
             net,
+            channels: Channels::default(),
             dead: Arc::new(watch::Sender::new(BTreeMap::new())),
             heard: Arc::new(watch::Sender::new(Heard::new())),
         }
@@ -143,6 +150,7 @@ impl Peers {
 
     /// A node did not answer.
     fn is_dead(&self, node: &str) {
+        self.is_silent(node);
         let until = Instant::now() + LET_ALONE;
         self.dead
             .send_modify(|dead| _ = dead.insert(node.to_owned(), until));
@@ -157,9 +165,20 @@ impl Peers {
             .send_if_modified(|dead| dead.remove(node).is_some());
     }
 
+    /// A node did not answer a call: it may have gone without a word, and its next life answers on another connection.
+    pub(crate) fn is_silent(&self, node: &str) {
+        let link = self.link.load();
+        if let Some(peer) = link.peers.iter().find(|peer| peer.node_id == node) {
+            self.channels.forget(&peer.grpc_address);
+        }
+    }
+
     /// Forgets nodes that the control plane knows no more.
     fn forget_strangers(&self) {
         let link = self.link.load();
+        let addresses = link.peers.iter().map(|peer| peer.grpc_address.as_str());
+        let addresses: BTreeSet<&str> = addresses.collect();
+        self.channels.tidy(|address| addresses.contains(address));
         let is_known = |node: &String| link.peers.iter().any(|peer| peer.node_id == *node);
         self.dead.send_if_modified(|dead| {
             let before = dead.len();
@@ -176,29 +195,23 @@ impl Peers {
     /// What runs on a service's engines everywhere.
     pub async fn loads(&self, service: &ServiceName, own: BTreeMap<String, u64>) -> Loads {
         let link = self.link.load();
-        let others: Vec<&Peer> = link
-            .peers
-            .iter()
-            .filter(|peer| *peer.node_id != *self.node)
-            .take(LOADS_ASKED_MAX + 1)
-            .collect();
+        let others = link.peers.iter().filter(|peer| *peer.node_id != *self.node);
+        let asked = others.map(|peer| self.load_of(peer, service));
+        let mut answers = stream::iter(asked).buffer_unordered(LOADS_ASKED_AT_ONCE);
         let mut loads = Loads {
             in_flight: own,
-            complete: others.len() <= LOADS_ASKED_MAX,
+            complete: true,
         };
-        let asked = others
-            .iter()
-            .take(LOADS_ASKED_MAX)
-            .map(|peer| self.load_of(peer, service));
-        for answer in futures::future::join_all(asked).await {
-            match answer {
-                Some(backends) => {
-                    for (id, in_flight) in backends {
-                        *loads.in_flight.entry(id).or_default() += in_flight;
-                    }
+        let all = async {
+            while let Some(answer) = answers.next().await {
+                loads.complete &= answer.is_some();
+                for (id, in_flight) in answer.into_iter().flatten() {
+                    *loads.in_flight.entry(id).or_default() += in_flight;
                 }
-                None => loads.complete = false,
             }
+        };
+        if timeout(LOADS_TIMEOUT, all).await.is_err() {
+            loads.complete = false;
         }
         loads
     }
@@ -208,9 +221,10 @@ impl Peers {
         let request = GetServiceRequest {
             service: service.to_string(),
         };
-        let answer = timeout(CALL_TIMEOUT, client.get_service(request))
-            .await
-            .ok()?;
+        let Ok(answer) = timeout(CALL_TIMEOUT, client.get_service(request)).await else {
+            self.channels.forget(&peer.grpc_address);
+            return None;
+        };
         match answer {
             Ok(service) => {
                 let backends = service.into_inner().backends.into_iter();
@@ -239,7 +253,10 @@ impl Peers {
         match timeout(CALL_TIMEOUT, client.stop_engine(request)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(status)) => Err(status.message().to_owned()),
-            Err(_) => Err("no answer in time".to_owned()),
+            Err(_) => {
+                self.is_silent(node);
+                Err("no answer in time".to_owned())
+            }
         }
     }
 
@@ -264,18 +281,8 @@ impl Peers {
         channel.ok_or_else(|| format!("`{}` of node `{node}` is no address", peer.grpc_address))
     }
 
-    /// Connects when it is used.
     fn channel(&self, address: &str) -> Option<Channel> {
-        let to: Endpoint = address.parse().ok()?;
-        let uri = Uri::from_shared(format!("http://{to}"))
-            .ok()?
-            .connect_timeout(CALL_TIMEOUT);
-        let net = Arc::clone(&self.net);
-        let connector = tower::service_fn(move |_| {
-            let (net, to) = (Arc::clone(&net), to.clone());
-            async move { net.connect(&to).await.map(TokioIo::new) }
-        });
-        Some(uri.connect_with_connector_lazy(connector))
+        self.channels.to(address, &self.net)
     }
 }
 

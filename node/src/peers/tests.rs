@@ -1,12 +1,111 @@
-//! Which node acts for all.
+//! Which node acts for all, and how others are asked.
 
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use axum::http::header::CONTENT_TYPE;
+use futures::future::BoxFuture;
+use tokio::net::TcpListener;
 use tokio::time::sleep;
 use weir_proto::node::v1::ListPortsResponse;
 
 use super::*;
-use crate::ports::net::Tcp;
+use crate::ports::net::{BoxedStream, Endpoint, Tcp};
+
+/// What happens at the nodes that are asked.
+#[derive(Debug, Default)]
+struct Seen {
+    connections: AtomicUsize,
+    asked: AtomicUsize,
+    at_once: AtomicUsize,
+    most_at_once: AtomicUsize,
+}
+
+/// Counts connections.
+#[derive(Debug)]
+struct Counting(Arc<Seen>);
+
+impl Net for Counting {
+    fn connect<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, io::Result<BoxedStream>> {
+        self.0.connections.fetch_add(1, Ordering::Relaxed);
+        Tcp.connect(to)
+    }
+}
+
+/// A node that serves no service: it says so after a moment.
+async fn strange_node(seen: Arc<Seen>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let answer = async move || {
+        let at_once = seen.at_once.fetch_add(1, Ordering::Relaxed) + 1;
+        seen.most_at_once.fetch_max(at_once, Ordering::Relaxed);
+        seen.asked.fetch_add(1, Ordering::Relaxed);
+        sleep(Duration::from_millis(2)).await;
+        seen.at_once.fetch_sub(1, Ordering::Relaxed);
+        let status = u32::from(tonic::Code::NotFound as u8).to_string();
+        [
+            (CONTENT_TYPE.as_str(), "application/grpc".to_owned()),
+            ("grpc-status", status),
+        ]
+    };
+    let router = axum::Router::new().fallback(answer);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+/// Peers of which `count` are at this address.
+fn peers_at(address: SocketAddr, count: usize, seen: &Arc<Seen>) -> Peers {
+    let peer = |number| Peer {
+        node_id: format!("node-{number}"),
+        grpc_address: address.to_string(),
+        ..Peer::default()
+    };
+    let link = LinkStatus {
+        peers: (0..count).map(peer).collect(),
+        ..LinkStatus::default()
+    };
+    let net = Arc::new(Counting(Arc::clone(seen)));
+    Peers::new("here", Snapshot::new(link), net)
+}
+
+#[tokio::test]
+async fn every_one_of_many_nodes_is_asked_for_its_load_and_few_at_a_time() {
+    let seen = Arc::default();
+    let address = strange_node(Arc::clone(&seen)).await;
+    let loads = peers_at(address, 300, &seen);
+    let loads = loads.loads(&"tv".into(), BTreeMap::new()).await;
+    assert!(loads.complete);
+    assert_eq!(seen.asked.load(Ordering::Relaxed), 300);
+    let most = seen.most_at_once.load(Ordering::Relaxed);
+    assert!((2..=LOADS_ASKED_AT_ONCE).contains(&most), "{most}");
+}
+
+#[tokio::test]
+async fn a_node_is_asked_again_on_the_connection_that_there_is() {
+    let seen = Arc::default();
+    let address = strange_node(Arc::clone(&seen)).await;
+    let peers = peers_at(address, 1, &seen);
+    for _ in 0..10 {
+        assert!(peers.loads(&"tv".into(), BTreeMap::new()).await.complete);
+        peers.forget_strangers();
+    }
+    assert_eq!(seen.asked.load(Ordering::Relaxed), 10);
+    assert_eq!(seen.connections.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_node_that_did_not_answer_is_asked_on_another_connection() {
+    let seen = Arc::default();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let peers = peers_at(listener.local_addr().unwrap(), 1, &seen);
+    for connections in 1..=2 {
+        // Whoever is there says nothing.
+        assert!(!peers.loads(&"tv".into(), BTreeMap::new()).await.complete);
+        assert_eq!(seen.connections.load(Ordering::Relaxed), connections);
+    }
+}
 
 fn peers(nodes: &[&str], label: &str) -> Peers {
     let peer = |node: &&str| Peer {

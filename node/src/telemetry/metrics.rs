@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::cache::CacheCoreMetrics;
 use super::counters::{Counter, LATENCY_BUCKETS_US, LatencyHistogram, LatencyTotals};
 use crate::data_plane::answer::Reason;
 
@@ -38,6 +39,8 @@ pub struct CoreMetrics {
     pub replays: Counter,
     /// Upgraded connections open now.
     pub tunnels_open: Counter,
+    /// The cache.
+    pub cache: CacheCoreMetrics,
     /// Own answers and cuts by reason.
     pub reasons: [Counter; Reason::ALL.len()],
 }

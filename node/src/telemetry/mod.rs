@@ -1,5 +1,6 @@
 //! Logs, counters and traces.
 
+pub mod cache;
 pub mod counters;
 pub mod logs;
 pub mod metrics;

@@ -9,6 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use weir_cache::redis::L2;
+use weir_cache::{MemoryLimits, Store};
+use weir_core::cache::UnixMs;
+use weir_core::purge::{DEFAULT_DRIFT_MAX_MS, Hlc, HlcClock, StampLimits, StampWriter};
 
 use self::engines::EngineLinks;
 use crate::actors::config_agent::control_plane::LinkStatus;
@@ -18,8 +22,9 @@ use crate::actors::load_balancer::{
 };
 use crate::actors::port_cache::PortCacheHandle;
 use crate::actors::provision_supervisor::ProvisionHandle;
-use crate::config::Environment;
+use crate::config::{Config, Environment};
 use crate::data_plane::CoreParts;
+use crate::data_plane::answer::Reason;
 use crate::engine_room::EngineRoom;
 use crate::events::Events;
 use crate::guardian::{Budget, BudgetSpent, guard};
@@ -94,6 +99,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         ingress: outlets.ingress.clone(),
         net: Arc::clone(&env.net),
         metrics,
+        cache: new_cache(&config, env),
         tracer: env.tracer.clone(),
         clock: env.clock,
         stop,
@@ -147,6 +153,43 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         status_age_max,
         guardians,
     })
+}
+
+fn unix_ms(clock: WallClock) -> UnixMs {
+    UnixMs(u64::try_from(clock.unix_now().as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Where all answers are in Redis; keys tell the namespaces of routes apart.
+const L2_NAMESPACE: &str = "answers";
+
+fn new_cache(config: &Config, env: &Env) -> Arc<Store<Reason>> {
+    let limits = MemoryLimits {
+        bytes_max: config.cache.l1_bytes_max,
+        entry_bytes_max: config.cache.l1_entry_bytes_max,
+    };
+    let mut writer = StampWriter::new(StampLimits::default());
+    if config.cache.l2.is_some() {
+        // Of purges before its start the node knows nothing: what Redis has from then is validated before it is used.
+        writer.raise_floor(Hlc::new(unix_ms(env.clock).0, 0, 0));
+    }
+    let stamps = writer.stamps();
+    let clock = HlcClock::new(env.seed as u32, DEFAULT_DRIFT_MAX_MS);
+    let store = Arc::new(Store::new(limits, config.node.cores, stamps, clock));
+    if let Some(settings) = &config.cache.l2 {
+        let clocked = Arc::downgrade(&store);
+        let wall = env.clock;
+        let now = move || {
+            let store = clocked.upgrade();
+            store.map_or(0, |store| store.fetch_time(unix_ms(wall)).time())
+        };
+        let l2 = L2::start(
+            settings.clone(),
+            Arc::new(now),
+            fastrand::Rng::with_seed(env.seed),
+        );
+        store.use_l2(l2.namespace(L2_NAMESPACE).ok(), config.cache.l2_ttl);
+    }
+    store
 }
 
 fn guard_load_balancer(

@@ -153,7 +153,8 @@ impl Weir {
     /// Status and body of a path of the HTTP API; `None` when nobody answers.
     pub async fn get_api(&self, path: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(self.api).await.ok()?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: api\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.ok()?;

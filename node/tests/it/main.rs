@@ -8,6 +8,7 @@
 
 mod blame;
 mod bounds;
+mod cache;
 mod client;
 mod common;
 mod control_cli;

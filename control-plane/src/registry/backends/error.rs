@@ -25,6 +25,16 @@ pub enum Error {
     /// It is not registered (any more): it should register again.
     #[error("the backend is not registered")]
     NotRegistered,
+    /// Another token registered it, and its lease lives.
+    #[error(
+        "backend `{name}` is registered by {holder}: another token has it once it left or fell silent"
+    )]
+    Taken {
+        /// `service/backend`.
+        name: String,
+        /// Who has it.
+        holder: String,
+    },
     /// Another registration has its name; a newer process, most likely.
     #[error("another registration has the name of this backend")]
     WrongRegistration,

@@ -15,6 +15,8 @@ pub(super) struct Heard {
     pub(super) registration_id: String,
     pub(super) ttl: Duration,
     pub(super) tenure: Tenure,
+    /// The token that registered it; empty without one.
+    pub(super) token: String,
     ends_at: Instant,
     /// When it is looked at; never after it ends. A heartbeat does not move it, so it costs nothing.
     look_at: Instant,
@@ -50,7 +52,7 @@ impl Registrations {
     pub(super) fn insert(
         &mut self,
         key: &Bytes,
-        registration_id: String,
+        (registration_id, token): (String, String),
         ttl: Duration,
         tenure: Tenure,
         now: Instant,
@@ -62,6 +64,7 @@ impl Registrations {
             registration_id,
             ttl,
             tenure,
+            token,
             ends_at,
             look_at: ends_at,
         };
@@ -116,7 +119,8 @@ mod tests {
     fn one(now: Instant) -> (Registrations, Bytes) {
         let mut all = Registrations::default();
         let key = Bytes::from_static(b"k");
-        all.insert(&key, "id".to_owned(), TTL, Tenure::default(), now);
+        let id = ("id".to_owned(), String::new());
+        all.insert(&key, id, TTL, Tenure::default(), now);
         (all, key)
     }
 
@@ -139,7 +143,8 @@ mod tests {
         let start = Instant::now();
         let (mut all, key) = one(start);
         let short = Duration::from_secs(2);
-        all.insert(&key, "new".to_owned(), short, Tenure::default(), start);
+        let new = ("new".to_owned(), String::new());
+        all.insert(&key, new, short, Tenure::default(), start);
         assert_eq!(all.next_look(), Some(start + short));
         assert!(!all.wind(&key, "id", start));
         assert!(all.silent(start + short).is_some());

@@ -8,7 +8,8 @@
 //! A backend that leaves is written down as gone, with the key's deletion: no instance that still waits for its
 //! heartbeats brings it back. Registered anew it has another id, and that counts.
 //!
-//! Of two processes that register one name the later one has it, and the other's heartbeats are refused.
+//! Of two processes that register one name with one token the later one has it, and the other's heartbeats are refused.
+//! Another token gets the name when the registration has ended.
 //!
 //! Owns      the registrations heard here: a timer and a [`Tenure`](crate::leases::Tenure) of the key each.
 //! Bound     [`Options::registrations_max`] here, [`Options::bounds`] in the namespace; more are refused.
@@ -124,8 +125,11 @@ impl Backends {
         }
     }
 
-    /// Registers a backend, instead of whoever had its name. `ttl_ms` of 0 stands for the default, `token` names the
-    /// token that it showed; empty without one.
+    /// Registers a backend, instead of whoever had its name with the same token. `ttl_ms` of 0 stands for the default,
+    /// `token` names the token that it showed; empty without one.
+    ///
+    /// Two tokens that register one name at the same moment through two instances may both be let in; one of them is
+    /// refused with its first heartbeat.
     pub async fn register(
         &self,
         endpoint: Endpoint,
@@ -134,11 +138,13 @@ impl Backends {
     ) -> Result<Registered, Error> {
         let ttl = check::registration(&endpoint, ttl_ms).map_err(Error::Invalid)?;
         let key = self.key(&endpoint.service, &endpoint.backend_id)?;
+        let is_free = self.check_holder(&key, &endpoint, token).await?;
         let register = |reply| Command::Register {
             key: key.clone(),
             endpoint,
             ttl,
             token: token.to_owned(),
+            is_free,
             reply,
         };
         let (registration_id, settled) = self.ask(register).await??;
@@ -154,6 +160,27 @@ impl Backends {
                 Err(Error::NotWritten(limit))
             }
         }
+    }
+
+    /// Refuses a name that the store says is another token's. False while the store is away: nothing is known then but
+    /// what is heard here, and nothing can be written either.
+    async fn check_holder(
+        &self,
+        key: &Bytes,
+        endpoint: &Endpoint,
+        token: &str,
+    ) -> Result<bool, Error> {
+        let Ok(found) = self.store.get(key.clone(), None).await else {
+            return Ok(false);
+        };
+        // What cannot be read is repaired by who registers.
+        let had =
+            found.and_then(|found| records::decode::<Registration>(&found.key, &found.value).ok());
+        if let Some(had) = had {
+            let name = format!("{}/{}", endpoint.service, endpoint.backend_id);
+            task::check_holder(&name, &had.registered_by, token)?;
+        }
+        Ok(true)
     }
 
     /// A backend lives.

@@ -27,6 +27,8 @@ pub(super) enum Command {
         endpoint: Endpoint,
         ttl: Duration,
         token: String,
+        /// The store was read, and the name was not another token's.
+        is_free: bool,
         reply: oneshot::Sender<Result<(String, Settled), Error>>,
     },
     /// A heartbeat; false if it is not for something heard here.
@@ -94,9 +96,14 @@ impl Task {
                 endpoint,
                 ttl,
                 token,
+                is_free,
                 reply,
             } => {
-                let _ = reply.send(self.register(key, endpoint, ttl, token).await);
+                let checked = self.check_heard(&key, &token, is_free);
+                let _ = reply.send(match checked {
+                    Ok(()) => self.register(key, endpoint, ttl, token).await,
+                    Err(taken) => Err(taken),
+                });
             }
             Command::Hear {
                 key,
@@ -124,6 +131,17 @@ impl Task {
         }
     }
 
+    /// What is heard here may have ended elsewhere: then the store knows better. What is on its way there it does not.
+    fn check_heard(&self, key: &Bytes, token: &str, is_free: bool) -> Result<(), Error> {
+        let heard = self.registrations.get(key).filter(|heard| {
+            let is_on_its_way = heard.tenure.written().is_none();
+            !heard.tenure.is_over() && (is_on_its_way || !is_free)
+        });
+        heard.map_or(Ok(()), |heard| {
+            check_holder(&self.name(key), &heard.token, token)
+        })
+    }
+
     async fn register(
         &mut self,
         key: Bytes,
@@ -138,7 +156,7 @@ impl Task {
         let id = format!("{:016x}{:016x}", self.random.u64(..), self.random.u64(..));
         let gone = self.gone(&key, &id)?;
         let registration = Registration {
-            registered_by: token,
+            registered_by: token.clone(),
             endpoint: Some(endpoint),
             registration_id: id.clone(),
             ttl_ms: u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX),
@@ -147,7 +165,7 @@ impl Task {
         let value = records::encode(&registration);
         let settled = self.presences.assert_unless(key.clone(), value, gone);
         let settled = settled.await?;
-        self.hear(&key, id.clone(), ttl, &settled);
+        self.hear(&key, (id.clone(), token), ttl, &settled);
         Ok((id, settled))
     }
 
@@ -164,6 +182,7 @@ impl Task {
         }
         let ttl = Duration::from_millis(registration.ttl_ms).clamp(*TTL.start(), *TTL.end());
         let id = registration.registration_id.clone();
+        let token = registration.registered_by.clone();
         let gone = self.gone(&key, &id)?;
         let value = records::encode(&Registration {
             instance: self.options.instance.clone(),
@@ -173,7 +192,7 @@ impl Task {
             .presences
             .take_over_unless(key.clone(), value, seen, gone);
         let settled = settled.await?;
-        self.hear(&key, id, ttl, &settled);
+        self.hear(&key, (id, token), ttl, &settled);
         Ok(settled)
     }
 
@@ -215,10 +234,10 @@ impl Task {
         Ok(gone_key(&self.keys, service, backend, registration_id)?)
     }
 
-    fn hear(&mut self, key: &Bytes, id: String, ttl: Duration, settled: &Settled) {
+    fn hear(&mut self, key: &Bytes, who: (String, String), ttl: Duration, settled: &Settled) {
         let now = Instant::now();
         let tenure = settled.tenure();
-        self.registrations.insert(key, id, ttl, tenure, now);
+        self.registrations.insert(key, who, ttl, tenure, now);
     }
 
     fn check_room(&self, key: &Bytes) -> Result<(), Error> {
@@ -228,4 +247,21 @@ impl Task {
         }
         Err(Error::Full(most))
     }
+}
+
+/// Whether a backend that this token registered may be registered anew with that one.
+///
+/// # Errors
+/// Its name and who has it.
+pub(super) fn check_holder(name: &str, had: &str, token: &str) -> Result<(), Error> {
+    if had == token {
+        return Ok(());
+    }
+    Err(Error::Taken {
+        name: name.to_owned(),
+        holder: match had {
+            "" => "somebody without a token".to_owned(),
+            had => format!("token `{had}`"),
+        },
+    })
 }

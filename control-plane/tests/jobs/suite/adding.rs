@@ -38,6 +38,17 @@ pub(crate) async fn of_jobs_added_at_once_with_one_key_there_is_one(home: Home) 
     assert_eq!(home.all(&[]).await.len(), 1);
 }
 
+pub(crate) async fn of_a_thousand_jobs_added_at_once_each_is_taken(home: Home) {
+    let adding = (0..1_000).map(|number| {
+        let jobs = Arc::clone(&home.jobs);
+        tokio::spawn(async move { jobs.enqueue(new(&format!("tv-{number}"))).await })
+    });
+    for added in futures::future::join_all(adding).await {
+        assert!(!added.unwrap().unwrap().already);
+    }
+    assert_eq!(home.all(&[]).await.len(), 1_000);
+}
+
 pub(crate) async fn a_full_queue_refuses_and_names_its_bound(home: Home) {
     let jobs = home
         .through(&home.store, |options| options.open_max = 3)

@@ -25,7 +25,10 @@ use std::time::{Duration, Instant};
 
 pub use allocator::{PoolName, PortPool, Ports, Taken};
 pub use breaker::{Breaker, BreakerConfig, BreakerState, Ticket};
-pub use care::{Action, Care, CareRules, CareState, EndReason, Observation, Replacements, Turn};
+pub use care::{
+    Action, Care, CareRules, CareState, EndReason, Observation, Places, Replacements, Succession,
+    Turn,
+};
 pub use gate::{Gate, GateLimits, Next, Position};
 pub use placement::{Placement, Role, VpnFacts, VpnState, place};
 pub use refusal::{Refusal, RefusalCode, Wrong};

@@ -57,6 +57,57 @@ enum PathTest {
     Any,
 }
 
+impl PathTest {
+    fn compile(path: &PathMatch) -> Result<Self, BadPattern> {
+        Ok(match path {
+            PathMatch::Exact(path) => Self::Exact(normalised(path)?),
+            PathMatch::Prefix(path) if path == "/" => Self::Any,
+            PathMatch::Prefix(path) => Self::Prefix(normalised(path)?),
+            PathMatch::Regex(pattern) => Self::Regex(compile_full(pattern)?),
+        })
+    }
+
+    fn matches(&self, path: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exact(exact) => exact == path,
+            Self::Prefix(prefix) => has_prefix(path, prefix),
+            Self::Regex(regex) => regex.is_match(path.as_bytes()),
+        }
+    }
+}
+
+/// A [`PathMatch`] on its own, compiled.
+#[derive(Clone, Debug)]
+pub struct PathPattern {
+    of: PathMatch,
+    test: PathTest,
+}
+
+impl PathPattern {
+    /// The pattern.
+    ///
+    /// # Errors
+    /// [`BadPattern`] if it is a path that is not normal or no regular expression.
+    pub fn compile(of: PathMatch) -> Result<Self, BadPattern> {
+        let test = PathTest::compile(&of)?;
+        Ok(Self { of, test })
+    }
+
+    /// Whether it is of a normalised path.
+    pub fn matches(&self, path: &str) -> bool {
+        self.test.matches(path)
+    }
+}
+
+impl PartialEq for PathPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.of == other.of
+    }
+}
+
+impl Eq for PathPattern {}
+
 /// Orders candidates: what sorts first wins.
 type Rank<'a> = (u8, Reverse<usize>, &'a str, bool, Reverse<usize>, usize);
 
@@ -77,14 +128,8 @@ impl Condition {
         headers: &[HeaderMatch],
         index: usize,
     ) -> Result<Self, BadPattern> {
-        let path = match path {
-            PathMatch::Exact(path) => PathTest::Exact(normalised(path)?),
-            PathMatch::Prefix(path) if path == "/" => PathTest::Any,
-            PathMatch::Prefix(path) => PathTest::Prefix(normalised(path)?),
-            PathMatch::Regex(pattern) => PathTest::Regex(compile_full(pattern)?),
-        };
         Ok(Self {
-            path,
+            path: PathTest::compile(path)?,
             methods: methods.to_vec(),
             headers: headers.to_vec(),
             index,
@@ -118,13 +163,7 @@ impl Condition {
     }
 
     pub(super) fn matches(&self, request: &RouteRequest<'_>) -> bool {
-        let is_path = match &self.path {
-            PathTest::Any => true,
-            PathTest::Exact(path) => path == request.path,
-            PathTest::Prefix(prefix) => has_prefix(request.path, prefix),
-            PathTest::Regex(regex) => regex.is_match(request.path.as_bytes()),
-        };
-        is_path
+        self.path.matches(request.path)
             && (self.methods.is_empty() || self.methods.contains(request.method))
             && self
                 .headers

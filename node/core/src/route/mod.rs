@@ -13,7 +13,7 @@ mod target;
 pub use edits::{HeaderEdits, RefusedName};
 pub use header_match::{HeaderMatch, HeaderTest};
 pub use host::HostPattern;
-pub use matching::{PathMatch, RouteRequest};
+pub use matching::{PathMatch, PathPattern, RouteRequest};
 pub use path::{BadPath, normalise_path};
 pub use problem::{BadPattern, RouteProblem};
 pub use rewrite::{BadRewrite, PathRewrite, Rewrite};

@@ -149,7 +149,7 @@ fn port_name(port: &PublishedPort) -> String {
 
 fn binding(port: &PublishedPort) -> (String, Option<Vec<PortBinding>>) {
     let host = PortBinding {
-        host_ip: None,
+        host_ip: port.address.map(|address| address.to_string()),
         host_port: Some(port.host.to_string()),
     };
     (port_name(port), Some(vec![host]))
@@ -238,6 +238,7 @@ mod tests {
         let port = |host| PublishedPort {
             container: 80,
             host,
+            address: None,
             protocol: Protocol::Tcp,
         };
         EngineSpec {

@@ -1,6 +1,7 @@
 //! What a driver is told and tells.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// An engine to start.
@@ -62,6 +63,8 @@ pub struct PublishedPort {
     pub container: u16,
     /// Outside.
     pub host: u16,
+    /// The one address of this machine that shows it; `None` for all of them.
+    pub address: Option<IpAddr>,
     /// Of what.
     pub protocol: Protocol,
 }

@@ -68,6 +68,9 @@ pub struct Settings {
     pub orphan_grace: Duration,
     /// A program that ends within this time after it was run has not started.
     pub settle: Duration,
+    /// Files that a program may have open (the soft limit of RLIMIT_NOFILE); `None` for as many as the node: programs
+    /// that use select(2) break with more than 1024.
+    pub open_files: Option<u64>,
     /// Milliseconds since 1970.
     pub unix_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
 }

@@ -227,6 +227,7 @@ fn job(settings: &Settings, spec: &EngineSpec, folder: &EngineFolder) -> Job {
         folder: folder.path().to_owned(),
         command: spec.command.clone(),
         env,
+        open_files: settings.open_files,
         grace_ms: u64::try_from(settings.orphan_grace.as_millis()).unwrap_or(u64::MAX),
     }
 }

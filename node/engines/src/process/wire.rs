@@ -16,6 +16,8 @@ pub(super) struct Job {
     pub(super) command: Vec<String>,
     /// The whole environment.
     pub(super) env: BTreeMap<String, String>,
+    /// Files that it may have open; as many as the guard if nothing is said.
+    pub(super) open_files: Option<u64>,
     /// What the engine gets between SIGTERM and SIGKILL when nobody says otherwise, milliseconds.
     pub(super) grace_ms: u64,
 }

@@ -106,6 +106,7 @@ async fn what_would_be_misread_is_refused_by_field_and_value() {
     let port = PublishedPort {
         container: 80,
         host: 80,
+        address: None,
         protocol: Protocol::Tcp,
     };
     let wrong = [

@@ -1,7 +1,7 @@
 //! Where engines are reached, and whom they reach.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 
 use weir_engines::driver::{Driver, EngineSpec, Error, Network, Protocol, PublishedPort};
 
@@ -164,6 +164,7 @@ async fn a_published_port_is_reached_and_one_that_is_in_use_is_told() {
         published: vec![PublishedPort {
             container: 6878,
             host,
+            address: Some(Ipv4Addr::LOCALHOST.into()),
             protocol: Protocol::Tcp,
         }],
         ..stage.spec("a", 1)
@@ -184,5 +185,10 @@ async fn a_published_port_is_reached_and_one_that_is_in_use_is_told() {
             .filter(|got| got.contains("200"))
     })
     .await;
+    let elsewhere = format!("127.0.0.2:{host}/admin/state");
+    assert!(
+        weir_fakes::get(&elsewhere).is_err(),
+        "another address of this machine shows it"
+    );
     stage.driver.stop(&spec.name, 1, GRACE).await.unwrap();
 }

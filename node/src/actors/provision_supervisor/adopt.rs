@@ -60,6 +60,12 @@ impl ProvisionSupervisor {
             held,
             is_wanted,
         } = *found;
+        let has = |engine: &Engine| engine.running.fence == running.fence;
+        if self.engines.get_mut(id).is_some_and(|engine| has(engine)) {
+            // Found by an earlier life of this actor as well: what it holds is the engine's.
+            self.findings.forget(id);
+            return;
+        }
         let service = ServiceName::from(lot.service.as_str());
         let plan = self
             .plan
@@ -177,8 +183,16 @@ impl ProvisionSupervisor {
                 engine.held.extend(held);
                 self.parts.outlet.keep(id, &engine.held);
             }
-            Err(error @ Error::Held { .. }) => {
-                tracing::warn!(engine = id, %error, "an engine is somebody else's by now");
+            // An earlier life of this actor is taking it.
+            Err(Error::Held { by, .. }) if by == self.parts.holder => {}
+            Err(Error::Held { name, by }) => {
+                tracing::warn!(
+                    engine = id,
+                    hold = name,
+                    by = by.node_id,
+                    "an engine is somebody else's by now"
+                );
+                engine.taken_by = Some(by);
                 self.disown(id, "its slot is another engine's by now", now);
                 // What was lost is not asked for again.
                 if let Some(engine) = self.engines.get_mut(id) {

@@ -10,7 +10,9 @@ use super::messages::{
     Look, Looked, Ready, Started, StopEngine, StopRefused, VpnEvent, VpnHappened,
 };
 use super::publish::{InTraffic, backend};
+use super::settle::tell_looked;
 use super::spec::Lot;
+use super::whose::{Asked, Whose};
 use super::{ProvisionSupervisor, settle};
 use crate::events::Kind;
 use crate::link::Carried;
@@ -65,20 +67,20 @@ impl ProvisionSupervisor {
         match action {
             // The picture tells who is in traffic.
             Action::Publish | Action::Hide => {}
-            Action::Replace(_) => self.replace(id, now),
+            Action::Replace(reason) => self.replace(id, reason, now),
             Action::Stop(reason) => self.stop_now(id, reason),
             Action::Remove { reason, .. } => self.gone(id, reason, now),
         }
     }
 
-    /// Replaces an engine when it is its turn: it leaves, and the scaling wishes for another one.
-    fn replace(&mut self, id: &str, now: Instant) {
+    /// Replaces an engine when it is its turn.
+    fn replace(&mut self, id: &str, reason: EndReason, now: Instant) {
         let Some(engine) = self.engines.get_mut(id) else {
             return;
         };
         let (plan, turn_of) = (engine.plan.clone(), EngineId::from(id));
         if self.engines.turn(&turn_of, &plan, now) == Turn::Granted {
-            self.observe(id, Observation::ReplacementGranted, now);
+            self.succeed(id, reason, now);
         }
     }
 
@@ -90,30 +92,67 @@ impl ProvisionSupervisor {
             engine.why = reason.as_str().to_owned();
         }
         engine.no_more_probes();
-        let launch = &engine.plan.settings.launch;
-        let driver = self.parts.drivers.of(engine.driver).clone();
-        let (name, grace, fence) = (engine.lot.name(), launch.stop_timeout, engine.running.fence);
-        let (links, id) = (self.parts.links.clone(), id.to_owned());
+        let asked = Asked::of(engine);
+        let (grace, fence) = (
+            engine.plan.settings.launch.stop_timeout,
+            engine.running.fence,
+        );
+        let (parts, engine) = (self.parts.clone(), id.to_owned());
         tokio::task::spawn_local(async move {
-            let result = driver
-                .stop(&name, fence, grace)
-                .await
-                .map_err(|error| error.to_string());
-            settle::tell_looked(
-                &links,
-                Look::Stopped {
-                    engine: id,
-                    fence,
-                    result,
-                },
-            )
-            .await;
+            let result = match asked.whose(&parts).await {
+                Ok(Whose::Ours) => {
+                    let driver = parts.drivers.of(asked.driver);
+                    let stopped = driver.stop(&asked.name, fence, grace).await;
+                    stopped.map_err(|error| error.to_string())
+                }
+                Ok(Whose::Theirs) => {
+                    return tell_looked(&parts.links, Look::IsTheirs { engine, fence }).await;
+                }
+                Err(why) => Err(why),
+            };
+            let look = Look::Stopped {
+                engine,
+                fence,
+                result,
+            };
+            tell_looked(&parts.links, look).await;
         });
+    }
+
+    /// What runs goes on under another node: only what is this node's is given back.
+    fn is_theirs(&mut self, id: &str, fence: u64, now: Instant) {
+        let engine = self.engines.get_mut(id);
+        if engine.is_none_or(|engine| engine.running.fence != fence) {
+            return;
+        }
+        tracing::info!(engine = id, "the engine is another node's by now");
+        let Some(engine) = self.forget(id, now) else {
+            return;
+        };
+        let parts = self.parts.clone();
+        tokio::task::spawn_local(async move {
+            for held in engine.held {
+                settle::release(&parts, held).await;
+            }
+        });
+    }
+
+    /// Takes an engine out of the accounts.
+    fn forget(&mut self, id: &str, now: Instant) -> Option<Engine> {
+        let engine = self.engines.remove(id)?;
+        self.reservations.engine_gone(id);
+        self.parts.outlet.keep_no_longer(id);
+        let service = ServiceName::from(engine.lot.service.as_str());
+        if let Some(turns) = self.engines.replacements.get_mut(&service) {
+            turns.ended(&EngineId::from(id), now.into_std());
+        }
+        self.claims.nudge();
+        Some(engine)
     }
 
     /// An engine is gone: what it had is given back.
     fn gone(&mut self, id: &str, reason: EndReason, now: Instant) {
-        let Some(engine) = self.engines.remove(id) else {
+        let Some(engine) = self.forget(id, now) else {
             return;
         };
         tracing::info!(
@@ -123,12 +162,6 @@ impl ProvisionSupervisor {
             "engine gone"
         );
         engine.tell_gone(reason, &self.parts.events);
-        self.reservations.engine_gone(id);
-        self.parts.outlet.keep_no_longer(id);
-        let service = ServiceName::from(engine.lot.service.as_str());
-        if let Some(turns) = self.engines.replacements.get_mut(&service) {
-            turns.ended(&EngineId::from(id), now.into_std());
-        }
         let (parts, driver) = (self.parts.clone(), engine.driver);
         let (name, fence) = (engine.lot.name(), engine.running.fence);
         tokio::task::spawn_local(async move {
@@ -145,7 +178,6 @@ impl ProvisionSupervisor {
                 settle::release(&parts, held).await;
             }
         });
-        self.claims.nudge();
     }
 
     fn drain_timeout(&self, id: &str) -> std::time::Duration {
@@ -319,6 +351,12 @@ impl Handler<Carried<Looked>> for ProvisionSupervisor {
                 fence,
                 result,
             } => self.stopped(&engine, fence, result, now),
+            Look::Succeeded {
+                engine,
+                fence,
+                result,
+            } => self.has_successor(&engine, fence, result, now),
+            Look::IsTheirs { engine, fence } => self.is_theirs(&engine, fence, now),
             Look::Listed { driver, running } => self.listed(driver, running, now),
             Look::PortIsNobodys { vpn } => self.port_is_nobodys(&vpn, now),
             Look::Found { engine, found } => self.take_in(&engine, found, now),

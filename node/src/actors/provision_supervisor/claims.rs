@@ -11,7 +11,7 @@ use weir_core::ids::ServiceName;
 use weir_core::provision::{BreakerConfig, BreakerState, GateLimits, Refusal, Ticket};
 
 use super::messages::{Claimed, Over};
-use super::publish::Leave;
+use super::publish::{InHand, Leave};
 use super::{ProvisionSupervisor, runner};
 use crate::config::ProvisionSettings;
 use crate::link::Carried;
@@ -95,8 +95,15 @@ impl ProvisionSupervisor {
             ..Want::default()
         };
         let (queue, claimed) = (self.parts.queue.clone(), self.parts.links.claimed.clone());
+        let (life, in_hand) = (self.life, Arc::new(self.parts.outlet.in_hand()));
+        // It outlives this life of the actor: who is claimed is told of in any case.
         tokio::task::spawn_local(async move {
-            let told = Claimed(Arc::new(queue.claim(want).await), now);
+            let told = Claimed {
+                life,
+                asked_at: now,
+                answer: Arc::new(queue.claim(want).await),
+                in_hand,
+            };
             // A claim that nobody takes would block its job until its lease ends.
             while claimed.offer(told.clone()).is_err() {
                 sleep(AGAIN_AFTER).await;
@@ -132,27 +139,36 @@ impl ProvisionSupervisor {
         self.plan.services.keys().filter(fits).cloned().collect()
     }
 
-    fn run_claim(&mut self, claim: Claim, ticket: Ticket, asked_at: Instant) {
+    /// Gives a claim back as if nobody had asked for it.
+    fn give_claim_back(&self, claim: Claim, in_hand: Arc<InHand>) {
+        let queue = self.parts.queue.clone();
+        tokio::task::spawn_local(async move {
+            if let Err(error) = queue.release(&claim.ticket).await {
+                tracing::debug!(%error, "the claim ends by itself");
+            }
+            drop(in_hand);
+        });
+    }
+
+    fn run_claim(&mut self, claim: Claim, ticket: Ticket, in_hand: Arc<InHand>, asked_at: Instant) {
         let now = Instant::now();
         let service = ServiceName::from(claim.spec.service.as_str());
         let stays = *self.parts.outlet.leave.borrow() == Leave::Stays;
         let plan = self.plan.services.get(&service).filter(|_| stays).cloned();
         let Some(plan) = plan else {
             self.breaker.abandoned(ticket, now.into_std());
-            let queue = self.parts.queue.clone();
-            tokio::task::spawn_local(async move {
-                if let Err(error) = queue.release(&claim.ticket).await {
-                    tracing::debug!(%error, "the claim ends by itself");
-                }
-            });
+            self.give_claim_back(claim, in_hand);
             return;
         };
         tracing::info!(job = claim.ticket.job_id, %service, attempt = claim.attempt, "job claimed");
         self.claims.open.insert(claim.ticket.job_id.clone(), ticket);
         let limits = &self.plan.limits;
         let time = (limits.soft_limit, limits.hard_limit);
-        let parts = self.parts.clone();
-        tokio::task::spawn_local(runner::run(parts, claim, plan, time, asked_at));
+        let run = runner::run(self.parts.clone(), claim, plan, time, asked_at);
+        tokio::task::spawn_local(async move {
+            run.await;
+            drop(in_hand);
+        });
     }
 }
 
@@ -161,14 +177,26 @@ impl Handler<Carried<Claimed>> for ProvisionSupervisor {
 
     fn handle(&mut self, claimed: Carried<Claimed>, _: &mut Context<Self>) {
         let now = Instant::now();
-        let Some(ticket) = self.claims.asking.take() else {
-            // Asked by an earlier life of this actor: it ends by itself.
+        let Claimed {
+            life,
+            asked_at,
+            answer,
+            in_hand,
+        } = claimed.message;
+        let asking = self.claims.asking.take_if(|_| life == self.life);
+        let Some(ticket) = asking else {
+            // Asked by an earlier life of this actor, whose breaker and limits are gone.
+            if let Ok(Some(claim)) = &*answer {
+                self.give_claim_back(claim.clone(), in_hand);
+            }
             return;
         };
         self.claims.queue_problem = None;
-        match &*claimed.message.0 {
+        match &*answer {
             Ok(Some(claim)) => {
-                return self.run_claim(claim.clone(), ticket, claimed.message.1);
+                self.run_claim(claim.clone(), ticket, in_hand, asked_at);
+                // Where there was one there may be more.
+                return self.claim(now);
             }
             Ok(None) => self.claims.not_before = Some(now + ASK_INTERVAL),
             Err(error) => {
@@ -183,7 +211,7 @@ impl Handler<Carried<Claimed>> for ProvisionSupervisor {
 impl Handler<Carried<Over>> for ProvisionSupervisor {
     type Result = ();
 
-    fn handle(&mut self, over: Carried<Over>, _: &mut Context<Self>) {
+    fn handle(&mut self, over: Carried<Over>, ctx: &mut Context<Self>) {
         let now = Instant::now();
         let Over {
             job,
@@ -221,7 +249,7 @@ impl Handler<Carried<Over>> for ProvisionSupervisor {
                 self.last_failure = Some(failure.why);
             }
         }
-        self.let_start(now);
+        self.let_start(now, ctx);
         self.claim(now);
         self.publish();
     }

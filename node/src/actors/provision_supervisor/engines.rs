@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
+use weir_control_plane::jobs::Holder;
 use weir_core::ids::{EngineId, ServiceName};
 use weir_core::provision::{Care, CareRules, CareState, Observation, Replacements};
 use weir_engines::driver::Running;
@@ -23,7 +24,7 @@ use crate::prober::{Target, probe};
 /// An engine in use answers slowly; so many times the failures and the grace are its own.
 const IN_USE_PATIENCE: u32 = 3;
 /// A replacement that takes longer does not keep others waiting.
-const REPLACEMENT_LIMIT: std::time::Duration = std::time::Duration::from_secs(300);
+pub(super) const REPLACEMENT_LIMIT: std::time::Duration = std::time::Duration::from_secs(300);
 
 /// One engine.
 #[derive(Debug)]
@@ -45,7 +46,11 @@ pub(super) struct Engine {
     pub(super) adopting: bool,
     pub(super) since: (CareState, u64),
     pub(super) why: String,
-    probing: Option<Probing>,
+    probing: Option<Task>,
+    /// Its successor is being started.
+    pub(super) succession: Option<Task>,
+    /// Who was told to have its slot.
+    pub(super) taken_by: Option<Holder>,
     uses_before: u64,
     requests_seen: u64,
 }
@@ -72,11 +77,11 @@ pub(super) fn loads(routing: &Routing, plan: &Plan) -> BTreeMap<String, Load> {
     loads
 }
 
-/// A series of probes; ends when dropped.
+/// Something that is done about an engine; ends when dropped.
 #[derive(Debug)]
-struct Probing(AbortHandle);
+pub(super) struct Task(pub(super) AbortHandle);
 
-impl Drop for Probing {
+impl Drop for Task {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -115,6 +120,8 @@ impl Engine {
             since: (state, unix_ms(parts)),
             why: String::new(),
             probing: None,
+            succession: None,
+            taken_by: None,
             uses_before: 0,
             requests_seen: 0,
         }
@@ -139,7 +146,7 @@ impl Engine {
                 sleep(interval).await;
             }
         });
-        self.probing = Some(Probing(task.abort_handle()));
+        self.probing = Some(Task(task.abort_handle()));
     }
 
     pub(super) fn no_more_probes(&mut self) {

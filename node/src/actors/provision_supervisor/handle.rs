@@ -21,7 +21,7 @@ use crate::snapshot::Snapshot;
 
 /// How long a caller waits for the supervisor.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a stopping node waits for the registry.
+/// How long a stopping node waits for the registry and the queue of jobs.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest key of a wish.
 const KEY_BYTES_MAX: usize = 200;
@@ -157,8 +157,8 @@ impl ProvisionHandle {
             .await
     }
 
-    /// The node stops: nothing new is started, and other nodes are told to use its engines no more. Waits a while until
-    /// they are.
+    /// The node stops: nothing new is started, jobs in hand are given back, and other nodes are told to use its engines
+    /// no more. Waits a while until all that is done.
     pub async fn leave(&self) {
         self.outlet.leave.send_if_modified(|leave| {
             let stays = *leave == Leave::Stays;
@@ -168,11 +168,14 @@ impl ProvisionHandle {
             stays
         });
         let mut leave = self.outlet.leave.subscribe();
-        if self.registers {
-            let left = leave.wait_for(|leave| *leave == Leave::Left);
-            // Whoever cannot be told notices by the silence.
-            drop(timeout(LEAVE_TIMEOUT, left).await);
-        }
+        let done = async {
+            if self.registers {
+                drop(leave.wait_for(|leave| *leave == Leave::Left).await);
+            }
+            self.outlet.nothing_in_hand().await;
+        };
+        // Whoever cannot be told notices by the silence.
+        drop(timeout(LEAVE_TIMEOUT, done).await);
     }
 
     /// What there is.

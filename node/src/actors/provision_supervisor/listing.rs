@@ -25,11 +25,11 @@ const YOUNG: Duration = Duration::from_secs(45);
 
 impl ProvisionSupervisor {
     /// Hears of engines that end.
-    pub(super) fn follow_drivers(&self) {
+    pub(super) fn follow_drivers(&mut self) {
         for kind in [DriverKind::Process, DriverKind::Docker] {
             let links = self.parts.links.clone();
             let mut ends = self.parts.drivers.of(kind).ends();
-            tokio::task::spawn_local(async move {
+            self.followers.spawn_local(async move {
                 while let Some(ended) = ends.next().await {
                     tell_looked(&links, Look::Ended(ended)).await;
                 }
@@ -38,9 +38,10 @@ impl ProvisionSupervisor {
     }
 
     /// Looks at what drivers run, now and again.
-    pub(super) fn follow_lists(&self) {
+    pub(super) fn follow_lists(&mut self) {
         for kind in [DriverKind::Process, DriverKind::Docker] {
-            tokio::task::spawn_local(follow_list(self.parts.clone(), kind));
+            let follow = follow_list(self.parts.clone(), kind);
+            self.followers.spawn_local(follow);
         }
     }
 

@@ -13,6 +13,7 @@ use weir_engines::driver::{Ended, Running};
 use super::adopt::Found;
 use super::holds::Held;
 use super::plan::{EnginePlan, Plan};
+use super::publish::InHand;
 use super::runner::Failure;
 use super::spec::Lot;
 use crate::config::{DriverKind, VpnSettings};
@@ -29,10 +30,13 @@ pub struct Configure {
 /// What came of asking for a job, and when it was asked for.
 #[derive(Message, Clone, Debug)]
 #[rtype(result = "()")]
-pub struct Claimed(
-    pub(crate) Arc<Result<Option<Claim>, Error>>,
-    pub(crate) Instant,
-);
+pub struct Claimed {
+    /// The life of the actor that asked.
+    pub(crate) life: u64,
+    pub(crate) asked_at: Instant,
+    pub(crate) answer: Arc<Result<Option<Claim>, Error>>,
+    pub(crate) in_hand: Arc<InHand>,
+}
 
 /// A job needs what an engine needs.
 #[derive(Message, Clone, Debug)]
@@ -122,6 +126,22 @@ pub enum Look {
         fence: u64,
         /// What was left, in words.
         result: Result<(), String>,
+    },
+    /// Another engine is there for one that is to be replaced.
+    Succeeded {
+        /// The one that is to be replaced.
+        engine: String,
+        /// Its attempt.
+        fence: u64,
+        /// Why there is none.
+        result: Result<(), String>,
+    },
+    /// It runs on as an engine of another node.
+    IsTheirs {
+        /// The engine.
+        engine: String,
+        /// Its attempt.
+        fence: u64,
     },
     /// What a driver runs.
     Listed {

@@ -30,21 +30,26 @@ mod runner;
 mod scale;
 mod settle;
 mod spec;
+mod starts;
+mod succession;
 #[cfg(test)]
 mod tests;
 mod told;
 mod trace;
 mod vpn_wait;
+mod whose;
+mod wishes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, AsyncContext as _, Context, Handler};
+use actix::{Actor, AsyncContext as _, Context, Handler, SpawnHandle};
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use weir_control_plane::jobs::{Holder, JobQueue};
-use weir_core::provision::{Breaker, Gate, Next, Refusal};
+use weir_core::provision::{Breaker, Gate, Refusal};
 use weir_engines::driver::Driver;
 
 use self::claims::Claims;
@@ -190,6 +195,8 @@ pub struct ProvisionSupervisor {
     gate: Gate<String>,
     /// Starts that wait at the gate, by job.
     waiting: BTreeMap<String, oneshot::Sender<Result<(), Refusal>>>,
+    /// Looks at the gate when the next one may begin.
+    next_start: Option<SpawnHandle>,
     breaker: Breaker,
     claims: Claims,
     reservations: Reservations,
@@ -200,6 +207,10 @@ pub struct ProvisionSupervisor {
     unused_ports: BTreeMap<String, Instant>,
     driver_problems: BTreeMap<DriverKind, String>,
     told: Told,
+    /// Which life of the actor this is.
+    life: u64,
+    /// Tasks that end with this life.
+    followers: JoinSet<()>,
 }
 
 impl ProvisionSupervisor {
@@ -209,6 +220,7 @@ impl ProvisionSupervisor {
         Self {
             gate: Gate::new(claims::gate_limits(limits)),
             waiting: BTreeMap::new(),
+            next_start: None,
             breaker: Breaker::new(claims::breaker_config(limits)),
             claims: Claims::default(),
             reservations: Reservations::new(&plan),
@@ -218,6 +230,8 @@ impl ProvisionSupervisor {
             unused_ports: BTreeMap::new(),
             driver_problems: BTreeMap::new(),
             told: Told::default(),
+            life: parts.outlet.next_life(),
+            followers: JoinSet::new(),
             parts,
             plan,
         }
@@ -225,27 +239,13 @@ impl ProvisionSupervisor {
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
         let now = Instant::now();
-        self.let_start(now);
+        self.let_start(now, ctx);
         self.claim(now);
         self.care(now);
         self.use_forwarded_ports(now);
         self.tell_changes(now);
         self.publish();
         ctx.run_later(TICK, Self::tick);
-    }
-
-    /// Lets those at the gate begin whose turn it is.
-    fn let_start(&mut self, now: Instant) {
-        while let Next::Start(job) = self.gate.next(now.into_std()) {
-            let begun = self
-                .waiting
-                .remove(&job)
-                .is_some_and(|start| start.send(Ok(())).is_ok());
-            if !begun {
-                // Whoever waited is gone; its place is free again.
-                self.gate.ended(&job);
-            }
-        }
     }
 }
 
@@ -262,14 +262,17 @@ impl Actor for ProvisionSupervisor {
 impl Handler<Carried<Configure>> for ProvisionSupervisor {
     type Result = ();
 
-    fn handle(&mut self, configure: Carried<Configure>, _: &mut Context<Self>) {
+    fn handle(&mut self, configure: Carried<Configure>, ctx: &mut Context<Self>) {
+        let now = Instant::now();
         let plan = configure.message.plan;
         self.gate.set_limits(claims::gate_limits(&plan.limits));
         self.breaker
             .set_config(claims::breaker_config(&plan.limits));
         self.reservations.configure(&plan);
         self.plan = plan;
-        self.engines_of_plan(Instant::now());
+        self.engines_of_plan(now);
+        self.let_start(now, ctx);
+        self.claim(now);
         self.publish();
     }
 }
@@ -285,13 +288,13 @@ impl Handler<Carried<Reserve>> for ProvisionSupervisor {
 impl Handler<Carried<Admit>> for ProvisionSupervisor {
     type Result = Result<Option<Limit>, Refusal>;
 
-    fn handle(&mut self, admit: Carried<Admit>, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, admit: Carried<Admit>, ctx: &mut Context<Self>) -> Self::Result {
         let Admit { job, start } = admit.message;
         let now = Instant::now();
         self.is_worth_trying(&job, now)?;
         self.gate.admit(job.clone())?;
         self.waiting.insert(job.clone(), start);
-        self.let_start(now);
+        self.let_start(now, ctx);
         Ok(self.waits_for(&job))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -132,6 +133,20 @@ pub struct Outlet {
     held: Arc<watch::Sender<BTreeMap<String, Vec<Held>>>>,
     /// How the node takes leave.
     pub leave: Arc<watch::Sender<Leave>>,
+    /// Claims that were asked for or are in hand.
+    claims: Arc<watch::Sender<usize>>,
+    /// Lives that the actor has had.
+    lives: Arc<AtomicU64>,
+}
+
+/// A claim that the store may believe to be this node's, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct InHand(Arc<watch::Sender<usize>>);
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.0.send_modify(|claims| *claims -= 1);
+    }
 }
 
 /// How far a node that stops has taken its engines back from other nodes.
@@ -155,6 +170,8 @@ impl Default for Outlet {
             given: Arc::new(watch::Sender::new(Arc::new([]))),
             leave: Arc::new(watch::Sender::new(Leave::Stays)),
             held: Arc::new(watch::Sender::new(BTreeMap::new())),
+            claims: Arc::new(watch::Sender::new(0)),
+            lives: Arc::default(),
         }
     }
 }
@@ -173,6 +190,34 @@ impl Outlet {
             self.picture.publish(picture);
             self.revision.send_modify(|revision| *revision += 1);
         }
+    }
+
+    /// The number of a life that begins.
+    pub(super) fn next_life(&self) -> u64 {
+        self.lives.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Counts a claim until what is returned is dropped.
+    pub(super) fn in_hand(&self) -> InHand {
+        self.claims.send_modify(|claims| *claims += 1);
+        InHand(Arc::clone(&self.claims))
+    }
+
+    /// Waits until no claim is in hand.
+    pub(super) async fn nothing_in_hand(&self) {
+        // The sender is part of this outlet: it cannot be gone.
+        drop(
+            self.claims
+                .subscribe()
+                .wait_for(|claims| *claims == 0)
+                .await,
+        );
+    }
+
+    /// Waits until the node takes leave.
+    pub(super) async fn leaves(&self) {
+        let mut leave = self.leave.subscribe();
+        drop(leave.wait_for(|leave| *leave != Leave::Stays).await);
     }
 
     /// Keeps what an engine holds beyond this life of the actor.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use weir_control_plane::jobs::{DEFAULT_QUEUE, Error, Job, JobList, JobQueue, State};
+use weir_core::ids::ServiceName;
 use weir_core::provision::{Refusal, RefusalCode};
 
 use super::handle::Wish;
@@ -11,8 +12,8 @@ use crate::config::{Config, Scale};
 
 const JOBS_LISTED: usize = 200;
 
-/// Jobs that will make engines of this service.
-pub(super) async fn open_jobs(queue: &Arc<dyn JobQueue>, service: &str) -> Result<Vec<Job>, Error> {
+/// Jobs that will make engines, of all services.
+pub(super) async fn all_open_jobs(queue: &Arc<dyn JobQueue>) -> Result<Vec<Job>, Error> {
     let mut open = Vec::new();
     let mut list = JobList {
         queue: DEFAULT_QUEUE.to_owned(),
@@ -22,15 +23,23 @@ pub(super) async fn open_jobs(queue: &Arc<dyn JobQueue>, service: &str) -> Resul
     };
     loop {
         let page = queue.list(list.clone()).await?;
-        open.extend(page.jobs.into_iter().filter(|job| {
-            let spec = job.spec.as_ref();
-            spec.is_some_and(|spec| spec.service == service)
-        }));
+        open.extend(page.jobs);
         if page.next.is_empty() {
             return Ok(open);
         }
         list.after = page.next;
     }
+}
+
+/// Jobs that will make engines of this service.
+pub(super) async fn open_jobs(queue: &Arc<dyn JobQueue>, service: &str) -> Result<Vec<Job>, Error> {
+    let mut open = all_open_jobs(queue).await?;
+    open.retain(|job| {
+        job.spec
+            .as_ref()
+            .is_some_and(|spec| spec.service == service)
+    });
+    Ok(open)
 }
 
 /// Refuses a wish for more than there may be; one that has a job already fits.
@@ -46,15 +55,7 @@ pub(super) fn check(
         return Ok(());
     }
     let service = wish.service.as_str();
-    let own = picture.engines.iter().filter(|engine| {
-        engine.service == service && matches!(engine.state, "ready" | "hidden" | "unhealthy")
-    });
-    let registered = config.given().endpoints.get(&wish.service);
-    let others = registered.into_iter().flatten().filter(|(_, backend)| {
-        let facts = backend.engine.as_ref();
-        facts.is_some_and(|facts| facts.node != config.node.name)
-    });
-    let there = own.count() + others.count();
+    let there = there(&wish.service, picture, config);
     if there + open.len() < scale.max as usize {
         return Ok(());
     }
@@ -64,6 +65,20 @@ pub(super) fn check(
         scale.max
     );
     Err(Refusal::new(RefusalCode::MaxCapacity, message))
+}
+
+/// Engines of a service that are there to stay, in the whole mesh.
+pub(super) fn there(service: &ServiceName, picture: &Picture, config: &Config) -> usize {
+    let own = picture.engines.iter().filter(|engine| {
+        let stays = matches!(engine.state, "ready" | "hidden" | "unhealthy");
+        stays && engine.service == service.as_str()
+    });
+    let registered = config.given().endpoints.get(service);
+    let others = registered.into_iter().flatten().filter(|(_, backend)| {
+        let facts = backend.engine.as_ref();
+        facts.is_some_and(|facts| facts.node != config.node.name)
+    });
+    own.count() + others.count()
 }
 
 #[cfg(test)]

@@ -8,7 +8,10 @@
 //! Whatever ends it on the way, what it has taken is given back: the driver stops what it started, holds are released,
 //! and the job is failed or given back. When the process dies instead, leases and labels do the same.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -24,7 +27,9 @@ use super::handle::engines_wanted;
 use super::holds::{Held, hold_forwarded, hold_port, hold_slot};
 use super::kept::Kept;
 use super::messages::{Admit, Over, Ready, Reserve, Reserved, Started};
+use super::pacer::Turn;
 use super::plan::EnginePlan;
+use super::publish::Leave;
 use super::settle::{complete, give_back, release, settle, tell_over};
 use super::spec::{Lot, spec};
 use super::trace;
@@ -85,6 +90,9 @@ pub(super) enum Failed {
     /// The claim or the slot is somebody else's by now.
     #[error("the claim was lost")]
     Lost,
+    /// The node stops; another one may have the job.
+    #[error("the node stops")]
+    Leaves,
     /// There are as many engines as were wanted.
     #[error("the service has engines enough without")]
     NotNeeded,
@@ -129,6 +137,8 @@ pub(super) struct Taken {
     pub(super) started: Option<(Lot, u64, DriverKind)>,
     /// The engine, once it is the supervisor's to care for.
     pub(super) handed_over: Option<String>,
+    /// It is ready, and the job is all but done.
+    is_ready: Rc<Cell<bool>>,
 }
 
 /// Runs the job to its end.
@@ -141,20 +151,13 @@ pub(super) async fn run(
 ) {
     let job = claim.ticket.job_id.clone();
     let kept = Kept::claim(Arc::clone(&parts.queue), claim.ticket.clone(), claim.ttl);
-    let began = Instant::now();
     let mut taken = Taken {
         trace: trace::begin(&parts, &claim, asked_at),
         ..Taken::default()
     };
     trace::claimed(&parts, &claim);
-    let provisioned = provision(&parts, &claim, &plan, &mut taken, began + soft_limit);
-    let outcome = tokio::select! {
-        biased;
-        () = kept.lost() => Err(Failed::Lost),
-        done = timeout_at(began + hard_limit, provisioned) => {
-            done.unwrap_or(Err(Failed::Late(hard_limit)))
-        }
-    };
+    let times = (soft_limit, hard_limit);
+    let outcome = attempt(&parts, &claim, &plan, (&kept, times), &mut taken).await;
     let mut over = Over {
         job,
         engine: None,
@@ -176,11 +179,45 @@ pub(super) async fn run(
         drop(complete(&parts, &claim, "").await);
     } else if let Err(failed) = outcome {
         tracing::warn!(job = over.job, service = %plan.service, error = %chain(&failed), "engine not provisioned");
+        // A node that stops may not get any further; its holds keep others from what it has taken.
+        let leaves = matches!(failed, Failed::Leaves);
+        if leaves {
+            settle(&parts, &claim, &failed).await;
+        }
         give_back(&parts, taken).await;
-        settle(&parts, &claim, &failed).await;
+        if !leaves {
+            settle(&parts, &claim, &failed).await;
+        }
         over.failure = Some(failed.into());
     }
     tell_over(&parts, over).await;
+}
+
+/// Provisions for as long as the claim is kept, the node stays and time is left.
+async fn attempt(
+    parts: &Parts,
+    claim: &Claim,
+    plan: &Arc<EnginePlan>,
+    (kept, (soft_limit, hard_limit)): (&Kept, (Duration, Duration)),
+    taken: &mut Taken,
+) -> Result<String, Failed> {
+    let began = Instant::now();
+    let is_ready = Rc::clone(&taken.is_ready);
+    let leaves_before_it_is_ready = async {
+        parts.outlet.leaves().await;
+        if is_ready.get() {
+            std::future::pending().await
+        }
+    };
+    let provisioned = provision(parts, claim, plan, taken, began + soft_limit);
+    tokio::select! {
+        biased;
+        () = kept.lost() => Err(Failed::Lost),
+        () = leaves_before_it_is_ready => Err(Failed::Leaves),
+        done = timeout_at(began + hard_limit, provisioned) => {
+            done.unwrap_or(Err(Failed::Late(hard_limit)))
+        }
+    }
 }
 
 /// Provisions; what was taken is in `taken` whenever this ends early, and with the supervisor once it is ready.
@@ -217,9 +254,9 @@ async fn provision(
     if let Some(vpn) = &vpn {
         peer_port(parts, vpn, wants_forwarded, &mut lot, taken).await?;
     }
-    turn(parts, &lot, taken, begin_until).await?;
+    let turn = turn(parts, &lot, taken, begin_until).await?;
     taken.trace.step("driver.start", SpanKind::Client);
-    let running = start_it(parts, plan, &lot, fence, vpn.as_ref(), taken).await?;
+    let running = start_it(parts, plan, (&lot, fence), vpn.as_ref(), taken, turn).await?;
     let started = Started {
         job: job.clone(),
         lot: lot.clone(),
@@ -230,6 +267,7 @@ async fn provision(
     taken.trace.step("readiness.probe", SpanKind::Client);
     let probes = until_ready(parts, plan, &lot, vpn.as_ref()).await?;
     taken.trace.note_step(("weir.probes", probes.into()));
+    taken.is_ready.set(true);
     taken.trace.step("engine.register", SpanKind::Internal);
     let ready = Ready {
         job,
@@ -252,13 +290,13 @@ async fn provision(
     Ok(engine)
 }
 
-/// Waits until the start may begin. It has to begin before anything else is awaited.
-async fn turn(
-    parts: &Parts,
+/// Waits until the start may begin: it has the turn until the driver has been asked.
+async fn turn<'a>(
+    parts: &'a Parts,
     lot: &Lot,
     taken: &mut Taken,
     begin_until: Instant,
-) -> Result<(), Failed> {
+) -> Result<Turn<'a>, Failed> {
     trace::reserved(taken, lot);
     taken.trace.step("gate.wait", SpanKind::Internal);
     let (start, may_start) = oneshot::channel();
@@ -270,10 +308,10 @@ async fn turn(
     trace::waits(parts, taken, lot, waits_for);
     may_start.await.map_err(|_| Failed::Away(Refused::Away))??;
     let interval_min = parts.in_force.load().config.provision.interval_min;
-    parts.pacer.turn(interval_min).await;
+    let turn = parts.pacer.turn(interval_min).await;
     match Instant::now() >= begin_until {
         true => Err(Failed::TooLate),
-        false => Ok(()),
+        false => Ok(turn),
     }
 }
 
@@ -291,7 +329,8 @@ async fn until_registered(parts: &Parts, lot: &Lot) {
             .get(&service)
             .is_some_and(|registered| registered.contains_key(&id))
     };
-    while parts.registers && !is_told() && Instant::now() < deadline {
+    let stays = || *parts.outlet.leave.borrow() == Leave::Stays;
+    while parts.registers && stays() && !is_told() && Instant::now() < deadline {
         sleep(REGISTERED_LOOK_INTERVAL).await;
     }
 }
@@ -364,10 +403,10 @@ const FOLLOWER_PORTS: u16 = 10_000;
 async fn start_it(
     parts: &Parts,
     plan: &EnginePlan,
-    lot: &Lot,
-    fence: u64,
+    (lot, fence): (&Lot, u64),
     vpn: Option<&VpnSettings>,
     taken: &mut Taken,
+    turn: Turn<'_>,
 ) -> Result<Running, Failed> {
     let kind = plan.settings.launch.driver;
     let driver = parts.drivers.of(kind);
@@ -375,7 +414,13 @@ async fn start_it(
     taken.trace.note_step(("weir.driver", kind.name().into()));
     let fence_shown = i64::try_from(fence).unwrap_or(i64::MAX);
     taken.trace.note_step(("weir.fence", fence_shown.into()));
-    let started = driver.start(spec(plan, lot, fence, vpn)).await;
+    let mut starting = driver.start(spec(plan, lot, fence, vpn));
+    let begun = futures::poll!(&mut starting);
+    drop(turn);
+    let started = match begun {
+        Poll::Ready(started) => started,
+        Poll::Pending => starting.await,
+    };
     started.map_err(|source| Failed::Driver {
         driver: kind.name(),
         source,

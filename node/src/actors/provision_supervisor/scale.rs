@@ -6,29 +6,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::{self, StreamExt as _};
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use weir_control_plane::jobs::{DEFAULT_QUEUE, Job, JobList, JobQueue, State};
+use weir_control_plane::jobs::{JobQueue, State};
 use weir_core::ids::{EngineId, ServiceName, VpnName};
 use weir_core::provision::{EngineFacts, EngineStanding, Scaler, Scaling, ScalingRules, VpnState};
 
-use super::handle::new_job;
 use super::publish::{EngineView, Leave, Outlet};
 use super::vpn_wait::VpnWait;
-use super::{EnginePlan, Links, Plan, StopEngine, Wish, told};
+use super::{EnginePlan, Links, Plan, StopEngine, Wish, room, told, wishes};
 use crate::actors::config_agent::InForce;
 use crate::actors::port_cache::PortCacheHandle;
+use crate::config::ProvisionSettings;
 use crate::data_plane::routing::Routing;
 use crate::events::Events;
-use crate::peers::Peers;
+use crate::peers::{Loads, Peers};
 use crate::snapshot::Snapshot;
-use crate::telemetry::spans::{SpanKind, Tracer};
-use crate::telemetry::steps::StepTrace;
+use crate::telemetry::spans::Tracer;
 
 /// Between two decisions.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How long it is waited for what runs here to be known. Another node may start engines without.
 const LISTED_WITHIN: Duration = Duration::from_secs(30);
-const JOBS_LISTED: usize = 200;
+/// Services whose loads are asked for at a time.
+const SERVICES_AT_ONCE: usize = 4;
 /// Starts beyond the minimum that are under way at a time.
 const BURST_MAX: usize = 2;
 
@@ -54,6 +55,15 @@ pub struct Scale {
     pub events: Events,
     /// Takes what wishes were spent on.
     pub tracer: Tracer,
+}
+
+/// Open jobs of a service.
+#[derive(Default)]
+struct OpenJobs {
+    /// Their ids and keys.
+    keys: BTreeMap<String, String>,
+    /// One is ready, and may not begin because of others in the mesh.
+    fleet_is_full: bool,
 }
 
 /// What is remembered of one service.
@@ -83,18 +93,8 @@ impl Scale {
                 return;
             }
             let plan = Plan::of(&self.in_force.load().config);
-            memory.retain(|service, _| plan.services.contains_key(service));
-            let mut problem_now = String::new();
-            for engines in plan.services.values() {
-                if self.peers.owner_of_service(&engines.service) != self.node {
-                    memory.remove(&engines.service);
-                    continue;
-                }
-                let memory = memory.entry(engines.service.clone()).or_default();
-                if let Err(why) = self.decide(&plan, engines, memory).await {
-                    problem_now = why;
-                }
-            }
+            let problem_now = self.decide_all(&plan, &mut memory).await;
+            let problem_now = problem_now.err().unwrap_or_default();
             if problem_now != problem && !problem_now.is_empty() {
                 tracing::warn!(why = problem_now, "engines are not scaled");
             }
@@ -102,25 +102,56 @@ impl Scale {
         }
     }
 
+    /// One decision for each service that this node decides for.
+    async fn decide_all(
+        &self,
+        plan: &Plan,
+        memory: &mut BTreeMap<ServiceName, Memory>,
+    ) -> Result<(), String> {
+        let is_ours = |service: &ServiceName| self.peers.owner_of_service(service) == self.node;
+        memory.retain(|service, _| plan.services.contains_key(service) && is_ours(service));
+        let mut ours = Vec::new();
+        for (service, engines) in plan.services.iter().filter(|(service, _)| is_ours(service)) {
+            let memory = memory.entry(service.clone()).or_default();
+            let since = *memory.since.get_or_insert_with(Instant::now);
+            if self.is_listed(service) || since.elapsed() >= LISTED_WITHIN {
+                ours.push(engines);
+            }
+        }
+        if ours.is_empty() {
+            return Ok(());
+        }
+        let loads = ours.iter().map(async |engines| {
+            let own = self.own_loads(&engines.service);
+            self.peers.loads(&engines.service, own).await
+        });
+        let loads: Vec<Loads> = stream::iter(loads)
+            .buffered(SERVICES_AT_ONCE)
+            .collect()
+            .await;
+        let mut open = self.open_jobs(&plan.limits).await?;
+        let mut decided = Ok(());
+        for (engines, loads) in ours.into_iter().zip(loads) {
+            let open = open.remove(engines.service.as_str()).unwrap_or_default();
+            let memory = memory.entry(engines.service.clone()).or_default();
+            let done = self.decide(plan, engines, memory, (&loads, &open)).await;
+            decided = decided.and(done);
+        }
+        decided
+    }
+
     async fn decide(
         &self,
         plan: &Plan,
         engines: &EnginePlan,
         memory: &mut Memory,
+        (loads, open): (&Loads, &OpenJobs),
     ) -> Result<(), String> {
-        let since = *memory.since.get_or_insert_with(Instant::now);
-        if !self.is_listed(&engines.service) && since.elapsed() < LISTED_WITHIN {
-            return Ok(());
-        }
-        let (open, fleet_is_full) = self.open_jobs(plan, &engines.service).await?;
-        if fleet_is_full && !memory.fleet_is_full {
+        if open.fleet_is_full && !memory.fleet_is_full {
             told::fleet_is_full(&self.events, &engines.service, &plan.limits);
         }
-        memory.fleet_is_full = fleet_is_full;
-        let loads = self
-            .peers
-            .loads(&engines.service, self.own_loads(&engines.service))
-            .await;
+        memory.fleet_is_full = open.fleet_is_full;
+        let open = &open.keys;
         let now = Instant::now();
         let may_start = memory.vpns.is_over(engines, &self.ports, now);
         let mut facts = self.facts(&engines.service, &loads.in_flight, memory, now);
@@ -143,7 +174,7 @@ impl Scale {
                 // An engine of another node is seen a moment after its job is done: missing is what is missing twice.
                 let lasting = missing.min(std::mem::replace(&mut memory.missing, missing));
                 let wanted = known + open.len() + lasting;
-                let keys = unused_keys(&engines.service, &open, lasting);
+                let keys = unused_keys(&engines.service, open, lasting);
                 return self.start(plan, engines, keys, wanted).await;
             }
             Scaling::Start(_) | Scaling::Keep => {}
@@ -196,43 +227,26 @@ impl Scale {
             .collect()
     }
 
-    /// Jobs that will make engines of this service, and their keys; and whether one is ready and may not begin because
-    /// of others in the mesh.
+    /// Jobs that will make engines, by service.
     async fn open_jobs(
         &self,
-        plan: &Plan,
-        service: &ServiceName,
-    ) -> Result<(BTreeMap<String, String>, bool), String> {
-        let (mut open, mut claimed, mut is_ready) = (BTreeMap::new(), 0, false);
-        let mut list = JobList {
-            queue: DEFAULT_QUEUE.to_owned(),
-            states: vec![State::Ready, State::Waiting, State::Claimed],
-            entries_max: JOBS_LISTED,
-            ..JobList::default()
-        };
-        loop {
-            let page = self
-                .queue
-                .list(list.clone())
-                .await
-                .map_err(|error| error.to_string())?;
-            let is_claimed = |job: &&Job| job.state() == State::Claimed;
-            claimed += page.jobs.iter().filter(is_claimed).count();
-            let ours = page.jobs.into_iter().filter(|job| {
-                job.spec
-                    .as_ref()
-                    .is_some_and(|spec| spec.service == service.as_str())
-            });
-            open.extend(ours.map(|job| {
-                is_ready |= job.state() == State::Ready;
-                (job.job_id, job.idempotency_key)
-            }));
-            if page.next.is_empty() {
-                let most = plan.limits.fleet_concurrent_max as usize;
-                return Ok((open, is_ready && most > 0 && claimed >= most));
+        limits: &ProvisionSettings,
+    ) -> Result<BTreeMap<String, OpenJobs>, String> {
+        let listed = room::all_open_jobs(&self.queue).await;
+        let listed = listed.map_err(|error| error.to_string())?;
+        let claimed = listed.iter().filter(|job| job.state() == State::Claimed);
+        let most = limits.fleet_concurrent_max as usize;
+        let is_full = most > 0 && claimed.count() >= most;
+        let mut open: BTreeMap<String, OpenJobs> = BTreeMap::new();
+        for job in listed {
+            let is_ready = job.state() == State::Ready;
+            if let Some(spec) = job.spec {
+                let of_service = open.entry(spec.service).or_default();
+                of_service.fleet_is_full |= is_full && is_ready;
+                of_service.keys.insert(job.job_id, job.idempotency_key);
             }
-            list.after = page.next;
         }
+        Ok(open)
     }
 
     /// Engines of this service on every node.
@@ -318,25 +332,16 @@ impl Scale {
         wanted: usize,
     ) -> Result<(), String> {
         for key in keys {
-            let whole = ("engine.wish", SpanKind::Internal);
-            let mut trace = StepTrace::begin(&self.tracer, None, whole, Instant::now());
-            trace.note(("weir.service", engines.service.to_string().into()));
-            trace.step("job.enqueue", SpanKind::Producer);
-            let reason = format!("{wanted} engines are wanted");
             let wish = Wish {
                 service: engines.service.clone(),
                 key,
-                reason: reason.clone(),
+                reason: format!("{wanted} engines are wanted"),
                 engines_wanted: Some(wanted),
-                trace: trace.context(),
+                trace: None,
             };
-            let enqueued = self.queue.enqueue(new_job(wish, &plan.limits)).await;
-            let enqueued = enqueued.map_err(|error| error.to_string())?;
-            if !enqueued.already {
-                trace.note_step(("weir.job", enqueued.job_id.clone().into()));
-                trace.finish(None);
-                told::enqueued(&self.events, &enqueued.job_id, &engines.service, reason);
-            }
+            let telling = (&self.events, &self.tracer);
+            let wished = wishes::enqueue(&self.queue, wish, &plan.limits, telling).await;
+            wished.map_err(|error| error.to_string())?;
         }
         Ok(())
     }

@@ -73,6 +73,7 @@ pub(super) async fn settle(parts: &Parts, claim: &Claim, failed: &Failed) {
         Failed::Lost | Failed::NotNeeded => Ok(None),
         Failed::Refused(_)
         | Failed::Gone
+        | Failed::Leaves
         | Failed::Away(_)
         | Failed::Queue(_)
         // Holds of a life that is over end in a moment.

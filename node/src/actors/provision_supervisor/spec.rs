@@ -1,6 +1,7 @@
 //! What is told to a driver of one engine, and what its labels tell afterwards.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 
 use weir_engines::driver::{EngineSpec, Network, Protocol, PublishedPort, Running};
 
@@ -150,6 +151,7 @@ pub(super) fn spec(
             true => vec![PublishedPort {
                 container: inside,
                 host: lot.port,
+                address: published_on(&launch.host),
                 protocol: Protocol::Tcp,
             }],
             false => Vec::new(),
@@ -157,6 +159,15 @@ pub(super) fn spec(
         memory_bytes_max: launch.memory_bytes_max,
         cpu_millis_max: launch.cpu_millis_max,
         start_timeout: launch.start_timeout,
+    }
+}
+
+/// The address that engines are reached at and nothing but it, so that nobody reaches them past the node. A name may
+/// stand for an address that only the node has; `None` for that.
+fn published_on(host: &str) -> Option<IpAddr> {
+    match host.eq_ignore_ascii_case("localhost") {
+        true => Some(Ipv4Addr::LOCALHOST.into()),
+        false => host.parse().ok(),
     }
 }
 
@@ -187,4 +198,39 @@ fn filled(text: &str, lot: &Lot, inside: u16) -> String {
         .replace("{id}", &lot.engine_id())
         .replace("{service}", &lot.service)
         .replace("{vpn}", lot.vpn.as_deref().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Plan;
+    use super::*;
+    use crate::config::{Config, Environment, Given};
+
+    fn published(keys: &str) -> PublishedPort {
+        let text = format!("[services.tv.engines]\ndriver = \"docker\"\nimage = \"tv:1\"\n{keys}");
+        let config = Config::parse(&text, &Environment::new(), &Given::default()).unwrap();
+        let plan = &Plan::of(&config).services[&weir_core::ids::ServiceName::from("tv")];
+        let lot = Lot {
+            service: "tv".to_owned(),
+            job: String::new(),
+            slot: 1,
+            node: "a".to_owned(),
+            port: 19_000,
+            p2p_port: None,
+            vpn: None,
+            is_forwarded: false,
+        };
+        let mut spec = spec(plan, &lot, 1, None);
+        spec.published.pop().unwrap()
+    }
+
+    #[test]
+    fn an_engine_is_published_only_where_the_node_reaches_it() {
+        let on = |keys: &str| published(keys).address.map(|address| address.to_string());
+        assert_eq!(on("").as_deref(), Some("127.0.0.1"));
+        assert_eq!(on("host = \"localhost\"\n").as_deref(), Some("127.0.0.1"));
+        assert_eq!(on("host = \"10.1.2.3\"\n").as_deref(), Some("10.1.2.3"));
+        assert_eq!(on("host = \"::1\"\n").as_deref(), Some("::1"));
+        assert_eq!(on("host = \"docker.lan\"\n"), None);
+    }
 }

@@ -240,6 +240,9 @@ impl Mesh {
         for node in &mut self.nodes {
             node.ready().await?;
         }
+        for node in &mut self.nodes {
+            node.joined().await;
+        }
         Ok(())
     }
 

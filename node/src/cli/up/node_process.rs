@@ -15,6 +15,8 @@ use crate::cli::status::{percent, uptime};
 
 /// How long a node may take until it answers.
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long it may take until the control plane knows it. It serves without, so longer is no reason to end.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 const READY_LOOK_INTERVAL: Duration = Duration::from_millis(50);
 const STATUS_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -63,6 +65,24 @@ impl NodeProcess {
             },
         };
         Err(did_not_start(&self.place.name, ended, &self.log))
+    }
+
+    /// Waits until the control plane counts it, so that what is said to the mesh next reaches it.
+    pub(super) async fn joined(&mut self) {
+        let joins = async {
+            loop {
+                let status = self.client.get_status(GetStatusRequest {}).await;
+                let link = status
+                    .ok()
+                    .and_then(|status| status.into_inner().control_plane);
+                if link.is_some_and(|link| link.state == "connected" && link.peers > 0) {
+                    return;
+                }
+                sleep(READY_LOOK_INTERVAL).await;
+            }
+        };
+        // `weir nodes` tells what became of it.
+        let _ = timeout(JOIN_TIMEOUT, joins).await;
     }
 
     pub(super) async fn line(&mut self) -> String {

@@ -167,6 +167,21 @@ fn ingress() {
 }
 
 #[test]
+fn the_http_api_is_called_by_names_without_ports() {
+    check(
+        "http_api",
+        &[
+            (
+                "hosts = [\"weir:80\"]",
+                "`weir:80` is no host name, without port",
+            ),
+            ("hosts = \"\"", "`` is no host name, without port"),
+        ],
+    );
+    accepts("http_api", &["hosts = [\"weir\", \"Weir.example.com\"]"]);
+}
+
+#[test]
 fn listeners_beyond_loopback_must_be_meant() {
     for section in ["grpc", "http_api"] {
         check(

@@ -31,6 +31,7 @@ fn settings(folder: &Path) -> Settings {
         folder: folder.to_owned(),
         orphan_grace: Duration::from_millis(300),
         settle: Duration::from_millis(100),
+        open_files: None,
         unix_ms: Arc::new(|| 1_700_000_000_000),
     }
 }

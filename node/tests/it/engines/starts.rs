@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use weir_engines::driver::{Driver as _, Error, State};
-use weir_engines::process::ProcessDriver;
+use weir_engines::process::{ProcessDriver, Settings};
 
 use super::{driver, guard_of, mark, marked, settings, shell, state_and_parent};
 use crate::common::{PATIENCE, free_ports};
@@ -54,6 +54,20 @@ async fn an_engine_leads_a_group_of_its_own_away_from_the_nodes_terminal() {
         "its guard leads its session"
     );
     assert_eq!(fields[4], "0", "it has no terminal");
+    driver.stop("one", u64::MAX, PATIENCE).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_engine_may_have_as_many_files_open_as_the_node_could_when_it_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        open_files: Some(512),
+        ..settings(folder.path())
+    };
+    let driver = ProcessDriver::open(settings).unwrap();
+    let script = "ulimit -Sn; exec sleep 1000";
+    driver.start(shell("one", 1, "x", script)).await.unwrap();
+    super::wrote(&folder, "512").await;
     driver.stop("one", u64::MAX, PATIENCE).await.unwrap();
 }
 

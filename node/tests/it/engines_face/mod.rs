@@ -78,7 +78,7 @@ pub async fn ready(weir: &Weir, count: usize) -> Vec<pb::Engine> {
 async fn ask(weir: &Weir, method: &str, path: &str, head: &str, body: &str) -> Answer {
     let length = body.len();
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: api\r\nContent-Length: {length}\r\n{head}\r\n{body}"
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{head}\r\n{body}"
     );
     let mut client = Client::connect(weir.api).await;
     client.ask(&request).await.unwrap()
@@ -89,7 +89,7 @@ async fn ask_again(weir: &Weir, path: &str, before: &Answer) -> String {
     let etag = before.header("etag").unwrap();
     let mut stream = TcpStream::connect(weir.api).await.unwrap();
     let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: api\r\nIf-None-Match: {etag}\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: {etag}\r\nConnection: close\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     read_to_end(&mut stream).await

@@ -5,6 +5,7 @@ use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::provision_response::Outcome;
 
 use super::{ask, ask_again, client, engines, json, ready};
+use crate::client::Client;
 use crate::common::Weir;
 
 const PROVISION: &str = "/api/provision";
@@ -112,6 +113,21 @@ async fn a_program_asks_for_an_engine_once_however_often_it_asks() {
         (202, &(*engine.id).into())
     );
     ready(&weir, 0).await;
+}
+
+#[tokio::test]
+async fn a_name_that_the_node_was_not_given_reads_nothing() {
+    let weir = Weir::start("").await;
+    for path in ["/api/status", "/api/engines", "/metrics"] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: rebound.example\r\n\r\n");
+        let mut client = Client::connect(weir.api).await;
+        let answer = client.ask(&request).await.unwrap();
+        assert_eq!(answer.status, 421, "{path}");
+        let told = json(&answer);
+        assert_eq!(told["error"], "misdirected");
+        let message = told["message"].as_str().unwrap();
+        assert!(message.contains("http_api.hosts"), "{message}");
+    }
 }
 
 #[tokio::test]

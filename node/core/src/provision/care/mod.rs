@@ -11,6 +11,7 @@
 
 mod ending;
 mod replacements;
+mod succession;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -22,6 +23,7 @@ use std::time::Instant;
 use super::after;
 
 pub use replacements::{Replacements, Turn};
+pub use succession::{Places, Succession};
 pub use types::{Action, CareRules, CareState, EndReason, Observation};
 
 /// The care of one engine.

@@ -11,7 +11,7 @@ knobs! {
         "How long the first tier keeps what has no lifetime of its own.";
     L2_TTL = "cache.l2_ttl", Kind::Duration(millis(0), secs(2_592_000)),
         Literal::Duration(secs(3600)), ApplyClass::Hot,
-        "How long Redis keeps it.";
+        "The longest that Redis keeps a response.";
     L2_BYTES_MAX = "cache.l2_bytes_max", Kind::Bytes(1_048_576, 17_592_186_044_416),
         Literal::Bytes(8_589_934_592), ApplyClass::Drain,
         "Memory of Redis that the cache may take.";
@@ -40,10 +40,10 @@ knobs! {
         Literal::Count(50), ApplyClass::Drain,
         "Connections to Redis.";
     REDIS_CONNECT_TIMEOUT = "cache.redis_connect_timeout", Kind::Duration(millis(1), secs(60)),
-        Literal::Duration(secs(5)), ApplyClass::Hot,
+        Literal::Duration(millis(250)), ApplyClass::Hot,
         "To open a connection to Redis.";
     REDIS_COMMAND_TIMEOUT = "cache.redis_command_timeout", Kind::Duration(millis(1), secs(60)),
-        Literal::Duration(millis(500)), ApplyClass::Hot,
+        Literal::Duration(millis(50)), ApplyClass::Hot,
         "For one Redis command, before the tier is left out.";
     REDIS_RETRIES = "cache.redis_retries", Kind::Count(0, 100),
         Literal::Count(3), ApplyClass::Hot,

@@ -254,6 +254,7 @@ fn spawn(job: &Job, exec: StdUnixStream, written: io::PipeWriter) -> io::Result<
         .arg0("weir")
         .arg("engine-exec")
         .args(["--guard", &getpid().as_raw_pid().to_string()])
+        .args(job.open_files.map(|most| format!("--open-files={most}")))
         .arg("--")
         .args(&job.command)
         .env_clear()

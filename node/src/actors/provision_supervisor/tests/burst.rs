@@ -111,6 +111,40 @@ async fn of_1000_wishes_at_once_5_are_in_flight_500_ms_apart_and_each_gets_one_e
     assert!(took <= seconds(505), "{took:?}");
 }
 
+/// How long so many starts take from the first to the last, each of 20 ms.
+async fn starts_take(limits: &str, count: usize) -> (Duration, Vec<Begun>) {
+    let mut world = World::new();
+    let config = format!(
+        "[provision]\n{limits}\n{}",
+        &CONFIG["[provision]\n".len()..]
+    );
+    let (mut life, node) = world.node("a", &config);
+    world.machine.starts(Start::Runs(Duration::from_millis(20)));
+    let test = async {
+        sleep(LOOK_INTERVAL).await;
+        wish_for(&node, count).await;
+        until_begun(&world, count, seconds(60)).await;
+    };
+    live(&mut [&mut life], test).await;
+    let begun = world.machine.begun();
+    (begun[count - 1].at - begun[0].at, begun)
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_spacing_every_permit_is_used_at_once() {
+    let (took, _) = starts_take("interval_min = \"0s\"\nconcurrent_max = 10", 10).await;
+    assert!(took <= Duration::from_millis(50), "{took:?}");
+    let (took, _) = starts_take("interval_min = \"0s\"\nconcurrent_max = 1", 18).await;
+    assert!(took <= Duration::from_millis(17 * 25), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_begins_when_the_spacing_is_over_and_not_at_the_next_tick() {
+    let (took, begun) = starts_take("interval_min = \"130ms\"", 18).await;
+    assert!(closest(&begun) >= Duration::from_millis(130));
+    assert!(took <= Duration::from_millis(17 * 135), "{took:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn limits_that_change_in_the_middle_of_a_burst_hold_from_then_on_and_lose_no_wish() {
     let mut world = World::new();

@@ -181,3 +181,59 @@ async fn an_actor_that_panics_while_an_engine_starts_gets_it_from_its_job() {
     };
     live(&mut [&mut life], test).await;
 }
+
+/// A service with so many engines.
+fn few(min: u32, max: u32) -> String {
+    let with_min = CONFIG.replace("min = 3", &format!("min = {min}"));
+    with_min.replace("max = 6\n", &format!("max = {max}\n"))
+}
+
+/// Its first engine has served as often as it may.
+async fn used_up(node: &Node) {
+    node.scale();
+    until("ready", seconds(30), || node.engines("ready") == ["tv-1"]).await;
+    sleep(seconds(5)).await;
+    node.requests("tv-1", 100);
+    node.requests_end("tv-1", 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sole_engine_that_is_used_up_serves_until_its_successor_does() {
+    for is_sick in [false, true] {
+        let mut world = World::new();
+        // The first successor is never ready.
+        world.machine.is_sick("tv-2", is_sick);
+        let (mut life, node) = world.node("a", &few(1, 2));
+        let test = async {
+            used_up(&node).await;
+            let deadline = Instant::now() + seconds(900);
+            while node.engines("ready") != ["tv-2"] {
+                assert!(!node.engines("ready").is_empty(), "nobody serves");
+                assert!(Instant::now() < deadline, "it is not replaced");
+                sleep(LOOK_INTERVAL).await;
+            }
+            sleep(seconds(300)).await;
+            assert_eq!(node.engines("ready"), ["tv-2"]);
+            let starts = 2 + usize::from(is_sick);
+            assert_eq!(world.machine.begun().len(), starts);
+            assert_eq!(world.held().await, ["hold/engine:tv-2"]);
+        };
+        live(&mut [&mut life], test).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_used_up_makes_way_first_where_there_may_be_no_more() {
+    let mut world = World::new();
+    let (mut life, node) = world.node("a", &few(1, 1));
+    let test = async {
+        used_up(&node).await;
+        until("stopped", seconds(10), || {
+            !stopped_of(&world, ["tv-1"]).is_empty()
+        })
+        .await;
+        until("ready", seconds(30), || node.engines("ready") == ["tv-1"]).await;
+        assert_eq!(world.machine.begun().len(), 2);
+    };
+    live(&mut [&mut life], test).await;
+}

@@ -5,6 +5,7 @@ mod burst;
 mod care;
 mod images;
 mod killed;
+mod lives;
 mod outside;
 mod queue;
 mod races;
@@ -14,7 +15,7 @@ mod store;
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -122,6 +123,8 @@ struct World {
     lives: u64,
     /// Nodes wait until the control plane tells them of their engines.
     registers: bool,
+    /// The machine runs containers, and no processes.
+    has_containers: bool,
 }
 
 /// One life of a node: it goes on while a test lets it [`live`], and ends when it is dropped.
@@ -135,6 +138,7 @@ struct Node {
     parts: Parts,
     balancer: LoadBalancerHandle,
     store_is_away: Arc<AtomicBool>,
+    pages_listed: Arc<AtomicU64>,
     scaling: mpsc::Sender<Scale>,
 }
 
@@ -196,6 +200,7 @@ impl World {
             clock: WallClock::starting_at(seconds(1_000_000)),
             lives: 0,
             registers: false,
+            has_containers: false,
         }
     }
 
@@ -213,10 +218,12 @@ impl World {
     fn node_by(&mut self, name: &str, text: &str, way: &Way, ports: Table) -> (Life, Node) {
         self.lives += 1;
         let store_is_away = Arc::new(AtomicBool::new(false));
+        let pages_listed = Arc::new(AtomicU64::new(0));
         let queue = Arc::new(queue::Reached {
             jobs: self.jobs(self.lives),
             way: way.clone(),
             is_away: Arc::clone(&store_is_away),
+            pages: Arc::clone(&pages_listed),
         });
         let in_force = Snapshot::new(InForce::first(parsed(text, &Given::default())));
         let (outlet, drivers) = (Outlet::default(), self.drivers(way));
@@ -262,6 +269,7 @@ impl World {
             parts,
             balancer,
             store_is_away,
+            pages_listed,
         };
         let life = Life::new();
         life.spawn_local(async move {
@@ -274,14 +282,18 @@ impl World {
     }
 
     fn drivers(&self, way: &Way) -> Drivers {
-        let driver = Arc::new(outside::Reached {
-            machine: Arc::clone(&self.machine),
-            way: way.clone(),
-        });
-        Drivers {
-            process: driver.clone(),
-            docker: driver,
-        }
+        let driver = |machine: &Arc<Scripted>| {
+            Arc::new(outside::Reached {
+                machine: Arc::clone(machine),
+                way: way.clone(),
+            })
+        };
+        let docker = driver(&self.machine);
+        let process = match self.has_containers {
+            true => driver(&Scripted::new()),
+            false => docker.clone(),
+        };
+        Drivers { process, docker }
     }
 
     /// All jobs, whatever became of them.

@@ -41,6 +41,7 @@ struct Machine {
     engines: BTreeMap<String, Running>,
     begun: Vec<Begun>,
     stopped: Vec<(String, Instant)>,
+    lists: usize,
     script: VecDeque<Start>,
     otherwise: Start,
     /// Names of engines whose probes fail.
@@ -62,6 +63,7 @@ impl Scripted {
             engines: BTreeMap::new(),
             begun: Vec::new(),
             stopped: Vec::new(),
+            lists: 0,
             script: VecDeque::new(),
             otherwise: Start::Runs(Duration::from_millis(100)),
             sick: BTreeSet::new(),
@@ -153,6 +155,11 @@ impl Scripted {
     /// When engines were stopped, by id.
     pub(super) fn stopped(&self) -> Vec<(String, Instant)> {
         self.machine.borrow().stopped.clone()
+    }
+
+    /// How often what runs was asked for.
+    pub(super) fn lists(&self) -> usize {
+        self.machine.borrow().lists
     }
 
     async fn run(&self, spec: EngineSpec) -> Result<Running, Error> {
@@ -250,6 +257,11 @@ impl Way {
         Self::new(u64::MAX, Duration::ZERO)
     }
 
+    /// All passes, and takes its time.
+    pub(super) fn slow() -> Self {
+        Self::new(u64::MAX, LATENCY)
+    }
+
     /// Nothing passes from the point of this number on, and what passes before takes its time: so what a node takes one
     /// after the other ends one after the other.
     pub(super) fn cut_at(point: u64) -> Self {
@@ -319,8 +331,10 @@ impl Driver for Reached {
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Running>, Error>> {
         Box::pin(self.way.pass_unless_cut(async {
-            let machine = self.machine.machine.borrow();
-            Ok(machine.engines.values().cloned().collect())
+            Ok(self.machine.change(|machine| {
+                machine.lists += 1;
+                machine.engines.values().cloned().collect()
+            }))
         }))
     }
 

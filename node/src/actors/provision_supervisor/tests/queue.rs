@@ -1,7 +1,7 @@
 //! The queue of jobs as one life of a node reaches it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures::future::BoxFuture;
 use weir_control_plane::jobs::{
@@ -17,6 +17,8 @@ pub(super) struct Reached {
     pub(super) jobs: Jobs,
     pub(super) way: Way,
     pub(super) is_away: Arc<AtomicBool>,
+    /// Pages of jobs that were asked for.
+    pub(super) pages: Arc<AtomicU64>,
 }
 
 impl Reached {
@@ -96,6 +98,7 @@ impl JobQueue for Reached {
     }
 
     fn list(&self, list: JobList) -> BoxFuture<'_, Result<JobPage, Error>> {
+        self.pages.fetch_add(1, Ordering::Relaxed);
         Box::pin(self.look(self.jobs.list(list)))
     }
 

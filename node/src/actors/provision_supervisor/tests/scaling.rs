@@ -83,3 +83,19 @@ async fn jobs_that_wait_for_others_of_the_mesh_are_told_as_a_limit_and_not_each_
     };
     live(&mut [&mut life], test).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn jobs_are_listed_once_in_a_second_however_many_services_there_are() {
+    let services = (0..20).map(|number| {
+        format!("[services.tv-{number}.engines]\ncommand = [\"tv\"]\nmin = 0\nmax = 1\n")
+    });
+    let mut world = World::new();
+    let (mut life, node) = world.node("a", &services.collect::<String>());
+    let test = async {
+        node.scale();
+        sleep(seconds(30)).await;
+        let pages = node.pages_listed.load(Ordering::Relaxed);
+        assert!((1..=31).contains(&pages), "{pages} pages");
+    };
+    live(&mut [&mut life], test).await;
+}

@@ -95,3 +95,71 @@ async fn a_service_that_is_full_says_so_after_the_store_was_away() {
     };
     live(&mut [&mut life], test).await;
 }
+
+/// The same with containers, which outlive their node.
+fn containers() -> String {
+    CONFIG.replace(
+        "command = [\"tv\"]",
+        "driver = \"docker\"\nimage = \"tv:1\"",
+    )
+}
+
+async fn stop(node: &Node, engine: &str) {
+    let stop = StopEngine {
+        engine: engine.to_owned(),
+        now: true,
+        reason: "a test".to_owned(),
+    };
+    node.handle.stop(stop).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_cut_off_stops_no_container_that_another_one_has_taken_over() {
+    let mut world = World::new();
+    world.has_containers = true;
+    let (mut life_a, a) = world.node("a", &containers());
+    live(&mut [&mut life_a], with_an_engine(&world, &a)).await;
+    a.store_is_away(true);
+    let (mut life_b, b) = world.node("b", &containers());
+    let test = async {
+        until("taken over", seconds(40), || b.engines("ready") == ["tv-1"]).await;
+        stop(&a, "tv-1").await;
+        sleep(seconds(60)).await;
+        a.store_is_away(false);
+        sleep(seconds(120)).await;
+        assert!(world.machine.stopped().is_empty());
+        assert_eq!(b.engines("ready"), ["tv-1"]);
+        assert_eq!(world.held().await, ["hold/engine:tv-1"]);
+    };
+    live(&mut [&mut life_a, &mut life_b], test).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_is_stopped_only_while_its_slot_is_known_to_be_its_nodes() {
+    let mut world = World::new();
+    world.has_containers = true;
+    let (mut life, node) = world.node("a", &containers());
+    let test = async {
+        with_an_engine(&world, &node).await;
+        node.wish("two").await.unwrap();
+        until("two", seconds(10), || node.engines("ready").len() == 2).await;
+        node.store_is_away(true);
+        sleep(seconds(3)).await;
+        stop(&node, "tv-1").await;
+        sleep(seconds(1)).await;
+        assert_eq!(world.machine.running(), ["tv-2"], "the hold lives");
+        sleep(seconds(16)).await;
+        stop(&node, "tv-2").await;
+        sleep(seconds(60)).await;
+        assert_eq!(world.machine.running(), ["tv-2"], "another may have it");
+        node.store_is_away(false);
+        let machine = &world.machine;
+        until("stopped", seconds(60), || machine.running().is_empty()).await;
+        sleep(seconds(5)).await;
+        assert_eq!(node.inside().await, Inside::default());
+        // What was given back while the store was away ends by itself.
+        sleep(CLAIM_TTL).await;
+        assert_eq!(world.held().await, [""; 0]);
+    };
+    live(&mut [&mut life], test).await;
+}

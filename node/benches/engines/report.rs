@@ -1,0 +1,55 @@
+//! Figures with their bars.
+
+use std::fmt::{Display, Write as _};
+use std::time::Duration;
+
+/// One table of all that was measured.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    text: String,
+    missed: usize,
+}
+
+impl Report {
+    /// What follows belongs to this.
+    pub(super) fn section(&mut self, title: &str) {
+        let _ = writeln!(self.text, "{title} (load {})", load_average());
+    }
+
+    /// A figure without a bar.
+    pub(super) fn figure(&mut self, what: &str, figure: impl Display) {
+        let _ = writeln!(self.text, "  {what:<58} {figure:>14}");
+    }
+
+    /// A figure with its bar, in words, and whether it is on the right side of it.
+    pub(super) fn bar(&mut self, what: &str, figure: impl Display, bar: &str, holds: bool) {
+        let verdict = if holds { "ok" } else { "MISSED" };
+        self.missed += usize::from(!holds);
+        let _ = writeln!(self.text, "  {what:<58} {figure:>14}   {bar:<24} {verdict}");
+    }
+
+    /// Bars that were missed.
+    pub(super) const fn missed(&self) -> usize {
+        self.missed
+    }
+
+    /// The table.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+/// Milliseconds with three digits behind the point.
+pub(super) fn ms(duration: Duration) -> String {
+    format!("{:.3} ms", duration.as_secs_f64() * 1_000.0)
+}
+
+/// Seconds with one digit behind the point.
+pub(super) fn secs(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}
+
+fn load_average() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,130 @@
+//! A response as it is kept in memory.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use weir_core::cache::{Key, Stored};
+use weir_core::purge::{Fetched, Hlc, Stamps, Verdict, host_id, key_id, namespace_id};
+
+/// Bytes that an entry costs beside key, fields and body.
+const OVERHEAD_BYTES: u64 = 512;
+/// Bytes that a field costs beside name and value.
+const FIELD_OVERHEAD_BYTES: u64 = 104;
+
+/// What a key stands for, as purges name it.
+#[derive(Clone, Debug)]
+pub struct Resource {
+    /// The whole key.
+    pub key: Key,
+    namespace_id: u64,
+    key_id: u64,
+    host_id: u64,
+    path: Box<str>,
+}
+
+impl Resource {
+    /// The resource of a key, of its parts.
+    pub fn new(key: Key, namespace: &str, authority: &str, path_and_query: &str) -> Self {
+        let host = authority
+            .rsplit_once(':')
+            .map_or(authority, |(host, _)| host);
+        Self {
+            namespace_id: namespace_id(namespace),
+            key_id: key_id(namespace, key.as_str()),
+            host_id: host_id(namespace, host),
+            path: path_and_query.into(),
+            key,
+        }
+    }
+
+    /// Path and query.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+/// A response as it is kept. What it costs is known when it is made and does not change.
+#[derive(Debug)]
+pub struct Entry {
+    /// Which resource it is of.
+    pub resource: Resource,
+    /// Everything but the body.
+    pub stored: Stored,
+    /// When its fetch began, as purges compare it.
+    pub fetched_at: Hlc,
+    /// [`weir_core::purge::tag_id`] of each of its tags.
+    pub tags: Box<[u64]>,
+    /// The body, in pieces that hold no more memory than they are long.
+    pub body: Box<[Bytes]>,
+    /// Bytes of the body.
+    pub body_bytes: u64,
+    cost_bytes: u64,
+    /// [`Stamps::version`] under which it was found valid.
+    valid_at: AtomicU64,
+}
+
+impl Entry {
+    /// An entry; `body` in pieces that hold no more memory than they are long.
+    pub fn new(
+        resource: Resource,
+        stored: Stored,
+        at: Hlc,
+        tags: Box<[u64]>,
+        body: Box<[Bytes]>,
+    ) -> Self {
+        let body_bytes = body.iter().map(|piece| piece.len() as u64).sum();
+        let fields = stored.headers.iter().map(|(name, value)| {
+            name.as_str().len() as u64 + value.len() as u64 + FIELD_OVERHEAD_BYTES
+        });
+        let pieces = (body.len() * size_of::<Bytes>()) as u64;
+        let keys = 2 * (resource.key.as_str().len() + resource.path.len() + 8 * tags.len()) as u64;
+        let cost_bytes = body_bytes + fields.sum::<u64>() + pieces + keys + OVERHEAD_BYTES;
+        Self {
+            resource,
+            stored,
+            fetched_at: at,
+            tags,
+            body,
+            body_bytes,
+            cost_bytes,
+            valid_at: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    /// The same body with what a validation told.
+    #[must_use]
+    pub fn renewed(&self, stored: Stored, at: Hlc) -> Self {
+        Self::new(
+            self.resource.clone(),
+            stored,
+            at,
+            self.tags.clone(),
+            self.body.clone(),
+        )
+    }
+
+    /// Bytes of memory that it takes, everything included.
+    pub fn cost_bytes(&self) -> u64 {
+        self.cost_bytes
+    }
+
+    /// What purges say of it. One comparison while nothing was purged since it was asked last.
+    pub fn verdict(&self, stamps: &Stamps) -> Verdict {
+        let version = stamps.version();
+        if self.valid_at.load(Ordering::Relaxed) == version {
+            return Verdict::Valid;
+        }
+        let verdict = stamps.verdict(&Fetched {
+            namespace: self.resource.namespace_id,
+            key: self.resource.key_id,
+            host: self.resource.host_id,
+            path: &self.resource.path,
+            tags: &self.tags,
+            at: self.fetched_at,
+        });
+        if verdict == Verdict::Valid {
+            self.valid_at.store(version, Ordering::Relaxed);
+        }
+        verdict
+    }
+}

@@ -1,0 +1,199 @@
+//! One fetch for everybody who wants the same.
+//!
+//! The first to join a flight leads it: it fetches, the others wait for what comes of that. A leader that vanishes, like
+//! one whose client left, lets the next one lead.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use quick_cache::DefaultHashBuilder;
+use std::hash::BuildHasher as _;
+use tokio::sync::watch;
+
+use crate::entry::Entry;
+use crate::fill::Fill;
+
+const SHARDS: usize = 64;
+
+/// What came of a flight.
+#[derive(Debug)]
+pub enum Landed<F> {
+    /// A response whose body is coming.
+    Filling(Arc<Fill>),
+    /// A response that is kept.
+    Kept(Arc<Entry>),
+    /// A response for the leader alone: everybody fetches for themselves.
+    Unshared,
+    /// No response.
+    Failed(F),
+    /// The leader vanished: somebody else may lead.
+    Abandoned,
+}
+
+impl<F: Clone> Clone for Landed<F> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Filling(fill) => Self::Filling(Arc::clone(fill)),
+            Self::Kept(entry) => Self::Kept(Arc::clone(entry)),
+            Self::Unshared => Self::Unshared,
+            Self::Failed(failure) => Self::Failed(failure.clone()),
+            Self::Abandoned => Self::Abandoned,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Flight<F> {
+    landed: watch::Sender<Option<Landed<F>>>,
+    followers: AtomicUsize,
+}
+
+type Shard<F> = Mutex<HashMap<Box<[u8]>, Arc<Flight<F>>>>;
+
+/// All flights of a node; `F` is why one fails.
+#[derive(Debug)]
+pub struct Flights<F> {
+    shards: Box<[Shard<F>]>,
+    hasher: DefaultHashBuilder,
+    followers_max: usize,
+}
+
+/// What joining made of somebody.
+#[derive(Debug)]
+pub enum Joined<F: Clone + Send + Sync> {
+    /// The one who fetches.
+    Leader(Leader<F>),
+    /// One of those who wait.
+    Follower(Follower<F>),
+    /// Too many wait already.
+    Full,
+}
+
+impl<F: Clone + Send + Sync> Flights<F> {
+    /// No flights; at most `followers_max` wait for one.
+    pub fn new(followers_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            hasher: DefaultHashBuilder::default(),
+            followers_max,
+        })
+    }
+
+    fn shard(&self, id: &[u8]) -> &Shard<F> {
+        let at = usize::try_from(self.hasher.hash_one(id)).unwrap_or(0) % SHARDS;
+        &self.shards[at]
+    }
+
+    /// Joins the flight for `id`, or begins it.
+    pub fn join(self: &Arc<Self>, id: &[u8]) -> Joined<F> {
+        let mut shard = self.shard(id).lock();
+        match shard.entry(id.into()) {
+            Slot::Occupied(slot) => {
+                let flight = Arc::clone(slot.get());
+                if flight.followers.fetch_add(1, Ordering::Relaxed) >= self.followers_max {
+                    flight.followers.fetch_sub(1, Ordering::Relaxed);
+                    return Joined::Full;
+                }
+                let landed = flight.landed.subscribe();
+                Joined::Follower(Follower { flight, landed })
+            }
+            Slot::Vacant(slot) => {
+                let flight = Arc::new(Flight {
+                    landed: watch::Sender::new(None),
+                    followers: AtomicUsize::new(0),
+                });
+                slot.insert(Arc::clone(&flight));
+                Joined::Leader(Leader {
+                    flights: Arc::clone(self),
+                    id: id.into(),
+                    flight,
+                })
+            }
+        }
+    }
+
+    /// How many are under way.
+    pub fn count(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+
+    fn remove(&self, id: &[u8], flight: &Arc<Flight<F>>) {
+        let mut shard = self.shard(id).lock();
+        if shard
+            .get(id)
+            .is_some_and(|current| Arc::ptr_eq(current, flight))
+        {
+            shard.remove(id);
+        }
+    }
+}
+
+/// The one who fetches. Dropped without a word, it lets another one lead.
+#[derive(Debug)]
+pub struct Leader<F: Clone + Send + Sync> {
+    flights: Arc<Flights<F>>,
+    id: Box<[u8]>,
+    flight: Arc<Flight<F>>,
+}
+
+impl<F: Clone + Send + Sync> Leader<F> {
+    /// A response begins. Whoever joins until the leader is dropped reads along.
+    pub fn filling(&self, fill: &Arc<Fill>) {
+        self.flight
+            .landed
+            .send_replace(Some(Landed::Filling(Arc::clone(fill))));
+    }
+
+    /// The last word; whoever comes now begins another flight.
+    pub fn land(self, landed: Landed<F>) {
+        self.flights.remove(&self.id, &self.flight);
+        self.flight.landed.send_replace(Some(landed));
+    }
+
+    /// How many wait.
+    pub fn followers(&self) -> usize {
+        self.flight.followers.load(Ordering::Relaxed)
+    }
+}
+
+impl<F: Clone + Send + Sync> Drop for Leader<F> {
+    fn drop(&mut self) {
+        self.flights.remove(&self.id, &self.flight);
+        self.flight.landed.send_if_modified(|landed| {
+            let is_silent = landed.is_none();
+            if is_silent {
+                *landed = Some(Landed::Abandoned);
+            }
+            is_silent
+        });
+    }
+}
+
+/// One who waits.
+#[derive(Debug)]
+pub struct Follower<F> {
+    flight: Arc<Flight<F>>,
+    landed: watch::Receiver<Option<Landed<F>>>,
+}
+
+/// What one who waited got.
+pub type Followed<F> = Landed<F>;
+
+impl<F: Clone + Send + Sync> Follower<F> {
+    /// What comes of the flight.
+    pub async fn landed(mut self) -> Followed<F> {
+        match self.landed.wait_for(Option::is_some).await {
+            Ok(landed) => landed.clone().unwrap_or(Landed::Abandoned),
+            Err(_) => Landed::Abandoned,
+        }
+    }
+}
+
+impl<F> Drop for Follower<F> {
+    fn drop(&mut self) {
+        self.flight.followers.fetch_sub(1, Ordering::Relaxed);
+    }
+}

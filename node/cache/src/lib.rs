@@ -1,0 +1,31 @@
+//! Where answers are kept. What may be kept and served is decided in `weir_core::cache`.
+//!
+//! ```text
+//! store    what the request path asks: find, insert, join a fetch under way     store.rs
+//! memory   the first tier: entries by key, within bytes                         memory.rs entry.rs
+//! flights  one fetch for everybody who wants the same                           flights.rs
+//! fill     a body that is read while it comes                                   fill.rs
+//! codings  brotli, gzip and zstd: whole variants and streams                    codings/
+//! redis    the tier that nodes share                                            redis/
+//! value    entries as bytes                                                     value/
+//! solo     what cannot be shared, so that nobody waits for it                   solo.rs
+//! ```
+//!
+//! Locks are held for a few instructions and never while anything is waited for. A hit in memory takes the read side
+//! of one shard.
+
+pub mod codings;
+mod entry;
+mod fill;
+mod flights;
+mod memory;
+pub mod redis;
+mod solo;
+mod store;
+pub mod value;
+
+pub use entry::{Entry, Resource};
+pub use fill::{Broken, Budget, Fill, FillReader, FillWriter, Refused};
+pub use flights::{Flights, Followed, Follower, Joined, Landed, Leader};
+pub use memory::MemoryLimits;
+pub use store::{Found, Store};

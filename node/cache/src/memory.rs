@@ -1,0 +1,174 @@
+//! The first tier: entries by key, within bytes.
+//!
+//! Admission and eviction are `quick_cache`'s (a CLOCK-PRO relative with a ghost list): scans pass through its cold part.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use parking_lot::Mutex;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use weir_core::cache::UnixMs;
+
+use crate::entry::Entry;
+
+/// Share of the memory for what was asked more than once, and of keys remembered after they left; of all public traces
+/// tried these two held best against scans.
+const HOT_SHARE: f64 = 0.9;
+const GHOST_SHARE: f64 = 0.9;
+/// What an entry is taken to cost before any is known.
+const ENTRY_BYTES_ESTIMATE: u64 = 16 << 10;
+const ENTRIES_ESTIMATE_MAX: u64 = 1 << 20;
+/// Responses that one key may have.
+const VARIANTS_MAX: usize = 32;
+const INSERT_LOCKS: usize = 64;
+
+/// How much the first tier holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryLimits {
+    /// All entries together, everything included.
+    pub bytes_max: u64,
+    /// One entry.
+    pub entry_bytes_max: u64,
+}
+
+/// What is kept for one key.
+#[derive(Debug)]
+struct Variants {
+    entries: Vec<Arc<Entry>>,
+    cost_bytes: u64,
+}
+
+impl Variants {
+    fn of(entries: Vec<Arc<Entry>>) -> Arc<Self> {
+        let cost_bytes = entries.iter().map(|entry| entry.cost_bytes()).sum();
+        Arc::new(Self {
+            entries,
+            cost_bytes,
+        })
+    }
+}
+
+#[derive(Clone, Debug)]
+struct ByCost;
+
+impl Weighter<Box<str>, Arc<Variants>> for ByCost {
+    fn weight(&self, key: &Box<str>, variants: &Arc<Variants>) -> u64 {
+        key.len() as u64 + variants.cost_bytes
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Memory {
+    cache: Cache<Box<str>, Arc<Variants>, ByCost, DefaultHashBuilder>,
+    /// Changes of one key follow each other.
+    inserting: Box<[Mutex<()>]>,
+}
+
+/// What is kept for a request.
+#[derive(Debug)]
+pub(crate) enum Kept {
+    /// A response for requests like this.
+    Entry(Arc<Entry>),
+    /// Responses for other requests of this key.
+    OtherVariants,
+    Nothing,
+}
+
+impl Memory {
+    pub(crate) fn new(limits: MemoryLimits, threads: usize) -> Self {
+        let shards_max = (limits.bytes_max / limits.entry_bytes_max.max(1) / 8).max(1);
+        let shards = (4 * threads as u64).min(shards_max);
+        let shards = 1 << shards.ilog2();
+        let entries = (limits.bytes_max / ENTRY_BYTES_ESTIMATE).clamp(64, ENTRIES_ESTIMATE_MAX);
+        let options = OptionsBuilder::new()
+            .shards(shards)
+            .weight_capacity(limits.bytes_max)
+            .estimated_items_capacity(usize::try_from(entries).unwrap_or(usize::MAX))
+            .hot_allocation(HOT_SHARE)
+            .ghost_allocation(GHOST_SHARE)
+            .build()
+            .expect("every option is set");
+        Self {
+            cache: Cache::with_options(
+                options,
+                ByCost,
+                DefaultHashBuilder::default(),
+                DefaultLifecycle::default(),
+            ),
+            inserting: (0..INSERT_LOCKS).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    pub(crate) fn configure(&self, bytes_max: u64) {
+        if self.cache.capacity() != bytes_max {
+            self.cache.set_capacity(bytes_max);
+        }
+    }
+
+    pub(crate) fn find(&self, key: &str, request: &HeaderMap) -> Kept {
+        let Some(variants) = self.cache.get(key) else {
+            return Kept::Nothing;
+        };
+        match variants
+            .entries
+            .iter()
+            .find(|entry| entry.stored.matches(request))
+        {
+            Some(entry) => Kept::Entry(Arc::clone(entry)),
+            None => Kept::OtherVariants,
+        }
+    }
+
+    /// Puts an entry in the place of the one for the same requests. An older one never replaces a newer.
+    pub(crate) fn insert(&self, entry: Arc<Entry>, now: UnixMs) {
+        let key = entry.resource.key.as_str();
+        let _changing = self.inserting[self.cache.shard_index(key) % INSERT_LOCKS].lock();
+        let mut entries = match self.cache.peek(key) {
+            Some(variants) => variants.entries.clone(),
+            None => Vec::new(),
+        };
+        let same = |other: &Arc<Entry>| other.stored.variant == entry.stored.variant;
+        if entries
+            .iter()
+            .any(|other| same(other) && other.fetched_at > entry.fetched_at)
+        {
+            return;
+        }
+        entries.retain(|other| !same(other) && now < other.stored.keep_until);
+        entries.truncate(VARIANTS_MAX - 1);
+        entries.insert(0, Arc::clone(&entry));
+        self.cache.insert(key.into(), Variants::of(entries));
+    }
+
+    /// Drops everything of a key that `is_gone`.
+    pub(crate) fn remove(&self, key: &str, is_gone: impl Fn(&Entry) -> bool) {
+        let _changing = self.inserting[self.cache.shard_index(key) % INSERT_LOCKS].lock();
+        let Some(variants) = self.cache.peek(key) else {
+            return;
+        };
+        let kept = variants.entries.iter().filter(|entry| !is_gone(entry));
+        let kept: Vec<_> = kept.cloned().collect();
+        if kept.is_empty() {
+            self.cache.remove(key);
+        } else if kept.len() < variants.entries.len() {
+            self.cache.insert(key.into(), Variants::of(kept));
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        self.cache.clear();
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.cache.weight()
+    }
+
+    pub(crate) fn bytes_max(&self) -> u64 {
+        self.cache.capacity()
+    }
+
+    pub(crate) fn keys(&self) -> u64 {
+        self.cache.len() as u64
+    }
+}

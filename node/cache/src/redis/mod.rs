@@ -1,0 +1,157 @@
+//! The tier in Redis, which nodes share and none depends on.
+//!
+//! A read asks once and waits no longer than the command timeout; while Redis is away it asks nobody. Writes are queued
+//! and may be lost. What is found is bytes: whoever reads checks them, and ignores what was fetched before
+//! [`L2::trust_floor`].
+//!
+//! Three tasks on the runtime that started the tier: `keeper` makes the connections and gives them up, `writer` empties
+//! the queue, `generations` follows what is purged whole. Readers are on any thread; they see a link or none.
+
+mod counters;
+mod failure;
+mod floor;
+mod generations;
+mod keeper;
+mod link;
+mod namespace;
+mod queue;
+mod read;
+mod server;
+mod settings;
+mod shared;
+mod writer;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+pub use self::counters::{Count, L2Counters};
+pub use self::failure::{Failure, FailureKind};
+pub use self::namespace::{InvalidNamespace, NAME_BYTES_MAX, NAMESPACES_MAX, Namespace};
+pub use self::settings::{COMMAND_TIMEOUT, CONNECT_TIMEOUT, InvalidUrl, L2Settings, RedisUrl};
+pub use self::shared::Stamps;
+
+use self::keeper::Keeper;
+use self::shared::Shared;
+
+/// Largest value; a larger one is neither written nor read.
+pub const VALUE_BYTES_MAX: usize = 1 << 20;
+/// Largest value that is read over the connection for small ones.
+pub const QUICK_VALUE_BYTES_MAX: usize = 64 << 10;
+/// Longest key.
+pub const KEY_BYTES_MAX: usize = 8 << 10;
+/// Bytes that may wait to be written.
+pub const QUEUE_BYTES_MAX: usize = 4 << 20;
+/// Reads that may be under way at once.
+pub const READS_MAX: usize = 512;
+
+/// What a read found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fetched {
+    /// A value.
+    Hit(Bytes),
+    /// No value, or one that is too large.
+    Miss,
+    /// Nobody knows: Redis is away, busy, or did not answer in time.
+    Away,
+}
+
+/// How the tier is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum L2State {
+    /// It has not been connected yet, or not since the URL changed.
+    Connecting,
+    /// Redis answers.
+    Up,
+    /// Redis is not asked, for this reason. It is tried again all the time.
+    Away(String),
+}
+
+/// The tier; cheap to clone. It ends with its last handle.
+#[derive(Clone, Debug)]
+pub struct L2(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    settings: watch::Sender<L2Settings>,
+    tasks: [AbortHandle; 3],
+}
+
+impl L2 {
+    /// Starts it on this runtime, whether or not Redis is there. `now` stamps what happens to Redis itself; `random`
+    /// spreads when nodes come back.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn start(settings: L2Settings, now: Stamps, random: fastrand::Rng) -> Self {
+        let shared = Arc::new(Shared::new(now));
+        let (settings, followed) = watch::channel(settings);
+        let keeper = Keeper::new(Arc::clone(&shared), followed, random);
+        let tasks = [
+            tokio::spawn(keeper.run()).abort_handle(),
+            tokio::spawn(writer::run(Arc::clone(&shared))).abort_handle(),
+            tokio::spawn(generations::run(Arc::clone(&shared))).abort_handle(),
+        ];
+        Self(Arc::new(Inner {
+            shared,
+            settings,
+            tasks,
+        }))
+    }
+
+    /// Changes how Redis is reached. Another URL connects anew at once; deadlines count from the next command on.
+    pub fn configure(&self, settings: L2Settings) {
+        self.0.settings.send_if_modified(|old| {
+            let differs = *old != settings;
+            *old = settings;
+            differs
+        });
+    }
+
+    /// A part of the tier that is purged on its own. The same name is the same part. Reads are [`Fetched::Away`] until
+    /// Redis told its generation.
+    ///
+    /// # Errors
+    /// When the name or the number of namespaces is beyond its bound.
+    pub fn namespace(&self, name: &str) -> Result<Namespace, InvalidNamespace> {
+        let generation = self.0.shared.namespace(name)?;
+        Ok(Namespace::new(self.clone(), generation))
+    }
+
+    /// Values fetched before this are not to be believed. It only rises: to a purge that may not have reached Redis, to
+    /// the moment when too much failed, and to the moment when a Redis was lost that came back as another process. Of
+    /// purges before its start the tier knows nothing.
+    pub fn trust_floor(&self) -> u64 {
+        self.0.shared.floor.get()
+    }
+
+    /// How it is, and whenever that changes.
+    pub fn state(&self) -> watch::Receiver<L2State> {
+        self.0.shared.state.subscribe()
+    }
+
+    /// What it did so far.
+    pub fn counters(&self) -> &L2Counters {
+        &self.0.shared.counters
+    }
+
+    /// Bytes that wait to be written, with what keeping them costs.
+    pub fn queue_bytes(&self) -> usize {
+        self.0.shared.queue.bytes()
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.0.shared
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Which fields of a response are stored (RFC 9111 section 3.1), and which of a request are not sent on.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use crate::proxy::{TooManyNominees, strip_hop_by_hop};
+
+use super::dates;
+use super::directives::Directives;
+use super::policy::Policy;
+use super::stored::Exchange;
+
+/// Fields that no stored response has beside those of one connection: `Age` is counted anew, the others are between
+/// client and proxy or about a message that is not stored as it came.
+static NOT_STORED: [HeaderName; 6] = [
+    header::AGE,
+    header::PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-authentication-info"),
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+];
+
+/// Fields by which a client could change what the origin answers without changing the key.
+static UNKEYED: [HeaderName; 8] = [
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-rewrite-url"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("x-host"),
+    HeaderName::from_static("x-forwarded-scheme"),
+    HeaderName::from_static("x-forwarded-prefix"),
+];
+
+/// Removes from a request what could change the answer without changing its key, before it is sent to the origin.
+/// `Forwarded` and `X-Forwarded-*` are for whoever sets them to keep true: the key holds what they say.
+pub fn strip_unkeyed(request: &mut HeaderMap) {
+    for name in &UNKEYED {
+        request.remove(name);
+    }
+}
+
+/// The fields of a response as they are stored. `Date` is added if there is none that can be read
+/// (RFC 9110 section 6.6.1).
+pub(super) fn storable(
+    exchange: &Exchange<'_>,
+    directives: &Directives,
+    policy: &Policy,
+) -> Result<HeaderMap, TooManyNominees> {
+    let mut headers = exchange.response.clone();
+    strip_hop_by_hop(&mut headers)?;
+    for name in NOT_STORED.iter().chain(&directives.omitted) {
+        headers.remove(name);
+    }
+    if policy.set_cookie == super::SetCookie::Strip {
+        headers.remove(header::SET_COOKIE);
+    }
+    let has_date = headers
+        .get(header::DATE)
+        .is_some_and(|date| dates::parse(date.as_bytes(), exchange.responded_at).is_some());
+    if !has_date && let Ok(date) = HeaderValue::try_from(dates::format(exchange.responded_at)) {
+        headers.insert(header::DATE, date);
+    }
+    Ok(headers)
+}
+
+/// `Content-Length`, in bytes.
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+}

@@ -1,0 +1,163 @@
+//! The primary key of a response (RFC 9111 section 2).
+
+use std::borrow::Cow;
+
+use thiserror::Error;
+
+use crate::proxy::{Authority, Scheme};
+
+/// Bytes of the longest key.
+pub const KEY_BYTES_MAX: usize = 8 << 10;
+
+/// What a request is for, as the client sees it and as it is sent to the origin.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// Namespace of the cache, usually the route's.
+    pub namespace: &'a str,
+    /// How the client reached the node.
+    pub scheme: Scheme,
+    /// `host[:port]` as the client wrote it.
+    pub authority: &'a str,
+    /// Path and query exactly as they are sent to the origin.
+    pub path_and_query: &'a str,
+}
+
+/// The primary key of a response; GET and HEAD have the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(Box<str>);
+
+/// The key would be longer than [`KEY_BYTES_MAX`]; the request passes by the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the key has {bytes} bytes, more than {KEY_BYTES_MAX}")]
+pub struct KeyTooLong {
+    /// How long it would be.
+    pub bytes: usize,
+}
+
+impl Key {
+    /// The key of a target: namespace, scheme, authority in its canonical form (lower case, without the scheme's
+    /// own port and the root's dot), path and query.
+    ///
+    /// # Errors
+    /// [`KeyTooLong`].
+    pub fn of(target: &Target<'_>) -> Result<Self, KeyTooLong> {
+        let scheme = target.scheme.as_str();
+        let authority = canonical(target.scheme, target.authority);
+        let parts = [
+            target.namespace,
+            "\n",
+            scheme,
+            "://",
+            &authority,
+            target.path_and_query,
+        ];
+        let bytes = parts.iter().map(|part| part.len()).sum();
+        match bytes <= KEY_BYTES_MAX {
+            true => Ok(Self(parts.concat().into())),
+            false => Err(KeyTooLong { bytes }),
+        }
+    }
+
+    /// The key as text; whole keys are compared, hashes only find them.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The namespace, which may not hold a line feed.
+    pub fn namespace(&self) -> &str {
+        self.0
+            .split_once('\n')
+            .map_or("", |(namespace, _)| namespace)
+    }
+
+    /// The URI, whose beginnings prefixes of purges are compared with.
+    pub fn uri(&self) -> &str {
+        self.0.split_once('\n').map_or(&*self.0, |(_, uri)| uri)
+    }
+}
+
+/// `host[:port]` as all spellings of one authority have it; what is none is only put in lower case.
+pub(super) fn canonical(scheme: Scheme, authority: &str) -> Cow<'_, str> {
+    let Ok(parsed) = Authority::parse(authority) else {
+        return Cow::Owned(authority.to_ascii_lowercase());
+    };
+    let host = parsed.routing_host();
+    let own_port = match scheme {
+        Scheme::Http => 80,
+        Scheme::Https => 443,
+    };
+    match parsed.port() {
+        Some(port) if port != own_port => Cow::Owned(format!("{host}:{port}")),
+        _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(scheme: Scheme, authority: &str, path_and_query: &str) -> String {
+        let target = Target {
+            namespace: "shop",
+            scheme,
+            authority,
+            path_and_query,
+        };
+        Key::of(&target).unwrap().as_str().to_owned()
+    }
+
+    #[test]
+    fn spellings_of_one_authority_have_one_key() {
+        let expected = "shop\nhttps://a.example/p?q";
+        for authority in [
+            "a.example",
+            "A.Example",
+            "a.example:443",
+            "a.example.",
+            "a.example.:443",
+            "a.example:",
+        ] {
+            assert_eq!(
+                key(Scheme::Https, authority, "/p?q"),
+                expected,
+                "{authority}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_client_or_origin_tells_apart_has_other_keys() {
+        let plain = key(Scheme::Https, "a.example", "/p?q");
+        for other in [
+            key(Scheme::Http, "a.example", "/p?q"),
+            key(Scheme::Https, "a.example:80", "/p?q"),
+            key(Scheme::Https, "b.example", "/p?q"),
+            key(Scheme::Https, "a.example", "/P?q"),
+            key(Scheme::Https, "a.example", "/p?Q"),
+            key(Scheme::Https, "a.example", "/p"),
+            key(Scheme::Https, "a.example", "/p?"),
+            key(Scheme::Https, "a.example", "/%70?q"),
+        ] {
+            assert_ne!(plain, other);
+        }
+    }
+
+    #[test]
+    fn a_key_is_bounded() {
+        let path = format!("/{}", "a".repeat(KEY_BYTES_MAX));
+        let target = Target {
+            namespace: "",
+            scheme: Scheme::Http,
+            authority: "a",
+            path_and_query: &path,
+        };
+        let bytes = 1 + "http://a".len() + path.len();
+        assert_eq!(Key::of(&target), Err(KeyTooLong { bytes }));
+        let fits = &path[..path.len() - (bytes - KEY_BYTES_MAX)];
+        let target = Target {
+            path_and_query: fits,
+            ..target
+        };
+        assert_eq!(Key::of(&target).unwrap().uri().len(), KEY_BYTES_MAX - 1);
+    }
+}

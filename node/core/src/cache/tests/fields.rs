@@ -1,0 +1,100 @@
+//! Which fields are stored, and what they are compared with.
+
+use super::*;
+use crate::cache::{HeadUpdate, head_update};
+
+#[test]
+fn fields_of_one_connection_or_client_are_not_stored() {
+    let stored = stored_of(&[
+        ("cache-control", "max-age=60, private=\"x-user\""),
+        ("connection", "x-a, close"),
+        ("x-a", "1"),
+        ("x-user", "1"),
+        ("x-b", "2"),
+        ("x-b", "3"),
+        ("age", "5"),
+        ("keep-alive", "timeout=5"),
+        ("te", "trailers"),
+        ("trailer", "x-c"),
+        ("transfer-encoding", "chunked"),
+        ("upgrade", "h2c"),
+        ("proxy-authenticate", "Basic"),
+        ("proxy-authentication-info", "x"),
+    ])
+    .unwrap();
+    let mut names: Vec<&str> = stored.headers.keys().map(|name| name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["cache-control", "date", "x-b"]);
+    assert_eq!(stored.headers.get_all("x-b").iter().count(), 2);
+    assert_eq!(stored.headers["date"], date(0).as_str());
+}
+
+#[test]
+fn a_path_that_promises_another_type_can_be_refused() {
+    let policy = Policy {
+        check_extension: true,
+        ..Policy::default()
+    };
+    let of = |path, content_type: &str| {
+        let response = headers(&[
+            ("cache-control", "max-age=60"),
+            ("content-type", content_type),
+        ]);
+        store(
+            &Case {
+                path,
+                response,
+                ..Case::default()
+            }
+            .exchange(),
+            &policy,
+        )
+        .err()
+    };
+    for path in ["/account/x.css", "/account/x.CSS?y", "/me.png", "/me.js"] {
+        assert_eq!(
+            of(path, "text/html; charset=utf-8"),
+            Some(NotStored::Extension),
+            "{path}"
+        );
+    }
+    for (path, content_type) in [
+        ("/x.css", "text/css; charset=utf-8"),
+        ("/x.js", "Application/JavaScript"),
+        ("/x.png", "image/webp"),
+        ("/x.woff2", "application/octet-stream"),
+        ("/x.html", "text/html"),
+        ("/x?y.css", "text/html"),
+        ("/x", "text/html"),
+    ] {
+        assert_eq!(of(path, content_type), None, "{path}");
+    }
+}
+
+#[test]
+fn head_renews_what_is_the_same_and_ends_what_is_not() {
+    let stored = with_cache_control("max-age=2");
+    let of = |status, response: &[(&'static str, &str)]| {
+        let case = Case {
+            status,
+            response: headers(response),
+            came: seconds(5),
+            ..Case::default()
+        };
+        head_update(&stored, 10, &case.exchange(), &Policy::default())
+    };
+    let lines = [("etag", "\"a\""), ("content-length", "10"), ("x-a", "1")];
+    let HeadUpdate::Renewed(renewed) = of(200, &lines) else {
+        panic!("is renewed");
+    };
+    assert_eq!(renewed.stored.fresh_until, seconds(7));
+    assert_eq!(renewed.stored.headers["x-a"], "1");
+    for (status, lines) in [
+        (200, [("etag", "\"b\""), ("content-length", "10")]),
+        (200, [("etag", "\"a\""), ("content-length", "11")]),
+        (410, [("etag", "\"a\""), ("content-length", "10")]),
+    ] {
+        assert!(matches!(of(status, &lines), HeadUpdate::Invalid));
+    }
+    assert!(matches!(of(503, &[]), HeadUpdate::Nothing));
+}

@@ -1,0 +1,121 @@
+//! What is refreshed before it expires, because it is asked for often.
+
+use super::Counted;
+
+/// What makes an entry worth it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PredictiveRules {
+    /// Requests within the window.
+    pub requests_min: u64,
+    /// What its fetch costs, in milliseconds.
+    pub cost_min_ms: u64,
+    /// After how much of its lifetime, in percent.
+    pub refresh_at_percent: u8,
+}
+
+impl Default for PredictiveRules {
+    fn default() -> Self {
+        Self {
+            requests_min: 10,
+            cost_min_ms: 5,
+            refresh_at_percent: 90,
+        }
+    }
+}
+
+/// What is known of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// How often it was asked for within the window.
+    pub requests: Counted,
+    /// How long its fetch took, in milliseconds.
+    pub fetch_cost_ms: u64,
+    /// How old it is, in milliseconds.
+    pub age_ms: u64,
+    /// For how long it is fresh, in milliseconds.
+    pub ttl_ms: u64,
+}
+
+impl PredictiveRules {
+    /// Whether it is to be refreshed now. Only requests that certainly came count; what is stale already is fetched by
+    /// whoever asks for it.
+    pub fn refresh_now(&self, entry: &Observed) -> bool {
+        let due_ms = entry.ttl_ms / 100 * u64::from(self.refresh_at_percent)
+            + entry.ttl_ms % 100 * u64::from(self.refresh_at_percent) / 100;
+        entry.requests.at_least() >= self.requests_min
+            && entry.fetch_cost_ms >= self.cost_min_ms
+            && (due_ms..entry.ttl_ms).contains(&entry.age_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry() -> Observed {
+        Observed {
+            requests: Counted {
+                count: 10,
+                error: 0,
+            },
+            fetch_cost_ms: 5,
+            age_ms: 900,
+            ttl_ms: 1_000,
+        }
+    }
+
+    fn refresh(entry: Observed) -> bool {
+        PredictiveRules::default().refresh_now(&entry)
+    }
+
+    #[test]
+    fn what_is_asked_for_often_and_costs_is_refreshed_before_it_expires() {
+        assert!(refresh(entry()));
+        assert!(refresh(Observed {
+            age_ms: 999,
+            ..entry()
+        }));
+    }
+
+    #[test]
+    fn what_is_rare_cheap_young_or_stale_is_not() {
+        let requests = Counted { count: 9, error: 0 };
+        assert!(!refresh(Observed {
+            requests,
+            ..entry()
+        }));
+        let requests = Counted {
+            count: 50,
+            error: 41,
+        };
+        assert!(!refresh(Observed {
+            requests,
+            ..entry()
+        }));
+        assert!(!refresh(Observed {
+            fetch_cost_ms: 4,
+            ..entry()
+        }));
+        assert!(!refresh(Observed {
+            age_ms: 899,
+            ..entry()
+        }));
+        assert!(!refresh(Observed {
+            age_ms: 1_000,
+            ..entry()
+        }));
+        assert!(!refresh(Observed {
+            age_ms: 0,
+            ttl_ms: 0,
+            ..entry()
+        }));
+    }
+
+    #[test]
+    fn a_lifetime_without_end_overflows_nothing() {
+        assert!(!refresh(Observed {
+            ttl_ms: u64::MAX,
+            ..entry()
+        }));
+    }
+}

@@ -1,0 +1,230 @@
+//! What the node keeps of answers, and which routes' answers it keeps.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderName;
+use weir_cache::redis::{L2Settings, RedisUrl};
+use weir_core::cache::{Policy, RequestCookie, SetCookie};
+use weir_core::route::PathPattern;
+use weir_core::tuning::knobs::cache;
+use weir_core::units::{format_bytes, format_duration, parse_bytes, parse_duration};
+
+use super::reader::{Problem, Section};
+
+const LIFETIME: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(86_400 * 365);
+const RULES_MAX: usize = 256;
+
+/// The tiers of the cache on one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheSettings {
+    /// Memory of the first tier.
+    pub l1_bytes_max: u64,
+    /// The longest answer that the first tier keeps.
+    pub l1_entry_bytes_max: u64,
+    /// The tier in Redis, if there is one.
+    pub l2: Option<L2Settings>,
+    /// The longest that Redis keeps something.
+    pub l2_ttl: Duration,
+}
+
+impl CacheSettings {
+    pub(super) fn read(root: &mut Section, problems: &mut Vec<Problem>) -> Self {
+        let mut s = root.section(problems, "cache").read_by("cache");
+        let l2_ttl = s.tuned(problems, "l2_ttl", &cache::L2_TTL);
+        let command_timeout = s.tuned(
+            problems,
+            "redis_command_timeout",
+            &cache::REDIS_COMMAND_TIMEOUT,
+        );
+        let connect_timeout = s.tuned(
+            problems,
+            "redis_connect_timeout",
+            &cache::REDIS_CONNECT_TIMEOUT,
+        );
+        let mut redis = root.section(problems, "redis");
+        let url = read_redis_url(&mut redis, problems);
+        redis.finish(problems);
+        let l1_bytes_max = s.tuned(problems, "l1_bytes_max", &cache::L1_BYTES_MAX);
+        let read = Self {
+            l1_bytes_max,
+            l1_entry_bytes_max: s
+                .quantity(
+                    problems,
+                    "l1_entry_bytes_max",
+                    1024..=1 << 30,
+                    (parse_bytes, format_bytes),
+                )
+                .unwrap_or(64 << 20)
+                .min(l1_bytes_max / 8),
+            l2: url.map(|url| L2Settings {
+                url,
+                command_timeout,
+                connect_timeout,
+            }),
+            l2_ttl,
+        };
+        s.finish(problems);
+        read
+    }
+}
+
+/// A wrong one is not told back: it may hold a password.
+fn read_redis_url(s: &mut Section, problems: &mut Vec<Problem>) -> Option<RedisUrl> {
+    let text = s.text(problems, "url")?;
+    let url = text.parse::<RedisUrl>();
+    url.map_err(|error| s.problem(problems, "url", error.to_string()))
+        .ok()
+}
+
+/// How the answers of one route are cached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteCache {
+    /// Keys, tags and purges of one namespace do not meet those of another.
+    pub namespace: Arc<str>,
+    policy: Arc<Policy>,
+    rules: Vec<CacheRule>,
+}
+
+/// What holds for some paths of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct CacheRule {
+    path: PathPattern,
+    /// `None`: they pass by the cache.
+    policy: Option<Arc<Policy>>,
+}
+
+impl RouteCache {
+    /// What holds for a path: the first rule that matches, else the route's own. `None`: it passes by the cache.
+    pub fn policy(&self, path: &str) -> Option<&Arc<Policy>> {
+        let rule = self.rules.iter().find(|rule| rule.path.matches(path));
+        rule.map_or(Some(&self.policy), |rule| rule.policy.as_ref())
+    }
+
+    /// The `cache` of a route: `true`, or a table.
+    pub(super) fn read(
+        route: &mut Section,
+        problems: &mut Vec<Problem>,
+        name: &str,
+    ) -> Option<Self> {
+        let mut s = route.switched_section(problems, "cache")?;
+        let namespace = s.text(problems, "namespace");
+        let policy = read_policy(&mut s, problems, &Policy::default());
+        let mut rules = Vec::new();
+        for mut rule in s.list(problems, "rules", "path") {
+            if let Some(rule) = read_rule(&mut rule, problems, &policy) {
+                rules.push(rule);
+            }
+            rule.finish(problems);
+        }
+        if rules.len() > RULES_MAX {
+            let what = format!("{} rules, at most {RULES_MAX}", rules.len());
+            s.problem(problems, "rules", what);
+        }
+        s.finish(problems);
+        Some(Self {
+            namespace: namespace.as_deref().unwrap_or(name).into(),
+            policy: Arc::new(policy),
+            rules,
+        })
+    }
+}
+
+fn read_rule(s: &mut Section, problems: &mut Vec<Problem>, route: &Policy) -> Option<CacheRule> {
+    let (path, _) = super::routes::read_path(s, problems);
+    let path = match PathPattern::compile(path) {
+        Ok(path) => path,
+        Err(error) => {
+            s.problem(problems, "path", error.to_string());
+            return None;
+        }
+    };
+    if s.flag(problems, "bypass", false) {
+        return Some(CacheRule { path, policy: None });
+    }
+    let policy = read_policy(s, problems, route);
+    Some(CacheRule {
+        path,
+        policy: Some(Arc::new(policy)),
+    })
+}
+
+fn read_policy(s: &mut Section, problems: &mut Vec<Problem>, default: &Policy) -> Policy {
+    let mut lifetime =
+        |key: &str| s.quantity(problems, key, LIFETIME, (parse_duration, format_duration));
+    let ttl = lifetime("ttl").or(default.ttl);
+    let ttl_max = lifetime("ttl_max").unwrap_or(default.ttl_max);
+    let negative_ttl = lifetime("negative_ttl").unwrap_or(default.negative_ttl);
+    let error_ttl_max = lifetime("error_ttl_max").unwrap_or(default.error_ttl_max);
+    let error_ttl = lifetime("error_ttl").unwrap_or(default.error_ttl);
+    let stale_while_revalidate =
+        lifetime("stale_while_revalidate").unwrap_or(default.stale_while_revalidate);
+    let stale_if_error = lifetime("stale_if_error").unwrap_or(default.stale_if_error);
+    let stale_if_disconnected =
+        lifetime("stale_if_disconnected").unwrap_or(default.stale_if_disconnected);
+    let keep = lifetime("keep").unwrap_or(default.keep);
+    let targets: Vec<HeaderName> = s.parsed_list(problems, "targets");
+    let body_bytes_max = s.quantity(
+        problems,
+        "body_bytes_max",
+        0..=1 << 40,
+        (parse_bytes, format_bytes),
+    );
+    Policy {
+        ttl,
+        ttl_max,
+        negative_ttl,
+        error_ttl,
+        error_ttl_max,
+        stale_while_revalidate,
+        stale_if_error,
+        stale_if_disconnected,
+        stale_despite_s_maxage: s.flag(
+            problems,
+            "stale_despite_s_maxage",
+            default.stale_despite_s_maxage,
+        ),
+        keep,
+        heuristic: s.flag(problems, "heuristic", default.heuristic),
+        targets: if targets.is_empty() {
+            default.targets.clone()
+        } else {
+            targets
+        },
+        set_cookie: read_choice(s, problems, "set_cookie", &SET_COOKIE)
+            .unwrap_or(default.set_cookie),
+        request_cookie: read_choice(s, problems, "request_cookie", &REQUEST_COOKIE)
+            .unwrap_or(default.request_cookie),
+        client_directives: s.flag(problems, "client_directives", default.client_directives),
+        check_extension: s.flag(problems, "check_extension", default.check_extension),
+        body_bytes_max: body_bytes_max.unwrap_or(default.body_bytes_max),
+    }
+}
+
+const SET_COOKIE: [(&str, SetCookie); 2] =
+    [("refuse", SetCookie::Refuse), ("strip", SetCookie::Strip)];
+const REQUEST_COOKIE: [(&str, RequestCookie); 3] = [
+    ("store-if-public", RequestCookie::StoreIfPublic),
+    ("ignore", RequestCookie::Ignore),
+    ("pass", RequestCookie::Pass),
+];
+
+fn read_choice<T: Copy>(
+    s: &mut Section,
+    problems: &mut Vec<Problem>,
+    key: &str,
+    choices: &[(&str, T)],
+) -> Option<T> {
+    let text = s.text(problems, key)?;
+    let chosen = choices.iter().find(|(name, _)| *name == text);
+    if chosen.is_none() {
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        s.problem(
+            problems,
+            key,
+            format!("`{text}` is none of {}", names.join(", ")),
+        );
+    }
+    chosen.map(|(_, choice)| *choice)
+}

@@ -1,0 +1,189 @@
+//! A stored response as this client gets it: whole, a part, 304, or its head alone.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use weir_cache::{Entry, FillReader};
+use weir_core::cache::conditional::{self, Condition};
+use weir_core::cache::range::{self, Multipart, Part};
+use weir_core::cache::{CacheStatus, Stored, UnixMs};
+
+use super::super::body::ResponseBody;
+use super::super::exchange::Exchange;
+use super::body::{CachedBody, Source};
+use super::wish::Wish;
+
+/// What tells clients what the cache did (RFC 9211).
+pub(super) static CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// Where a response is.
+pub(super) enum Held {
+    /// Kept, whole.
+    Whole(Arc<Entry>),
+    /// Still coming.
+    Coming(FillReader),
+}
+
+impl Held {
+    pub(super) fn stored(&self) -> &Stored {
+        match self {
+            Self::Whole(entry) => &entry.stored,
+            Self::Coming(reader) => &reader.fill().stored,
+        }
+    }
+
+    fn body_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Whole(entry) => Some(entry.body_bytes),
+            Self::Coming(reader) => reader.fill().content_length,
+        }
+    }
+}
+
+/// The response to a wish.
+pub(super) fn answer(
+    wish: &Wish,
+    held: Held,
+    status: &CacheStatus<'_>,
+    now: UnixMs,
+    mut exchange: Box<Exchange>,
+) -> Response<ResponseBody> {
+    let mut response = match condition(wish, held.stored(), now) {
+        Condition::NotModified => {
+            let mut response = Response::new(Source::Empty);
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            *response.headers_mut() = conditional::not_modified_headers(held.stored());
+            response
+        }
+        Condition::Full => full(wish, &held),
+    };
+    let headers = response.headers_mut();
+    headers.insert(AGE, HeaderValue::from(held.stored().age_s(now)));
+    mark(headers, status);
+    if let Held::Coming(reader) = held
+        && response.status() == reader.fill().stored.status
+        && wish.method != Method::HEAD
+        && !matches!(response.body(), Source::Pieces(_))
+    {
+        *response.body_mut() = Source::Filling(reader);
+    }
+    exchange.answered(response.status());
+    response.map(|source| ResponseBody::cached(CachedBody::new(source, exchange)))
+}
+
+/// Says what the cache did.
+pub(super) fn mark(headers: &mut HeaderMap, status: &CacheStatus<'_>) {
+    if let Ok(value) = HeaderValue::from_str(&status.to_string()) {
+        headers.append(&CACHE_STATUS, value);
+    }
+}
+
+fn condition(wish: &Wish, stored: &Stored, now: UnixMs) -> Condition {
+    if wish.lookup.has_condition {
+        conditional::evaluate(&wish.method, &wish.headers, stored, now)
+    } else {
+        Condition::Full
+    }
+}
+
+fn full(wish: &Wish, held: &Held) -> Response<Source> {
+    let stored = held.stored();
+    let part = match held {
+        Held::Whole(entry) if wish.lookup.has_range => {
+            range::select(&wish.method, &wish.headers, stored, entry.body_bytes)
+        }
+        _ => Part::Whole,
+    };
+    let mut response = Response::new(Source::Empty);
+    *response.status_mut() = stored.status;
+    *response.headers_mut() = stored.headers.clone();
+    let (Part::Single(_) | Part::Multiple(_) | Part::Unsatisfiable, Held::Whole(entry)) =
+        (&part, held)
+    else {
+        whole(wish, held, &mut response);
+        return response;
+    };
+    partial(entry, part, wish.draw, &mut response);
+    response
+}
+
+fn whole(wish: &Wish, held: &Held, response: &mut Response<Source>) {
+    if wish.method == Method::HEAD {
+        if let Some(bytes) = held.body_bytes() {
+            response
+                .headers_mut()
+                .insert(CONTENT_LENGTH, HeaderValue::from(bytes));
+        }
+    } else if let Held::Whole(entry) = held {
+        *response.body_mut() = Source::Stored(Arc::clone(entry), 0);
+    }
+}
+
+fn partial(entry: &Entry, part: Part, draw: u64, response: &mut Response<Source>) {
+    let headers = response.headers_mut();
+    headers.remove(CONTENT_LENGTH);
+    let total = entry.body_bytes;
+    let pieces = match part {
+        Part::Single(bytes) => {
+            insert(headers, CONTENT_RANGE, &range::content_range(&bytes, total));
+            slices(entry, &bytes)
+        }
+        Part::Multiple(ranges) => multipart(entry, &ranges, draw, headers),
+        Part::Unsatisfiable | Part::Whole => {
+            *headers = HeaderMap::new();
+            insert(
+                headers,
+                CONTENT_RANGE,
+                &range::content_range_unsatisfiable(total),
+            );
+            *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+            return;
+        }
+    };
+    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    *response.body_mut() = Source::Pieces(pieces.into_iter());
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, text: &str) {
+    if let Ok(value) = HeaderValue::from_str(text) {
+        headers.insert(name, value);
+    }
+}
+
+/// The pieces of a stored body that hold these bytes.
+fn slices(entry: &Entry, bytes: &Range<u64>) -> Vec<Bytes> {
+    let mut begin = 0;
+    let mut found = Vec::new();
+    for piece in &entry.body {
+        let end = begin + piece.len() as u64;
+        let (from, to) = (bytes.start.max(begin), bytes.end.min(end));
+        if from < to {
+            let offset = |at: u64| usize::try_from(at - begin).unwrap_or(usize::MAX);
+            found.push(piece.slice(offset(from)..offset(to)));
+        }
+        begin = end;
+    }
+    found
+}
+
+/// The pieces of a body of several parts.
+fn multipart(
+    entry: &Entry,
+    ranges: &[Range<u64>],
+    draw: u64,
+    headers: &mut HeaderMap,
+) -> Vec<Bytes> {
+    let boundary = format!("{draw:016x}");
+    let around = Multipart::new(&entry.stored, &boundary, entry.body_bytes);
+    insert(headers, CONTENT_TYPE, &around.content_type());
+    let mut pieces = Vec::new();
+    for bytes in ranges {
+        pieces.push(Bytes::from(around.head(bytes)));
+        pieces.extend(slices(entry, bytes));
+    }
+    pieces.push(Bytes::from(around.end()));
+    pieces
+}

@@ -1,0 +1,151 @@
+//! A body from the cache on its way to the client.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use weir_cache::{Entry, FillReader};
+
+use super::super::body::{BodyError, ResponseBody};
+use super::super::exchange::Exchange;
+
+/// The body, with the accounts of the client that it goes to.
+pub(in super::super) struct CachedBody {
+    source: Source,
+    /// Bytes that are still to come, if that is known.
+    left: Option<u64>,
+    exchange: Option<Box<Exchange>>,
+}
+
+pub(super) enum Source {
+    /// Nothing.
+    Empty,
+    /// These bytes.
+    Pieces(std::vec::IntoIter<Bytes>),
+    /// All of a stored body from this piece on.
+    Stored(Arc<Entry>, usize),
+    /// A body that still comes.
+    Filling(FillReader),
+    /// The answer to a fetch that is for this client alone.
+    Own(Box<ResponseBody>),
+}
+
+impl CachedBody {
+    pub(super) fn new(source: Source, exchange: Box<Exchange>) -> Self {
+        if let Some(watch) = &exchange.watch {
+            watch.begin(None);
+        }
+        let left = match &source {
+            Source::Empty => Some(0),
+            Source::Pieces(pieces) => Some(
+                pieces
+                    .as_slice()
+                    .iter()
+                    .map(|piece| piece.len() as u64)
+                    .sum(),
+            ),
+            Source::Stored(entry, _) => Some(entry.body_bytes),
+            Source::Filling(reader) => reader.fill().content_length,
+            Source::Own(body) => body.size_hint().exact(),
+        };
+        Self {
+            source,
+            left,
+            exchange: Some(exchange),
+        }
+    }
+
+    fn poll_source(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let piece = match &mut self.source {
+            Source::Empty => None,
+            Source::Pieces(pieces) => pieces.next(),
+            Source::Stored(entry, at) => {
+                let piece = entry.body.get(*at).cloned();
+                *at += 1;
+                piece
+            }
+            Source::Filling(reader) => match ready!(reader.poll_piece(cx)) {
+                Some(Err(_)) => return Poll::Ready(Some(Err(BodyError::Fetch))),
+                Some(Ok(piece)) => Some(piece),
+                None => None,
+            },
+            Source::Own(body) => return Pin::new(body.as_mut()).poll_frame(cx),
+        };
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn complete(&mut self) {
+        if let Some(mut exchange) = self.exchange.take() {
+            exchange.completed();
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        match &self.source {
+            Source::Own(body) => body.is_end_stream(),
+            _ => self.left == Some(0),
+        }
+    }
+}
+
+impl Body for CachedBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = self.poll_source(cx);
+        let Some(exchange) = &mut self.exchange else {
+            return polled;
+        };
+        match &polled {
+            Poll::Pending => {
+                if let Some(watch) = &exchange.watch {
+                    watch.backends_turn();
+                }
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(watch) = &exchange.watch {
+                    watch.clients_turn();
+                }
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                exchange.received(bytes);
+                if let Some(left) = &mut self.left {
+                    *left = left.saturating_sub(bytes as u64);
+                }
+            }
+            Poll::Ready(Some(Err(error))) => {
+                let reason = error.reason();
+                exchange.failed(reason);
+                self.exchange = None;
+            }
+            Poll::Ready(None) => self.complete(),
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.has_ended()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl Drop for CachedBody {
+    fn drop(&mut self) {
+        // A body of known length is dropped after its last byte without being asked for its end.
+        if self.has_ended() {
+            self.complete();
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What an unsafe request makes invalid (RFC 9111 section 4.4).
+
+use std::rc::Rc;
+
+use http::{Method, Response, Uri};
+use weir_core::cache::{Key, Target, invalidated};
+use weir_core::proxy::Scheme;
+
+use super::super::body::ResponseBody;
+use super::super::core::Core;
+use super::super::request::Routed;
+
+/// Drops what the request changed on this node.
+pub(super) fn after(
+    core: &Rc<Core>,
+    routed: &Routed,
+    method: &Method,
+    uri: &Uri,
+    response: &Response<ResponseBody>,
+) {
+    let Some(cache) = &routed.settings().cache else {
+        return;
+    };
+    let own = uri.path_and_query().map_or("/", |target| target.as_str());
+    let target = Target {
+        namespace: &cache.namespace,
+        scheme: Scheme::Http,
+        authority: &routed.authority,
+        path_and_query: own,
+    };
+    for path_and_query in &invalidated(method, &target, response.status(), response.headers()) {
+        let target = Target {
+            path_and_query,
+            ..target
+        };
+        if let Ok(key) = Key::of(&target) {
+            core.parts.cache.remove(key.as_str());
+            core.cache_metrics().invalidated.increment();
+        }
+    }
+}

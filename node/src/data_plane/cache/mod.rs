@@ -1,0 +1,24 @@
+//! Answers from the cache, and what is fetched for it.
+//!
+//! ```text
+//! wish      what the request wants of the cache, and under which key      wish.rs
+//! serve     from memory, beside others' fetch, or by a fetch of its own   serve.rs
+//! fetch     a fetch: belongs to its core, not to the client that began it fetch.rs
+//! redis     the tier that nodes share                                 redis.rs
+//! answer    a stored response as this client gets it                      answer.rs
+//! body      its body on the way to the client                             body.rs
+//! ```
+//!
+//! A fetch goes the way of every request (`forward.rs`). Who waits for one waits for an event, and at most as long as
+//! the fetch itself may take.
+
+mod answer;
+mod body;
+mod fetch;
+mod invalidate;
+mod redis;
+mod serve;
+mod wish;
+
+pub(super) use self::body::CachedBody;
+pub(super) use self::serve::serve;

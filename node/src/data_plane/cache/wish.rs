@@ -1,0 +1,132 @@
+//! What a request wants of the cache.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, COOKIE};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Request};
+use hyper::body::{Body as _, Incoming};
+use weir_cache::Resource;
+use weir_core::cache::{Bypass, Key, Lookup, Policy, Target, strip_unkeyed};
+use weir_core::proxy::Scheme;
+
+use super::super::request::Routed;
+
+/// Why a request passes by the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PassBy {
+    /// By the rules of HTTP or of the route.
+    Request(Bypass),
+    /// A rule for its path.
+    Rule,
+    /// Its key would be too long.
+    KeyTooLong,
+}
+
+impl PassBy {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Request(Bypass::Method) => "method",
+            Self::Request(Bypass::Content) => "content",
+            Self::Request(Bypass::Cookie) => "cookie",
+            Self::Request(Bypass::Precondition) => "precondition",
+            Self::Rule => "rule",
+            Self::KeyTooLong => "key-too-long",
+        }
+    }
+}
+
+/// A request that the cache may answer.
+#[derive(Clone)]
+pub(super) struct Wish {
+    pub(super) policy: Arc<Policy>,
+    pub(super) lookup: Lookup,
+    pub(super) method: Method,
+    /// As the client sent them, without what could change the answer and not the key.
+    pub(super) headers: Rc<HeaderMap>,
+    pub(super) key: Key,
+    pub(super) target: PathAndQuery,
+    /// At random, for what must not occur in a body.
+    pub(super) draw: u64,
+}
+
+impl Wish {
+    /// The wish of a request to a route with a cache.
+    pub(super) fn of(
+        routed: &Routed,
+        request: &mut Request<Incoming>,
+        draw: u64,
+    ) -> Result<Self, PassBy> {
+        let Some(cache) = &routed.settings().cache else {
+            return Err(PassBy::Rule);
+        };
+        let policy = cache.policy(request.uri().path()).ok_or(PassBy::Rule)?;
+        let lookup = Lookup::of(request.method(), request.headers(), policy);
+        let lookup = lookup.map_err(PassBy::Request)?;
+        if !request.body().is_end_stream() {
+            return Err(PassBy::Request(Bypass::Content));
+        }
+        let target = request.uri().path_and_query();
+        let target = target
+            .cloned()
+            .unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let key = Key::of(&Target {
+            namespace: &cache.namespace,
+            scheme: Scheme::Http,
+            authority: &routed.authority,
+            path_and_query: target.as_str(),
+        });
+        let key = key.map_err(|_| PassBy::KeyTooLong)?;
+        strip_unkeyed(request.headers_mut());
+        Ok(Self {
+            policy: Arc::clone(policy),
+            lookup,
+            method: request.method().clone(),
+            headers: Rc::new(std::mem::take(request.headers_mut())),
+            key,
+            target,
+            draw,
+        })
+    }
+
+    /// The same of nobody in particular: what is fetched beside an answer is for everybody.
+    pub(super) fn anonymous(&self) -> Self {
+        let mut headers = HeaderMap::clone(&self.headers);
+        headers.remove(AUTHORIZATION);
+        headers.remove(COOKIE);
+        Self {
+            headers: Rc::new(headers),
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn resource(&self, routed: &Routed) -> Resource {
+        let namespace = routed
+            .settings()
+            .cache
+            .as_ref()
+            .map_or("", |cache| &cache.namespace);
+        Resource::new(
+            self.key.clone(),
+            namespace,
+            &routed.authority,
+            self.target.as_str(),
+        )
+    }
+
+    /// What distinguishes the fetches of one key: requests that say who they are from seldom get what is for everybody,
+    /// so nobody else waits for theirs.
+    pub(super) fn flight_id(&self, variant: Option<&[u8]>) -> Vec<u8> {
+        let is_personal =
+            self.headers.contains_key(AUTHORIZATION) || self.headers.contains_key(COOKIE);
+        let key = self.key.as_str().as_bytes();
+        let variant = variant.unwrap_or_default();
+        let mut id = Vec::with_capacity(key.len() + variant.len() + 2);
+        id.push(u8::from(is_personal));
+        id.extend_from_slice(key);
+        id.push(0);
+        id.extend_from_slice(variant);
+        id
+    }
+}

@@ -1,0 +1,92 @@
+//! What one core counts of the cache.
+
+use weir_core::cache::NotStored;
+
+use super::counters::Counter;
+
+/// What became of a request to a route with a cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Outcome {
+    /// Answered from the cache, fresh.
+    Hit,
+    /// Answered from the tier in Redis, fresh.
+    HitInRedis,
+    /// Answered from the cache, stale by leave of origin or client.
+    Stale,
+    /// Answered from the cache because the origin failed.
+    StaleIfError,
+    /// Answered from the cache after the origin said that it is still good.
+    Revalidated,
+    /// Answered by a fetch that somebody else had begun.
+    Collapsed,
+    /// Answered by a fetch of its own.
+    Miss,
+    /// Sent to the origin for this client alone, since the answer could not be shared.
+    Alone,
+    /// None of the cache's business.
+    PassedBy,
+    /// The client wanted no request to the origin.
+    OnlyIfCached,
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 10] = [
+        Self::Hit,
+        Self::HitInRedis,
+        Self::Stale,
+        Self::StaleIfError,
+        Self::Revalidated,
+        Self::Collapsed,
+        Self::Miss,
+        Self::Alone,
+        Self::PassedBy,
+        Self::OnlyIfCached,
+    ];
+
+    /// As metrics and traces name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::HitInRedis => "hit_redis",
+            Self::Stale => "stale",
+            Self::StaleIfError => "stale_if_error",
+            Self::Revalidated => "revalidated",
+            Self::Collapsed => "collapsed",
+            Self::Miss => "miss",
+            Self::Alone => "alone",
+            Self::PassedBy => "passed_by",
+            Self::OnlyIfCached => "only_if_cached",
+        }
+    }
+}
+
+/// What one core counts of the cache.
+#[derive(Debug, Default)]
+pub struct CacheCoreMetrics {
+    requests: [Counter; Outcome::ALL.len()],
+    not_stored: [Counter; NotStored::ALL.len()],
+    /// Responses stored.
+    pub stores: Counter,
+    /// Fetches beside an answer.
+    pub refreshes: Counter,
+    /// Bodies that broke off while they were being stored.
+    pub fills_broken: Counter,
+    /// Values in Redis that were damaged, or that today's rules would not store.
+    pub redis_unusable: Counter,
+    /// Keys made invalid by unsafe requests.
+    pub invalidated: Counter,
+}
+
+impl CacheCoreMetrics {
+    /// Requests with that outcome.
+    pub fn requests(&self, outcome: Outcome) -> &Counter {
+        &self.requests[outcome as usize]
+    }
+
+    /// Responses that were not stored for that reason.
+    pub fn not_stored(&self, why: NotStored) -> &Counter {
+        &self.not_stored[why as usize]
+    }
+}

@@ -1,0 +1,104 @@
+//! Many who want the same at once.
+
+use tokio::task::JoinSet;
+
+use super::cached;
+use super::origin::Origin;
+use crate::client::Client;
+use crate::common::read_until;
+
+const CROWD: usize = 40;
+
+#[tokio::test]
+async fn a_crowd_on_a_cold_key_is_one_fetch_that_all_read_while_it_comes() {
+    let origin = Origin::start(|mut asked| async move {
+        asked
+            .say("HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ncontent-length: 10\r\n\r\nfirst")
+            .await;
+        asked.wait().await;
+        asked.say("later").await;
+        asked
+    })
+    .await;
+    let weir = cached(origin.address, "cache = true", "").await;
+    let mut crowd = JoinSet::new();
+    for _ in 0..CROWD {
+        let mut stream = weir.connect().await;
+        crowd.spawn(async move {
+            let request = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n";
+            tokio::io::AsyncWriteExt::write_all(&mut stream, request)
+                .await
+                .unwrap();
+            read_until(&mut stream, "first").await;
+            stream
+        });
+    }
+    // Everybody has the first half before the second one is sent.
+    let streams = crowd.join_all().await;
+    origin.release(1);
+    for mut stream in streams {
+        read_until(&mut stream, "later").await;
+    }
+    assert_eq!(origin.asked(), 1);
+    assert_eq!(
+        Client::connect(weir.ingress)
+            .await
+            .get("/")
+            .await
+            .unwrap()
+            .text(),
+        "firstlater"
+    );
+    assert_eq!(origin.asked(), 1);
+}
+
+#[tokio::test]
+async fn answers_for_one_client_alone_are_fetched_side_by_side() {
+    let origin = Origin::start(|mut asked| async move {
+        // Nobody is answered before everybody has asked.
+        asked.wait().await;
+        asked
+            .answer("200 OK", "cache-control: private\r\n", "yours")
+            .await;
+        asked
+    })
+    .await;
+    let weir = cached(origin.address, "cache = true", "").await;
+    let mut crowd = JoinSet::new();
+    for _ in 0..CROWD {
+        let mut client = Client::connect(weir.ingress).await;
+        crowd.spawn(async move { client.get("/").await.unwrap().text() });
+    }
+    origin.asked_at_least(1).await;
+    origin.release(1);
+    origin.asked_at_least(CROWD).await;
+    origin.release(CROWD);
+    assert!(crowd.join_all().await.iter().all(|text| text == "yours"));
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_does_not_end_the_fetch_that_others_wait_for() {
+    let origin = Origin::start(|mut asked| async move {
+        asked.wait().await;
+        asked
+            .answer("200 OK", "cache-control: max-age=60\r\n", "whole")
+            .await;
+        asked
+    })
+    .await;
+    let weir = cached(origin.address, "cache = true", "").await;
+    let mut first = weir.connect().await;
+    let request = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut first, request)
+        .await
+        .unwrap();
+    origin.asked_at_least(1).await;
+    let mut second = Client::connect(weir.ingress).await;
+    let second = tokio::spawn(async move { second.get("/").await.unwrap().text() });
+    drop(first);
+    weir.wait_for_metric("weir_connections_open", |open| open <= 1.0)
+        .await;
+    origin.release(1);
+    assert_eq!(second.await.unwrap(), "whole");
+    assert_eq!(origin.asked(), 1);
+}
