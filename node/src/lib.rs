@@ -9,6 +9,7 @@ pub mod data_plane;
 pub mod describe;
 pub mod engine_api;
 pub mod engine_room;
+pub mod events;
 pub mod grpc;
 pub mod guardian;
 pub mod http_api;

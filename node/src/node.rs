@@ -264,11 +264,12 @@ fn serve_grpc(
     status: StatusCache,
     stop: &Arc<Notify>,
 ) -> Result<(), NodeError> {
-    let tracer = wired.core_parts.tracer.clone();
+    let tracer = wired.core_parts.tracer.weak();
     let service = LoadBalancerService::new(wired.load_balancer.clone(), tracer);
     let engines = EngineApi::new(wired);
     let (orders, cache) = (wired.orders.clone(), CacheApi::new(wired));
-    let router = grpc::router(service, status, orders, engines, cache)?;
+    let events = wired.events.clone();
+    let router = grpc::router(service, status, orders, engines, cache, events)?;
     let incoming = accepted(listener);
     let stop = Arc::clone(stop);
     tokio::task::spawn_local(async move {
@@ -285,9 +286,11 @@ fn serve_api(listener: TcpListener, wired: &Wired, status: StatusCache) {
         status,
         routing: wired.core_parts.routing.clone(),
         metrics: wired.core_parts.metrics.clone(),
-        tracer: wired.core_parts.tracer.clone(),
+        // This task does not end before the last spans are sent.
+        tracer: wired.core_parts.tracer.weak(),
         engines: EngineApi::new(wired),
         cache: CacheApi::new(wired),
+        events: wired.events.clone(),
     };
     tokio::task::spawn_local(async move {
         if let Err(error) = axum::serve(listener, http_api::router(shown)).await {

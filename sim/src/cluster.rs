@@ -71,7 +71,8 @@ async fn run_node(spec: NodeSpec, recorder: Recorder) -> turmoil::Result {
     let service = LoadBalancerService::new(wired.load_balancer.clone(), env.tracer.clone());
     let engines = EngineApi::new(&wired);
     let cache = CacheApi::new(&wired);
-    let router = grpc::router(service, status, wired.orders.clone(), engines, cache)?;
+    let (orders, events) = (wired.orders.clone(), wired.events.clone());
+    let router = grpc::router(service, status, orders, engines, cache, events)?;
     let listener = TcpListener::bind(("0.0.0.0", GRPC_PORT)).await?;
     wired.orders.started().await;
     tracing::info!("node ready");

@@ -42,5 +42,5 @@ pub use queue::JobQueue;
 pub use remote::RemoteJobs;
 pub use types::{
     Claim, DEFAULT_QUEUE, Enqueued, Failed, Hold, Holder, Job, JobList, JobPage, Limits, NewJob,
-    PAYLOAD_BYTES_MAX, PRIORITY_MAX, Spec, State, TEXT_BYTES_MAX, Ticket, Want,
+    PAYLOAD_BYTES_MAX, PRIORITY_MAX, Spec, State, TEXT_BYTES_MAX, TRACE_BYTES_MAX, Ticket, Want,
 };

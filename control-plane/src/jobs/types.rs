@@ -10,6 +10,8 @@ pub use pb::{Job, JobHolder as Holder, JobSpec as Spec, JobState as State, JobTi
 pub const DEFAULT_QUEUE: &str = "engines";
 /// Largest [`Spec::payload`].
 pub const PAYLOAD_BYTES_MAX: usize = 16 << 10;
+/// Longest [`Spec::trace_context`].
+pub const TRACE_BYTES_MAX: usize = 128;
 /// Longest result, and what is kept of an error.
 pub const TEXT_BYTES_MAX: usize = 4 << 10;
 /// The priority that comes last; 0 comes first.

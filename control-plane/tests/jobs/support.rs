@@ -243,6 +243,7 @@ pub(crate) fn new(key: &str) -> NewJob {
             slot: key.to_owned(),
             reason: "scale up".to_owned(),
             payload: b"opaque".to_vec(),
+            trace_context: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned(),
         },
         ..NewJob::default()
     }

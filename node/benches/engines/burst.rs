@@ -55,7 +55,7 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> Result<(), St
     let begun = Instant::now();
     let asked = (0..requests).map(|number| {
         let (api, key) = (node.api.clone(), format!("burst-{number}"));
-        async move { api.provision(SERVICE, &key).await }
+        async move { api.provision(SERVICE, &key, None).await }
     });
     let answers = join_all(asked).await;
     let queued_in = begun.elapsed();

@@ -7,6 +7,7 @@ mod control_plane;
 mod demo;
 mod engine;
 mod engines;
+mod events;
 mod jobs;
 mod node;
 mod nodes;
@@ -51,6 +52,7 @@ enum Command {
     Engines(engines::Engines),
     Ports(ports::Ports),
     Cache(cache::Cache),
+    Events(events::Events),
     Profile(profile::Profile),
     Weights(weights::Weights),
     Nodes(nodes::Nodes),
@@ -94,6 +96,7 @@ pub fn run() -> ExitCode {
         Command::Engines(engines) => engines.run(),
         Command::Ports(ports) => ports.run(),
         Command::Cache(cache) => cache.run(),
+        Command::Events(events) => events.run(),
         Command::Profile(profile) => profile.run(),
         Command::Weights(weights) => weights.run(),
         Command::Nodes(nodes) => nodes.run(),

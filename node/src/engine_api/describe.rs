@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use weir_core::port_cache::{Counters, Failure, State};
-use weir_core::provision::Refusal;
+use weir_core::provision::{Refusal, Wrong};
 use weir_proto::node::v1 as pb;
 
 use crate::actors::port_cache::VpnView;
@@ -39,13 +39,15 @@ pub(super) fn engine(view: &EngineView, node: &str) -> pb::Engine {
         in_flight: view.in_flight,
         image: view.image.clone(),
         image_digest: view.image_digest.clone().unwrap_or_default(),
-        image_drifted: false,
+        image_drifted: view.image_drifted,
         reason: view.reason.clone(),
     }
 }
 
 /// Why nothing is provisioned.
 pub fn refusal(refusal: &Refusal) -> pb::Refusal {
+    let wrong = refusal.wrong.as_deref();
+    let text = |pick: fn(&Wrong) -> &str| wrong.map(pick).unwrap_or_default().to_owned();
     pb::Refusal {
         code: refusal.code.as_str().to_owned(),
         message: refusal.message.clone(),
@@ -53,6 +55,9 @@ pub fn refusal(refusal: &Refusal) -> pb::Refusal {
         recovery_eta_ms: refusal.recovery_eta.map_or(0, |eta| ms(eta).max(1)),
         can_retry: refusal.can_retry(),
         should_wait: refusal.should_wait(),
+        field: text(|wrong| wrong.field),
+        value: text(|wrong| &wrong.value),
+        bound: text(|wrong| &wrong.bound),
     }
 }
 

@@ -8,10 +8,12 @@ use tonic::transport::Channel;
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::provision_client::ProvisionClient;
 
-use super::EngineApi;
+use super::{EngineApi, Error};
 
 /// For one node to tell its engines.
 const NODE_TIMEOUT: Duration = Duration::from_secs(1);
+/// For one node to tell what an engine wrote.
+const LOGS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Nodes that are asked at a time.
 const ASKED_MAX: usize = 128;
 
@@ -40,6 +42,74 @@ impl EngineApi {
         list.unreachable_nodes.sort();
         list
     }
+}
+
+impl EngineApi {
+    /// As [`Self::stop`], on whichever node runs the engine.
+    ///
+    /// # Errors
+    /// [`Error::Nowhere`] when nobody does; [`Error::Elsewhere`] when that other node did not stop it; those of
+    /// [`Self::stop`].
+    pub async fn stop_anywhere(&self, engine: &str, now: bool) -> Result<(), Error> {
+        match self.stop(engine, now).await {
+            Err(Error::UnknownEngine(_)) => {}
+            done => return done,
+        }
+        let node = self.node_of(engine).await?;
+        let stopped = self.peers.stop_engine(&node, engine, now).await;
+        stopped.map_err(|why| Error::Elsewhere { node, why })
+    }
+
+    /// As [`Self::logs`], of whichever node runs the engine.
+    ///
+    /// # Errors
+    /// [`Error::Nowhere`] when nobody does; [`Error::Elsewhere`] when that other node did not tell; those of
+    /// [`Self::logs`].
+    pub async fn logs_anywhere(
+        &self,
+        engine: &str,
+        lines_max: usize,
+    ) -> Result<Vec<String>, Error> {
+        match self.logs(engine, lines_max).await {
+            Err(Error::UnknownEngine(_)) => {}
+            done => return done,
+        }
+        let node = self.node_of(engine).await?;
+        let lines = self.lines_of(&node, engine, lines_max).await;
+        lines.map_err(|why| Error::Elsewhere { node, why })
+    }
+
+    /// The other node that runs an engine.
+    async fn node_of(&self, engine: &str) -> Result<String, Error> {
+        let list = self.list(true).await;
+        let found = list.engines.into_iter().find(|known| known.id == engine);
+        found.map(|found| found.node).ok_or(Error::Nowhere {
+            engine: engine.to_owned(),
+            silent: list.unreachable_nodes,
+        })
+    }
+
+    async fn lines_of(
+        &self,
+        node: &str,
+        engine: &str,
+        lines_max: usize,
+    ) -> Result<Vec<String>, String> {
+        let mut client = ProvisionClient::new(self.peers.channel_to(node)?);
+        let request = pb::EngineLogsRequest {
+            engine_id: engine.to_owned(),
+            lines_max: u32::try_from(lines_max).unwrap_or(u32::MAX),
+        };
+        match timeout(LOGS_TIMEOUT, client.engine_logs(request)).await {
+            Ok(Ok(told)) => Ok(told.into_inner().lines),
+            Ok(Err(status)) => Err(status.message().to_owned()),
+            Err(_) => {
+                self.peers.is_silent(node);
+                Err("no answer in time".to_owned())
+            }
+        }
+    }
+
     /// What a node says of its engines; `None` when it does not answer.
     async fn engines_of(&self, node: &str, channel: Option<Channel>) -> Option<Vec<pb::Engine>> {
         let mut client = ProvisionClient::new(channel?);

@@ -5,18 +5,23 @@ mod mesh;
 mod ports;
 mod stream;
 
+use tokio::time::Instant;
 use weir_core::provision::{Refusal, RefusalCode, VpnFacts, place};
+use weir_core::trace::TraceContext;
 use weir_engines::driver;
 use weir_proto::node::v1 as pb;
 
 use crate::actors::config_agent::ConfigAgentHandle;
 use crate::actors::port_cache::{PortCacheHandle, UnknownVpn};
 use crate::actors::provision_supervisor::{
-    Picture, ProvisionHandle, StopEngine, StopRefused, Wish, Wished,
+    Picture, ProvisionHandle, StopEngine, StopRefused, Wish, Wished, enqueued,
 };
 use crate::config::Config;
+use crate::events::{Events, Limit};
 use crate::link::Refused;
 use crate::peers::Peers;
+use crate::telemetry::spans::{SpanKind, Tracer};
+use crate::telemetry::steps::StepTrace;
 use crate::wiring::Wired;
 
 pub use self::describe::refusal;
@@ -26,10 +31,8 @@ pub use self::ports::VpnCounts;
 pub const LINES_DEFAULT: usize = 100;
 /// Most lines of an engine that are told at a time.
 pub const LINES_MAX: usize = 10_000;
-/// Longest key of a wish.
-const KEY_BYTES_MAX: usize = 200;
-/// As much of a wrong key is told.
-const KEY_SHOWN_CHARS: usize = 80;
+/// Why there is a job that somebody asked for.
+const ASKED_FOR: &str = "asked for";
 
 /// Engines and ports, for whoever serves them. Cheap to clone.
 #[derive(Clone)]
@@ -38,6 +41,8 @@ pub struct EngineApi {
     port_cache: PortCacheHandle,
     peers: Peers,
     config: ConfigAgentHandle,
+    events: Events,
+    tracer: Tracer,
 }
 
 /// Why something was not done.
@@ -65,6 +70,22 @@ pub enum Error {
         /// Why.
         source: driver::Error,
     },
+    /// No node that answers runs such an engine.
+    #[error("no node that answers runs an engine `{engine}`{}", not_answered(.silent))]
+    Nowhere {
+        /// Which.
+        engine: String,
+        /// Nodes that did not answer.
+        silent: Vec<String>,
+    },
+    /// The node that runs the engine did not do it.
+    #[error("node `{node}`, which runs it: {why}")]
+    Elsewhere {
+        /// Which.
+        node: String,
+        /// Why.
+        why: String,
+    },
     /// The node that asks the VPN for all was not told.
     #[error("forgotten here; node `{node}`, which asks the VPN for all, was not told: {why}")]
     Owner {
@@ -75,18 +96,10 @@ pub enum Error {
     },
 }
 
-/// Whether wishes may have this key; the empty one asks for one that nobody has.
-///
-/// # Errors
-/// The value and its bound, in words.
-pub fn check_key(key: &str) -> Result<(), String> {
-    let fits = key.len() <= KEY_BYTES_MAX && !key.chars().any(|c| c == '/' || c.is_control());
-    match fits {
-        true => Ok(()),
-        false => Err(format!(
-            "`{}` is no key (allowed: 0 to {KEY_BYTES_MAX} bytes without / and control characters)",
-            key.chars().take(KEY_SHOWN_CHARS).collect::<String>()
-        )),
+fn not_answered(nodes: &[String]) -> String {
+    match nodes {
+        [] => String::new(),
+        nodes => format!("; {} did not answer", nodes.join(", ")),
     }
 }
 
@@ -98,6 +111,8 @@ impl EngineApi {
             port_cache: wired.port_cache.clone(),
             peers: wired.peers.clone(),
             config: wired.config.clone(),
+            events: wired.events.clone(),
+            tracer: wired.core_parts.tracer.weak(),
         }
     }
 
@@ -120,11 +135,48 @@ impl EngineApi {
             .collect()
     }
 
-    /// Asks for one more engine of a service; an empty key is a wish of its own.
+    /// Asks for one more engine of a service; an empty key is a wish of its own. The job's spans are under those of
+    /// the caller.
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn provision(&self, service: &str, key: &str) -> Result<Wished, Refusal> {
+    pub async fn provision(
+        &self,
+        service: &str,
+        key: &str,
+        caller: Option<TraceContext>,
+    ) -> Result<Wished, Refusal> {
+        let whole = ("Provision", SpanKind::Server);
+        let mut trace = StepTrace::begin(&self.tracer, caller, whole, Instant::now());
+        trace.note(("weir.service", service.to_owned().into()));
+        trace.step("job.enqueue", SpanKind::Producer);
+        let wished = self.wish(service, key, trace.context()).await;
+        match &wished {
+            Ok(wished) => {
+                trace.note_step(("weir.job", wished.job_id.clone().into()));
+                if !wished.already {
+                    let reason = ASKED_FOR.to_owned();
+                    enqueued(&self.events, &wished.job_id, &service.into(), reason);
+                }
+            }
+            Err(refusal) => {
+                trace.note(("weir.refusal", refusal.code.as_str().into()));
+                if let Some(limit) = Limit::of(refusal.code) {
+                    let message = refusal.message.clone();
+                    self.events.limited(limit, service, "", message);
+                }
+            }
+        }
+        trace.finish(wished.as_ref().err().map(ToString::to_string));
+        wished
+    }
+
+    async fn wish(
+        &self,
+        service: &str,
+        key: &str,
+        trace: Option<TraceContext>,
+    ) -> Result<Wished, Refusal> {
         self.check_vpns(service)?;
         let key = match key {
             "" => format!("wish:{:032x}", fastrand::u128(..)),
@@ -133,8 +185,9 @@ impl EngineApi {
         let wish = Wish {
             service: service.into(),
             key,
-            reason: "asked for".to_owned(),
+            reason: ASKED_FOR.to_owned(),
             engines_wanted: None,
+            trace,
         };
         self.provision.provision(wish).await
     }

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
+use weir_core::trace::TraceContext;
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::port_cache_client::PortCacheClient;
 
 use super::describe::{self, Behind};
 use super::{EngineApi, Error};
 use crate::actors::port_cache::{Table, UnknownVpn, VpnView};
+use crate::telemetry::spans::SpanKind;
+use crate::telemetry::steps::{PORT_CACHE, StepTrace};
 
 /// For the node that asks a VPN to take an invalidation.
 const OWNER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -57,9 +60,21 @@ impl EngineApi {
     ///
     /// # Errors
     /// [`Error::UnknownVpn`].
-    pub async fn port(&self, vpn: &str) -> Result<pb::VpnPort, Error> {
+    pub async fn port(
+        &self,
+        vpn: &str,
+        caller: Option<TraceContext>,
+    ) -> Result<pb::VpnPort, Error> {
+        let whole = ("GetPort", SpanKind::Server);
+        let mut trace = StepTrace::begin(&self.tracer, caller, whole, Instant::now());
+        trace.note(("weir.vpn", vpn.to_owned().into()));
+        let found = self.port_cache.look_up(vpn).await;
+        if let Ok(found) = &found {
+            trace.note((PORT_CACHE, found.how.as_str().into()));
+        }
+        trace.finish(found.as_ref().err().map(ToString::to_string));
+        found?;
         // What it says is in the table by then, with everything around it.
-        self.port_cache.port(vpn).await?;
         self.known(vpn)
     }
 

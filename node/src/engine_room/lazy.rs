@@ -7,7 +7,7 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use tokio::sync::{Mutex, watch};
-use weir_engines::driver::{Driver, Ended, EngineSpec, Error, Running};
+use weir_engines::driver::{Driver, Ended, EngineSpec, Error, LinesLost, Running};
 use weir_engines::process::{ProcessDriver, Settings};
 
 /// The driver, once it is open.
@@ -34,6 +34,20 @@ impl Lazy {
         let driver = ProcessDriver::open(self.settings.clone())?;
         self.opened.send_replace(Some(driver.clone()));
         Ok(driver)
+    }
+
+    /// What the driver tells, once it is open.
+    fn once_open<T: Send + 'static>(
+        &self,
+        told: fn(&ProcessDriver) -> BoxStream<'static, T>,
+    ) -> BoxStream<'static, T> {
+        let mut opened = self.opened.subscribe();
+        let first = async move {
+            let driver = opened.wait_for(Option::is_some).await;
+            let driver = driver.ok().and_then(|driver| driver.clone());
+            driver.map_or_else(|| stream::pending().boxed(), |driver| told(&driver))
+        };
+        stream::once(first).flatten().boxed()
     }
 
     /// Whether anything can be known without opening it: before the first engine there is no folder.
@@ -71,15 +85,10 @@ impl Driver for Lazy {
     }
 
     fn ends(&self) -> BoxStream<'static, Ended> {
-        let mut opened = self.opened.subscribe();
-        let first = async move {
-            let driver = opened
-                .wait_for(Option::is_some)
-                .await
-                .ok()
-                .and_then(|driver| driver.clone());
-            driver.map_or_else(|| stream::pending().boxed(), |driver| driver.ends())
-        };
-        stream::once(first).flatten().boxed()
+        self.once_open(ProcessDriver::ends)
+    }
+
+    fn lines_lost(&self) -> BoxStream<'static, LinesLost> {
+        self.once_open(ProcessDriver::lines_lost)
     }
 }

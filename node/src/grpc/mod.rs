@@ -1,6 +1,7 @@
 //! The node's gRPC: `weir.node.v1`, health and reflection.
 
 mod cache;
+mod events;
 mod load_balancer;
 mod node;
 mod port_cache;
@@ -18,6 +19,7 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 use weir_proto::node::v1::cache_peer_server::CachePeerServer;
 use weir_proto::node::v1::cache_server::CacheServer;
+use weir_proto::node::v1::events_server::EventsServer;
 use weir_proto::node::v1::load_balancer_server::LoadBalancerServer;
 use weir_proto::node::v1::node_server::NodeServer;
 use weir_proto::node::v1::port_cache_server::PortCacheServer;
@@ -27,6 +29,7 @@ pub use load_balancer::LoadBalancerService;
 
 use crate::cache_api::CacheApi;
 use crate::engine_api::EngineApi;
+use crate::events::Events;
 use crate::http_api::StatusCache;
 use crate::orders::OrdersHandle;
 
@@ -54,6 +57,7 @@ impl Readiness {
             <ProvisionServer<provision::ProvisionService> as NamedService>::NAME,
             <PortCacheServer<port_cache::PortCacheService> as NamedService>::NAME,
             <CacheServer<cache::CacheService> as NamedService>::NAME,
+            <EventsServer<events::EventsService> as NamedService>::NAME,
         ] {
             self.0.set_service_status(name, status).await;
         }
@@ -70,6 +74,7 @@ pub fn router(
     orders: OrdersHandle,
     engines: EngineApi,
     cache: CacheApi,
+    events: Events,
 ) -> Result<Router, tonic_reflection::server::Error> {
     let health = orders.readiness().0.clone();
     let health = HealthServer::new(HealthService::from_health_reporter(health));
@@ -87,6 +92,7 @@ pub fn router(
         .with_service_name(<PortCacheServer<port_cache::PortCacheService> as NamedService>::NAME)
         .with_service_name(<CacheServer<cache::CacheService> as NamedService>::NAME)
         .with_service_name(<CachePeerServer<cache::CacheService> as NamedService>::NAME)
+        .with_service_name(<EventsServer<events::EventsService> as NamedService>::NAME)
         .with_service_name(<HealthServer<HealthService> as NamedService>::NAME)
         .with_service_name(REFLECTION)
         .build_v1()?;
@@ -100,6 +106,7 @@ pub fn router(
         .add_service(PortCacheServer::new(ports))
         .add_service(CacheServer::new(cache.clone()))
         .add_service(CachePeerServer::new(cache))
+        .add_service(EventsServer::new(events::EventsService { events }))
         .add_service(health)
         .add_service(reflection))
 }

@@ -9,6 +9,7 @@ use weir_proto::node::v1::port_cache_server::PortCache;
 
 use super::status;
 use crate::engine_api::EngineApi;
+use crate::telemetry::spans::parent_of;
 
 /// The service.
 pub(super) struct PortCacheService {
@@ -23,7 +24,8 @@ impl PortCache for PortCacheService {
         &self,
         request: Request<pb::GetPortRequest>,
     ) -> Result<Response<pb::VpnPort>, Status> {
-        let port = self.engines.port(&request.get_ref().vpn).await;
+        let caller = parent_of(request.metadata().as_ref());
+        let port = self.engines.port(&request.get_ref().vpn, caller).await;
         port.map(Response::new)
             .map_err(|error| status::of_engines(&error))
     }

@@ -9,7 +9,8 @@ use weir_proto::node::v1::provision_response::Outcome;
 use weir_proto::node::v1::provision_server::Provision;
 
 use super::status;
-use crate::engine_api::{EngineApi, LINES_MAX, check_key, refusal};
+use crate::engine_api::{EngineApi, LINES_MAX, refusal};
+use crate::telemetry::spans::parent_of;
 
 /// The service.
 pub(super) struct ProvisionService {
@@ -24,13 +25,16 @@ impl Provision for ProvisionService {
         &self,
         request: Request<pb::ProvisionRequest>,
     ) -> Result<Response<pb::ProvisionResponse>, Status> {
+        let caller = parent_of(request.metadata().as_ref());
         let pb::ProvisionRequest {
             service,
             idempotency_key,
         } = request.into_inner();
-        check_key(&idempotency_key)
-            .map_err(|why| Status::invalid_argument(format!("idempotency_key: {why}")))?;
-        let outcome = match self.engines.provision(&service, &idempotency_key).await {
+        let wished = self
+            .engines
+            .provision(&service, &idempotency_key, caller)
+            .await;
+        let outcome = match wished {
             Ok(wished) => Outcome::Job(pb::ProvisionJob {
                 job_id: wished.job_id,
                 engine_id: String::new(),

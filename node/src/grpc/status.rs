@@ -34,9 +34,13 @@ pub(super) fn of_engines(error: &engine_api::Error) -> Status {
     use engine_api::Error;
     let message = error.to_string();
     match error {
-        Error::UnknownEngine(_) | Error::UnknownVpn(_) => Status::not_found(message),
+        Error::UnknownEngine(_) | Error::UnknownVpn(_) | Error::Nowhere { .. } => {
+            Status::not_found(message)
+        }
         Error::Refused { refused, .. } => of_actor(*refused, message),
-        Error::Logs { .. } | Error::Owner { .. } => Status::unavailable(message),
+        Error::Logs { .. } | Error::Owner { .. } | Error::Elsewhere { .. } => {
+            Status::unavailable(message)
+        }
     }
 }
 

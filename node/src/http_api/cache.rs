@@ -127,6 +127,15 @@ impl Cached {
 }
 
 impl Document {
+    /// A document that says the same as others with this tag, to who asks for it again (RFC 9110, section 8.8.1).
+    pub(super) fn tagged(value: &impl Serialize, tag: &impl Serialize) -> Self {
+        let Self { etag, .. } = Self::of(tag);
+        Self {
+            json: Self::of(value).json,
+            etag: format!("W/{etag}"),
+        }
+    }
+
     pub(super) fn of(value: &impl Serialize) -> Self {
         let json = serde_json::to_string(value).expect("plain structs serialise");
         let mut hasher = DefaultHasher::new();

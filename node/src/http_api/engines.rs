@@ -9,10 +9,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use serde::{Deserialize, Serialize};
 use weir_core::provision::{Refusal, RefusalCode};
+use weir_proto::node::v1 as pb;
 
 use super::cache::Document;
 use super::{Shown, document};
-use crate::engine_api::{Error, LINES_DEFAULT, LINES_MAX, check_key};
+use crate::engine_api::{Error, LINES_DEFAULT, LINES_MAX};
+use crate::telemetry::spans::parent_of;
 
 /// Bytes of a request's body.
 const BODY_BYTES_MAX: usize = 16 << 10;
@@ -56,7 +58,7 @@ async fn stop(
     Path(engine_id): Path<String>,
     Query(query): Query<StopQuery>,
 ) -> Response {
-    match shown.engines.stop(&engine_id, query.now).await {
+    match shown.engines.stop_anywhere(&engine_id, query.now).await {
         Ok(()) => {
             let stops = serde_json::json!({ "stops": engine_id });
             (StatusCode::ACCEPTED, axum::Json(stops)).into_response()
@@ -81,7 +83,7 @@ async fn logs(
             "lines: {lines_max} is out of bounds (1 to {LINES_MAX})"
         ));
     }
-    match shown.engines.logs(&engine_id, lines_max).await {
+    match shown.engines.logs_anywhere(&engine_id, lines_max).await {
         Ok(lines) => axum::Json(serde_json::json!({ "lines": lines })).into_response(),
         Err(error) => failed(&error),
     }
@@ -101,15 +103,16 @@ struct Accepted {
     already: bool,
 }
 
-async fn provision(State(shown): State<Shown>, body: Bytes) -> Response {
+async fn provision(State(shown): State<Shown>, headers: HeaderMap, body: Bytes) -> Response {
     let wanted: Wanted = match serde_json::from_slice(&body) {
         Ok(wanted) => wanted,
         Err(error) => return invalid(format!("the body is no {{service, key?}}: {error}")),
     };
-    if let Err(why) = check_key(&wanted.key) {
-        return invalid(format!("key: {why}"));
-    }
-    match shown.engines.provision(&wanted.service, &wanted.key).await {
+    let wished = shown
+        .engines
+        .provision(&wanted.service, &wanted.key, parent_of(&headers))
+        .await;
+    match wished {
         Ok(wished) => {
             let accepted = Accepted {
                 job_id: wished.job_id,
@@ -128,14 +131,27 @@ async fn provisioning(State(shown): State<Shown>, headers: HeaderMap) -> Respons
 
 async fn ports(State(shown): State<Shown>, headers: HeaderMap) -> Response {
     let ports = shown.engines.ports();
-    document(&headers, StatusCode::OK, &Document::of(&ports))
+    let tag = without_ages(ports.clone());
+    document(&headers, StatusCode::OK, &Document::tagged(&ports, &tag))
 }
 
-async fn port(State(shown): State<Shown>, Path(vpn): Path<String>) -> Response {
-    match shown.engines.port(&vpn).await {
+async fn port(State(shown): State<Shown>, Path(vpn): Path<String>, headers: HeaderMap) -> Response {
+    match shown.engines.port(&vpn, parent_of(&headers)).await {
         Ok(port) => axum::Json(port).into_response(),
         Err(error) => failed(&error),
     }
+}
+
+/// What is news: with time alone, and with look-ups, nothing is another.
+fn without_ages(mut list: pb::ListPortsResponse) -> pb::ListPortsResponse {
+    for port in &mut list.ports {
+        (port.age_ms, port.counters) = (0, None);
+        if let Some(picture) = &mut port.picture {
+            picture.asked_age_ms = None;
+            (picture.told_age_ms, picture.fallback_age_ms) = (0, 0);
+        }
+    }
+    list
 }
 
 /// For a VPN that says that its port is another one, whatever it sends with that: the port is asked for anew.
@@ -155,11 +171,22 @@ struct Blocked<'a> {
     recovery_eta_seconds: Option<u64>,
     can_retry: bool,
     should_wait: bool,
+    #[serde(flatten)]
+    wrong: Option<Wrong<'a>>,
+}
+
+/// A value that is out of bounds.
+#[derive(Serialize)]
+struct Wrong<'a> {
+    field: &'static str,
+    value: &'a str,
+    bound: &'a str,
 }
 
 fn blocked(refusal: &Refusal) -> Response {
     let code = match refusal.code {
         RefusalCode::UnknownService => StatusCode::NOT_FOUND,
+        RefusalCode::InvalidKey => StatusCode::BAD_REQUEST,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
     let eta = refusal.retry_after_seconds();
@@ -170,6 +197,11 @@ fn blocked(refusal: &Refusal) -> Response {
         recovery_eta_seconds: eta,
         can_retry: refusal.can_retry(),
         should_wait: refusal.should_wait(),
+        wrong: refusal.wrong.as_deref().map(|wrong| Wrong {
+            field: wrong.field,
+            value: &wrong.value,
+            bound: &wrong.bound,
+        }),
     });
     match eta {
         Some(eta) => (code, [(RETRY_AFTER, eta.to_string())], body).into_response(),
@@ -179,7 +211,9 @@ fn blocked(refusal: &Refusal) -> Response {
 
 fn failed(error: &Error) -> Response {
     let (code, kind) = match error {
-        Error::UnknownEngine(_) | Error::UnknownVpn(_) => (StatusCode::NOT_FOUND, "not_found"),
+        Error::UnknownEngine(_) | Error::UnknownVpn(_) | Error::Nowhere { .. } => {
+            (StatusCode::NOT_FOUND, "not_found")
+        }
         _ => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
     };
     told(code, kind, &error.to_string())

@@ -1,8 +1,9 @@
-//! The node's HTTP API: status, health and metrics, cheap to poll; engines and ports.
+//! The node's HTTP API: status, health and metrics, cheap to poll; engines, ports and events.
 
 mod answers;
 mod cache;
 mod engines;
+mod events;
 mod exposition;
 mod sites;
 
@@ -21,6 +22,7 @@ use crate::cache_api::CacheApi;
 use crate::data_plane::routing::Routing;
 use crate::describe;
 use crate::engine_api::EngineApi;
+use crate::events::Events;
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::NodeMetrics;
 use crate::telemetry::spans::Tracer;
@@ -40,6 +42,8 @@ pub struct Shown {
     pub engines: EngineApi,
     /// What is kept of answers.
     pub cache: CacheApi,
+    /// What happens.
+    pub events: Events,
 }
 
 /// All paths of the API.
@@ -48,6 +52,7 @@ pub fn router(shown: Shown) -> Router {
         .route("/api/status", get(status))
         .route("/api/health", get(health))
         .route("/api/services", get(services))
+        .route("/api/events", get(events::list))
         .route("/metrics", get(metrics))
         .merge(engines::router())
         .merge(answers::router())

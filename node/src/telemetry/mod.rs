@@ -6,3 +6,4 @@ pub mod logs;
 pub mod metrics;
 pub mod otlp;
 pub mod spans;
+pub mod steps;

@@ -122,6 +122,8 @@ impl Exporter {
                 SpanKind::Internal => pb::span::SpanKind::Internal,
                 SpanKind::Server => pb::span::SpanKind::Server,
                 SpanKind::Client => pb::span::SpanKind::Client,
+                SpanKind::Producer => pb::span::SpanKind::Producer,
+                SpanKind::Consumer => pb::span::SpanKind::Consumer,
             } as i32,
             start_time_unix_nano: unix_ns(span.start),
             end_time_unix_nano: unix_ns(span.end),

@@ -30,6 +30,10 @@ pub enum SpanKind {
     Server,
     /// A request that the node sent.
     Client,
+    /// Work that the node wants done, by whomever.
+    Producer,
+    /// Work that the node took.
+    Consumer,
 }
 
 /// A named value of a span.
@@ -86,9 +90,31 @@ pub struct Span {
 /// Decides what is sampled and takes finished spans.
 #[derive(Clone, Debug)]
 pub struct Tracer {
-    queue: Option<mpsc::Sender<Vec<Span>>>,
+    queue: Queue,
     sampler: Snapshot<Sampler>,
     counts: Arc<SpanCounts>,
+}
+
+/// The way to the exporter, which ends when no tracer keeps it open any more.
+#[derive(Clone, Debug)]
+enum Queue {
+    Off,
+    KeptOpen(mpsc::Sender<Vec<Span>>),
+    Used(mpsc::WeakSender<Vec<Span>>),
+}
+
+impl Queue {
+    /// Hands spans over; false when they cannot be taken.
+    fn take(&self, spans: Vec<Span>) -> bool {
+        match self {
+            Self::Off => false,
+            Self::KeptOpen(queue) => queue.try_send(spans).is_ok(),
+            Self::Used(queue) => {
+                let queue = queue.upgrade();
+                queue.is_some_and(|queue| queue.try_send(spans).is_ok())
+            }
+        }
+    }
 }
 
 /// Made = sent + dropped + still waiting.
@@ -107,7 +133,7 @@ impl Tracer {
     pub fn new(sampler: Sampler) -> (Self, mpsc::Receiver<Vec<Span>>) {
         let (sender, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
         let tracer = Self {
-            queue: Some(sender),
+            queue: Queue::KeptOpen(sender),
             sampler: Snapshot::new(sampler),
             counts: Arc::default(),
         };
@@ -118,9 +144,22 @@ impl Tracer {
     pub fn off() -> Self {
         let never = Sampler::new(0.0).expect("zero is a ratio");
         Self {
-            queue: None,
+            queue: Queue::Off,
             sampler: Snapshot::new(never),
             counts: Arc::default(),
+        }
+    }
+
+    /// The same, for a part that may outlive the node: it does not keep the exporter waiting for more.
+    #[must_use]
+    pub fn weak(&self) -> Self {
+        let queue = match &self.queue {
+            Queue::KeptOpen(queue) => Queue::Used(queue.downgrade()),
+            other => other.clone(),
+        };
+        Self {
+            queue,
+            ..self.clone()
         }
     }
 
@@ -136,31 +175,35 @@ impl Tracer {
 
     /// False when nothing is ever sampled.
     pub fn is_on(&self) -> bool {
-        self.queue.is_some()
+        !matches!(self.queue, Queue::Off)
     }
 
     /// Begins a span under the caller's, when its trace is sampled.
     pub fn sample(&self, headers: &HeaderMap, rng: &mut fastrand::Rng) -> Option<Started> {
-        self.queue.as_ref()?;
-        let parent = headers.get(TRACEPARENT).and_then(TraceContext::parse);
-        self.sampler
-            .load()
-            .decide(parent.as_ref(), rng)
-            .then(|| Started {
-                context: match &parent {
-                    Some(parent) => parent.child(rng),
-                    None => TraceContext::root(rng, true),
-                },
-                parent: parent.map(|parent| parent.parent_id),
-            })
+        if !self.is_on() {
+            return None;
+        }
+        let parent = parent_of(headers);
+        let is_sampled = self.sampler.load().decide(parent.as_ref(), rng);
+        is_sampled.then(|| started(parent, true, rng))
+    }
+
+    /// Begins a span under this one, or a trace, sampled or not: its context tells. `None` when nothing ever is.
+    pub fn begin(&self, parent: Option<TraceContext>, rng: &mut fastrand::Rng) -> Option<Started> {
+        self.is_on().then(|| {
+            let is_sampled = self.sampler.load().decide(parent.as_ref(), rng);
+            started(parent, is_sampled, rng)
+        })
     }
 
     /// Hands finished spans over; drops and counts them when too many wait.
     pub fn record(&self, spans: Vec<Span>) {
-        let Some(queue) = &self.queue else { return };
+        if !self.is_on() {
+            return;
+        }
         let count = spans.len() as u64;
         self.counts.made.fetch_add(count, Ordering::Relaxed);
-        if queue.try_send(spans).is_err() {
+        if !self.queue.take(spans) {
             self.counts.dropped.fetch_add(count, Ordering::Relaxed);
         }
     }
@@ -200,6 +243,21 @@ pub struct Started {
     pub context: TraceContext,
     /// The span above it.
     pub parent: Option<[u8; 8]>,
+}
+
+fn started(parent: Option<TraceContext>, is_sampled: bool, rng: &mut fastrand::Rng) -> Started {
+    Started {
+        context: match &parent {
+            Some(parent) => parent.child(rng),
+            None => TraceContext::root(rng, is_sampled),
+        },
+        parent: parent.map(|parent| parent.parent_id),
+    }
+}
+
+/// The span that a caller says a request belongs to.
+pub fn parent_of(headers: &HeaderMap) -> Option<TraceContext> {
+    headers.get(TRACEPARENT).and_then(TraceContext::parse)
 }
 
 /// An id for a span whose maker has no generator at hand: unique by its parent and its time.

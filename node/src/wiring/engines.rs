@@ -14,6 +14,7 @@ use crate::actors::provision_supervisor::{
 };
 use crate::config::Config;
 use crate::data_plane::routing::Routing;
+use crate::events::Events;
 use crate::guardian::{Budget, BudgetSpent, guard};
 use crate::peers::{self, Peers};
 use crate::snapshot::Snapshot;
@@ -26,6 +27,7 @@ pub(super) struct EngineLinks<'a> {
     pub(super) in_force: &'a Snapshot<InForce>,
     pub(super) agent: &'a ConfigAgentHandle,
     pub(super) routing: &'a Snapshot<Routing>,
+    pub(super) events: &'a Events,
 }
 
 /// The actors, running.
@@ -51,6 +53,7 @@ pub(super) fn wire(
         room.registry.is_some(),
     );
     let node = links.config.node.name.clone();
+    let tracer = links.env.tracer.weak();
     let boot_ms = links.env.clock.unix_now().as_millis();
     let parts = Parts {
         links: provision.links.clone(),
@@ -70,6 +73,8 @@ pub(super) fn wire(
         registers: room.registry.is_some(),
         node: node.clone(),
         clock: links.env.clock,
+        events: links.events.clone(),
+        tracer: tracer.clone(),
     };
     let (actor_links, in_force) = (provision.links.clone(), links.in_force.clone());
     guardians.spawn_local(guard(
@@ -80,6 +85,30 @@ pub(super) fn wire(
         move |life| actor_links.point_at(life),
     ));
     guard_port_cache(links, &port_cache, &provision, table, guardians);
+    start_tasks(links, &provision, &outlet);
+    let scale = Scale {
+        node,
+        in_force: links.in_force.clone(),
+        outlet,
+        queue: Arc::clone(&room.queue),
+        links: provision.links.clone(),
+        peers: links.peers.clone(),
+        ports: port_cache.clone(),
+        routing: links.routing.clone(),
+        events: links.events.clone(),
+        tracer,
+    };
+    tokio::task::spawn_local(scale.run());
+    tokio::task::spawn_local(peers::run(links.peers.clone(), links.in_force.clone()));
+    Engines {
+        provision,
+        port_cache,
+    }
+}
+
+/// Starts what carries news of engines to and fro.
+fn start_tasks(links: &EngineLinks<'_>, provision: &ProvisionHandle, outlet: &Outlet) {
+    let room = &links.env.engines;
     tokio::task::spawn_local(provision_supervisor::give(
         outlet.clone(),
         links.agent.clone(),
@@ -90,22 +119,13 @@ pub(super) fn wire(
             outlet.clone(),
         ));
     }
-    let scale = Scale {
-        node,
-        in_force: links.in_force.clone(),
-        outlet,
-        queue: Arc::clone(&room.queue),
-        links: provision.links.clone(),
-        peers: links.peers.clone(),
-        ports: port_cache.clone(),
-        routing: links.routing.clone(),
-    };
-    tokio::task::spawn_local(scale.run());
-    tokio::task::spawn_local(peers::run(links.peers.clone(), links.in_force.clone()));
-    Engines {
-        provision,
-        port_cache,
-    }
+    tokio::task::spawn_local(provision_supervisor::watch_images(
+        outlet.clone(),
+        room.drivers.clone(),
+        provision.links.clone(),
+    ));
+    let lost = provision_supervisor::count_lost_lines(room.drivers.clone(), links.events.clone());
+    tokio::task::spawn_local(lost);
 }
 
 fn guard_port_cache(
@@ -121,7 +141,8 @@ fn guard_port_cache(
         containers: Arc::clone(&links.env.engines.containers),
         peers: links.peers.clone(),
         table,
-        events: provision.links.vpn.clone(),
+        to_supervisor: provision.links.vpn.clone(),
+        events: links.events.clone(),
         incarnations: Arc::new(AtomicU64::new(links.env.seed)),
     };
     let (actor_links, in_force) = (handle.links.clone(), links.in_force.clone());

@@ -23,6 +23,7 @@ use crate::actors::provision_supervisor::ProvisionHandle;
 use crate::config::Environment;
 use crate::data_plane::{CachePeers, CoreParts};
 use crate::engine_room::EngineRoom;
+use crate::events::Events;
 use crate::guardian::{Budget, BudgetSpent, guard};
 use crate::link::Refused;
 use crate::orders::OrdersHandle;
@@ -66,6 +67,8 @@ pub struct Wired {
     pub cache_tier: CacheTierHandle,
     /// The other nodes.
     pub peers: Peers,
+    /// What happens.
+    pub events: Events,
     /// How the stream to the control plane is.
     pub control_plane: Snapshot<LinkStatus>,
     /// What each core is given.
@@ -83,7 +86,7 @@ pub struct Wired {
 pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
     let config = Arc::clone(&first.config);
     let metrics = NodeMetrics::new(config.node.cores);
-    let outlets = Outlets::new(first, &env.tracer);
+    let outlets = Outlets::new(first, &env.tracer.weak());
     let (orders, stop) = OrdersHandle::new();
     let mut guardians = JoinSet::new();
 
@@ -109,6 +112,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         control_plane.clone(),
         Arc::clone(&env.net),
     );
+    let events = Events::new(&config.node.name, epoch(env), env.clock);
     let in_force = outlets.in_force.clone();
     let cache_tier = cache::wire(&core_parts, &peers, env, &in_force, &mut guardians);
     let agent = ConfigAgentHandle::new(&outlets.in_force);
@@ -120,6 +124,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
             in_force: &in_force,
             agent: &agent,
             routing: outlet.routing(),
+            events: &events,
         },
         &mut guardians,
     );
@@ -145,6 +150,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         port_cache: engines.port_cache,
         cache_tier,
         peers,
+        events,
         control_plane,
         core_parts,
         status_age_max,
@@ -164,7 +170,8 @@ fn guard_load_balancer(
         net: Arc::clone(&env.net),
         probed: load_balancer.probed.clone(),
         cores,
-        tracer: env.tracer.clone(),
+        // Actors have the way to themselves, so they never end; the exporter has to.
+        tracer: env.tracer.weak(),
         seed: env.seed,
     };
     let links = load_balancer.clone();
@@ -200,6 +207,11 @@ fn guard_config_agent(
             links.take.point_at(life);
         },
     ));
+}
+
+/// Tells this process from others of the node.
+fn epoch(env: &Env) -> String {
+    format!("{:012x}{:04x}", env.clock.unix_ms_now(), env.seed & 0xffff)
 }
 
 const FIRST_CONFIGURE_TIMEOUT: Duration = Duration::from_secs(10);

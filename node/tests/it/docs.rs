@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use weir_fakes::gluetun::{FakeGluetun, Listen, Settings};
+use weir_node::events::{Kind, Limit};
 
 use crate::common::{Backend, Weir};
 use crate::control_cli::{self, fake::Fake};
@@ -74,7 +75,7 @@ async fn every_command_of_the_readme_about_engines_works() {
     );
     let node = Weir::start(&config).await;
     engines_face::ready(&node, 2).await;
-    let commands = commands_of_the_readme(&["engines", "ports"]);
+    let commands = commands_of_the_readme(&["engines", "events", "ports"]);
     assert!(commands.len() >= 6, "{commands:?}");
     for command in commands {
         let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
@@ -163,7 +164,7 @@ async fn every_command_of_the_readme_that_asks_the_control_plane_works() {
 }
 
 /// Every command that people type.
-const COMMANDS: [&[&str]; 70] = [
+const COMMANDS: [&[&str]; 71] = [
     &["up"],
     &["node"],
     &["status"],
@@ -191,6 +192,7 @@ const COMMANDS: [&[&str]; 70] = [
     &["cache", "get"],
     &["cache", "explain"],
     &["cache", "purge"],
+    &["events"],
     &["profile"],
     &["profile", "list"],
     &["profile", "get"],
@@ -244,6 +246,36 @@ fn every_command_has_help_with_an_example() {
         assert!(
             output.status.success() && help.contains("Example:\n  weir "),
             "{help}"
+        );
+    }
+}
+
+#[test]
+fn every_kind_of_event_is_told_in_the_readme_as_it_is() {
+    let text = readme();
+    let (_, section) = text.split_once("## Events").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let rows: Vec<&str> = section
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .collect();
+    let expected = Kind::ALL.iter().map(|kind| {
+        let attributes: Vec<String> = kind.attributes().iter().map(|a| format!("`{a}`")).collect();
+        let attributes = match &*attributes.join(", ") {
+            "" => "–".to_owned(),
+            some => some.to_owned(),
+        };
+        let (severity, subject) = (kind.severity().as_str(), kind.subject());
+        format!(
+            "| `{kind}` | {severity} | {subject} | {attributes} | {} |",
+            kind.about()
+        )
+    });
+    assert_eq!(rows, expected.collect::<Vec<_>>());
+    for limit in Limit::ALL {
+        assert!(
+            section.contains(&format!("`{}`", limit.as_str())),
+            "{limit:?}"
         );
     }
 }

@@ -20,8 +20,8 @@ use weir_proto::node::v1::load_balancer_client::LoadBalancerClient;
 
 use crate::common::{Backend, PATIENCE, Weir, web};
 
-const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
-const CALLER: &str = "00f067aa0ba902b7";
+pub const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+pub const CALLER: &str = "00f067aa0ba902b7";
 
 struct Receiver(mpsc::UnboundedSender<Span>);
 
@@ -32,18 +32,20 @@ impl TraceService for Receiver {
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         let resources = request.into_inner().resource_spans;
-        for span in resources
-            .into_iter()
-            .flat_map(|r| r.scope_spans)
-            .flat_map(|s| s.spans)
-        {
-            let _ = self.0.send(span);
+        for of_node in resources {
+            let node = of_node.resource.unwrap_or_default().attributes;
+            let spans = of_node.scope_spans.into_iter().flat_map(|s| s.spans);
+            for mut span in spans {
+                span.attributes.extend(node.iter().cloned());
+                let _ = self.0.send(span);
+            }
         }
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }
 }
 
-async fn receiver() -> (SocketAddr, mpsc::UnboundedReceiver<Span>) {
+/// A real receiver; its spans have the attributes of their node besides their own.
+pub async fn receiver() -> (SocketAddr, mpsc::UnboundedReceiver<Span>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (sender, spans) = mpsc::unbounded_channel();
@@ -70,11 +72,11 @@ async fn next(spans: &mut mpsc::UnboundedReceiver<Span>, count: usize) -> BTreeM
     by_name
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn attribute(span: &Span, key: &str) -> String {
+pub fn attribute(span: &Span, key: &str) -> String {
     let found = span
         .attributes
         .iter()

@@ -6,7 +6,8 @@ use std::time::Duration;
 use weir_core::tuning::{Code, NAME_BOUND, Problem, is_name};
 
 use super::types::{
-    Job, Limits, NewJob, PAYLOAD_BYTES_MAX, PRIORITY_MAX, State, TEXT_BYTES_MAX, Want,
+    Job, Limits, NewJob, PAYLOAD_BYTES_MAX, PRIORITY_MAX, State, TEXT_BYTES_MAX, TRACE_BYTES_MAX,
+    Want,
 };
 use crate::keys::{check_job_id, check_name};
 use crate::problem::{Problems, refused};
@@ -106,6 +107,16 @@ pub(super) fn check_new(job: &NewJob) -> Result<(), Vec<Problem>> {
         payload <= PAYLOAD_BYTES_MAX,
         "spec.payload",
         payload,
+        &bound,
+    );
+    let (trace, bound) = (
+        spec.trace_context.len(),
+        format!("0 to {TRACE_BYTES_MAX} bytes"),
+    );
+    problems.range(
+        trace <= TRACE_BYTES_MAX,
+        "spec.trace_context",
+        trace,
         &bound,
     );
     let bound = format!("0 to {PRIORITY_MAX}");

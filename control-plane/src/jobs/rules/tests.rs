@@ -95,6 +95,7 @@ fn all_that_is_wrong_with_a_job_is_told_at_once() {
     };
     job.spec.slot = "ä".to_owned();
     job.spec.payload = vec![0; PAYLOAD_BYTES_MAX + 1];
+    job.spec.trace_context = "0".repeat(TRACE_BYTES_MAX + 1);
     job.spec.reason = "r".repeat(REASON_BYTES_MAX + 1);
     job.limits = Limits {
         attempts_max: 0,
@@ -109,6 +110,7 @@ fn all_that_is_wrong_with_a_job_is_told_at_once() {
         "spec.slot",
         "spec.reason",
         "spec.payload",
+        "spec.trace_context",
         "priority",
         "limits.attempts_max",
         "limits.retry_delay",

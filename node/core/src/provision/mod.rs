@@ -31,7 +31,7 @@ pub use care::{
 };
 pub use gate::{Gate, GateLimits, Next, Position};
 pub use placement::{Placement, Role, VpnFacts, VpnState, place};
-pub use refusal::{Refusal, RefusalCode};
+pub use refusal::{Refusal, RefusalCode, Wrong};
 pub use scaling::{EngineFacts, EngineStanding, Scaler, Scaling, ScalingRules};
 
 /// Longer waits are the same to everybody, and an instant may not hold them.

@@ -56,6 +56,8 @@ codes! {
     NoPortFree = "no_port_free", retry true, wait false;
     /// No such service, or none whose engines Weir runs.
     UnknownService = "unknown_service", retry false, wait false;
+    /// A wish has a key that none may have.
+    InvalidKey = "invalid_key", retry false, wait false;
     /// The node stops; another one may do it.
     Stopping = "stopping", retry true, wait false;
 }
@@ -73,6 +75,17 @@ impl fmt::Display for RefusalCode {
     }
 }
 
+/// A value that is out of bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// Of which field.
+    pub field: &'static str,
+    /// The value, or its beginning.
+    pub value: String,
+    /// What is allowed.
+    pub bound: String,
+}
+
 /// Why no engine is started now.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
@@ -83,6 +96,8 @@ pub struct Refusal {
     pub message: String,
     /// How long it takes at least until asking again can help; `None` when nobody knows.
     pub recovery_eta: Option<Duration>,
+    /// The value that is out of bounds, if it is one.
+    pub wrong: Option<Box<Wrong>>,
 }
 
 impl Refusal {
@@ -92,6 +107,21 @@ impl Refusal {
             code,
             message: message.into(),
             recovery_eta: None,
+            wrong: None,
+        }
+    }
+
+    /// A value that is out of bounds, told as `field: value, bound`.
+    pub fn of_wrong(code: RefusalCode, wrong: Wrong) -> Self {
+        let Wrong {
+            field,
+            value,
+            bound,
+        } = &wrong;
+        let message = format!("{field}: `{value}` is out of bounds (allowed: {bound})");
+        Self {
+            wrong: Some(Box::new(wrong)),
+            ..Self::new(code, message)
         }
     }
 

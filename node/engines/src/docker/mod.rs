@@ -191,6 +191,11 @@ impl Driver for Docker {
     fn ends(&self) -> BoxStream<'static, Ended> {
         ends::ends(Arc::clone(&self.client), Arc::clone(&self.owner))
     }
+
+    fn has_drifted(&self, name: &str) -> BoxFuture<'_, Result<bool, Error>> {
+        let name = name.to_owned();
+        async move { Ok(matches!(self.drift(&name).await?, Drift::Moved { .. })) }.boxed()
+    }
 }
 
 impl Containers for Docker {

@@ -6,10 +6,10 @@ mod types;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use futures::stream::BoxStream;
+use futures::stream::{BoxStream, StreamExt as _, pending};
 
 pub use error::Error;
-pub use types::{Ended, EngineSpec, Network, Protocol, PublishedPort, Running, State};
+pub use types::{Ended, EngineSpec, LinesLost, Network, Protocol, PublishedPort, Running, State};
 
 /// Starts and stops engines.
 ///
@@ -54,4 +54,17 @@ pub trait Driver: Send + Sync + 'static {
     /// whatever runs them; what was missed, and what ended before somebody first waited on this, is found with
     /// [`Driver::list`].
     fn ends(&self) -> BoxStream<'static, Ended>;
+
+    /// Lines of engines that were not kept, as that is seen.
+    fn lines_lost(&self) -> BoxStream<'static, LinesLost> {
+        pending().boxed()
+    }
+
+    /// Whether the name of an engine's image means another image by now. Nothing has a name that is no image.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] when there is no such engine, and what keeps it from being known.
+    fn has_drifted(&self, _name: &str) -> BoxFuture<'_, Result<bool, Error>> {
+        Box::pin(std::future::ready(Ok(false)))
+    }
 }

@@ -113,3 +113,12 @@ pub struct Ended {
     /// As in [`State::Ended`]; `None` when nobody knows.
     pub code: Option<i64>,
 }
+
+/// Lines that an engine wrote and that were not kept, because it wrote more than could be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinesLost {
+    /// The engine's name.
+    pub name: String,
+    /// How many.
+    pub count: u64,
+}

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::News;
 use super::folder::{EngineFolder, Trace};
 use super::leftover::{blocking, sweep};
 use super::proc;
 use super::wire::{Job, Order, Report, line_of, message_in};
-use crate::driver::Ended;
+use crate::driver::{Ended, LinesLost};
 
 /// What a guard may need beyond the grace of its engine.
 pub(super) const GUARD_MARGIN: Duration = Duration::from_secs(3);
@@ -49,7 +50,9 @@ pub(super) struct Keeper {
     pub(super) orphan_grace: Duration,
     pub(super) orders: mpsc::Receiver<Duration>,
     pub(super) known: watch::Sender<Known>,
-    pub(super) ends: broadcast::Sender<Ended>,
+    pub(super) news: News,
+    /// As many as were told.
+    pub(super) lines_lost: u64,
 }
 
 /// A guard's process with both ends of the talk.
@@ -115,7 +118,7 @@ impl Keeper {
         let known = self.known.borrow();
         if known.is_settled {
             // Nobody may be listening.
-            let _ = self.ends.send(Ended {
+            let _ = self.news.ends.send(Ended {
                 name: self.name.clone(),
                 fence: self.fence,
                 code: known.code,
@@ -168,7 +171,7 @@ impl Keeper {
     }
 
     /// Takes a report; whether it is that of the start.
-    async fn take(&self, guard: &Guard, line: &str) -> bool {
+    async fn take(&mut self, guard: &Guard, line: &str) -> bool {
         match message_in(line) {
             Ok(Report::Started { pid }) => {
                 self.keep_trace(guard, pid).await;
@@ -182,7 +185,16 @@ impl Keeper {
                 known.code = Some(code);
                 known.last_line = last_line;
             }),
-            Ok(Report::LinesLost(_)) | Err(_) => {}
+            Ok(Report::LinesLost(total)) => {
+                let count = total.saturating_sub(self.lines_lost);
+                self.lines_lost = total;
+                // Nobody may be listening.
+                let _ = self.news.lost.send(LinesLost {
+                    name: self.name.clone(),
+                    count,
+                });
+            }
+            Err(_) => {}
         }
         false
     }

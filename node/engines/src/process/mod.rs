@@ -43,7 +43,7 @@ use tokio_stream::wrappers::BroadcastStream;
 use self::folder::EngineFolder;
 use self::leftover::blocking;
 use self::slot::{Occupant, Slot, leftover_in};
-use crate::driver::{Driver, Ended, EngineSpec, Error, Running};
+use crate::driver::{Driver, Ended, EngineSpec, Error, LinesLost, Running};
 
 pub use exec::exec;
 pub use guard::guard;
@@ -81,10 +81,17 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct ProcessDriver(Arc<Inner>);
 
+/// Where engines that end and lines that are lost are told.
+#[derive(Clone)]
+struct News {
+    ends: broadcast::Sender<Ended>,
+    lost: broadcast::Sender<LinesLost>,
+}
+
 struct Inner {
     settings: Settings,
     slots: Mutex<BTreeMap<String, Arc<Slot>>>,
-    ends: broadcast::Sender<Ended>,
+    news: News,
     /// Held as long as this is.
     _lock: File,
 }
@@ -119,7 +126,10 @@ impl ProcessDriver {
         Ok(Self(Arc::new(Inner {
             settings,
             slots: Mutex::new(slots),
-            ends: broadcast::Sender::new(ENDS_MAX),
+            news: News {
+                ends: broadcast::Sender::new(ENDS_MAX),
+                lost: broadcast::Sender::new(ENDS_MAX),
+            },
             _lock: lock,
         })))
     }
@@ -192,7 +202,7 @@ impl Inner {
         check::check(&spec)?;
         let name = spec.name.clone();
         let slot = self.slot_or_new(&name).await?;
-        let result = slot.start(&self.settings, spec, self.ends.clone()).await;
+        let result = slot.start(&self.settings, spec, self.news.clone()).await;
         self.give_up(&name, slot).await;
         result
     }
@@ -315,8 +325,14 @@ impl Driver for ProcessDriver {
 
     fn ends(&self) -> BoxStream<'static, Ended> {
         // Who is so late that some were overwritten looks at the list.
-        BroadcastStream::new(self.0.ends.subscribe())
+        BroadcastStream::new(self.0.news.ends.subscribe())
             .filter_map(async |ended| ended.ok())
+            .boxed()
+    }
+
+    fn lines_lost(&self) -> BoxStream<'static, LinesLost> {
+        BroadcastStream::new(self.0.news.lost.subscribe())
+            .filter_map(async |lost| lost.ok())
             .boxed()
     }
 }

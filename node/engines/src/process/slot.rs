@@ -4,15 +4,15 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, broadcast, mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::timeout;
 
 use super::folder::{EngineFolder, Trace};
 use super::keeper::{GUARD_MARGIN, Guard, Keeper, Known};
 use super::leftover::{self, blocking};
 use super::wire::Job;
-use super::{Settings, check};
-use crate::driver::{Ended, EngineSpec, Error, Running, State};
+use super::{News, Settings, check};
+use crate::driver::{EngineSpec, Error, Running, State};
 
 /// Orders that may wait for a keeper, which takes each at once.
 const ORDERS_MAX: usize = 4;
@@ -105,7 +105,7 @@ impl Slot {
         &self,
         settings: &Settings,
         spec: EngineSpec,
-        ends: broadcast::Sender<Ended>,
+        news: News,
     ) -> Result<Running, Error> {
         let mut occupant = self.occupant.lock().await;
         if let Some(running) = there(&occupant, &spec)? {
@@ -113,7 +113,7 @@ impl Slot {
         }
         self.clear(&mut occupant, settings, settings.orphan_grace)
             .await?;
-        let engine = Arc::new(self.launch(settings, &spec, ends).await?);
+        let engine = Arc::new(self.launch(settings, &spec, news).await?);
         *occupant = Occupant::Engine(engine.clone());
         self.shown.send_replace(Some(engine.clone()));
         if let Err(error) = started(&engine, spec, settings.settle).await {
@@ -127,7 +127,7 @@ impl Slot {
         &self,
         settings: &Settings,
         spec: &EngineSpec,
-        ends: broadcast::Sender<Ended>,
+        news: News,
     ) -> Result<Engine, Error> {
         let folder = self.folder.clone();
         blocking(move || folder.make())
@@ -150,7 +150,8 @@ impl Slot {
             orphan_grace: settings.orphan_grace,
             orders,
             known: known_sender,
-            ends,
+            news,
+            lines_lost: 0,
         };
         tokio::spawn(keeper.run(guard, job(settings, spec, &self.folder)));
         Ok(Engine {

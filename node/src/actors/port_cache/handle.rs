@@ -24,6 +24,52 @@ const PROVISION_LOOK_INTERVAL: Duration = Duration::from_millis(500);
 #[error("no VPN is called `{0}`")]
 pub struct UnknownVpn(pub String);
 
+/// Where an answer came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// From what was known.
+    Hit,
+    /// From what was known, past its time.
+    Stale,
+    /// It was waited for.
+    Miss,
+}
+
+impl How {
+    /// In one word, for traces.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Stale => "stale",
+            Self::Miss => "miss",
+        }
+    }
+}
+
+/// An answer, and where it came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The answer.
+    pub answer: Answer,
+    /// Where it came from.
+    pub how: How,
+}
+
+impl Found {
+    pub(super) const fn known(answer: Answer) -> Self {
+        let how = match answer {
+            Answer::Port { is_stale: true, .. } => How::Stale,
+            _ => How::Hit,
+        };
+        Self { answer, how }
+    }
+
+    pub(super) const fn waited_for(answer: Answer) -> Self {
+        let how = How::Miss;
+        Self { answer, how }
+    }
+}
+
 /// How far a VPN can be relied on, and its port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
@@ -86,12 +132,21 @@ impl PortCacheHandle {
     /// # Errors
     /// [`UnknownVpn`], when this node has none of that name.
     pub async fn port(&self, name: &str) -> Result<Answer, UnknownVpn> {
+        Ok(self.look_up(name).await?.answer)
+    }
+
+    /// As [`Self::port`]; tells where the answer came from.
+    ///
+    /// # Errors
+    /// [`UnknownVpn`], when this node has none of that name.
+    pub async fn look_up(&self, name: &str) -> Result<Found, UnknownVpn> {
+        let unreachable = Found::waited_for(Answer::Refused(Failure::Unreachable));
         if let Some((port, age)) = self.warm(name) {
-            return Ok(Answer::Port {
+            return Ok(Found::known(Answer::Port {
                 port,
                 is_stale: false,
                 age,
-            });
+            }));
         }
         let (answer, answered) = oneshot::channel();
         let ask = Ask {
@@ -100,27 +155,33 @@ impl PortCacheHandle {
         };
         match self.links.ask.ask(ask, None, ASK_TIMEOUT).await {
             Ok(known) => known?,
-            Err(_) => return Ok(Answer::Refused(Failure::Unreachable)),
+            Err(_) => return Ok(unreachable),
         }
         let answered = timeout(PROVISION_WAIT, answered).await;
-        Ok(answered
-            .ok()
-            .and_then(Result::ok)
-            .unwrap_or(Answer::Refused(Failure::Unreachable)))
+        Ok(answered.ok().and_then(Result::ok).unwrap_or(unreachable))
     }
 
     /// The port for an engine to start with, waited for a while when the VPN is up and has none yet.
-    pub async fn port_for_provision(&self, name: &str) -> Option<Port> {
+    ///
+    /// Tells besides where the first answer came from; `None` without such a VPN.
+    pub async fn port_for_provision(&self, name: &str) -> (Option<Port>, Option<How>) {
+        let found = self.look_up(name).await.ok();
+        let port = self.settled_port(name, found).await;
+        (port, found.map(|found| found.how))
+    }
+
+    async fn settled_port(&self, name: &str, mut found: Option<Found>) -> Option<Port> {
         let deadline = Instant::now() + PROVISION_WAIT;
         loop {
-            match self.port(name).await {
+            match found?.answer {
                 // One that is not settled yet would be replaced when another one is.
-                Ok(Answer::Port { port, .. }) => {
+                Answer::Port { port, .. } => {
                     let settled = self.view(name).and_then(|view| view.settled);
                     return Some(settled.unwrap_or(port));
                 }
-                Ok(Answer::NotReady | Answer::Unknown) if Instant::now() < deadline => {
+                Answer::NotReady | Answer::Unknown if Instant::now() < deadline => {
                     tokio::time::sleep(PROVISION_LOOK_INTERVAL).await;
+                    found = self.look_up(name).await.ok();
                 }
                 _ => return None,
             }

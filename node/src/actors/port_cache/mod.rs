@@ -13,6 +13,7 @@
 mod followed;
 mod handle;
 mod look;
+mod news;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -26,17 +27,18 @@ use std::time::Duration;
 use actix::{Actor, AsyncContext as _, Context, Handler, Message};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use weir_core::port_cache::{Answer, Reading, Reason, Ticket};
+use weir_core::port_cache::{Reading, Reason, Ticket};
 use weir_core::vpn::Look;
 use weir_engines::containers::Containers;
 use weir_engines::gluetun::ControlServer;
 use weir_proto::node::v1::VpnPort;
 
-pub use self::handle::{PortCacheHandle, UnknownVpn};
+pub use self::handle::{Found, How, PortCacheHandle, UnknownVpn};
 pub use self::table::{Counts, Table, VpnView};
 use self::vpn::Vpn;
 use crate::actors::provision_supervisor::VpnHappened;
 use crate::config::{Config, PortCacheSettings, VpnSettings};
+use crate::events::Events;
 use crate::link::{Carried, Link, Permits};
 use crate::peers::Peers;
 use crate::snapshot::Snapshot;
@@ -96,7 +98,7 @@ pub struct Looked {
 #[rtype(result = "Result<(), UnknownVpn>")]
 pub struct Ask {
     pub(crate) vpn: String,
-    pub(crate) answer: oneshot::Sender<Answer>,
+    pub(crate) answer: oneshot::Sender<Found>,
 }
 
 /// What is known of a VPN's port is void.
@@ -165,8 +167,10 @@ pub struct Parts {
     pub peers: Peers,
     /// Where the actor publishes.
     pub table: Snapshot<Table>,
-    /// Where events go.
-    pub events: Link<VpnHappened>,
+    /// Where what engines depend on goes.
+    pub to_supervisor: Link<VpnHappened>,
+    /// Where everything goes that happens.
+    pub events: Events,
     /// The next entry's number; begins somewhere else with each start of the node.
     pub incarnations: Arc<AtomicU64>,
 }
@@ -230,7 +234,7 @@ impl PortCache {
         let refused = self
             .untold
             .iter()
-            .position(|event| self.parts.events.offer(event.clone()).is_err());
+            .position(|event| self.parts.to_supervisor.offer(event.clone()).is_err());
         self.untold.drain(..refused.unwrap_or(self.untold.len()));
     }
 
@@ -238,7 +242,9 @@ impl PortCache {
         let now = Instant::now();
         let views = self.vpns.values().map(|vpn| vpn.view(now, &self.limits));
         let table = Table::of(views, &self.limits);
-        if *self.parts.table.load() != table {
+        let before = self.parts.table.load();
+        news::record(&before, &table, &self.parts.events);
+        if *before != table {
             self.parts.table.publish(table);
         }
     }

@@ -16,11 +16,18 @@ use crate::config::PortCacheSettings;
 #[derive(Debug, Default)]
 pub struct Counts {
     hits: AtomicU64,
+    told: AtomicU64,
 }
 
 impl Counts {
     pub(super) fn hit(&self) {
         self.hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many since this was asked last.
+    pub(super) fn untold(&self) -> u64 {
+        let hits = self.hits();
+        hits.saturating_sub(self.told.swap(hits, Ordering::Relaxed))
     }
 
     /// How many.

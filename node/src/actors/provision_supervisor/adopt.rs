@@ -19,6 +19,7 @@ use super::settle::{self, tell_looked};
 use super::spec::Lot;
 use super::{Parts, ProvisionSupervisor};
 use crate::config::DriverKind;
+use crate::events::Kind;
 
 /// What nobody wants has this long to end.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(10);
@@ -93,6 +94,7 @@ impl ProvisionSupervisor {
         self.parts.outlet.keep(id, &held);
         engine.held = held;
         engine.probe(&self.parts, &self.plan);
+        engine.tell(Kind::EngineAdopted, &self.parts.events);
         self.engines.insert(engine);
     }
 

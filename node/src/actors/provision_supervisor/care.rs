@@ -14,6 +14,7 @@ use super::settle::tell_looked;
 use super::spec::Lot;
 use super::whose::{Asked, Whose};
 use super::{ProvisionSupervisor, settle};
+use crate::events::Kind;
 use crate::link::Carried;
 
 impl ProvisionSupervisor {
@@ -47,10 +48,12 @@ impl ProvisionSupervisor {
         if engine.job.is_some() {
             return;
         }
-        let before = engine.care.state();
+        let before = (engine.care.state(), engine.care.is_published());
         let rules = engine.rules(&self.plan.limits, drain_timeout);
         let actions = engine.care.observe(seen, &rules, now.into_std());
         let state = engine.care.state();
+        let (before, was_up) = before;
+        engine.tell_traffic(was_up, &self.parts.events);
         if std::mem::discriminant(&before) != std::mem::discriminant(&state) {
             engine.since = (state, unix_ms(&self.parts));
             tracing::info!(engine = id, ?state, why = engine.why, "engine");
@@ -158,6 +161,7 @@ impl ProvisionSupervisor {
             why = engine.why,
             "engine gone"
         );
+        engine.tell_gone(reason, &self.parts.events);
         let (parts, driver) = (self.parts.clone(), engine.driver);
         let (name, fence) = (engine.lot.name(), engine.running.fence);
         tokio::task::spawn_local(async move {
@@ -282,6 +286,7 @@ impl Handler<Carried<Started>> for ProvisionSupervisor {
         engine.since = (care.state(), unix_ms(&self.parts));
         engine.care = care;
         engine.job = Some(job);
+        engine.tell(Kind::EngineStarted, &self.parts.events);
         self.engines.insert(engine);
         self.publish();
     }
@@ -356,6 +361,11 @@ impl Handler<Carried<Looked>> for ProvisionSupervisor {
             Look::PortIsNobodys { vpn } => self.port_is_nobodys(&vpn, now),
             Look::Found { engine, found } => self.take_in(&engine, found, now),
             Look::LetGo { engine, is_gone } => self.was_let_go(&engine, is_gone),
+            Look::Image {
+                engine,
+                fence,
+                has_drifted,
+            } => self.image_looked_at(&engine, fence, has_drifted),
             Look::HeldAgain { engine, held } => self.held_again(&engine, held, now),
         }
         self.publish();

@@ -100,6 +100,7 @@ impl ProvisionSupervisor {
         tokio::task::spawn_local(async move {
             let told = Claimed {
                 life,
+                asked_at: now,
                 answer: Arc::new(queue.claim(want).await),
                 in_hand,
             };
@@ -149,7 +150,8 @@ impl ProvisionSupervisor {
         });
     }
 
-    fn run_claim(&mut self, claim: Claim, ticket: Ticket, in_hand: Arc<InHand>, now: Instant) {
+    fn run_claim(&mut self, claim: Claim, ticket: Ticket, in_hand: Arc<InHand>, asked_at: Instant) {
+        let now = Instant::now();
         let service = ServiceName::from(claim.spec.service.as_str());
         let stays = *self.parts.outlet.leave.borrow() == Leave::Stays;
         let plan = self.plan.services.get(&service).filter(|_| stays).cloned();
@@ -162,7 +164,7 @@ impl ProvisionSupervisor {
         self.claims.open.insert(claim.ticket.job_id.clone(), ticket);
         let limits = &self.plan.limits;
         let time = (limits.soft_limit, limits.hard_limit);
-        let run = runner::run(self.parts.clone(), claim, plan, time);
+        let run = runner::run(self.parts.clone(), claim, plan, time, asked_at);
         tokio::task::spawn_local(async move {
             run.await;
             drop(in_hand);
@@ -177,6 +179,7 @@ impl Handler<Carried<Claimed>> for ProvisionSupervisor {
         let now = Instant::now();
         let Claimed {
             life,
+            asked_at,
             answer,
             in_hand,
         } = claimed.message;
@@ -191,7 +194,7 @@ impl Handler<Carried<Claimed>> for ProvisionSupervisor {
         self.claims.queue_problem = None;
         match &*answer {
             Ok(Some(claim)) => {
-                self.run_claim(claim.clone(), ticket, in_hand, now);
+                self.run_claim(claim.clone(), ticket, in_hand, asked_at);
                 // Where there was one there may be more.
                 return self.claim(now);
             }

@@ -40,6 +40,8 @@ pub(super) struct Engine {
     pub(super) job: Option<String>,
     /// Its slot, and its VPN's forwarded port if it has that.
     pub(super) held: Vec<Held>,
+    /// The name of its image means another image by now.
+    pub(super) has_drifted: bool,
     /// A hold is being taken for it.
     pub(super) adopting: bool,
     pub(super) since: (CareState, u64),
@@ -113,6 +115,7 @@ impl Engine {
             care,
             job: None,
             held: Vec::new(),
+            has_drifted: false,
             adopting: false,
             since: (state, unix_ms(parts)),
             why: String::new(),
@@ -201,6 +204,8 @@ impl Engine {
             in_flight: load.in_flight,
             image: self.plan.settings.launch.image.clone(),
             image_digest: self.running.image_digest.clone(),
+            image_drifted: self.has_drifted,
+            fence: self.running.fence,
             reason: self.why.clone(),
             has_job: self.job.is_some(),
         }
@@ -308,7 +313,7 @@ pub(super) const fn is_leaving(state: CareState) -> bool {
     )
 }
 
-fn state_name(state: CareState, is_published: bool) -> &'static str {
+pub(super) fn state_name(state: CareState, is_published: bool) -> &'static str {
     match state {
         CareState::Starting => "starting",
         CareState::Probing => "probing",

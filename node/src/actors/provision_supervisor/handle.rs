@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use weir_control_plane::jobs::{DEFAULT_QUEUE, Error, JobQueue, Limits, NewJob, Spec};
 use weir_core::ids::ServiceName;
-use weir_core::provision::{Refusal, RefusalCode};
+use weir_core::provision::{Refusal, RefusalCode, Wrong};
+use weir_core::trace::TraceContext;
 use weir_engines::driver;
 
 use super::publish::{Leave, Outlet, Picture};
@@ -23,6 +25,8 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest key of a wish.
 const KEY_BYTES_MAX: usize = 200;
+/// As much of a wrong key is told.
+const KEY_SHOWN_CHARS: usize = 80;
 /// Lines of an engine that are told at a time.
 pub(super) const LINES_MAX: usize = 10_000;
 
@@ -37,6 +41,8 @@ pub struct Wish {
     pub reason: String,
     /// With so many engines there it is no wish any more; `None` when it always is.
     pub engines_wanted: Option<usize>,
+    /// The span that wants it.
+    pub trace: Option<TraceContext>,
 }
 
 /// The job that makes a wish true.
@@ -104,13 +110,7 @@ impl ProvisionHandle {
             let message = format!("service `{}` has no engines", wish.service);
             return Err(Refusal::new(RefusalCode::UnknownService, message));
         };
-        if wish.key.is_empty() || wish.key.len() > KEY_BYTES_MAX {
-            let message = format!(
-                "a key of {} bytes; allowed: 1 to {KEY_BYTES_MAX}",
-                wish.key.len()
-            );
-            return Err(Refusal::new(RefusalCode::UnknownService, message));
-        }
+        check_key(&wish.key)?;
         let picture = self.picture();
         if let Some(blocked) = &picture.blocked {
             return Err(blocked.clone());
@@ -194,6 +194,23 @@ impl ProvisionHandle {
     }
 }
 
+/// Whether a wish may have this key: the store has a path for each.
+///
+/// # Errors
+/// [`RefusalCode::InvalidKey`], with the value and its bound.
+fn check_key(key: &str) -> Result<(), Refusal> {
+    let has_length = (1..=KEY_BYTES_MAX).contains(&key.len());
+    if has_length && !key.chars().any(|c| c == '/' || c.is_control()) {
+        return Ok(());
+    }
+    let wrong = Wrong {
+        field: "key",
+        value: key.chars().take(KEY_SHOWN_CHARS).collect(),
+        bound: format!("1 to {KEY_BYTES_MAX} bytes without / and control characters"),
+    };
+    Err(Refusal::of_wrong(RefusalCode::InvalidKey, wrong))
+}
+
 /// The job of a wish.
 pub(super) fn new_job(wish: Wish, limits: &ProvisionSettings) -> NewJob {
     NewJob {
@@ -203,6 +220,7 @@ pub(super) fn new_job(wish: Wish, limits: &ProvisionSettings) -> NewJob {
             service: wish.service.to_string(),
             reason: wish.reason,
             payload: payload(wish.engines_wanted),
+            trace_context: wish.trace.map(written).unwrap_or_default(),
             ..Spec::default()
         },
         limits: Limits {
@@ -212,6 +230,16 @@ pub(super) fn new_job(wish: Wish, limits: &ProvisionSettings) -> NewJob {
         },
         ..NewJob::default()
     }
+}
+
+fn written(trace: TraceContext) -> String {
+    let header = trace.header_value();
+    header.to_str().unwrap_or_default().to_owned()
+}
+
+/// The span that wanted a job.
+pub(super) fn trace_of(spec: &Spec) -> Option<TraceContext> {
+    TraceContext::parse(&HeaderValue::from_str(&spec.trace_context).ok()?)
 }
 
 const ENGINES_WANTED: &str = "engines_wanted=";
@@ -234,4 +262,28 @@ fn refusal(error: &Error) -> Refusal {
         _ => RefusalCode::StoreAway,
     };
     Refusal::new(code, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_none_may_have_is_refused_as_that_with_value_and_bound() {
+        let long = "k".repeat(KEY_BYTES_MAX + 1);
+        for key in ["", "a/b", "a\nb", &long] {
+            let refused = check_key(key).unwrap_err();
+            assert_eq!(refused.code, RefusalCode::InvalidKey);
+            let wrong = refused.wrong.unwrap();
+            assert_eq!(wrong.field, "key");
+            assert!(key.starts_with(&wrong.value), "{wrong:?}");
+            assert_eq!(
+                wrong.bound,
+                "1 to 200 bytes without / and control characters"
+            );
+        }
+        for key in ["a", &long[1..], "scale:tv:1"] {
+            assert_eq!(check_key(key), Ok(()));
+        }
+    }
 }

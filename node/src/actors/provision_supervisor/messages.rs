@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actix::Message;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use weir_control_plane::jobs::{Claim, Error};
 use weir_core::ids::ServiceName;
 use weir_core::provision::Refusal;
@@ -16,6 +17,7 @@ use super::publish::InHand;
 use super::runner::Failure;
 use super::spec::Lot;
 use crate::config::{DriverKind, VpnSettings};
+use crate::events::Limit;
 
 /// These services have engines, within these limits.
 #[derive(Message, Clone, Debug)]
@@ -25,12 +27,13 @@ pub struct Configure {
     pub plan: Plan,
 }
 
-/// What came of asking for a job.
+/// What came of asking for a job, and when it was asked for.
 #[derive(Message, Clone, Debug)]
 #[rtype(result = "()")]
 pub struct Claimed {
     /// The life of the actor that asked.
     pub(crate) life: u64,
+    pub(crate) asked_at: Instant,
     pub(crate) answer: Arc<Result<Option<Claim>, Error>>,
     pub(crate) in_hand: Arc<InHand>,
 }
@@ -57,9 +60,9 @@ pub struct Reserved {
     pub(crate) wants_forwarded: bool,
 }
 
-/// A job has prepared everything and waits to start its engine.
+/// A job has prepared everything and waits to start its engine; the answer is what it waits for.
 #[derive(Message, Debug)]
-#[rtype(result = "Result<(), Refusal>")]
+#[rtype(result = "Result<Option<Limit>, Refusal>")]
 pub struct Admit {
     pub(crate) job: String,
     pub(crate) start: oneshot::Sender<Result<(), Refusal>>,
@@ -165,6 +168,15 @@ pub enum Look {
         engine: String,
         /// Its driver has nothing of it any more.
         is_gone: bool,
+    },
+    /// Its driver told whether its image is out of date.
+    Image {
+        /// The engine.
+        engine: String,
+        /// Its attempt.
+        fence: u64,
+        /// The name of its image means another image by now.
+        has_drifted: bool,
     },
     /// Holds of an engine were lost and taken again.
     HeldAgain {

@@ -11,6 +11,7 @@
 mod adopt;
 mod care;
 mod claims;
+mod drift;
 mod engines;
 mod findings;
 mod forwarded;
@@ -33,8 +34,11 @@ mod starts;
 mod succession;
 #[cfg(test)]
 mod tests;
+mod told;
+mod trace;
 mod vpn_wait;
 mod whose;
+mod wishes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,6 +53,7 @@ use weir_core::provision::{Breaker, Gate, Refusal};
 use weir_engines::driver::Driver;
 
 use self::claims::Claims;
+pub use self::drift::{count_lost_lines, watch_images};
 use self::engines::Engines;
 use self::findings::Findings;
 pub use self::handle::{ProvisionHandle, Wish, Wished};
@@ -62,15 +67,19 @@ pub use self::publish::{EngineView, InTraffic, Outlet, Picture, ServiceView, giv
 pub use self::registrar::{Registry, RegistryError, run as register};
 use self::reservations::Reservations;
 pub use self::scale::Scale;
+use self::told::Told;
+pub use self::told::enqueued;
 use crate::actors::config_agent::InForce;
 use crate::actors::port_cache::PortCacheHandle;
 use crate::config::DriverKind;
 use crate::data_plane::routing::Routing;
+use crate::events::{Events, Limit};
 use crate::link::{Carried, Link, Permits};
 use crate::peers::Peers;
 use crate::ports::clock::WallClock;
 use crate::ports::net::Net;
 use crate::snapshot::Snapshot;
+use crate::telemetry::spans::Tracer;
 
 /// Messages that may wait.
 pub const MESSAGES_WAITING_MAX: usize = 4_096;
@@ -173,6 +182,10 @@ pub struct Parts {
     pub node: String,
     /// Wall-clock time, to be shown.
     pub clock: WallClock,
+    /// Where everything goes that happens.
+    pub events: Events,
+    /// Takes what jobs were spent on.
+    pub tracer: Tracer,
 }
 
 /// The actor.
@@ -193,6 +206,7 @@ pub struct ProvisionSupervisor {
     /// VPNs whose forwarded port no engine has, and until when that is left so.
     unused_ports: BTreeMap<String, Instant>,
     driver_problems: BTreeMap<DriverKind, String>,
+    told: Told,
     /// Which life of the actor this is.
     life: u64,
     /// Tasks that end with this life.
@@ -215,6 +229,7 @@ impl ProvisionSupervisor {
             findings: Findings::default(),
             unused_ports: BTreeMap::new(),
             driver_problems: BTreeMap::new(),
+            told: Told::default(),
             life: parts.outlet.next_life(),
             followers: JoinSet::new(),
             parts,
@@ -228,6 +243,7 @@ impl ProvisionSupervisor {
         self.claim(now);
         self.care(now);
         self.use_forwarded_ports(now);
+        self.tell_changes(now);
         self.publish();
         ctx.run_later(TICK, Self::tick);
     }
@@ -270,16 +286,16 @@ impl Handler<Carried<Reserve>> for ProvisionSupervisor {
 }
 
 impl Handler<Carried<Admit>> for ProvisionSupervisor {
-    type Result = Result<(), Refusal>;
+    type Result = Result<Option<Limit>, Refusal>;
 
     fn handle(&mut self, admit: Carried<Admit>, ctx: &mut Context<Self>) -> Self::Result {
         let Admit { job, start } = admit.message;
         let now = Instant::now();
         self.is_worth_trying(&job, now)?;
         self.gate.admit(job.clone())?;
-        self.waiting.insert(job, start);
+        self.waiting.insert(job.clone(), start);
         self.let_start(now, ctx);
-        Ok(())
+        Ok(self.waits_for(&job))
     }
 }
 

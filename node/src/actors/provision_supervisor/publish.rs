@@ -57,6 +57,10 @@ pub struct EngineView {
     pub image: String,
     /// What its image is.
     pub image_digest: Option<String>,
+    /// Its image's name means another image by now.
+    pub image_drifted: bool,
+    /// Of its attempt.
+    pub fence: u64,
     /// Why it is in its state.
     pub reason: String,
     /// The job that starts it is still open.

@@ -110,6 +110,7 @@ mod tests {
             key: "mine".to_owned(),
             reason: String::new(),
             engines_wanted: None,
+            trace: None,
         };
         let scale = &config.services[0].engines.as_ref().unwrap().scale;
         check(&wish, scale, &open, (&picture, &config))

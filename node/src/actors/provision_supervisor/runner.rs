@@ -32,9 +32,12 @@ use super::plan::EnginePlan;
 use super::publish::Leave;
 use super::settle::{complete, give_back, release, settle, tell_over};
 use super::spec::{Lot, spec};
+use super::trace;
 use crate::config::{DriverKind, VpnSettings};
 use crate::link::Refused;
 use crate::prober::{self, probe};
+use crate::telemetry::spans::SpanKind;
+use crate::telemetry::steps::{PORT_CACHE, StepTrace};
 
 /// How long the supervisor may take to answer.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -126,9 +129,10 @@ impl Failed {
     }
 }
 
-/// What a job has taken so far.
+/// What a job has taken so far, and what it spent its time on.
 #[derive(Default)]
 pub(super) struct Taken {
+    pub(super) trace: StepTrace,
     pub(super) held: Vec<Held>,
     pub(super) started: Option<(Lot, u64, DriverKind)>,
     /// The engine, once it is the supervisor's to care for.
@@ -143,10 +147,15 @@ pub(super) async fn run(
     claim: Claim,
     plan: Arc<EnginePlan>,
     (soft_limit, hard_limit): (Duration, Duration),
+    asked_at: Instant,
 ) {
     let job = claim.ticket.job_id.clone();
     let kept = Kept::claim(Arc::clone(&parts.queue), claim.ticket.clone(), claim.ttl);
-    let mut taken = Taken::default();
+    let mut taken = Taken {
+        trace: trace::begin(&parts, &claim, asked_at),
+        ..Taken::default()
+    };
+    trace::claimed(&parts, &claim);
     let times = (soft_limit, hard_limit);
     let outcome = attempt(&parts, &claim, &plan, (&kept, times), &mut taken).await;
     let mut over = Over {
@@ -155,9 +164,13 @@ pub(super) async fn run(
         failure: None,
     };
     let outcome = match outcome {
-        Ok(engine) => complete(&parts, &claim, &engine).await,
+        Ok(engine) => {
+            taken.trace.step("job.complete", SpanKind::Internal);
+            complete(&parts, &claim, &engine).await
+        }
         Err(failed) => Err(failed),
     };
+    trace::end(&parts, &claim, std::mem::take(&mut taken.trace), &outcome);
     over.engine = taken.handed_over.take();
     if let Err(Failed::NotNeeded) = outcome {
         tracing::info!(job = over.job, service = %plan.service, "no engine is needed any more");
@@ -216,10 +229,12 @@ async fn provision(
     begin_until: Instant,
 ) -> Result<String, Failed> {
     let job = claim.ticket.job_id.clone();
+    taken.trace.step("slot.hold", SpanKind::Internal);
     let reserved = reserve(parts, claim, plan, false).await?;
     let (number, slot) = hold_slot(parts, claim, plan, &reserved.slots).await?;
     let fence = slot.hold.fence;
     taken.held.push(slot);
+    taken.trace.step("port.reserve", SpanKind::Internal);
     let Reserved {
         port,
         vpn,
@@ -239,18 +254,8 @@ async fn provision(
     if let Some(vpn) = &vpn {
         peer_port(parts, vpn, wants_forwarded, &mut lot, taken).await?;
     }
-    let (start, may_start) = oneshot::channel();
-    let admit = Admit {
-        job: job.clone(),
-        start,
-    };
-    parts.links.admit.ask(admit, None, ASK_TIMEOUT).await??;
-    may_start.await.map_err(|_| Failed::Away(Refused::Away))??;
-    let interval_min = parts.in_force.load().config.provision.interval_min;
-    let turn = parts.pacer.turn(interval_min).await;
-    if Instant::now() >= begin_until {
-        return Err(Failed::TooLate);
-    }
+    let turn = turn(parts, &lot, taken, begin_until).await?;
+    taken.trace.step("driver.start", SpanKind::Client);
     let running = start_it(parts, plan, (&lot, fence), vpn.as_ref(), taken, turn).await?;
     let started = Started {
         job: job.clone(),
@@ -259,8 +264,11 @@ async fn provision(
         plan: Arc::clone(plan),
     };
     parts.links.started.ask(started, None, ASK_TIMEOUT).await?;
-    until_ready(parts, plan, &lot, vpn.as_ref()).await?;
+    taken.trace.step("readiness.probe", SpanKind::Client);
+    let probes = until_ready(parts, plan, &lot, vpn.as_ref()).await?;
+    taken.trace.note_step(("weir.probes", probes.into()));
     taken.is_ready.set(true);
+    taken.trace.step("engine.register", SpanKind::Internal);
     let ready = Ready {
         job,
         lot: lot.clone(),
@@ -280,6 +288,31 @@ async fn provision(
     }
     until_registered(parts, &lot).await;
     Ok(engine)
+}
+
+/// Waits until the start may begin: it has the turn until the driver has been asked.
+async fn turn<'a>(
+    parts: &'a Parts,
+    lot: &Lot,
+    taken: &mut Taken,
+    begin_until: Instant,
+) -> Result<Turn<'a>, Failed> {
+    trace::reserved(taken, lot);
+    taken.trace.step("gate.wait", SpanKind::Internal);
+    let (start, may_start) = oneshot::channel();
+    let admit = Admit {
+        job: lot.job.clone(),
+        start,
+    };
+    let waits_for = parts.links.admit.ask(admit, None, ASK_TIMEOUT).await??;
+    trace::waits(parts, taken, lot, waits_for);
+    may_start.await.map_err(|_| Failed::Away(Refused::Away))??;
+    let interval_min = parts.in_force.load().config.provision.interval_min;
+    let turn = parts.pacer.turn(interval_min).await;
+    match Instant::now() >= begin_until {
+        true => Err(Failed::TooLate),
+        false => Ok(turn),
+    }
 }
 
 /// Waits a while until the control plane tells this node of the engine: then it tells others, too.
@@ -332,12 +365,12 @@ async fn peer_port(
 ) -> Result<(), Failed> {
     // Another engine that has it or is about to is followed.
     if wants_forwarded
-        && parts.ports.port_for_provision(&vpn.name).await.is_some()
+        && is_known(parts, &vpn.name, taken).await
         && let Some(hold) = hold_forwarded(parts, &vpn.name, taken).await?
     {
         taken.held.push(hold);
         // It may have changed meanwhile.
-        match parts.ports.port_for_provision(&vpn.name).await {
+        match parts.ports.port_for_provision(&vpn.name).await.0 {
             Some(port) => {
                 lot.p2p_port = Some(port.get());
                 lot.is_forwarded = true;
@@ -352,6 +385,15 @@ async fn peer_port(
     }
     lot.p2p_port = Some(FOLLOWER_PORT_FIRST.saturating_add(lot.port % FOLLOWER_PORTS));
     Ok(())
+}
+
+/// Whether a VPN has a forwarded port.
+async fn is_known(parts: &Parts, vpn: &str, taken: &mut Taken) -> bool {
+    let (port, how) = parts.ports.port_for_provision(vpn).await;
+    if let Some(how) = how {
+        taken.trace.note_step((PORT_CACHE, how.as_str().into()));
+    }
+    port.is_some()
 }
 
 /// Peer-to-peer ports of engines that have no forwarded one; different for different ports that they serve on.
@@ -369,6 +411,9 @@ async fn start_it(
     let kind = plan.settings.launch.driver;
     let driver = parts.drivers.of(kind);
     taken.started = Some((lot.clone(), fence, kind));
+    taken.trace.note_step(("weir.driver", kind.name().into()));
+    let fence_shown = i64::try_from(fence).unwrap_or(i64::MAX);
+    taken.trace.note_step(("weir.fence", fence_shown.into()));
     let mut starting = driver.start(spec(plan, lot, fence, vpn));
     let begun = futures::poll!(&mut starting);
     drop(turn);
@@ -382,18 +427,21 @@ async fn start_it(
     })
 }
 
+/// Probes it until it is ready; tells how often.
 async fn until_ready(
     parts: &Parts,
     plan: &EnginePlan,
     lot: &Lot,
     vpn: Option<&VpnSettings>,
-) -> Result<(), Failed> {
+) -> Result<i64, Failed> {
     let care = &plan.settings.care;
     let target = target(plan, lot, vpn)?;
     let deadline = Instant::now() + care.ready_timeout;
+    let mut probes = 0;
     loop {
+        probes += 1;
         let why = match probe(&*parts.net, &target).await {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(probes),
             Err(why) => why,
         };
         if Instant::now() >= deadline {

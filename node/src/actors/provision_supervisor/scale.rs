@@ -8,19 +8,21 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use weir_control_plane::jobs::JobQueue;
+use weir_control_plane::jobs::{JobQueue, State};
 use weir_core::ids::{EngineId, ServiceName, VpnName};
 use weir_core::provision::{EngineFacts, EngineStanding, Scaler, Scaling, ScalingRules, VpnState};
 
-use super::handle::new_job;
 use super::publish::{EngineView, Leave, Outlet};
 use super::vpn_wait::VpnWait;
-use super::{EnginePlan, Links, Plan, StopEngine, Wish, room};
+use super::{EnginePlan, Links, Plan, StopEngine, Wish, room, told, wishes};
 use crate::actors::config_agent::InForce;
 use crate::actors::port_cache::PortCacheHandle;
+use crate::config::ProvisionSettings;
 use crate::data_plane::routing::Routing;
+use crate::events::Events;
 use crate::peers::{Loads, Peers};
 use crate::snapshot::Snapshot;
+use crate::telemetry::spans::Tracer;
 
 /// Between two decisions.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -49,10 +51,20 @@ pub struct Scale {
     pub ports: PortCacheHandle,
     /// What runs on backends.
     pub routing: Snapshot<Routing>,
+    /// Where everything goes that happens.
+    pub events: Events,
+    /// Takes what wishes were spent on.
+    pub tracer: Tracer,
 }
 
-/// Open jobs of a service: their ids and keys.
-type OpenJobs = BTreeMap<String, String>;
+/// Open jobs of a service.
+#[derive(Default)]
+struct OpenJobs {
+    /// Their ids and keys.
+    keys: BTreeMap<String, String>,
+    /// One is ready, and may not begin because of others in the mesh.
+    fleet_is_full: bool,
+}
 
 /// What is remembered of one service.
 #[derive(Default)]
@@ -64,6 +76,8 @@ struct Memory {
     /// When this node began to decide.
     since: Option<Instant>,
     vpns: VpnWait,
+    /// Jobs that are ready wait for others of the mesh.
+    fleet_is_full: bool,
 }
 
 impl Scale {
@@ -115,7 +129,7 @@ impl Scale {
             .buffered(SERVICES_AT_ONCE)
             .collect()
             .await;
-        let mut open = self.open_jobs().await?;
+        let mut open = self.open_jobs(&plan.limits).await?;
         let mut decided = Ok(());
         for (engines, loads) in ours.into_iter().zip(loads) {
             let open = open.remove(engines.service.as_str()).unwrap_or_default();
@@ -133,6 +147,11 @@ impl Scale {
         memory: &mut Memory,
         (loads, open): (&Loads, &OpenJobs),
     ) -> Result<(), String> {
+        if open.fleet_is_full && !memory.fleet_is_full {
+            told::fleet_is_full(&self.events, &engines.service, &plan.limits);
+        }
+        memory.fleet_is_full = open.fleet_is_full;
+        let open = &open.keys;
         let now = Instant::now();
         let may_start = memory.vpns.is_over(engines, &self.ports, now);
         let mut facts = self.facts(&engines.service, &loads.in_flight, memory, now);
@@ -209,13 +228,22 @@ impl Scale {
     }
 
     /// Jobs that will make engines, by service.
-    async fn open_jobs(&self) -> Result<BTreeMap<String, OpenJobs>, String> {
+    async fn open_jobs(
+        &self,
+        limits: &ProvisionSettings,
+    ) -> Result<BTreeMap<String, OpenJobs>, String> {
         let listed = room::all_open_jobs(&self.queue).await;
+        let listed = listed.map_err(|error| error.to_string())?;
+        let claimed = listed.iter().filter(|job| job.state() == State::Claimed);
+        let most = limits.fleet_concurrent_max as usize;
+        let is_full = most > 0 && claimed.count() >= most;
         let mut open: BTreeMap<String, OpenJobs> = BTreeMap::new();
-        for job in listed.map_err(|error| error.to_string())? {
+        for job in listed {
+            let is_ready = job.state() == State::Ready;
             if let Some(spec) = job.spec {
                 let of_service = open.entry(spec.service).or_default();
-                of_service.insert(job.job_id, job.idempotency_key);
+                of_service.fleet_is_full |= is_full && is_ready;
+                of_service.keys.insert(job.job_id, job.idempotency_key);
             }
         }
         Ok(open)
@@ -309,9 +337,11 @@ impl Scale {
                 key,
                 reason: format!("{wanted} engines are wanted"),
                 engines_wanted: Some(wanted),
+                trace: None,
             };
-            let enqueued = self.queue.enqueue(new_job(wish, &plan.limits)).await;
-            enqueued.map_err(|error| error.to_string())?;
+            let telling = (&self.events, &self.tracer);
+            let wished = wishes::enqueue(&self.queue, wish, &plan.limits, telling).await;
+            wished.map_err(|error| error.to_string())?;
         }
         Ok(())
     }
@@ -348,7 +378,11 @@ impl Scale {
 }
 
 /// The first keys that no open job has. Two nodes that both take themselves for the owner wish with the same ones.
-fn unused_keys(service: &ServiceName, open: &OpenJobs, count: usize) -> Vec<String> {
+fn unused_keys(
+    service: &ServiceName,
+    open: &BTreeMap<String, String>,
+    count: usize,
+) -> Vec<String> {
     let used: BTreeSet<&str> = open.values().map(String::as_str).collect();
     let keys = (1_usize..).map(|number| format!("scale:{service}:{number}"));
     keys.filter(|key| !used.contains(key.as_str()))

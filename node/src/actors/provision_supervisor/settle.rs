@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use tokio::time::sleep;
-use weir_control_plane::jobs::{Claim, Error as QueueError};
+use weir_control_plane::jobs::{Claim, Error as QueueError, Failed as Became};
 use weir_core::error::chain;
 
 use super::holds::Held;
 use super::messages::{Look, Looked, Over};
 use super::runner::{Failed, Taken};
 use super::{Links, Parts};
+use crate::events::Kind;
 
 /// Between two tries to tell the store.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
@@ -24,7 +25,15 @@ pub(super) async fn complete(parts: &Parts, claim: &Claim, engine: &str) -> Resu
     loop {
         tries += 1;
         match parts.queue.complete(&claim.ticket, engine.to_owned()).await {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                let attributes = [
+                    ("service", claim.spec.service.clone()),
+                    ("engine", engine.to_owned()),
+                ];
+                let job = &claim.ticket.job_id;
+                parts.events.record(Kind::JobDone, job, attributes);
+                return Ok(());
+            }
             Err(error) if error.is_lost() => return Err(Failed::Lost),
             Err(error) if tries >= TRIES => return Err(error.into()),
             Err(_) => sleep(AGAIN_AFTER).await,
@@ -60,8 +69,8 @@ pub(super) async fn release(parts: &Parts, held: Held) {
 /// Tells the store what became of an attempt that came to nothing.
 pub(super) async fn settle(parts: &Parts, claim: &Claim, failed: &Failed) {
     let ticket = &claim.ticket;
-    let told: Result<(), QueueError> = match failed {
-        Failed::Lost | Failed::NotNeeded => Ok(()),
+    let told: Result<Option<Kind>, QueueError> = match failed {
+        Failed::Lost | Failed::NotNeeded => Ok(None),
         Failed::Refused(_)
         | Failed::Gone
         | Failed::Leaves
@@ -69,18 +78,37 @@ pub(super) async fn settle(parts: &Parts, claim: &Claim, failed: &Failed) {
         | Failed::Queue(_)
         // Holds of a life that is over end in a moment.
         | Failed::NoSlot
-        | Failed::TooLate => parts.queue.release(ticket).await,
+        | Failed::TooLate => {
+            let released = parts.queue.release(ticket).await;
+            released.map(|()| Some(Kind::JobReleased))
+        }
         Failed::Driver { .. } | Failed::NotReady { .. } | Failed::Late(_) | Failed::GoneAgain => {
-            parts
-                .queue
-                .fail(ticket, chain(failed).to_string(), true)
-                .await
-                .map(drop)
+            let why = chain(failed).to_string();
+            let became = parts.queue.fail(ticket, why, true).await;
+            became.map(|became| match became {
+                Became::RetryAt(_) => Some(Kind::JobFailed),
+                Became::Dead => Some(Kind::JobDead),
+            })
         }
     };
-    if let Err(error) = told {
-        tracing::debug!(job = ticket.job_id, %error, "the claim ends by itself");
+    match told {
+        Ok(Some(kind)) => tell(parts, claim, kind, failed),
+        Ok(None) => {}
+        Err(error) => {
+            tracing::debug!(job = ticket.job_id, %error, "the claim ends by itself");
+        }
     }
+}
+
+fn tell(parts: &Parts, claim: &Claim, kind: Kind, failed: &Failed) {
+    let mut attributes = vec![
+        ("service", claim.spec.service.clone()),
+        ("why", chain(failed).to_string()),
+    ];
+    if kind != Kind::JobReleased {
+        attributes.push(("attempt", claim.attempt.to_string()));
+    }
+    parts.events.record(kind, &claim.ticket.job_id, attributes);
 }
 
 /// Tells the supervisor, however busy it is: it must not count a job that is over.

@@ -8,10 +8,9 @@ use weir_core::ids::{EngineId, ServiceName};
 use weir_core::provision::{EndReason, Observation, Places, Succession};
 
 use super::engines::{REPLACEMENT_LIMIT, Task};
-use super::handle::new_job;
 use super::messages::Look;
 use super::settle::tell_looked;
-use super::{Parts, ProvisionSupervisor, Wish, room};
+use super::{Parts, ProvisionSupervisor, Wish, room, wishes};
 
 /// Between two looks whether the successor is there.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -52,6 +51,7 @@ impl ProvisionSupervisor {
                 key: format!("recycle:{id}:{fence}"),
                 reason: format!("engine `{id}` is used up"),
                 engines_wanted: None,
+                trace: None,
             },
             service,
         };
@@ -115,8 +115,9 @@ async fn succeeded(parts: &Parts, old: &Old) -> Result<(), String> {
     if Succession::of(EndReason::Recycled, old.forwarded, places) == Succession::EndFirst {
         return Ok(());
     }
-    let job = new_job(old.wish.clone(), &in_force.config.provision);
-    let job = parts.queue.enqueue(job).await.map_err(words)?.job_id;
+    let (limits, telling) = (&in_force.config.provision, (&parts.events, &parts.tracer));
+    let job = wishes::enqueue(&parts.queue, old.wish.clone(), limits, telling).await;
+    let job = job.map_err(words)?;
     let deadline = Instant::now() + REPLACEMENT_LIMIT;
     loop {
         sleep(LOOK_INTERVAL).await;

@@ -65,6 +65,9 @@ enum Action {
         /// How long to wait.
         #[arg(long, value_parser = parse_duration, default_value = "5m")]
         timeout: Duration,
+        /// The span that the engines' traces belong to (W3C Trace Context).
+        #[arg(long, env = "TRACEPARENT", hide_env_values = true)]
+        traceparent: Option<String>,
     },
     /// Take an engine out of traffic, let what runs on it finish, and stop it, on whichever node it runs
     #[command(after_help = "Example:\n  weir engines stop web-2")]
@@ -109,12 +112,14 @@ impl Engines {
                     key,
                     wait,
                     timeout,
+                    traceparent,
                 } => {
                     let provision = Provision {
                         service,
                         count,
                         key,
                         wait: wait.then_some(timeout),
+                        traceparent,
                     };
                     provision.run(channel, format).await
                 }

@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use http::HeaderValue;
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
-use tonic::Status;
+use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
+use tonic::{Request, Status};
+use weir_core::trace::TraceContext;
 use weir_core::units::format_duration;
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::provision_client::ProvisionClient;
@@ -22,6 +25,8 @@ pub(super) struct Provision {
     pub(super) key: Option<String>,
     /// How long to wait for engines that are ready.
     pub(super) wait: Option<Duration>,
+    /// The span that asks.
+    pub(super) traceparent: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -61,6 +66,7 @@ impl Provision {
         &self,
         client: &mut ProvisionClient<Channel>,
     ) -> Result<Vec<pb::ProvisionJob>, Failure> {
+        let traceparent = self.traceparent()?;
         let mut jobs = Vec::new();
         for number in 1..=self.count {
             let idempotency_key = match (&self.key, self.count) {
@@ -72,6 +78,11 @@ impl Provision {
                 service: self.service.clone(),
                 idempotency_key,
             };
+            let mut request = Request::new(request);
+            if let Some(traceparent) = &traceparent {
+                let head = request.metadata_mut();
+                head.insert("traceparent", traceparent.clone());
+            }
             match client.provision(request).await?.into_inner().outcome {
                 Some(Outcome::Job(job)) => jobs.push(job),
                 Some(Outcome::Refusal(refusal)) => {
@@ -84,6 +95,22 @@ impl Provision {
             }
         }
         Ok(jobs)
+    }
+
+    /// As gRPC metadata.
+    fn traceparent(&self) -> Result<Option<AsciiMetadataValue>, Failure> {
+        let Some(text) = self.traceparent.as_deref().filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
+        let header = HeaderValue::from_str(text).ok();
+        let context = header.as_ref().and_then(TraceContext::parse);
+        let value = context.and_then(|_| text.parse().ok());
+        value.map(Some).ok_or_else(|| {
+            Failure::Usage(format!(
+                "--traceparent: `{text}` is no span \
+                 (allowed: such as 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01)"
+            ))
+        })
     }
 
     /// Engines that are ready and were not before, once there are enough.
@@ -131,6 +158,7 @@ fn refused(refusal: &pb::Refusal) -> Failure {
     }
     match code.as_str() {
         "unknown_service" => Status::not_found(text).into(),
+        "invalid_key" => Status::invalid_argument(text).into(),
         _ => Failure::Other(text),
     }
 }

@@ -2,6 +2,7 @@
 
 mod cache;
 mod engines;
+mod events;
 
 use std::sync::atomic::Ordering;
 
@@ -115,6 +116,7 @@ pub(super) fn render(shown: &Shown) -> String {
     render_control_plane(shown, &mut text);
     engines::render(shown, &mut text);
     cache::render(shown, &mut text);
+    events::render(&shown.events, &mut text);
     text.into_text()
 }
 
@@ -238,7 +240,7 @@ fn render_spans(shown: &Shown, text: &mut Exposition) {
     for (name, help, count) in [
         (
             "weir_spans_made_total",
-            "Spans of sampled requests.",
+            "Spans of sampled requests and of jobs.",
             &counts.made,
         ),
         (

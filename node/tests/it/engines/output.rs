@@ -1,5 +1,7 @@
 //! What engines write: kept within bounds, and never in their way.
 
+use futures::StreamExt as _;
+use tokio::time::timeout;
 use weir_engines::driver::Driver as _;
 
 use super::{driver, shell, until};
@@ -54,6 +56,7 @@ async fn a_chatty_engine_fills_two_files_and_its_last_lines_are_kept() {
 #[tokio::test]
 async fn a_full_disk_does_not_hold_an_engine_up() {
     let (driver, folder) = driver();
+    let mut lost = driver.lines_lost();
     let (output, done) = (folder.path().join("one/log"), folder.path().join("done"));
     let script = format!(
         "ln -s /dev/full {}; head -c 10000000 /dev/zero | tr '\\0' '\\n'; touch {}; exec sleep 1000",
@@ -62,5 +65,7 @@ async fn a_full_disk_does_not_hold_an_engine_up() {
     );
     driver.start(shell("one", 1, "x", &script)).await.unwrap();
     until("it wrote everything", PATIENCE, || done.exists()).await;
+    let lost = timeout(PATIENCE, lost.next()).await.unwrap().unwrap();
+    assert!(lost.name == "one" && lost.count > 0, "{lost:?}");
     driver.stop("one", u64::MAX, PATIENCE).await.unwrap();
 }

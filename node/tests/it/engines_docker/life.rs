@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::stage::{Stage, engines_of, eventually, ids, stop_engine};
+use super::stage::{Stage, engines_of, eventually, ids, stop_engine, until_jobs_are_done};
 use crate::common::Weir;
 
 /// What a killed node holds is free for others after this time.
@@ -73,6 +73,8 @@ async fn containers_outlive_their_node_and_the_next_one_takes_them_over() {
     let stage = Stage::new("over");
     let mut weir = Weir::start(&stage.two_engines()).await;
     let before = ids(&stage.until_ready(&weir, 2).await);
+    // What a job has started and was not done with is rightly removed by the next life.
+    until_jobs_are_done(&weir).await;
     let containers = stage.engines();
 
     for crash in [true, false] {

@@ -200,6 +200,15 @@ pub async fn provisioning(weir: &Weir) -> pb::Provisioning {
     asked.await.unwrap().into_inner()
 }
 
+/// Waits until no job is under way: a job is until it is kept as done.
+pub async fn until_jobs_are_done(weir: &Weir) {
+    eventually(weir, "no job is open", async || {
+        let told = provisioning(weir).await;
+        (told.in_flight + told.waiting == 0).then_some(())
+    })
+    .await;
+}
+
 pub async fn stop_engine(weir: &Weir, engine: &str) {
     let mut client = ProvisionClient::new(channel(weir.grpc).await);
     let request = pb::StopEngineRequest {

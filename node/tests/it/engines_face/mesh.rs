@@ -1,6 +1,6 @@
 //! Several nodes with one control plane.
 
-use super::{engines, is_ready, seen};
+use super::{ask, engines, is_ready, json, seen};
 use crate::control_plane::Node;
 use crate::control_plane::plane::ControlPlane;
 
@@ -23,16 +23,26 @@ async fn an_engine_is_seen_and_stopped_through_any_node() {
         "{list:?}"
     );
     let first = &list.engines[0];
+    let list_before = &list;
     let (code, text) = b.command(&["engines", "list"]).await;
     assert!(code == 0 && text.contains(&first.id), "{text}");
     let (_, text) = b.command(&["engines", "list", "--node-only"]).await;
     assert!(!text.contains(&first.id), "{text}");
 
+    let lines = format!("/api/engines/{}/logs?lines=1", first.id);
+    let told = ask(&b, "GET", &lines, "", "").await;
+    assert_eq!(json(&told)["lines"], serde_json::json!([first.address]));
+    let nowhere = ask(&b, "DELETE", "/api/engines/tv-1", "", "").await;
+    assert_eq!(nowhere.status, 404, "{nowhere:?}");
+    let second = format!("/api/engines/{}?now=true", list.engines[1].id);
+    let stopped = ask(&b, "DELETE", &second, "", "").await;
+    assert_eq!(stopped.status, 202, "{stopped:?}");
     let (code, text) = b.command(&["engines", "stop", &first.id, "--now"]).await;
     assert_eq!(code, 0, "{text}");
     seen(&b, true, "it is replaced", |list| {
         let ready = list.engines.iter().filter(is_ready);
-        ready.filter(|engine| engine.pid != first.pid).count() == 2
+        let before = [first.pid, list_before.engines[1].pid];
+        ready.filter(|engine| !before.contains(&engine.pid)).count() == 2
     })
     .await;
 }

@@ -1,18 +1,22 @@
 //! Engines and ports of VPNs as operators and programs see and order them.
 
+mod events;
 mod mesh;
 mod operators;
 mod ports;
 mod programs;
+mod traces;
 
 use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tonic::transport::Channel;
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::provision_client::ProvisionClient;
 
 use crate::client::{Answer, Client};
-use crate::common::{PATIENCE, Weir, free_ports};
+use crate::common::{PATIENCE, Weir, free_ports, read_to_end};
 use crate::grpc::channel;
 
 /// A service `web` whose engines are demo backends: so many at least and at most.
@@ -78,6 +82,17 @@ async fn ask(weir: &Weir, method: &str, path: &str, head: &str, body: &str) -> A
     );
     let mut client = Client::connect(weir.api).await;
     client.ask(&request).await.unwrap()
+}
+
+/// The answer, as it is sent, to a request for what was answered before.
+async fn ask_again(weir: &Weir, path: &str, before: &Answer) -> String {
+    let etag = before.header("etag").unwrap();
+    let mut stream = TcpStream::connect(weir.api).await.unwrap();
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: {etag}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    read_to_end(&mut stream).await
 }
 
 fn json(answer: &Answer) -> Value {

@@ -71,7 +71,7 @@ async fn a_command_that_cannot_be_obeyed_says_what_stands_in_the_way() {
         (
             &["engines", "provision", "web", "--key", "a/b"],
             2,
-            "idempotency_key: `a/b` is no key",
+            "invalid_key: key: `a/b` is out of bounds (allowed: 1 to 200 bytes",
         ),
         (
             &["engines", "stop", "tv-1"],

@@ -7,7 +7,7 @@ use weir_fakes::gluetun::{FakeGluetun, Listen, Settings};
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::port_cache_client::PortCacheClient;
 
-use super::{ask, json};
+use super::{ask, ask_again, json};
 use crate::common::{PATIENCE, Weir};
 use crate::grpc::channel;
 use crate::operator::wait_until;
@@ -38,6 +38,19 @@ async fn a_vpn_that_tells_of_another_port_is_asked_anew_at_once() {
         (&"nl".into(), &FIRST.into())
     );
     assert_eq!(before["stale"], false);
+    let list = ask(&weir, "GET", "/api/ports", "", "").await;
+    wait_until(
+        &weir,
+        "the port is older and its list the same",
+        async || {
+            let now = ask(&weir, "GET", "/api/ports", "", "").await;
+            let age = |answer| json(answer)["ports"][0]["age_ms"].as_u64();
+            age(&now) > age(&list)
+        },
+    )
+    .await;
+    let same = ask_again(&weir, "/api/ports", &list).await;
+    assert!(same.starts_with("HTTP/1.1 304 "), "{same}");
     gluetun.set("ports", SECOND).unwrap();
     let told = ask(&weir, "POST", "/api/ports/nl", "", "whatever it sends").await;
     assert_eq!(told.status, 202, "{told:?}");

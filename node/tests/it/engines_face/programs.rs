@@ -1,14 +1,12 @@
 //! gRPC, the HTTP API and the metrics.
 
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 use tonic::Code;
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::provision_response::Outcome;
 
-use super::{ask, client, engines, json, ready};
+use super::{ask, ask_again, client, engines, json, ready};
 use crate::client::Client;
-use crate::common::{Weir, read_to_end};
+use crate::common::Weir;
 
 const PROVISION: &str = "/api/provision";
 
@@ -73,14 +71,7 @@ async fn a_program_asks_for_an_engine_once_however_often_it_asks() {
     let told = json(&list);
     assert_eq!(told["engines"][0]["id"], *engine.id);
     assert_eq!(told["unreachable_nodes"], serde_json::json!([]));
-    let etag = list.header("etag").unwrap();
-    let mut stream = TcpStream::connect(weir.api).await.unwrap();
-    let request = format!(
-        "GET /api/engines?mesh=true HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: {etag}\r\n\
-         Connection: close\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let unchanged = read_to_end(&mut stream).await;
+    let unchanged = ask_again(&weir, "/api/engines?mesh=true", &list).await;
     assert!(unchanged.starts_with("HTTP/1.1 304 "), "{unchanged}");
 
     let logs = ask(
@@ -143,11 +134,9 @@ async fn a_name_that_the_node_was_not_given_reads_nothing() {
 async fn what_is_wrong_with_a_request_is_told_by_field_and_bound() {
     let weir = Weir::start(&engines(0, 1)).await;
     let large = format!("{{\"service\": \"{}\"}}", "x".repeat(20 << 10));
-    let long = format!("{{\"service\": \"web\", \"key\": \"{}\"}}", "k".repeat(201));
     let origin = "Origin: http://elsewhere.example\r\n";
     for (method, path, head, body, status, what) in [
         ("POST", PROVISION, "", "{}", 400, "missing field `service`"),
-        ("POST", PROVISION, "", &*long, 400, "0 to 200 bytes"),
         ("POST", PROVISION, "", &*large, 413, ""),
         (
             "POST",
@@ -172,7 +161,7 @@ async fn what_is_wrong_with_a_request_is_told_by_field_and_bound() {
             "",
             "",
             404,
-            "no engine `web-9`",
+            "runs an engine `web-9`",
         ),
         (
             "GET",
@@ -180,7 +169,7 @@ async fn what_is_wrong_with_a_request_is_told_by_field_and_bound() {
             "",
             "",
             404,
-            "no engine `web-9`",
+            "runs an engine `web-9`",
         ),
         (
             "GET",
@@ -199,6 +188,40 @@ async fn what_is_wrong_with_a_request_is_told_by_field_and_bound() {
             answer.text()
         );
     }
+}
+
+#[tokio::test]
+async fn a_key_that_no_wish_may_have_has_a_code_of_its_own() {
+    let weir = Weir::start(&engines(0, 1)).await;
+    let bound = "1 to 200 bytes without / and control characters";
+    for (key, shown) in [
+        ("a/b".to_owned(), "a/b".to_owned()),
+        ("k".repeat(201), "k".repeat(80)),
+    ] {
+        let wish = serde_json::json!({ "service": "web", "key": key });
+        let answer = ask(&weir, "POST", PROVISION, "", &wish.to_string()).await;
+        assert_eq!(answer.status, 400, "{}", answer.text());
+        let told = json(&answer);
+        assert_eq!(
+            (&told["code"], &told["field"]),
+            (&"invalid_key".into(), &"key".into())
+        );
+        assert_eq!(
+            (&told["value"], &told["bound"]),
+            (&shown.into(), &bound.into())
+        );
+        assert_eq!(told["can_retry"], false);
+    }
+    let request = pb::ProvisionRequest {
+        service: "web".to_owned(),
+        idempotency_key: "a/b".to_owned(),
+    };
+    let answer = client(&weir).await.provision(request).await.unwrap();
+    let Some(Outcome::Refusal(refusal)) = answer.into_inner().outcome else {
+        panic!("a refusal is an answer");
+    };
+    let told = [refusal.code, refusal.field, refusal.value, refusal.bound];
+    assert_eq!(told, ["invalid_key", "key", "a/b", bound]);
 }
 
 #[tokio::test]

@@ -24,9 +24,11 @@ use super::{Configure, Parts, PortCache, PortCacheHandle, Table, VpnView};
 use crate::actors::config_agent::control_plane::LinkStatus;
 use crate::actors::provision_supervisor::{VpnEvent, VpnHappened};
 use crate::config::Config;
+use crate::events::Events;
 use crate::guardian::{Budget, guard};
 use crate::link::{Carried, Link, Permits};
 use crate::peers::Peers;
+use crate::ports::clock::WallClock;
 use crate::ports::net::Tcp;
 use crate::snapshot::Snapshot;
 
@@ -191,7 +193,8 @@ impl Rig {
             containers: Arc::clone(&docker) as Arc<dyn Containers>,
             peers: peers.clone(),
             table: table.clone(),
-            events: to_events,
+            to_supervisor: to_events,
+            events: Events::new("here", "e".to_owned(), WallClock::starting_at(SECOND)),
             incarnations: Arc::new(AtomicU64::new(7)),
         };
         let (links, first) = (handle.links.clone(), part(file));

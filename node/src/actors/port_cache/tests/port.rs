@@ -222,7 +222,7 @@ async fn a_port_that_flaps_is_an_alarm_and_settles_nothing() {
             sleep(5 * SECOND).await;
             assert_eq!(rig.settled(), settled);
             // What starts now gets what it can keep.
-            let port = rig.handle.port_for_provision("v1").await;
+            let (port, _) = rig.handle.port_for_provision("v1").await;
             assert_eq!(port.map(Port::get), Some(settled));
         }
     })
@@ -269,7 +269,7 @@ async fn a_vpn_that_forwards_no_port_says_so_at_once() {
         let rig = Rig::start(&format!("{FILE}forwards_port = false\n")).await;
         let since = Instant::now();
         assert_eq!(answer(&rig).await, Answer::Refused(Failure::Unsupported));
-        assert_eq!(rig.handle.port_for_provision("v1").await, None);
+        assert_eq!(rig.handle.port_for_provision("v1").await.0, None);
         assert_eq!((since.elapsed(), rig.calls()), (Duration::ZERO, 0));
         assert!(rig.handle.port("v2").await.is_err());
     })

@@ -14,7 +14,7 @@ use weir_core::vpn::{Event, Health, HealthLimits, Look, PortEvent, PortWatch, St
 use weir_engines::gluetun::ControlServer;
 
 use super::followed::{Followed, Told, told_by};
-use super::{Confirmed, Counts, Parts, WAITING_MAX};
+use super::{Confirmed, Counts, Found, Parts, WAITING_MAX};
 use crate::actors::provision_supervisor::{VpnEvent, VpnHappened};
 use crate::config::{PortCacheSettings, VpnAuth, VpnSettings};
 use crate::peers::Heard;
@@ -37,7 +37,7 @@ pub(super) struct Vpn {
     looking: bool,
     looked_at: Option<Instant>,
     confirm_at: Option<Instant>,
-    waiting: Vec<oneshot::Sender<Answer>>,
+    waiting: Vec<oneshot::Sender<Found>>,
     public_ip: Option<String>,
     why: Option<String>,
     networks: u64,
@@ -229,22 +229,22 @@ impl Vpn {
     pub(super) fn look_up(
         &mut self,
         now: Instant,
-        answer: oneshot::Sender<Answer>,
+        answer: oneshot::Sender<Found>,
         limits: &PortCacheSettings,
         parts: &Parts,
     ) {
         if !self.settings.forwards_port {
-            let _ = answer.send(Answer::Refused(Failure::Unsupported));
+            let _ = answer.send(Found::known(Answer::Refused(Failure::Unsupported)));
             return;
         }
         let found = self.entry.look_up(now.into_std(), &core(limits)).answer;
         if found != Answer::Unknown {
             // Whoever asked may have given up.
-            let _ = answer.send(found);
+            let _ = answer.send(Found::known(found));
             return;
         }
         if self.waiting.len() >= WAITING_MAX {
-            let _ = answer.send(Answer::Refused(Failure::Unreachable));
+            let _ = answer.send(Found::waited_for(Answer::Refused(Failure::Unreachable)));
             return;
         }
         self.waiting.push(answer);
@@ -261,7 +261,7 @@ impl Vpn {
             return;
         }
         for waiting in self.waiting.drain(..) {
-            let _ = waiting.send(answer);
+            let _ = waiting.send(Found::waited_for(answer));
         }
     }
 

@@ -3,6 +3,7 @@
 mod breaker;
 mod burst;
 mod care;
+mod images;
 mod killed;
 mod lives;
 mod outside;
@@ -41,6 +42,7 @@ use crate::actors::config_agent::control_plane::LinkStatus;
 use crate::actors::load_balancer::{self, LoadBalancer, LoadBalancerHandle};
 use crate::actors::port_cache::{PortCacheHandle, Table};
 use crate::config::{Config, Endpoints, Environment, Give, Given};
+use crate::events::Events;
 use crate::guardian::{Budget, guard};
 use crate::link::{Carried, Link, Permits};
 use crate::peers::Peers;
@@ -255,6 +257,8 @@ impl World {
             registers: self.registers,
             node: name.to_owned(),
             clock: self.clock,
+            events: Events::new(name, "e".to_owned(), self.clock),
+            tracer: Tracer::off(),
         };
         let (scaling, mut scales) = mpsc::channel::<Scale>(1);
         let node = Node {
@@ -411,6 +415,7 @@ impl Node {
             key: key.to_owned(),
             reason: "a test".to_owned(),
             engines_wanted: None,
+            trace: None,
         };
         self.handle.provision(wish).await
     }
@@ -442,6 +447,8 @@ impl Node {
             peers: self.parts.peers.clone(),
             ports: self.parts.ports.clone(),
             routing: self.parts.routing.clone(),
+            events: self.parts.events.clone(),
+            tracer: self.parts.tracer.clone(),
         };
         self.scaling.try_send(scale).ok().unwrap();
     }

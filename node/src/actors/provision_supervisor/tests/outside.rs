@@ -46,6 +46,8 @@ struct Machine {
     otherwise: Start,
     /// Names of engines whose probes fail.
     sick: BTreeSet<String>,
+    /// Names of engines whose image is out of date.
+    drifted: BTreeSet<String>,
 }
 
 /// A machine that runs engines, whatever becomes of the nodes that have them started.
@@ -65,6 +67,7 @@ impl Scripted {
             script: VecDeque::new(),
             otherwise: Start::Runs(Duration::from_millis(100)),
             sick: BTreeSet::new(),
+            drifted: BTreeSet::new(),
         };
         Arc::new(Self {
             machine: watch::Sender::new(machine),
@@ -96,6 +99,12 @@ impl Scripted {
             true => machine.sick.insert(name),
             false => machine.sick.remove(&name),
         });
+    }
+
+    /// The name of this engine's image means another image from now on.
+    pub(super) fn drifts(&self, engine: &str) {
+        let name = super::super::spec::name_of(engine);
+        self.change(|machine| machine.drifted.insert(name));
     }
 
     /// An engine ends by itself.
@@ -331,6 +340,11 @@ impl Driver for Reached {
 
     fn logs(&self, name: &str, _: usize) -> BoxFuture<'_, Result<Vec<String>, Error>> {
         Box::pin(std::future::ready(Err(Error::Unknown(name.to_owned()))))
+    }
+
+    fn has_drifted(&self, name: &str) -> BoxFuture<'_, Result<bool, Error>> {
+        let has_drifted = self.machine.machine.borrow().drifted.contains(name);
+        Box::pin(self.way.pass(std::future::ready(Ok(has_drifted))))
     }
 
     fn ends(&self) -> BoxStream<'static, Ended> {

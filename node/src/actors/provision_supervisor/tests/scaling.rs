@@ -1,6 +1,7 @@
 //! How many engines there are over time.
 
 use super::*;
+use crate::events::Wanted;
 
 const CONFIG: &str = "[provision]\nhost_ports = \"21700-21799\"\n[services.tv.engines]\ncommand = [\"tv\"]\nmin = 1\n\
                       max = 6\nfree = 1\nstreams_max = 10\nidle_grace = \"30s\"\ndown_cooldown = \"120s\"\n\
@@ -55,6 +56,30 @@ async fn work_that_comes_and_goes_faster_than_the_grace_starts_and_stops_no_engi
         assert!(world.machine.stopped().is_empty());
         sleep(seconds(200)).await;
         assert_eq!(node.engines("ready").len(), 1);
+    };
+    live(&mut [&mut life], test).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_that_wait_for_others_of_the_mesh_are_told_as_a_limit_and_not_each_second() {
+    const BOUNDED: &str = "[provision]\nhost_ports = \"21800-21899\"\nfleet_concurrent_max = 1\n\
+                           [services.tv.engines]\ncommand = [\"tv\"]\nmin = 3\nmax = 3\n";
+    let mut world = World::new();
+    let (mut life, node) = world.node("a", BOUNDED);
+    world.machine.starts(outside::Start::Runs(seconds(10)));
+    let test = async {
+        node.scale();
+        until("ready", seconds(60), || node.engines("ready").len() == 3).await;
+        let wanted = Wanted::parse(["provision.limited"]).unwrap();
+        let page = node.parts.events.read(None, &wanted, 100).await;
+        let limits = page.events.iter().map(|event| event.attributes[0].clone());
+        let limits: Vec<_> = limits.collect();
+        assert!((1..=3).contains(&limits.len()), "{limits:?}");
+        assert!(
+            limits
+                .iter()
+                .all(|limit| *limit == ("limit", "fleet".to_owned()))
+        );
     };
     live(&mut [&mut life], test).await;
 }

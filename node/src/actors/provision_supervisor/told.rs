@@ -1,0 +1,115 @@
+//! What the supervisor tells as events beside what it does: changes of what is so for a while, and who waits for what.
+
+use tokio::time::Instant;
+use weir_core::ids::ServiceName;
+use weir_core::provision::{BreakerState, EndReason};
+
+use super::ProvisionSupervisor;
+use super::engines::{Engine, state_name};
+use crate::config::ProvisionSettings;
+use crate::events::{Events, Kind, Limit};
+
+/// An engine is wanted.
+pub fn enqueued(events: &Events, job: &str, service: &ServiceName, reason: String) {
+    let attributes = [("service", service.to_string()), ("reason", reason)];
+    events.record(Kind::JobEnqueued, job, attributes);
+}
+
+/// Jobs of a service are ready, and others of the mesh have all places.
+pub(super) fn fleet_is_full(events: &Events, service: &ServiceName, limits: &ProvisionSettings) {
+    let most = limits.fleet_concurrent_max;
+    let message = format!("{most} starts are under way in the mesh, and {most} may be");
+    events.limited(Limit::Fleet, service.as_str(), "", message);
+}
+
+/// What was told last.
+#[derive(Debug)]
+pub(super) struct Told {
+    breaker: Kind,
+    store_is_away: bool,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self {
+            breaker: Kind::BreakerClosed,
+            store_is_away: false,
+        }
+    }
+}
+
+impl Engine {
+    /// It begins to be an engine of this node.
+    pub(super) fn tell(&self, kind: Kind, events: &Events) {
+        let attributes = [
+            ("service", self.lot.service.clone()),
+            ("driver", self.driver.name().to_owned()),
+            ("vpn", self.lot.vpn.clone().unwrap_or_default()),
+            ("port", self.lot.port.to_string()),
+        ];
+        events.record(kind, &self.id(), attributes);
+    }
+
+    /// It came into traffic or left it, if it did.
+    pub(super) fn tell_traffic(&self, was_up: bool, events: &Events) {
+        let service = ("service", self.lot.service.clone());
+        match (was_up, self.care.is_published()) {
+            (false, true) => {
+                let vpn = self.lot.vpn.clone().unwrap_or_default();
+                let attributes = [service, ("address", self.address.clone()), ("vpn", vpn)];
+                events.record(Kind::EngineUp, &self.id(), attributes);
+            }
+            (true, false) => {
+                let state = state_name(self.care.state(), false).to_owned();
+                let attributes = [service, ("state", state), ("why", self.why.clone())];
+                events.record(Kind::EngineDown, &self.id(), attributes);
+            }
+            _ => {}
+        }
+    }
+
+    /// It is gone.
+    pub(super) fn tell_gone(&self, reason: EndReason, events: &Events) {
+        let attributes = [
+            ("service", self.lot.service.clone()),
+            ("reason", reason.as_str().to_owned()),
+            ("why", self.why.clone()),
+        ];
+        events.record(Kind::EngineGone, &self.id(), attributes);
+    }
+}
+
+impl ProvisionSupervisor {
+    /// Tells what is not as it was.
+    pub(super) fn tell_changes(&mut self, now: Instant) {
+        let breaker = match self.breaker.state(now.into_std()) {
+            BreakerState::Closed => Kind::BreakerClosed,
+            BreakerState::Open { .. } => Kind::BreakerOpen,
+            BreakerState::HalfOpen { .. } => Kind::BreakerHalfOpen,
+        };
+        let events = &self.parts.events;
+        if std::mem::replace(&mut self.told.breaker, breaker) != breaker {
+            let why = self.last_failure.clone().unwrap_or_default();
+            let why = (breaker == Kind::BreakerOpen).then_some(("why", why));
+            events.record(breaker, "", why);
+        }
+        let problem = self.claims.queue_problem.as_ref();
+        let was_away = std::mem::replace(&mut self.told.store_is_away, problem.is_some());
+        match problem {
+            Some(why) if !was_away => {
+                events.record(Kind::StoreAway, "", [("why", why.clone())]);
+            }
+            None if was_away => events.record(Kind::StoreBack, "", []),
+            _ => {}
+        }
+    }
+
+    /// What keeps a job that was admitted from starting at once.
+    pub(super) fn waits_for(&self, job: &str) -> Option<Limit> {
+        let is_full = self.gate.running().len() >= self.gate.limits().concurrent_max;
+        self.waiting.contains_key(job).then_some(match is_full {
+            true => Limit::Concurrency,
+            false => Limit::Spacing,
+        })
+    }
+}
