@@ -9,6 +9,7 @@ use http::HeaderMap;
 use weir_core::cache::UnixMs;
 use weir_core::purge::{Hlc, HlcClock, Stamps, Verdict};
 
+use crate::coders::Coders;
 use crate::entry::Entry;
 use crate::fill::Budget;
 use crate::flights::Flights;
@@ -36,10 +37,12 @@ pub enum Found {
 /// Everything that is kept, shared by all threads; `F` is why a fetch fails.
 #[derive(Debug)]
 pub struct Store<F> {
-    memory: Memory,
+    pub(crate) memory: Memory,
     solo: Solo,
     /// Fetches under way.
     pub flights: Arc<Flights<F>>,
+    /// Who compresses what is kept.
+    pub(crate) coders: Coders,
     /// Memory for bodies under way.
     pub fills: Budget,
     stamps: ArcSwap<Stamps>,
@@ -54,6 +57,7 @@ impl<F: Clone + Send + Sync> Store<F> {
             memory: Memory::new(limits, threads),
             solo: Solo::new(),
             flights: Flights::new(FOLLOWERS_MAX),
+            coders: Coders::new(threads),
             fills: Budget::new(limits.bytes_max / FILLS_SHARE),
             stamps: ArcSwap::new(stamps),
             clock,

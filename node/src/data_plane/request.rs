@@ -19,6 +19,7 @@ use super::activity::Running;
 use super::answer::Reason;
 use super::body::ResponseBody;
 use super::cache;
+use super::compress::{self, Offer};
 use super::connection::Client;
 use super::core::Core;
 use super::exchange::Exchange;
@@ -116,6 +117,8 @@ pub(super) struct Routed {
     pub(super) asked: Asked,
     /// `host[:port]` as the client named it; only for routes with a cache.
     pub(super) authority: Rc<str>,
+    /// In which codings the answer may be.
+    pub(super) offer: Option<Rc<Offer>>,
     /// What cuts the answer short can be told in trailers.
     pub(super) grpc_trailers: bool,
 }
@@ -173,7 +176,7 @@ async fn handle(
         let request = request.map(Some);
         forward::forward(core, &client.limits, &routed, request, exchange, upgrade).await?
     };
-    finish_response(core, &routed, &mut response);
+    finish_response(core, client, &routed, &mut response);
     Ok(response)
 }
 
@@ -211,6 +214,7 @@ fn admit(
         Some(_) => authority_text(request),
         None => Rc::default(),
     };
+    let offer = offer(core, &routing.routes[route], request, asked);
     let client_address = rewrite_headers(core, client, request, asked.presence)?;
     let routed = Routed {
         routing,
@@ -219,6 +223,7 @@ fn admit(
         client_address,
         asked,
         authority,
+        offer,
         grpc_trailers: asked.grpc && request.version() == Version::HTTP_2,
     };
     let route = routed.route();
@@ -229,6 +234,21 @@ fn admit(
         route.request_edits.apply(request.headers_mut());
     }
     Ok(routed)
+}
+
+/// In which codings the answer may be; the cache sees to the conditions of its requests itself.
+fn offer(
+    core: &Core,
+    settings: &RouteSettings,
+    request: &mut Request<Incoming>,
+    asked: Asked,
+) -> Option<Rc<Offer>> {
+    let route = settings.compression.as_ref()?;
+    let offer = (!asked.grpc && !asked.upgrade).then(|| Offer::of(core, route, request))??;
+    if settings.cache.is_none() {
+        offer.tell_origin(request.headers_mut());
+    }
+    Some(offer)
 }
 
 /// What the guard checks of HTTP/1 heads and the parser of HTTP/2 does not.
@@ -355,7 +375,15 @@ fn rewrite_target(route: &Route, request: &mut Request<Incoming>) -> Result<(), 
     Ok(())
 }
 
-fn finish_response(core: &Core, routed: &Routed, response: &mut Response<ResponseBody>) {
+fn finish_response(
+    core: &Rc<Core>,
+    client: &Client,
+    routed: &Routed,
+    response: &mut Response<ResponseBody>,
+) {
+    if let Some(offer) = &routed.offer {
+        compress::finish(core, client, offer, response);
+    }
     let from_backend = response.version();
     core.via.append(response.headers_mut(), from_backend);
     // The version is this node's own (RFC 9110 section 2.5), whatever the backend speaks.

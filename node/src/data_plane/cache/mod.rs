@@ -5,6 +5,7 @@
 //! serve     from memory, beside others' fetch, or by a fetch of its own   serve.rs
 //! fetch     a fetch: belongs to its core, not to the client that began it fetch.rs
 //! answer    a stored response as this client gets it                      answer.rs
+//! coded     in which coding that is                                       coded.rs
 //! body      its body on the way to the client                             body.rs
 //! ```
 //!
@@ -13,6 +14,7 @@
 
 mod answer;
 mod body;
+mod coded;
 mod fetch;
 mod invalidate;
 mod serve;

@@ -3,14 +3,16 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, COOKIE};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request};
 use hyper::body::{Body as _, Incoming};
 use weir_cache::Resource;
 use weir_core::cache::{Bypass, Key, Lookup, Policy, Target, strip_unkeyed};
+use weir_core::content_coding::Coding;
 use weir_core::proxy::Scheme;
 
+use super::super::compress::Offer;
 use super::super::request::Routed;
 
 /// Why a request passes by the cache.
@@ -46,6 +48,8 @@ pub(super) struct Wish {
     pub(super) headers: Rc<HeaderMap>,
     pub(super) key: Key,
     pub(super) target: PathAndQuery,
+    /// In which codings the client takes the answer.
+    pub(super) offer: Option<Rc<Offer>>,
 }
 
 impl Wish {
@@ -72,6 +76,12 @@ impl Wish {
         });
         let key = key.map_err(|_| PassBy::KeyTooLong)?;
         strip_unkeyed(request.headers_mut());
+        let coding = routed.offer.as_ref().map(|offer| offer.chosen());
+        if let Some(coding) = coding.filter(|coding| *coding != Coding::Identity) {
+            // The many ways of browsers to say it become one variant for each coding.
+            let name = HeaderValue::from_static(coding.name());
+            request.headers_mut().insert(ACCEPT_ENCODING, name);
+        }
         Ok(Self {
             policy: Arc::clone(policy),
             lookup,
@@ -79,6 +89,7 @@ impl Wish {
             headers: Rc::new(std::mem::take(request.headers_mut())),
             key,
             target,
+            offer: routed.offer.clone(),
         })
     }
 

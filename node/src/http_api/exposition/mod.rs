@@ -1,5 +1,6 @@
 //! `/metrics`: every metric name of the node.
 
+mod compression;
 mod engines;
 
 use std::sync::atomic::Ordering;
@@ -112,6 +113,7 @@ pub(super) fn render(shown: &Shown) -> String {
     render_spans(shown, &mut text);
     render_config(shown, &mut text);
     render_control_plane(shown, &mut text);
+    compression::render(shown, &mut text);
     engines::render(shown, &mut text);
     text.into_text()
 }
