@@ -128,7 +128,8 @@ fn full(wish: &Wish, offer: Option<&Offer>, held: &Held, core: &Rc<Core>) -> Res
     *response.status_mut() = stored.status;
     *response.headers_mut() = stored.headers.clone();
     if let (Some(offer), Held::Whole(entry)) = (offer, held) {
-        let form = coded::form(offer, entry, core).filter(|_| !wish.lookup.has_range);
+        let is_whole = !wish.lookup.has_range;
+        let form = is_whole.then(|| coded::form(offer, entry, core)).flatten();
         let coding = form
             .as_ref()
             .map_or(Coding::Identity, |(coding, _)| *coding);
