@@ -1,9 +1,10 @@
 //! A response as it is kept in memory.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use weir_core::cache::{Key, Stored};
+use weir_core::content_coding::Coding;
 use weir_core::proxy::Authority;
 use weir_core::purge::{Fetched, Hlc, Stamps, Verdict, host_id, key_id, namespace_id};
 
@@ -54,6 +55,15 @@ impl Resource {
     }
 }
 
+/// The body of an entry in a content coding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CodedForm {
+    /// Which one.
+    pub coding: Coding,
+    /// `None`: it is not smaller, so nobody need try again.
+    pub body: Option<Bytes>,
+}
+
 /// A response as it is kept. What it costs is known when it is made and does not change.
 #[derive(Debug)]
 pub struct Entry {
@@ -70,6 +80,9 @@ pub struct Entry {
     /// Bytes of the body.
     pub body_bytes: u64,
     cost_bytes: u64,
+    coded: Box<[CodedForm]>,
+    /// A bit for each coding that somebody makes or has made.
+    begun: AtomicU8,
     /// [`Stamps::version`] under which it was found valid.
     valid_at: AtomicU64,
 }
@@ -98,6 +111,8 @@ impl Entry {
             body,
             body_bytes,
             cost_bytes,
+            coded: Box::default(),
+            begun: AtomicU8::new(0),
             valid_at: AtomicU64::new(u64::MAX),
         }
     }
@@ -105,7 +120,50 @@ impl Entry {
     /// The same body with what a validation told.
     #[must_use]
     pub fn renewed(&self, stored: Stored, at: Hlc, tags: Box<[u64]>) -> Self {
-        Self::new(self.resource.clone(), stored, at, tags, self.body.clone())
+        let mut renewed = Self::new(self.resource.clone(), stored, at, tags, self.body.clone());
+        // What is being made of the body will be of this one too.
+        *renewed.begun.get_mut() = self.begun.load(Ordering::Relaxed);
+        let coded = self.coded.iter().cloned();
+        coded.fold(renewed, Self::with_coded)
+    }
+
+    fn with_coded(mut self, form: CodedForm) -> Self {
+        let body_bytes = form.body.as_ref().map_or(0, |body| body.len() as u64);
+        self.cost_bytes += body_bytes + size_of::<CodedForm>() as u64;
+        self.coded = self.coded.iter().cloned().chain([form]).collect();
+        self
+    }
+
+    /// The same with one more form of its body.
+    pub(crate) fn and_coded(&self, form: CodedForm) -> Self {
+        self.renewed(self.stored.clone(), self.fetched_at, self.tags.clone())
+            .with_coded(form)
+    }
+
+    /// Its body in a coding, once that was made.
+    pub fn coded(&self, coding: Coding) -> Option<&CodedForm> {
+        self.coded.iter().find(|form| form.coding == coding)
+    }
+
+    /// Whether whoever asks is the one to make a form; true once.
+    pub(crate) fn begin_coding(&self, coding: Coding) -> bool {
+        let bit = 1 << coding as u8;
+        let is_begun = |begun: u8| begun & bit != 0;
+        // Most who ask come too late, and a look takes no cache line from anybody.
+        !is_begun(self.begun.load(Ordering::Relaxed))
+            && !is_begun(self.begun.fetch_or(bit, Ordering::Relaxed))
+    }
+
+    /// The form was not made; whoever asks next may try.
+    pub(crate) fn forget_coding(&self, coding: Coding) {
+        self.begun
+            .fetch_and(!(1 << coding as u8), Ordering::Relaxed);
+    }
+
+    /// Whether both hold the very same body, as an entry and its renewal do.
+    pub(crate) fn shares_body(&self, other: &Self) -> bool {
+        let place = |piece: &Bytes| (piece.as_ptr(), piece.len());
+        self.body.iter().map(place).eq(other.body.iter().map(place))
     }
 
     /// Bytes of memory that it takes, everything included.

@@ -6,6 +6,7 @@
 //! flights  one fetch for everybody who wants the same                           flights.rs
 //! fill     a body that is read while it comes                                   fill.rs
 //! codings  brotli, gzip and zstd: whole variants and streams                    codings/
+//! coders   makes coded forms of what is kept, beside the traffic                coders.rs
 //! redis    the tier that nodes share                                            redis/
 //! value    entries as bytes                                                     value/
 //! purges   what must not be served any more, here and on other nodes            purges.rs
@@ -15,6 +16,7 @@
 //! Locks are held for a few instructions and never while anything is waited for. A hit in memory takes the read side
 //! of one shard.
 
+mod coders;
 pub mod codings;
 mod entry;
 mod fill;
@@ -26,7 +28,7 @@ mod solo;
 mod store;
 pub mod value;
 
-pub use entry::{Entry, Resource};
+pub use entry::{CodedForm, Entry, Resource};
 pub use fill::{Broken, Budget, Fill, FillReader, FillWriter, Refused};
 pub use flights::{Flights, Followed, Follower, Joined, Landed, Leader};
 pub use memory::MemoryLimits;

@@ -10,7 +10,7 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use weir_core::cache::UnixMs;
 
-use crate::entry::Entry;
+use crate::entry::{CodedForm, Entry};
 
 /// Share of the memory for what was asked more than once, and of keys remembered after they left; of all public traces
 /// tried these two held best against scans.
@@ -152,6 +152,23 @@ impl Memory {
         entries.truncate(VARIANTS_MAX - 1);
         entries.insert(0, Arc::clone(&entry));
         self.cache.insert(key.into(), Variants::of(entries));
+    }
+
+    /// Puts a coded form of its body beside an entry, or the renewal of that, if it is still kept; whether it is.
+    pub(crate) fn add_coded(&self, entry: &Entry, form: CodedForm) -> bool {
+        let key = entry.resource.key.as_str();
+        let _changing = self.inserting[self.cache.shard_index(key) % INSERT_LOCKS].lock();
+        let Some(variants) = self.cache.peek(key) else {
+            return false;
+        };
+        let mut entries = variants.entries.clone();
+        let kept = entries.iter_mut().find(|kept| kept.shares_body(entry));
+        let Some(kept) = kept.filter(|kept| kept.coded(form.coding).is_none()) else {
+            return false;
+        };
+        *kept = Arc::new(kept.and_coded(form));
+        self.cache.insert(key.into(), Variants::of(entries));
+        true
     }
 
     /// Drops everything of a key that `is_gone`.

@@ -9,6 +9,7 @@ use http::HeaderMap;
 use weir_core::cache::UnixMs;
 use weir_core::purge::{Hardness, Hlc, Purge, Scope, Verdict};
 
+use crate::coders::Coders;
 use crate::entry::{Entry, Resource};
 use crate::fill::Budget;
 use crate::flights::Flights;
@@ -39,12 +40,14 @@ pub enum Found {
 /// Everything that is kept, shared by all threads; `F` is why a fetch fails.
 #[derive(Debug)]
 pub struct Store<F> {
-    memory: Memory,
+    pub(crate) memory: Memory,
     /// What other nodes own.
-    mirror: Memory,
+    pub(crate) mirror: Memory,
     solo: Solo,
     /// Fetches under way.
     pub flights: Arc<Flights<F>>,
+    /// Who compresses what is kept.
+    pub(crate) coders: Coders,
     /// Memory for bodies under way.
     pub fills: Budget,
     l2: ArcSwapOption<Namespace>,
@@ -62,6 +65,7 @@ impl<F: Clone + Send + Sync> Store<F> {
             mirror: Memory::new(limits.mirror(), threads),
             solo: Solo::new(),
             flights: Flights::new(FOLLOWERS_MAX),
+            coders: Coders::new(threads),
             fills: Budget::new(limits.bytes_max / FILLS_SHARE),
             l2: ArcSwapOption::empty(),
             purges,

@@ -49,6 +49,15 @@ impl Tuned for usize {
     }
 }
 
+impl Tuned for Vec<String> {
+    fn of(value: &Value) -> Option<Self> {
+        match value {
+            Value::Texts(texts) => Some(texts.clone()),
+            _ => None,
+        }
+    }
+}
+
 impl Tuned for bool {
     fn of(value: &Value) -> Option<Self> {
         match value {

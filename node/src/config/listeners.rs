@@ -6,6 +6,7 @@ use std::time::Duration;
 use weir_core::proxy::{Forwarding, ForwardingHeaders};
 use weir_core::tuning::knobs::{ingress, telemetry};
 
+use super::compression::Compression;
 use super::reader::{Problem, Section};
 
 /// Where clients connect, and what they may do.
@@ -37,6 +38,8 @@ pub struct Ingress {
     pub forwarding: Forwarding,
     /// Requests slower than this are logged.
     pub slow_request: Option<Duration>,
+    /// How answers are compressed on routes that ask for it.
+    pub compression: Compression,
 }
 
 impl Ingress {
@@ -78,6 +81,7 @@ impl Ingress {
                 },
             },
             slow_request: s.tuned(problems, "slow_request", &ingress::SLOW_REQUEST),
+            compression: Compression::read(&mut s, problems),
         };
         let (stream, connection) = (read.h2_stream_window_bytes, read.h2_connection_window_bytes);
         if connection < stream {

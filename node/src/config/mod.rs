@@ -16,6 +16,7 @@
 //! weights and registered backends never are.
 
 mod cache;
+mod compression;
 mod control_plane;
 mod effective;
 mod engine_defaults;
@@ -51,6 +52,7 @@ use weir_core::tuning::knobs::ingress::{DRAIN_TIMEOUT, WORKERS};
 use weir_core::tuning::{Kind, NAME_BOUND, Problem as KnobProblem, Value, is_name};
 
 pub use cache::{CacheSettings, RouteCache};
+pub use compression::{Compression, RouteCompression};
 pub use control_plane::ControlPlane;
 pub use effective::Effective;
 pub use engines::{Care, EngineSettings, Scale};

@@ -10,6 +10,7 @@ use weir_core::route::{
 };
 
 use super::cache::RouteCache;
+use super::compression::RouteCompression;
 use super::reader::{Problem, Section};
 use super::services::Timeouts;
 
@@ -20,6 +21,8 @@ pub struct RouteSettings {
     pub timeouts: Option<Timeouts>,
     /// How its answers are cached, if they are.
     pub cache: Option<RouteCache>,
+    /// What of its answers is compressed, if anything.
+    pub compression: Option<RouteCompression>,
 }
 
 pub(super) fn read(
@@ -40,7 +43,11 @@ pub(super) fn read(
         if let Some(route) = read_route(&mut section, problems, services, at) {
             let cache = RouteCache::read(&mut section, problems, &route.name);
             routes.push(route);
-            settings.push(RouteSettings { timeouts, cache });
+            settings.push(RouteSettings {
+                timeouts,
+                cache,
+                compression: RouteCompression::read(&mut section, problems),
+            });
         }
         section.finish(problems);
     }

@@ -1,6 +1,7 @@
 //! A response's body on its way to the client.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -9,9 +10,11 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
+use weir_cache::codings::CodingError;
 
 use super::answer::Reason;
 use super::cache::CachedBody;
+use super::compress::StreamBody;
 use super::exchange::Exchange;
 use super::stream_watch::StreamWatch;
 use super::upload::UploadState;
@@ -24,6 +27,7 @@ enum Content {
     Full(Option<Bytes>),
     Backend(BackendBody),
     Cached(CachedBody),
+    Compressed(Box<StreamBody>),
 }
 
 /// Why a body ended early.
@@ -35,6 +39,9 @@ pub enum BodyError {
     /// What was fetched for this client and others broke off.
     #[error("the fetch broke off")]
     Fetch,
+    /// It could not be compressed any further.
+    #[error("compression failed")]
+    Compression(#[from] CodingError),
     /// The node cut it.
     #[error("cut: {}", .0.as_str())]
     Cut(Reason),
@@ -43,7 +50,7 @@ pub enum BodyError {
 impl BodyError {
     pub(super) fn reason(&self) -> Reason {
         match self {
-            Self::Backend(_) | Self::Fetch => Reason::BackendBodyCut,
+            Self::Backend(_) | Self::Fetch | Self::Compression(_) => Reason::BackendBodyCut,
             Self::Cut(reason) => *reason,
         }
     }
@@ -64,6 +71,20 @@ impl ResponseBody {
         Self(Content::Cached(body))
     }
 
+    pub(super) fn compressed(body: StreamBody) -> Self {
+        Self(Content::Compressed(Box::new(body)))
+    }
+
+    /// What watches the client's HTTP/2 stream while this body is on its way.
+    pub(super) fn watch(&self) -> Option<Rc<StreamWatch>> {
+        let exchange = match &self.0 {
+            Content::Backend(body) => body.exchange.as_deref(),
+            Content::Cached(body) => body.exchange(),
+            Content::Empty | Content::Full(_) | Content::Compressed(_) => None,
+        };
+        exchange?.watch.clone()
+    }
+
     pub(super) fn backend(body: BackendBody) -> Self {
         Self(Content::Backend(body))
     }
@@ -82,6 +103,7 @@ impl Body for ResponseBody {
             Content::Full(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Content::Backend(body) => body.poll_frame(cx),
             Content::Cached(body) => Pin::new(body).poll_frame(cx),
+            Content::Compressed(body) => body.poll_frame(cx),
         }
     }
 
@@ -91,6 +113,7 @@ impl Body for ResponseBody {
             Content::Full(text) => text.is_none(),
             Content::Backend(body) => body.from_backend.is_end_stream(),
             Content::Cached(body) => body.is_end_stream(),
+            Content::Compressed(body) => body.is_end_stream(),
         }
     }
 
@@ -102,6 +125,7 @@ impl Body for ResponseBody {
             }
             Content::Backend(body) => body.from_backend.size_hint(),
             Content::Cached(body) => body.size_hint(),
+            Content::Compressed(_) => SizeHint::default(),
         }
     }
 }

@@ -13,6 +13,7 @@ use weir_core::proxy::Via;
 
 use super::answer::Reason;
 use super::cache::CachePeers;
+use super::compress::Compressors;
 use super::leaving::Leaving;
 use super::pool::BackendPool;
 use super::routing::{Backend, LocalRouting, Routing, Service};
@@ -59,6 +60,7 @@ pub(super) struct Core {
     pub(super) parts: CoreParts,
     pub(super) via: Via,
     pub(super) leaving: Leaving,
+    pub(super) compressors: Compressors,
     routing: RefCell<Reader<Routing>>,
     newest: RefCell<LocalRouting>,
     ingress: RefCell<Reader<Ingress>>,
@@ -73,6 +75,7 @@ impl Core {
             index,
             via: Via::new(&parts.name, Via::PASSES_MAX).expect("node names are tokens"),
             leaving: Leaving::default(),
+            compressors: Compressors::default(),
             routing: RefCell::new(parts.routing.reader()),
             newest: RefCell::new(LocalRouting::new(&parts.routing.load())),
             ingress: RefCell::new(parts.ingress.reader()),

@@ -6,6 +6,7 @@
 //! farewell    clients leave when the node drains or stops        supervise.rs leaving.rs stop.rs
 //! request     checks, route, headers                             request.rs
 //! cache       answers from the cache, fetches for it              cache/
+//! compress    answers in the coding that the client wants         compress/
 //! forward     pick, send, replay of what was never sent          forward.rs picking.rs
 //! pool        this core's connections to backends                pool/
 //! bodies      both ways, frame by frame                          upload.rs body.rs tunnel.rs
@@ -21,6 +22,7 @@ pub mod answer;
 pub(crate) mod body;
 mod cache;
 mod client_io;
+mod compress;
 mod connection;
 mod core;
 mod exchange;

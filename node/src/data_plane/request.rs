@@ -20,6 +20,7 @@ use super::activity::Running;
 use super::answer::Reason;
 use super::body::ResponseBody;
 use super::cache;
+use super::compress::{self, Offer};
 use super::connection::Client;
 use super::core::Core;
 use super::exchange::Exchange;
@@ -117,6 +118,8 @@ pub(super) struct Routed {
     pub(super) asked: Asked,
     /// What the client asked for, as backends are told; only for routes with a cache.
     pub(super) facing: Facing,
+    /// In which codings the answer may be.
+    pub(super) offer: Option<Rc<Offer>>,
     /// What cuts the answer short can be told in trailers.
     pub(super) grpc_trailers: bool,
 }
@@ -220,7 +223,7 @@ async fn handle(
         let request = request.map(Some);
         forward::forward(core, &client.limits, &routed, request, exchange, upgrade).await?
     };
-    finish_response(core, &routed, &mut response);
+    finish_response(core, client, &routed, &mut response);
     Ok(response)
 }
 
@@ -254,6 +257,7 @@ fn admit(
     normalise(request)?;
     let routing = core.routing();
     let (route, service) = find_route(core, &routing, request)?;
+    let offer = offer(core, &routing.routes[route], request, asked);
     let client_address = rewrite_headers(core, client, request, asked.presence)?;
     let facing = match routing.routes[route].cache {
         Some(_) => Facing::of(request),
@@ -266,6 +270,7 @@ fn admit(
         client_address,
         asked,
         facing,
+        offer,
         grpc_trailers: asked.grpc && request.version() == Version::HTTP_2,
     };
     let route = routed.route();
@@ -276,6 +281,21 @@ fn admit(
         route.request_edits.apply(request.headers_mut());
     }
     Ok(routed)
+}
+
+/// In which codings the answer may be; the cache sees to the conditions of its requests itself.
+fn offer(
+    core: &Core,
+    settings: &RouteSettings,
+    request: &mut Request<Incoming>,
+    asked: Asked,
+) -> Option<Rc<Offer>> {
+    let route = settings.compression.as_ref()?;
+    let offer = (!asked.grpc && !asked.upgrade).then(|| Offer::of(core, route, request))??;
+    if settings.cache.is_none() {
+        offer.tell_origin(request.headers_mut());
+    }
+    Some(offer)
 }
 
 /// What the guard checks of HTTP/1 heads and the parser of HTTP/2 does not.
@@ -395,7 +415,15 @@ fn rewrite_target(route: &Route, request: &mut Request<Incoming>) -> Result<(), 
     Ok(())
 }
 
-fn finish_response(core: &Core, routed: &Routed, response: &mut Response<ResponseBody>) {
+fn finish_response(
+    core: &Rc<Core>,
+    client: &Client,
+    routed: &Routed,
+    response: &mut Response<ResponseBody>,
+) {
+    if let Some(offer) = &routed.offer {
+        compress::finish(core, client, offer, response);
+    }
     let from_backend = response.version();
     core.via.append(response.headers_mut(), from_backend);
     // The version is this node's own (RFC 9110 section 2.5), whatever the backend speaks.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::cache::CacheCoreMetrics;
+use super::compression::CompressionCoreMetrics;
 use super::counters::{Counter, LATENCY_BUCKETS_US, LatencyHistogram, LatencyTotals};
 use crate::data_plane::answer::Reason;
 
@@ -41,6 +42,8 @@ pub struct CoreMetrics {
     pub tunnels_open: Counter,
     /// The cache.
     pub cache: CacheCoreMetrics,
+    /// Compression.
+    pub compression: CompressionCoreMetrics,
     /// Own answers and cuts by reason.
     pub reasons: [Counter; Reason::ALL.len()],
 }

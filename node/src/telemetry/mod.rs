@@ -1,6 +1,7 @@
 //! Logs, counters and traces.
 
 pub mod cache;
+pub mod compression;
 pub mod counters;
 pub mod logs;
 pub mod metrics;

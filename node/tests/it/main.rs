@@ -11,6 +11,7 @@ mod bounds;
 mod cache;
 mod client;
 mod common;
+mod compression;
 mod control_cli;
 mod control_plane;
 mod control_plane_etcd;

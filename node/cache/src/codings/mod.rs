@@ -1,6 +1,6 @@
 //! Compressors: what makes a response smaller on its way to a client or on its way into the cache.
 //!
-//! Which coding a response gets is decided in `weir_core`; here it is made. [`compress_whole`] makes a variant to be
+//! Which coding a response gets is decided in `weir_core`; here it is made; identity is the bytes as they are. [`compress_whole`] makes a variant to be
 //! kept, [`Encoder`] takes bytes as they come, [`CompressedBody`] is an [`Encoder`] around a body.
 //!
 //! Measured on HTML, JavaScript, CSS and JSON of 70 to 370 kB, one core, level 6 (MB/s, ratio): `brotli` 41, 6.6;
@@ -21,31 +21,8 @@ mod tests;
 pub use body::CompressedBody;
 pub use encoder::Encoder;
 pub use parameters::streamed_memory_bytes_max;
-pub use whole::compress_whole;
-
-/// What is made here. `identity` is not among them: nothing is to be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Coding {
-    /// `br` (RFC 7932).
-    Brotli,
-    /// `gzip` (RFC 1952).
-    Gzip,
-    /// `zstd` (RFC 8878), with windows that every client must take (RFC 9659).
-    Zstd,
-}
-
-impl Coding {
-    /// Every coding.
-    pub const ALL: [Self; 3] = [Self::Brotli, Self::Gzip, Self::Zstd];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Brotli => "br",
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
-        }
-    }
-}
+pub use weir_core::content_coding::Coding;
+pub use whole::{compress_whole, compress_whole_while};
 
 /// The effort, 0 to 11, as in the knob `ingress.compression_level`. Each coding has its own range; see
 /// [`Level::new`].

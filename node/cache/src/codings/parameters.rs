@@ -33,6 +33,7 @@ pub(super) struct ZstdTables {
 /// How one encoder is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Parameters {
+    Identity,
     Brotli {
         quality: u8,
         window_log: u32,
@@ -54,6 +55,7 @@ impl Parameters {
     pub(super) fn streamed(coding: Coding, level: Level) -> Self {
         let effort = usize::from(level.0);
         match coding {
+            Coding::Identity => Self::Identity,
             Coding::Brotli => Self::Brotli {
                 quality: level
                     .0
@@ -84,6 +86,7 @@ impl Parameters {
             .map_or(WHOLE_WINDOW_LOG_MAX, usize::ilog2)
             .clamp(WINDOW_LOG_MIN, WHOLE_WINDOW_LOG_MAX);
         match coding {
+            Coding::Identity => Self::Identity,
             Coding::Brotli => Self::Brotli {
                 quality: level.0,
                 window_log,
@@ -121,6 +124,7 @@ fn stream_tables(level: i32) -> ZstdTables {
 pub fn streamed_memory_bytes_max(coding: Coding, level: Level) -> usize {
     let own = super::steps::OUTPUT_BYTES;
     let library = match Parameters::streamed(coding, level) {
+        Parameters::Identity => 0,
         Parameters::Brotli {
             quality,
             window_log,

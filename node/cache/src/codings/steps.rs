@@ -36,6 +36,7 @@ pub(super) struct Step {
 }
 
 pub(super) enum Compressor {
+    Identity,
     Brotli(Box<BrotliEncoderStateStruct<StandardAlloc>>),
     Gzip(Compress),
     Zstd(CCtx<'static>),
@@ -44,6 +45,7 @@ pub(super) enum Compressor {
 impl Compressor {
     pub(super) fn new(parameters: Parameters) -> Result<Self, &'static str> {
         match parameters {
+            Parameters::Identity => Ok(Self::Identity),
             Parameters::Brotli {
                 quality,
                 window_log,
@@ -70,10 +72,21 @@ impl Compressor {
         output: &mut [u8],
     ) -> Result<Step, &'static str> {
         match self {
+            Self::Identity => Ok(identity_step(input, output)),
             Self::Brotli(state) => brotli_step(state, operation, input, output),
             Self::Gzip(state) => gzip_step(state, operation, input, output),
             Self::Zstd(context) => zstd_step(context, operation, input, output),
         }
+    }
+}
+
+fn identity_step(input: &[u8], output: &mut [u8]) -> Step {
+    let bytes = input.len().min(output.len());
+    output[..bytes].copy_from_slice(&input[..bytes]);
+    Step {
+        read: bytes,
+        written: bytes,
+        done: bytes == input.len(),
     }
 }
 

@@ -34,13 +34,6 @@ impl<'a> Tag<'a> {
     }
 }
 
-/// A strong tag with `-` and a suffix of letters and digits; `None` if the value is no strong tag.
-pub(super) fn with_suffix(value: &HeaderValue, suffix: &str) -> Option<HeaderValue> {
-    let tag = Tag::of(value.as_bytes()).filter(|tag| !tag.is_weak)?;
-    let text = [b"\"", tag.opaque, b"-", suffix.as_bytes(), b"\""].concat();
-    HeaderValue::from_bytes(&text).ok()
-}
-
 /// The tags of a list; what is none is skipped up to the next comma.
 pub(super) fn tags(mut line: &[u8]) -> impl Iterator<Item = Tag<'_>> {
     std::iter::from_fn(move || {

@@ -76,6 +76,16 @@ impl AcceptEncoding {
         best.map(|(coding, _)| coding)
     }
 
+    /// Every coding of `preference`, and identity, that the client takes, as [`AcceptEncoding::choose`] orders them.
+    pub fn taken<'a>(&self, preference: &'a [Coding]) -> impl Iterator<Item = Coding> + use<'a> {
+        let accept = *self;
+        let best = accept.choose(preference);
+        let others = preference.iter().copied().chain([Coding::Identity]);
+        let others =
+            others.filter(move |coding| Some(*coding) != best && accept.weight(*coding) > 0);
+        best.into_iter().chain(others)
+    }
+
     /// The header that says the same of the codings that are known: what the origin is asked with and variants are
     /// keyed by, so that the many ways of browsers to say it are few.
     pub fn normalized(&self, preference: &[Coding]) -> &'static str {
@@ -157,6 +167,16 @@ mod tests {
             assert_eq!(chosen(accept), None, "{accept}");
         }
         assert_eq!(chosen("*;q=0, identity"), Some(Coding::Identity));
+    }
+
+    #[test]
+    fn what_is_taken_begins_with_what_is_wanted_most() {
+        let mut headers = HeaderMap::new();
+        let accept = HeaderValue::from_static("gzip, br;q=0.5, zstd;q=0");
+        headers.insert(ACCEPT_ENCODING, accept);
+        let taken = AcceptEncoding::of(&headers).taken(&DEFAULT_PREFERENCE);
+        let taken: Vec<_> = taken.collect();
+        assert_eq!(taken, [Coding::Gzip, Coding::Brotli, Coding::Identity]);
     }
 
     #[test]

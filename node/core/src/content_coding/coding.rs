@@ -20,6 +20,9 @@ impl Coding {
     /// Every coding.
     pub const ALL: [Self; 4] = [Self::Identity, Self::Gzip, Self::Brotli, Self::Zstd];
 
+    /// Those that are made: all but identity.
+    pub const MADE: [Self; 3] = [Self::Brotli, Self::Gzip, Self::Zstd];
+
     /// As in `Content-Encoding`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -38,6 +41,11 @@ impl Coding {
         Self::ALL
             .into_iter()
             .find(|coding| name.eq_ignore_ascii_case(coding.name()))
+    }
+
+    /// The same, of those that are made.
+    pub fn made_from_name(name: &str) -> Option<Self> {
+        Self::from_name(name).filter(|coding| *coding != Self::Identity)
     }
 }
 

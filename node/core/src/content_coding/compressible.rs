@@ -1,50 +1,20 @@
 //! What is worth compressing.
 
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING};
 use http::{HeaderMap, StatusCode};
 use thiserror::Error;
 
+use super::MediaTypes;
+
 /// What is compressed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CompressionRules {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompressionRules<'a> {
     /// In bytes.
     pub bytes_min: u64,
     /// In bytes.
     pub bytes_max: u64,
-    /// Media types, lower case: `text/html`, `text/*`, or `+json` for any that ends so.
-    pub types: Vec<String>,
-}
-
-/// Media types of text, as they are compressed by default.
-pub const DEFAULT_TYPES: [&str; 18] = [
-    "text/*",
-    "+json",
-    "+xml",
-    "+text",
-    "application/json",
-    "application/ndjson",
-    "application/x-ndjson",
-    "application/javascript",
-    "application/x-javascript",
-    "application/xml",
-    "application/wasm",
-    "application/vnd.apple.mpegurl",
-    "application/x-mpegurl",
-    "application/x-font-ttf",
-    "application/vnd.ms-fontobject",
-    "font/ttf",
-    "font/otf",
-    "image/svg+xml",
-];
-
-impl Default for CompressionRules {
-    fn default() -> Self {
-        Self {
-            bytes_min: 1 << 10,
-            bytes_max: 10 << 20,
-            types: DEFAULT_TYPES.map(str::to_owned).into(),
-        }
-    }
+    /// What it may be.
+    pub types: &'a MediaTypes,
 }
 
 /// Why a response is sent as it is.
@@ -81,11 +51,11 @@ pub struct Representation<'a> {
     pub status: StatusCode,
     /// Its headers.
     pub headers: &'a HeaderMap,
-    /// Of its body.
-    pub bytes: u64,
+    /// Of its body; `None` while they are still to come and nobody says how many.
+    pub bytes: Option<u64>,
 }
 
-impl CompressionRules {
+impl CompressionRules<'_> {
     /// Whether variants of a response may be made. If so, every variant of it, the identity too, says
     /// `Vary: Accept-Encoding`.
     ///
@@ -102,41 +72,18 @@ impl CompressionRules {
         if is_no_transform(response.headers) {
             return Err(NotCompressible::NoTransform);
         }
-        if !self.is_listed(response.headers) {
+        if !self.types.contain(response.headers) {
             return Err(NotCompressible::Type);
         }
-        if !(self.bytes_min..=self.bytes_max).contains(&response.bytes) {
-            return Err(NotCompressible::Size {
-                bytes: response.bytes,
+        let sizes = self.bytes_min..=self.bytes_max;
+        match response.bytes {
+            Some(bytes) if !sizes.contains(&bytes) => Err(NotCompressible::Size {
+                bytes,
                 min: self.bytes_min,
                 max: self.bytes_max,
-            });
+            }),
+            _ => Ok(()),
         }
-        Ok(())
-    }
-
-    fn is_listed(&self, headers: &HeaderMap) -> bool {
-        let value = headers
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok());
-        let Some(value) = value else {
-            return false;
-        };
-        let media_type = value.split(';').next().unwrap_or(value).trim();
-        let media_type = media_type.to_ascii_lowercase();
-        // Events are to arrive as they are sent.
-        media_type != "text/event-stream"
-            && self.types.iter().any(|listed| names(listed, &media_type))
-    }
-}
-
-fn names(listed: &str, media_type: &str) -> bool {
-    if let Some(family) = listed.strip_suffix('*') {
-        return media_type.starts_with(family);
-    }
-    match listed.starts_with('+') {
-        true => media_type.ends_with(listed),
-        false => media_type == listed,
     }
 }
 
@@ -154,8 +101,9 @@ fn is_encoded(headers: &HeaderMap) -> bool {
     values.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// Also of what is no valid list: a directive that is meant is kept.
-fn is_no_transform(headers: &HeaderMap) -> bool {
+/// Whether `Cache-Control` of a request or response says `no-transform` (RFC 9111 sections 5.2.1.6 and 5.2.2.6), also in
+/// what is no valid list: a directive that is meant is kept.
+pub fn is_no_transform(headers: &HeaderMap) -> bool {
     let values = headers.get_all(CACHE_CONTROL).into_iter();
     let mut directives = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     directives.any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
@@ -163,19 +111,29 @@ fn is_no_transform(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::header::CONTENT_TYPE;
     use http::{HeaderName, HeaderValue};
 
     use super::*;
 
-    fn check(status: u16, lines: &[(HeaderName, &str)], bytes: u64) -> Result<(), NotCompressible> {
+    fn check(
+        status: u16,
+        lines: &[(HeaderName, &str)],
+        bytes: impl Into<Option<u64>>,
+    ) -> Result<(), NotCompressible> {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(name, HeaderValue::from_str(value).unwrap());
         }
-        CompressionRules::default().check(&Representation {
+        let rules = CompressionRules {
+            bytes_min: 1 << 10,
+            bytes_max: 10 << 20,
+            types: &MediaTypes::default(),
+        };
+        rules.check(&Representation {
             status: StatusCode::from_u16(status).unwrap(),
             headers: &headers,
-            bytes,
+            bytes: bytes.into(),
         })
     }
 
@@ -216,7 +174,7 @@ mod tests {
 
     #[test]
     fn both_bounds_of_size_are_within() {
-        let of = |bytes| check(200, &[(CONTENT_TYPE, "text/plain")], bytes);
+        let of = |bytes: u64| check(200, &[(CONTENT_TYPE, "text/plain")], bytes);
         assert_eq!((of(1_024), of(10 << 20)), (Ok(()), Ok(())));
         for bytes in [0, 1_023, (10 << 20) + 1] {
             let refused = of(bytes).unwrap_err().to_string();
@@ -225,6 +183,11 @@ mod tests {
                 format!("its {bytes} bytes are out of 1024 to 10485760")
             );
         }
+    }
+
+    #[test]
+    fn a_stream_of_unknown_length_is_compressed() {
+        assert_eq!(check(200, &[(CONTENT_TYPE, "text/plain")], None), Ok(()));
     }
 
     #[test]

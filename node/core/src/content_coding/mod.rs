@@ -6,10 +6,14 @@ mod accept;
 mod coding;
 mod compressible;
 mod etag;
+mod headers;
+mod media_types;
 mod vary;
 
 pub use accept::AcceptEncoding;
 pub use coding::{Coding, DEFAULT_PREFERENCE};
-pub use compressible::{CompressionRules, DEFAULT_TYPES, NotCompressible, Representation};
-pub use etag::{coded_etag, origin_etags};
+pub use compressible::{CompressionRules, NotCompressible, Representation, is_no_transform};
+pub use etag::{coded_etag, names_etag, origin_etags};
+pub use headers::code_headers;
+pub use media_types::{BadMediaType, DEFAULT_TYPES, MediaType, MediaTypes};
 pub use vary::add_accept_encoding;

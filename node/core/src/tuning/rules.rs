@@ -4,6 +4,7 @@ use super::knob::Knob;
 use super::knobs::{balancer, host, ingress, provision, upstream};
 use super::problem::{Code, Problem};
 use super::value::Value;
+use crate::content_coding::Coding;
 
 /// The value of the first knob may not be greater than that of the second.
 static AT_MOST: [(&Knob, &Knob); 9] = [
@@ -32,5 +33,22 @@ pub fn check_rules(value_of: impl Fn(&Knob) -> Value) -> Vec<Problem> {
             problems.push(problem.bounded(format!("at most {high_value}")));
         }
     }
+    problems.extend(unknown_codings(value_of(&ingress::COMPRESSION)));
     problems
+}
+
+/// Texts of `ingress.compression` that are no codings which are made.
+fn unknown_codings(value: Value) -> Vec<Problem> {
+    let Value::Texts(names) = value else {
+        return Vec::new();
+    };
+    let unknown = names
+        .into_iter()
+        .filter(|name| Coding::made_from_name(name).is_none());
+    let problem = |name| {
+        let path = ingress::COMPRESSION.path;
+        let problem = Problem::new(path, Code::Range, "names no encoding that is made", name);
+        problem.bounded(Coding::MADE.map(Coding::name).join(", "))
+    };
+    unknown.map(problem).collect()
 }

@@ -201,6 +201,22 @@ fn a_rule_between_knobs_names_both() {
 }
 
 #[test]
+fn only_encodings_that_are_made_can_be_offered() {
+    let given = profile(&[("ingress.compression", "zstd, brotli, identity")]);
+    let problems = check_rules(|knob| {
+        let given = given.get(knob).cloned();
+        given.unwrap_or_else(|| knob.default_value())
+    });
+    let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        ["brotli", "identity"].map(|name| format!(
+            "ingress.compression: `{name}` names no encoding that is made (allowed: br, gzip, zstd)"
+        ))
+    );
+}
+
+#[test]
 fn scopes_read_back_and_odd_ones_are_refused() {
     for text in [
         "fleet",

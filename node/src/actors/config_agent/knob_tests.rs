@@ -77,7 +77,9 @@ fn others(knob: &Knob, now: &Value) -> Vec<Value> {
             .iter()
             .map(|choice| Value::Choice((*choice).to_owned()))
             .collect(),
-        Kind::Texts => vec![Value::Texts(vec!["one".to_owned()])],
+        Kind::Texts => ["one", "gzip"]
+            .map(|text| Value::Texts(vec![text.to_owned()]))
+            .to_vec(),
     };
     values.into_iter().filter(|value| value != now).collect()
 }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use weir_core::balance::{DEFAULT_BOUNDED_LOAD_PERCENT, Policy};
+use weir_core::content_coding::Coding;
 use weir_core::health::HealthConfig;
 use weir_core::tuning::knobs::{balancer, telemetry};
 use weir_core::tuning::{Kind, Knob, Value};
 
-use super::super::{Config, Environment, Given, PoolSettings, Timeouts};
+use super::super::{Compression, Config, Environment, Given, PoolSettings, Timeouts};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -57,6 +58,13 @@ fn of_the_node() {
     assert_eq!(ingress.body_idle_timeout, 60 * SECOND);
     assert_eq!(ingress.write_timeout, 60 * SECOND);
     assert_eq!(ingress.head_bytes_max, 64 << 10);
+    let compression = Compression {
+        codings: vec![Coding::Brotli, Coding::Gzip],
+        level: 6,
+        bytes_min: 1_000,
+        bytes_max: 10_000_000,
+    };
+    assert_eq!(ingress.compression, compression);
     assert_eq!(ingress.headers_max, 100);
     assert_eq!(ingress.h2_streams_max, 128);
     assert_eq!(ingress.h2_stream_window_bytes, 256 << 10);

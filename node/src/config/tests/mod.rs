@@ -118,6 +118,15 @@ fn ingress() {
             ("listen = [\"127.0.0.1:1\", \"x\"]", "`x`: "),
             ("connections_max = 0", "0 is out of bounds (1 to 10000000)"),
             (
+                "compression = [\"gzip\", \"identity\"]",
+                "`identity` is none of br, gzip, zstd",
+            ),
+            ("compression_level = 12", "12 is out of bounds (0 to 11)"),
+            (
+                "compression_bytes_max = \"999B\"",
+                "999 is less than compression_bytes_min (1000)",
+            ),
+            (
                 "header_timeout = \"9ms\"",
                 "`9ms` is out of bounds (10ms to 1h)",
             ),
@@ -161,6 +170,8 @@ fn ingress() {
             "listen = [\"127.0.0.1:1\", \"[::1]:2\"]",
             "header_timeout = \"10ms\"",
             "slow_request = \"off\"",
+            "compression = []",
+            "compression_bytes_max = 1000",
             "trusted_proxies = \"10.0.0.0/8\"",
         ],
     );

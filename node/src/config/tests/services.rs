@@ -197,6 +197,14 @@ fn routes_are_named_by_their_place() {
             "service = \"web\"\ntimeouts = { read = \"0s\" }",
             ".timeouts.read: `0s` is out of",
         ),
+        (
+            "service = \"web\"\ncompress = 1",
+            ".compress: expected true or false",
+        ),
+        (
+            "service = \"web\"\ncompress.types = [\"text/html\", \"html\"]",
+            ".compress.types: `html`: is no media type",
+        ),
         ("service = \"web\"\ncolour = 1", ".colour: unknown key"),
     ] {
         let good = "[[routes]]\nservice = \"web\"\n";

@@ -1,6 +1,7 @@
 //! A stored response as this client gets it: whole, a part, 304, or its head alone.
 
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,12 +10,16 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use weir_cache::{Entry, FillReader};
 use weir_core::cache::conditional::{self, Condition};
 use weir_core::cache::range::{self, Multipart, Part};
-use weir_core::cache::{CacheStatus, Stored, UnixMs};
+use weir_core::cache::{self, CacheStatus, Stored, UnixMs};
+use weir_core::content_coding::{Coding, code_headers};
 use weir_core::purge::Hlc;
 
 use super::super::body::ResponseBody;
+use super::super::compress::Offer;
+use super::super::core::Core;
 use super::super::exchange::Exchange;
 use super::body::{CachedBody, Source};
+use super::coded;
 use super::peers::{FETCHED_AT, fetched_at_value};
 use super::wish::Wish;
 
@@ -44,7 +49,7 @@ impl Held {
         }
     }
 
-    fn body_bytes(&self) -> Option<u64> {
+    pub(super) fn body_bytes(&self) -> Option<u64> {
         match self {
             Self::Whole(entry) => Some(entry.body_bytes),
             Self::Coming(reader) => reader.fill().content_length,
@@ -60,14 +65,21 @@ pub(super) fn answer(
     now: UnixMs,
     mut exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
-    let mut response = match condition(wish, held.stored(), now) {
-        Condition::NotModified => {
+    let offer = coded::offer(wish, &held);
+    let known = not_modified(wish, offer, held.stored(), now);
+    if let Some(offer) = &wish.offer
+        && (known.is_some() || matches!(held, Held::Whole(_)))
+    {
+        offer.settle();
+    }
+    let mut response = match known {
+        Some(headers) => {
             let mut response = Response::new(Source::Empty);
             *response.status_mut() = StatusCode::NOT_MODIFIED;
-            *response.headers_mut() = conditional::not_modified_headers(held.stored());
+            *response.headers_mut() = headers;
             response
         }
-        Condition::Full => full(wish, &held),
+        None => full(wish, offer, &held, exchange.core()),
     };
     let headers = response.headers_mut();
     headers.insert(AGE, HeaderValue::from(held.stored().age_s(now)));
@@ -95,15 +107,30 @@ pub(super) fn mark(headers: &mut HeaderMap, status: &CacheStatus<'_>) {
     }
 }
 
-fn condition(wish: &Wish, stored: &Stored, now: UnixMs) -> Condition {
-    if wish.lookup.has_condition {
-        conditional::evaluate(&wish.method, &wish.headers, stored, now)
-    } else {
-        Condition::Full
+/// The headers of a 304, if the client has what is stored, in any coding that it takes.
+fn not_modified(
+    wish: &Wish,
+    offer: Option<&Offer>,
+    stored: &Stored,
+    now: UnixMs,
+) -> Option<HeaderMap> {
+    if !wish.lookup.has_condition {
+        return None;
     }
+    let headers = |stored: &Stored| {
+        let condition = conditional::evaluate(&wish.method, &wish.headers, stored, now);
+        let is_known = condition == Condition::NotModified;
+        is_known.then(|| conditional::not_modified_headers(stored))
+    };
+    let Some(offer) = offer else {
+        return headers(stored);
+    };
+    let taken = offer.taken.iter();
+    let mut coded = taken.filter_map(|coding| cache::coded(stored, *coding));
+    coded.find_map(|stored| headers(&stored))
 }
 
-fn full(wish: &Wish, held: &Held) -> Response<Source> {
+fn full(wish: &Wish, offer: Option<&Offer>, held: &Held, core: &Rc<Core>) -> Response<Source> {
     let stored = held.stored();
     let part = match held {
         Held::Whole(entry) if wish.lookup.has_range => {
@@ -114,6 +141,18 @@ fn full(wish: &Wish, held: &Held) -> Response<Source> {
     let mut response = Response::new(Source::Empty);
     *response.status_mut() = stored.status;
     *response.headers_mut() = stored.headers.clone();
+    if let (Some(offer), Held::Whole(entry)) = (offer, held) {
+        let is_whole = !wish.lookup.has_range;
+        let form = is_whole.then(|| coded::form(offer, entry, core)).flatten();
+        let coding = form
+            .as_ref()
+            .map_or(Coding::Identity, |(coding, _)| *coding);
+        code_headers(response.headers_mut(), coding);
+        if let Some((_, body)) = form {
+            whole_form(wish, body, &mut response);
+            return response;
+        }
+    }
     let (Part::Single(_) | Part::Multiple(_) | Part::Unsatisfiable, Held::Whole(entry)) =
         (&part, held)
     else {
@@ -133,6 +172,15 @@ fn whole(wish: &Wish, held: &Held, response: &mut Response<Source>) {
         }
     } else if let Held::Whole(entry) = held {
         *response.body_mut() = Source::Stored(Arc::clone(entry), 0);
+    }
+}
+
+fn whole_form(wish: &Wish, body: Bytes, response: &mut Response<Source>) {
+    if wish.method == Method::HEAD {
+        let length = HeaderValue::from(body.len());
+        response.headers_mut().insert(CONTENT_LENGTH, length);
+    } else {
+        *response.body_mut() = Source::Pieces(vec![body].into_iter());
     }
 }
 

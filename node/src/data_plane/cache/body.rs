@@ -57,6 +57,10 @@ impl CachedBody {
         }
     }
 
+    pub(in super::super) fn exchange(&self) -> Option<&Exchange> {
+        self.exchange.as_deref()
+    }
+
     fn poll_source(
         &mut self,
         cx: &mut Context<'_>,

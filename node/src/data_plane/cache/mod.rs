@@ -7,6 +7,7 @@
 //! peers     the tier of the other nodes                               peers.rs
 //! redis     the tier that nodes share                                 redis.rs
 //! answer    a stored response as this client gets it                      answer.rs
+//! coded     in which coding that is                                       coded.rs
 //! body      its body on the way to the client                             body.rs
 //! ```
 //!
@@ -15,6 +16,7 @@
 
 mod answer;
 mod body;
+mod coded;
 mod fetch;
 mod invalidate;
 mod peers;

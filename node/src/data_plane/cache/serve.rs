@@ -56,13 +56,16 @@ async fn pass_by(
     core: &Rc<Core>,
     client: &Client,
     routed: &Routed,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     exchange: Box<Exchange>,
     why: PassBy,
 ) -> Result<Response<ResponseBody>, Refused> {
     core.cache_metrics().requests(Outcome::PassedBy).increment();
     let unsafe_method = (!request.method().is_safe()).then(|| request.method().clone());
     let uri = request.uri().clone();
+    if let Some(offer) = &routed.offer {
+        offer.tell_origin(request.headers_mut());
+    }
     let mut response = forward::forward(
         core,
         &client.limits,
@@ -428,6 +431,9 @@ impl Serving<'_> {
         self.trace(&mut exchange, Outcome::Alone);
         let mut request = request.map(Some);
         request.headers_mut().clone_from(&self.wish.headers);
+        if let Some(offer) = &self.wish.offer {
+            offer.tell_origin(request.headers_mut());
+        }
         let forwarded_request =
             forward::forward(self.core, self.limits, self.routed, request, exchange, None);
         let mut response = forwarded_request.await?;

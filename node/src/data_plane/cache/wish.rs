@@ -3,14 +3,16 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderValue};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HOST};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request};
 use hyper::body::{Body as _, Incoming};
 use weir_cache::Resource;
 use weir_core::cache::{Bypass, Key, Lookup, Policy, Target, strip_unkeyed};
+use weir_core::content_coding::Coding;
 use weir_core::proxy::Scheme;
 
+use super::super::compress::Offer;
 use super::super::request::Routed;
 use super::peers::HOP;
 
@@ -52,6 +54,8 @@ pub(super) struct Wish {
     pub(super) is_hop: bool,
     /// At random, for what must not occur in a body.
     pub(super) draw: u64,
+    /// In which codings the client takes the answer.
+    pub(super) offer: Option<Rc<Offer>>,
 }
 
 impl Wish {
@@ -83,6 +87,12 @@ impl Wish {
         let key = key.map_err(|_| PassBy::KeyTooLong)?;
         strip_unkeyed(request.headers_mut());
         let is_hop = request.headers_mut().remove(&HOP).is_some();
+        let coding = routed.offer.as_ref().map(|offer| offer.chosen());
+        if let Some(coding) = coding.filter(|coding| *coding != Coding::Identity) {
+            // The many ways of browsers to say it become one variant for each coding.
+            let name = HeaderValue::from_static(coding.name());
+            request.headers_mut().insert(ACCEPT_ENCODING, name);
+        }
         Ok(Self {
             policy: Arc::clone(policy),
             lookup,
@@ -92,6 +102,7 @@ impl Wish {
             target,
             is_hop,
             draw,
+            offer: routed.offer.clone().filter(|_| !is_hop),
         })
     }
 

@@ -1,6 +1,7 @@
 //! `/metrics`: every metric name of the node.
 
 mod cache;
+mod compression;
 mod engines;
 mod events;
 
@@ -114,6 +115,7 @@ pub(super) fn render(shown: &Shown) -> String {
     render_spans(shown, &mut text);
     render_config(shown, &mut text);
     render_control_plane(shown, &mut text);
+    compression::render(shown, &mut text);
     engines::render(shown, &mut text);
     cache::render(shown, &mut text);
     events::render(&shown.events, &mut text);

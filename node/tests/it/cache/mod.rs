@@ -3,14 +3,14 @@
 mod crowds;
 mod faults;
 mod kept;
-mod origin;
+pub mod origin;
 mod purges;
 mod redis;
 
 use crate::common::Weir;
 
 /// A node with one cached route to the origin; `route` are further keys of the route, `node` further sections.
-async fn cached(origin: std::net::SocketAddr, route: &str, node: &str) -> Weir {
+pub async fn cached(origin: std::net::SocketAddr, route: &str, node: &str) -> Weir {
     let config = format!(
         "{node}\n[services.web]\nbackends = [\"{origin}\"]\n[[routes]]\nservice = \"web\"\n{route}\n"
     );
