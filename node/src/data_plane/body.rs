@@ -13,10 +13,11 @@ use tokio::time::{Instant, Sleep};
 use super::answer::Reason;
 use super::cache::CachedBody;
 use super::exchange::Exchange;
+use super::files::FileBody;
 use super::stream_watch::StreamWatch;
 use super::upload::UploadState;
 
-/// What a client gets: nothing, a text of the node's own, or the backend's stream.
+/// What a client gets: nothing, a text of the node's own, a file, what the cache holds, or the backend's stream.
 pub struct ResponseBody(Content);
 
 enum Content {
@@ -24,6 +25,7 @@ enum Content {
     Full(Option<Bytes>),
     Backend(BackendBody),
     Cached(CachedBody),
+    File(FileBody),
 }
 
 /// Why a body ended early.
@@ -64,6 +66,10 @@ impl ResponseBody {
         Self(Content::Cached(body))
     }
 
+    pub(super) fn file(body: FileBody) -> Self {
+        Self(Content::File(body))
+    }
+
     pub(super) fn backend(body: BackendBody) -> Self {
         Self(Content::Backend(body))
     }
@@ -82,6 +88,7 @@ impl Body for ResponseBody {
             Content::Full(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Content::Backend(body) => body.poll_frame(cx),
             Content::Cached(body) => Pin::new(body).poll_frame(cx),
+            Content::File(body) => body.poll_frame(cx),
         }
     }
 
@@ -91,6 +98,7 @@ impl Body for ResponseBody {
             Content::Full(text) => text.is_none(),
             Content::Backend(body) => body.from_backend.is_end_stream(),
             Content::Cached(body) => body.is_end_stream(),
+            Content::File(body) => body.bytes_left() == 0,
         }
     }
 
@@ -102,6 +110,7 @@ impl Body for ResponseBody {
             }
             Content::Backend(body) => body.from_backend.size_hint(),
             Content::Cached(body) => body.size_hint(),
+            Content::File(body) => SizeHint::with_exact(body.bytes_left()),
         }
     }
 }

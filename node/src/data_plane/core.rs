@@ -12,6 +12,7 @@ use weir_core::cache::UnixMs;
 use weir_core::proxy::Via;
 
 use super::answer::Reason;
+use super::files::Files;
 use super::leaving::Leaving;
 use super::pool::BackendPool;
 use super::routing::{Backend, LocalRouting, Routing, Service};
@@ -56,6 +57,7 @@ pub(super) struct Core {
     pub(super) parts: CoreParts,
     pub(super) via: Via,
     pub(super) leaving: Leaving,
+    pub(super) files: Files,
     routing: RefCell<Reader<Routing>>,
     newest: RefCell<LocalRouting>,
     ingress: RefCell<Reader<Ingress>>,
@@ -69,6 +71,7 @@ impl Core {
             index,
             via: Via::new(&parts.name, Via::PASSES_MAX).expect("node names are tokens"),
             leaving: Leaving::default(),
+            files: Files::new(),
             routing: RefCell::new(parts.routing.reader()),
             newest: RefCell::new(LocalRouting::new(&parts.routing.load())),
             ingress: RefCell::new(parts.ingress.reader()),

@@ -18,7 +18,7 @@ use super::super::answer::Reason;
 use super::super::body::ResponseBody;
 use super::super::core::Core;
 use super::super::exchange::Exchange;
-use super::super::forward;
+use super::super::origin;
 use super::super::request::Routed;
 use super::wish::Wish;
 use crate::config::Ingress;
@@ -130,7 +130,7 @@ impl Fetch {
         let mut request = Request::new(None);
         *request.uri_mut() = Uri::from(self.wish.target.clone());
         request.headers_mut().clone_from(&headers);
-        let response = forward::forward(
+        let response = origin::send(
             &self.core,
             &self.limits,
             &self.routed,

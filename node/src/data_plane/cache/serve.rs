@@ -16,7 +16,7 @@ use super::super::body::ResponseBody;
 use super::super::connection::Client;
 use super::super::core::Core;
 use super::super::exchange::Exchange;
-use super::super::forward;
+use super::super::origin;
 use super::super::request::{Refused, Routed};
 use super::answer::{Held, answer, mark};
 use super::body::{CachedBody, Source};
@@ -63,7 +63,7 @@ async fn pass_by(
     core.cache_metrics().requests(Outcome::PassedBy).increment();
     let unsafe_method = (!request.method().is_safe()).then(|| request.method().clone());
     let uri = request.uri().clone();
-    let mut response = forward::forward(
+    let mut response = origin::send(
         core,
         &client.limits,
         routed,
@@ -404,7 +404,7 @@ impl Serving<'_> {
         let mut request = request.map(Some);
         request.headers_mut().clone_from(&self.wish.headers);
         let forwarded_request =
-            forward::forward(self.core, self.limits, self.routed, request, exchange, None);
+            origin::send(self.core, self.limits, self.routed, request, exchange, None);
         let mut response = forwarded_request.await?;
         let status = CacheStatus {
             detail,
