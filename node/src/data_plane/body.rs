@@ -25,7 +25,7 @@ enum Content {
     Full(Option<Bytes>),
     Backend(BackendBody),
     Cached(CachedBody),
-    File(FileBody),
+    File(Box<FileBody>),
 }
 
 /// Why a body ended early.
@@ -67,7 +67,7 @@ impl ResponseBody {
     }
 
     pub(super) fn file(body: FileBody) -> Self {
-        Self(Content::File(body))
+        Self(Content::File(Box::new(body)))
     }
 
     pub(super) fn backend(body: BackendBody) -> Self {
