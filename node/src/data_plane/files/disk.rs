@@ -234,3 +234,45 @@ pub(super) fn read_range(
         false => Ok(bytes.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_says_becomes_a_reason_and_only_what_is_missing_falls_back() {
+        for (errno, reason, is_missing) in [
+            (Errno::NOENT, Reason::FileNotFound, true),
+            (Errno::NOTDIR, Reason::FileNotFound, true),
+            (Errno::NAMETOOLONG, Reason::FileNotFound, true),
+            (Errno::ACCESS, Reason::FileForbidden, false),
+            (Errno::XDEV, Reason::FileForbidden, false),
+            (Errno::LOOP, Reason::FileForbidden, false),
+            (Errno::NXIO, Reason::FileForbidden, false),
+            (Errno::MFILE, Reason::OutOfDescriptors, false),
+            (Errno::IO, Reason::FileError, false),
+        ] {
+            let failed = Failed::from(errno);
+            assert_eq!(
+                (failed.reason, failed.is_missing),
+                (reason, is_missing),
+                "{errno}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_read_ends_where_the_file_is_no_longer_what_it_was() {
+        use std::os::unix::fs::FileExt as _;
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(b"0123456789", 0).unwrap();
+        let before = stamp_of(&fstat(&file).unwrap());
+        assert_eq!(read_range(&file, &before, 2..5).unwrap(), "234");
+        file.write_all_at(b"more", 10).unwrap();
+        assert_eq!(read_range(&file, &before, 7..10).unwrap(), "789");
+        file.set_len(8).unwrap();
+        for range in [7..10, 0..3] {
+            assert_eq!(read_range(&file, &before, range), Err(Reason::FileChanged));
+        }
+    }
+}

@@ -251,7 +251,12 @@ mod tests {
     async fn a_disk_that_hangs_holds_its_place_and_nobody_who_asked() {
         let permits = Arc::new(Semaphore::new(1));
         let (answers, disk) = std::sync::mpsc::channel::<()>();
-        let soon = || (Instant::now() + Duration::from_millis(20), Reason::ReadTimeout);
+        let soon = || {
+            (
+                Instant::now() + Duration::from_millis(20),
+                Reason::ReadTimeout,
+            )
+        };
         let hangs = move || -> Result<(), Reason> {
             let _ = disk.recv();
             Ok(())
@@ -261,7 +266,10 @@ mod tests {
         let waits = off_core(Arc::clone(&permits), soon(), || Ok::<_, Reason>(())).await;
         assert_eq!(waits, Err(Reason::ReadTimeout));
         drop(answers);
-        let due = (Instant::now() + Duration::from_secs(20), Reason::ReadTimeout);
+        let due = (
+            Instant::now() + Duration::from_secs(20),
+            Reason::ReadTimeout,
+        );
         let served = off_core(permits, due, || Ok::<_, Reason>(7)).await;
         assert_eq!(served, Ok(7));
     }

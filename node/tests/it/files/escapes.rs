@@ -125,7 +125,7 @@ async fn a_file_that_the_node_may_not_read_is_forbidden() {
         return;
     }
     let stage = stage("").await;
-    let closed = std::fs::Permissions::from_mode(0);
+    let closed = std::fs::Permissions::from_mode(0o000);
     std::fs::set_permissions(stage.path("plain"), closed).unwrap();
     assert_eq!(stage.get("/plain").await.reason(), Some("file_forbidden"));
 }

@@ -173,14 +173,13 @@ async fn another_root_holds_for_the_next_request() {
     }
     // A root that is not there is refused, and the one in force stays.
     stage.weir.edit(&config(&stage.path("missing"), "", ""));
-    while !stage.weir.log().contains("services.web.files.root: `") {
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "{}",
-            stage.weir.log()
-        );
-        tokio::task::yield_now().await;
-    }
+    let refusals = "weir_config_refusals_total";
+    stage
+        .weir
+        .wait_for_metric(refusals, |count| count == 1.0)
+        .await;
+    let log = stage.weir.log();
+    assert!(log.contains("services.web.files.root: `"), "{log}");
     assert_eq!(stage.get("/a").await.body, "new");
 }
 
