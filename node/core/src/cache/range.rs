@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use http::header::RANGE;
+use http::header::{CONTENT_TYPE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::stored::Stored;
@@ -137,9 +137,18 @@ pub struct Multipart<'a> {
 }
 
 impl<'a> Multipart<'a> {
-    /// Parts of a body of `body_bytes` and that type. The boundary, 1 to 70 letters and digits, may not occur in the
-    /// body: draw it.
-    pub fn new(content_type: Option<&'a HeaderValue>, boundary: &'a str, body_bytes: u64) -> Self {
+    /// Parts of a stored body of `body_bytes`. The boundary, 1 to 70 letters and digits, may not occur in the body:
+    /// draw it.
+    pub fn new(stored: &'a Stored, boundary: &'a str, body_bytes: u64) -> Self {
+        Self::of_type(stored.headers.get(CONTENT_TYPE), boundary, body_bytes)
+    }
+
+    /// The same of a body of that type.
+    pub fn of_type(
+        content_type: Option<&'a HeaderValue>,
+        boundary: &'a str,
+        body_bytes: u64,
+    ) -> Self {
         Self {
             boundary,
             content_type,

@@ -179,7 +179,7 @@ fn parts(
         }
         Part::Multiple(ranges) => {
             let (boundary, inner) = (boundary(), headers.remove(CONTENT_TYPE));
-            let multipart = Multipart::new(inner.as_ref(), &boundary, total);
+            let multipart = Multipart::of_type(inner.as_ref(), &boundary, total);
             insert(headers, CONTENT_TYPE, &multipart.content_type());
             let length = multipart.content_length(&ranges);
             let mut pieces = VecDeque::new();

@@ -93,7 +93,7 @@ fn parts_are_framed_as_their_length_says() {
         ("content-type", "text/plain"),
     ])
     .unwrap();
-    let multipart = Multipart::new(stored.headers.get("content-type"), "B0", 11);
+    let multipart = Multipart::new(&stored, "B0", 11);
     let (body, ranges): (_, [Range<u64>; 2]) = (b"0123456789A", [0..2, 9..11]);
     let mut out = Vec::new();
     for range in &ranges {
