@@ -9,7 +9,7 @@ use weir_proto::tuning::v1::FieldError;
 
 use crate::actors::config_agent::ConfigAgentHandle;
 use crate::actors::config_agent::control_plane::LinkStatus;
-use crate::config::{Effective, Source};
+use crate::config::{Effective, FilesSettings, Source};
 use crate::data_plane::routing::{BackendView, Routing, Service};
 use crate::orders::OrdersHandle;
 use crate::snapshot::Snapshot;
@@ -17,12 +17,34 @@ use crate::telemetry::metrics::{NodeMetrics, ServiceMetrics};
 
 /// One service with its backends.
 pub fn service(service: &Service) -> pb::Service {
+    let (policy, backends) = match &service.settings.files {
+        Some(settings) => ("files", vec![files(service, settings)]),
+        None => (
+            service.settings.policy.name(),
+            service.backends.iter().map(backend).collect(),
+        ),
+    };
     pb::Service {
         name: service.settings.name.to_string(),
-        policy: service.settings.policy.name().to_owned(),
-        backends: service.backends.iter().map(backend).collect(),
+        policy: policy.to_owned(),
+        backends,
         panic: service.panic,
         healthy: healthy(service),
+    }
+}
+
+/// The directory, as the one backend that is always in.
+fn files(service: &Service, settings: &FilesSettings) -> pb::Backend {
+    let totals = Totals::of(std::iter::once(&*service.metrics));
+    pb::Backend {
+        id: "files".to_owned(),
+        address: settings.root.display().to_string(),
+        weight: 1,
+        standing: pb::Standing::In as i32,
+        requests: totals.requests,
+        failures: totals.failures,
+        latency_us: totals.mean_us(),
+        ..pb::Backend::default()
     }
 }
 
@@ -66,6 +88,9 @@ fn reason(view: &BackendView) -> String {
 }
 
 fn healthy(service: &Service) -> u32 {
+    if service.settings.files.is_some() {
+        return 1;
+    }
     let count = service
         .backends
         .iter()
@@ -197,7 +222,10 @@ fn service_status(service: &Service) -> pb::ServiceStatus {
     pb::ServiceStatus {
         name: service.settings.name.to_string(),
         healthy: healthy(service),
-        total: u32::try_from(service.backends.len()).unwrap_or(u32::MAX),
+        total: match service.settings.files {
+            Some(_) => 1,
+            None => u32::try_from(service.backends.len()).unwrap_or(u32::MAX),
+        },
         requests: totals.requests,
         success_rate: totals.success_rate(),
         mean_response_us: totals.mean_us(),

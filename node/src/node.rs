@@ -111,7 +111,9 @@ pub fn run(path: &Path, environment: Environment, stop_with_stdin: bool) -> Resu
     let open_files = raise_open_files();
     let text = text_of(path)?;
     let of_config = |problems| NodeError::of_config(path, problems);
-    let file = Config::parse(&text, &environment, &Given::default()).map_err(of_config)?;
+    let file = Config::parse(&text, &environment, &Given::default())
+        .and_then(Config::with_folders)
+        .map_err(of_config)?;
     let clock = WallClock::system();
     let link = ControlLink::prepare(&file, clock)?;
     let first = InForce::at_start(&text, &environment, link.given()).map_err(of_config)?;
@@ -135,7 +137,8 @@ pub fn run(path: &Path, environment: Environment, stop_with_stdin: bool) -> Resu
 /// What keeps the file from being read, or every problem of it.
 pub fn load(path: &Path, environment: &Environment) -> Result<(Config, String), NodeError> {
     let text = text_of(path)?;
-    match Config::parse(&text, environment, &Given::default()) {
+    let parsed = Config::parse(&text, environment, &Given::default());
+    match parsed.and_then(Config::with_folders) {
         Ok(config) => Ok((config, text)),
         Err(problems) => Err(NodeError::of_config(path, problems)),
     }

@@ -16,6 +16,7 @@ pub mod cache;
 pub mod calendar;
 pub mod content_coding;
 pub mod error;
+pub mod files;
 pub mod health;
 pub mod hot_keys;
 pub mod http1;

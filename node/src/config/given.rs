@@ -153,6 +153,17 @@ fn register(
     registered: &BTreeMap<BackendId, RegisteredBackend>,
     notes: &mut Vec<Problem>,
 ) {
+    if service.files.is_some() {
+        let path = format!("endpoints.{}", service.name);
+        let message = "are of a service that serves files; they are left out";
+        let problem = Problem::new(
+            path,
+            Code::Unsupported,
+            message,
+            registered.len().to_string(),
+        );
+        return note(notes, problem);
+    }
     let configured: BTreeSet<BackendId> = service.backends.iter().map(|b| b.id.clone()).collect();
     let configured_count = service.backends.len();
     for (id, backend) in registered {

@@ -22,6 +22,7 @@ mod effective;
 mod engine_defaults;
 mod engines;
 mod env_names;
+mod files;
 mod given;
 mod health;
 mod invalid;
@@ -56,6 +57,7 @@ pub use compression::{Compression, RouteCompression};
 pub use control_plane::ControlPlane;
 pub use effective::Effective;
 pub use engines::{Care, EngineSettings, Scale};
+pub use files::FilesSettings;
 pub use given::{Endpoints, EngineFacts, Give, Given, RegisteredBackend, Weights};
 pub use invalid::Invalid;
 pub use launch::{DriverKind, Launch};
@@ -172,6 +174,18 @@ impl Config {
         }
         config.text = text.into();
         Ok(config)
+    }
+
+    /// This configuration, if every directory that it names is there now.
+    ///
+    /// # Errors
+    /// Each that is not.
+    pub fn with_folders(self) -> Result<Self, Invalid> {
+        let problems = files::missing_roots(self.services.iter().map(|service| &**service));
+        match problems.is_empty() {
+            true => Ok(self),
+            false => Err(Invalid::of(problems)),
+        }
     }
 
     fn read(tree: Table, given: &Given, problems: &mut Vec<Problem>) -> Self {

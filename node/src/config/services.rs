@@ -11,6 +11,7 @@ use weir_core::tuning::is_name;
 use weir_core::tuning::knobs::{balancer, upstream};
 
 use super::engines::{self, EngineSettings};
+use super::files::{self, FilesSettings};
 use super::health;
 use super::name_rule;
 use super::reader::{Problem, Section};
@@ -60,6 +61,8 @@ pub struct ServiceSettings {
     pub backends: Vec<BackendSettings>,
     /// Backends that Weir starts itself.
     pub engines: Option<EngineSettings>,
+    /// Files that answer instead of backends.
+    pub files: Option<Arc<FilesSettings>>,
 }
 
 /// One configured backend.
@@ -201,6 +204,8 @@ fn read_service(
         }
     };
     let (policy, hash_on) = read_balance(&mut s, problems);
+    let files = files::read(&mut s, problems);
+    files::check_alone(files.as_deref(), &s, problems);
     let settings = ServiceSettings {
         name: name.into(),
         protocol,
@@ -213,6 +218,7 @@ fn read_service(
         pool: PoolSettings::read(&mut s, problems),
         backends: read_backends(&mut s, problems),
         engines: engines::read(&mut s, problems, engine_defaults),
+        files,
     };
     s.finish(problems);
     settings

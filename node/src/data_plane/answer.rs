@@ -1,7 +1,7 @@
 //! The node's own answers: one closed list of reasons, each with its status and counter.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::body::ResponseBody;
@@ -97,6 +97,18 @@ reasons! {
     NotCached = "not_cached", 504, 14;
     /// The service's backends speak a protocol without this upgrade.
     UpgradeRefused = "upgrade_refused", 502, 12;
+    /// The path names no file.
+    FileNotFound = "file_not_found", 404, 5;
+    /// The file may not be read or served, or leads out of its root; or a directory without an index.
+    FileForbidden = "file_forbidden", 403, 7;
+    /// The file cannot be read.
+    FileError = "file_error", 500, 13;
+    /// The file became another one while it was sent.
+    FileChanged = "file_changed", 500, 13;
+    /// Files are read with GET and HEAD.
+    MethodNotAllowed = "method_not_allowed", 405, 12;
+    /// `If-Match` or `If-Unmodified-Since` does not hold.
+    PreconditionFailed = "precondition_failed", 412, 9;
     /// The backend broke off while it sent the body.
     BackendBodyCut = "backend_body_cut", 502, 14;
 }
@@ -161,6 +173,9 @@ impl Reason {
 
     fn mark(self, headers: &mut HeaderMap) {
         headers.insert(REASON_HEADER, self.header_value());
+        if self == Self::MethodNotAllowed {
+            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
         if self.status() == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
         }

@@ -16,10 +16,11 @@ use super::answer::Reason;
 use super::cache::CachedBody;
 use super::compress::StreamBody;
 use super::exchange::Exchange;
+use super::files::FileBody;
 use super::stream_watch::StreamWatch;
 use super::upload::UploadState;
 
-/// What a client gets: nothing, a text of the node's own, or the backend's stream.
+/// What a client gets: nothing, a text of the node's own, a file, what the cache holds, or the backend's stream.
 pub struct ResponseBody(Content);
 
 enum Content {
@@ -28,6 +29,7 @@ enum Content {
     Backend(BackendBody),
     Cached(CachedBody),
     Compressed(Box<StreamBody>),
+    File(Box<FileBody>),
 }
 
 /// Why a body ended early.
@@ -80,9 +82,14 @@ impl ResponseBody {
         let exchange = match &self.0 {
             Content::Backend(body) => body.exchange.as_deref(),
             Content::Cached(body) => body.exchange(),
+            Content::File(body) => body.exchange(),
             Content::Empty | Content::Full(_) | Content::Compressed(_) => None,
         };
         exchange?.watch.clone()
+    }
+
+    pub(super) fn file(body: FileBody) -> Self {
+        Self(Content::File(Box::new(body)))
     }
 
     pub(super) fn backend(body: BackendBody) -> Self {
@@ -104,6 +111,7 @@ impl Body for ResponseBody {
             Content::Backend(body) => body.poll_frame(cx),
             Content::Cached(body) => Pin::new(body).poll_frame(cx),
             Content::Compressed(body) => body.poll_frame(cx),
+            Content::File(body) => body.poll_frame(cx),
         }
     }
 
@@ -114,6 +122,7 @@ impl Body for ResponseBody {
             Content::Backend(body) => body.from_backend.is_end_stream(),
             Content::Cached(body) => body.is_end_stream(),
             Content::Compressed(body) => body.is_end_stream(),
+            Content::File(body) => body.bytes_left() == 0,
         }
     }
 
@@ -126,6 +135,7 @@ impl Body for ResponseBody {
             Content::Backend(body) => body.from_backend.size_hint(),
             Content::Cached(body) => body.size_hint(),
             Content::Compressed(_) => SizeHint::default(),
+            Content::File(body) => SizeHint::with_exact(body.bytes_left()),
         }
     }
 }

@@ -14,6 +14,7 @@ use weir_core::proxy::Via;
 use super::answer::Reason;
 use super::cache::CachePeers;
 use super::compress::Compressors;
+use super::files::Files;
 use super::leaving::Leaving;
 use super::pool::BackendPool;
 use super::routing::{Backend, LocalRouting, Routing, Service};
@@ -61,6 +62,7 @@ pub(super) struct Core {
     pub(super) via: Via,
     pub(super) leaving: Leaving,
     pub(super) compressors: Compressors,
+    pub(super) files: Files,
     routing: RefCell<Reader<Routing>>,
     newest: RefCell<LocalRouting>,
     ingress: RefCell<Reader<Ingress>>,
@@ -76,6 +78,7 @@ impl Core {
             via: Via::new(&parts.name, Via::PASSES_MAX).expect("node names are tokens"),
             leaving: Leaving::default(),
             compressors: Compressors::default(),
+            files: Files::new(),
             routing: RefCell::new(parts.routing.reader()),
             newest: RefCell::new(LocalRouting::new(&parts.routing.load())),
             ingress: RefCell::new(parts.ingress.reader()),

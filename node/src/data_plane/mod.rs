@@ -7,6 +7,7 @@
 //! request     checks, route, headers                             request.rs
 //! cache       answers from the cache, fetches for it              cache/
 //! compress    answers in the coding that the client wants         compress/
+//! origin      files of this machine, or backends                 origin.rs files/
 //! forward     pick, send, replay of what was never sent          forward.rs picking.rs
 //! pool        this core's connections to backends                pool/
 //! bodies      both ways, frame by frame                          upload.rs body.rs tunnel.rs
@@ -26,8 +27,10 @@ mod compress;
 mod connection;
 mod core;
 mod exchange;
+mod files;
 mod forward;
 mod leaving;
+mod origin;
 mod picking;
 mod pool;
 mod prepare;
@@ -102,6 +105,8 @@ pub fn start(listeners: Vec<Vec<TcpListener>>, parts: &CoreParts, seed: u64) -> 
                 let local = LocalSet::new();
                 let core = Core::new(index, parts, seed.wrapping_add(index as u64));
                 runtime.block_on(local.run_until(run_core(core, listeners, places)));
+                // A disk that does not answer must not keep the node from its end.
+                runtime.shutdown_background();
             })?;
         threads.push(thread);
     }

@@ -24,7 +24,7 @@ use super::compress::{self, Offer};
 use super::connection::Client;
 use super::core::Core;
 use super::exchange::Exchange;
-use super::forward;
+use super::origin;
 use super::routing::{LocalRouting, Routing, Service};
 use super::stream_watch::StreamWatch;
 use crate::config::RouteSettings;
@@ -221,7 +221,7 @@ async fn handle(
         cache::serve(core, client, &routed, request, exchange).await?
     } else {
         let request = request.map(Some);
-        forward::forward(core, &client.limits, &routed, request, exchange, upgrade).await?
+        origin::send(core, &client.limits, &routed, request, exchange, upgrade).await?
     };
     finish_response(core, client, &routed, &mut response);
     Ok(response)

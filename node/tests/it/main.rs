@@ -23,6 +23,7 @@ mod engines_docker;
 mod engines_face;
 mod faults;
 mod faulty;
+mod files;
 mod framing;
 mod framing_connection;
 mod framing_h2;

@@ -28,6 +28,7 @@ mod storage;
 mod stored;
 mod time;
 mod validation;
+mod validators;
 mod vary;
 
 pub use coding::coded;
@@ -49,6 +50,7 @@ pub use time::UnixMs;
 pub use validation::{
     HeadUpdate, NotSelected, Renewed, condition, freshen, head_update, uncondition,
 };
+pub use validators::Validators;
 pub use vary::{NAMES_MAX, VARIANT_BYTES_MAX, Variant, VaryBy};
 
 #[cfg(test)]

@@ -2,12 +2,11 @@
 
 use std::ops::Range;
 
-use http::header::{CONTENT_TYPE, DATE, IF_RANGE, RANGE};
+use http::header::{CONTENT_TYPE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-use super::dates;
-use super::etag::Tag;
 use super::stored::Stored;
+use super::validators::Validators;
 
 /// Ranges of one request beyond which the whole is sent.
 pub const RANGES_MAX: usize = 8;
@@ -31,12 +30,28 @@ pub enum Part {
 /// The whole answers if the request is no GET, the response no 200, `If-Range` does not hold, the ranges are not
 /// well-formed, more than [`RANGES_MAX`] or together longer than the body (RFC 9110 section 14.2).
 pub fn select(method: &Method, request: &HeaderMap, stored: &Stored, body_bytes: u64) -> Part {
-    let may = *method == Method::GET && stored.status == StatusCode::OK && body_bytes > 0;
+    match stored.status {
+        StatusCode::OK => {
+            let validators = stored.validators(stored.responded_at);
+            select_by(method, request, &validators, body_bytes)
+        }
+        _ => Part::Whole,
+    }
+}
+
+/// The same for what would answer with 200 and has these validators.
+pub fn select_by(
+    method: &Method,
+    request: &HeaderMap,
+    validators: &Validators<'_>,
+    body_bytes: u64,
+) -> Part {
+    let may = *method == Method::GET && body_bytes > 0;
     let mut lines = request.get_all(RANGE).iter();
     let (Some(line), None, true) = (lines.next(), lines.next(), may) else {
         return Part::Whole;
     };
-    if !is_unchanged(request, stored) {
+    if !validators.allow_part(request) {
         return Part::Whole;
     }
     let Some(asked) = parse(line.as_bytes(), body_bytes) else {
@@ -52,27 +67,6 @@ pub fn select(method: &Method, request: &HeaderMap, stored: &Stored, body_bytes:
         _ if total > body_bytes => Part::Whole,
         _ => Part::Multiple(ranges),
     }
-}
-
-/// Whether `If-Range` lets a part answer: only a strong validator that is the same does (RFC 9110 section 13.1.5).
-fn is_unchanged(request: &HeaderMap, stored: &Stored) -> bool {
-    let mut lines = request.get_all(IF_RANGE).iter();
-    let Some(line) = lines.next() else {
-        return true;
-    };
-    if lines.next().is_some() {
-        return false;
-    }
-    if let Some(asked) = Tag::of(line.as_bytes()) {
-        let ours = stored.etag().and_then(|etag| Tag::of(etag.as_bytes()));
-        return ours.is_some_and(|ours| ours.is(&asked));
-    }
-    // A date is strong if whatever it dates cannot have changed in the same second (RFC 9110 section 8.8.2.2).
-    let date = dates::parse(line.as_bytes(), stored.responded_at);
-    let is_strong = stored
-        .last_modified
-        .is_some_and(|modified| stored.headers.contains_key(DATE) && stored.date > modified);
-    is_strong && date == stored.last_modified
 }
 
 /// The ranges that are asked, `None` where one lies outside of the body; nothing if they are not well-formed or too
@@ -146,9 +140,18 @@ impl<'a> Multipart<'a> {
     /// Parts of a stored body of `body_bytes`. The boundary, 1 to 70 letters and digits, may not occur in the body:
     /// draw it.
     pub fn new(stored: &'a Stored, boundary: &'a str, body_bytes: u64) -> Self {
+        Self::of_type(stored.headers.get(CONTENT_TYPE), boundary, body_bytes)
+    }
+
+    /// The same of a body of that type.
+    pub fn of_type(
+        content_type: Option<&'a HeaderValue>,
+        boundary: &'a str,
+        body_bytes: u64,
+    ) -> Self {
         Self {
             boundary,
-            content_type: stored.headers.get(CONTENT_TYPE),
+            content_type,
             body_bytes,
         }
     }

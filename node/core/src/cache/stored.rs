@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::freshness::Source;
 use super::time::UnixMs;
+use super::validators::Validators;
 use super::vary::Variant;
 
 /// Bytes of memory that every stored response takes, whatever is in it.
@@ -70,6 +71,17 @@ impl Stored {
         self.flags
             .has_etag
             .then(|| self.headers.get(http::header::ETAG))?
+    }
+
+    /// What tells it from others.
+    pub fn validators(&self, now: UnixMs) -> Validators<'_> {
+        let has_date = self.headers.contains_key(http::header::DATE);
+        Validators {
+            etag: self.etag(),
+            last_modified: self.last_modified,
+            date: has_date.then_some(self.date),
+            now,
+        }
     }
 
     /// Whether the origin can be asked whether it is still good.

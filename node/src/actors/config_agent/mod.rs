@@ -222,7 +222,7 @@ impl ConfigAgent {
             return Err(Invalid::of_file("is empty"));
         }
         let running = &self.outlets.in_force.load().config;
-        let mut config = Config::parse(text, &self.environment, running.given())?;
+        let mut config = Config::parse(text, &self.environment, running.given())?.with_folders()?;
         let problems = config.needs_restart(running);
         if !problems.is_empty() {
             return Err(Invalid::of(problems));

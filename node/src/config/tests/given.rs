@@ -232,3 +232,21 @@ fn a_registered_backend_at_an_address_of_the_file_is_left_out_and_told() {
         "{notes:?}"
     );
 }
+
+#[test]
+fn backends_that_register_with_a_service_of_files_are_left_out_and_told() {
+    let backend = RegisteredBackend {
+        address: "10.0.0.1:80".into(),
+        weight: 1,
+        zone: String::new(),
+        priority: 0,
+        engine: None,
+    };
+    let endpoints = [("web".into(), [("one".into(), backend)].into())].into();
+    let given = Given::default().with(Give::Endpoints(endpoints));
+    let text = "[services.web.files]\nroot = \"/srv\"\n";
+    let config = Config::parse(text, &Environment::new(), &given).unwrap();
+    assert!(config.services[0].backends.is_empty());
+    assert_eq!(config.notes.len(), 1);
+    assert_eq!(config.notes[0].path, "endpoints.web");
+}

@@ -4,6 +4,7 @@ mod control_plane;
 mod defaults;
 mod engines;
 mod env_names;
+mod files;
 mod given;
 mod provisioning;
 mod services;

@@ -22,7 +22,7 @@ use super::super::answer::Reason;
 use super::super::body::ResponseBody;
 use super::super::core::Core;
 use super::super::exchange::Exchange;
-use super::super::forward;
+use super::super::origin;
 use super::super::request::Routed;
 use super::answer::CACHE_STATUS;
 use super::peers::{self, CachePeers, FETCHED_AT, HOP};
@@ -213,7 +213,7 @@ impl Fetch {
         *request.uri_mut() = Uri::from(self.wish.target.clone());
         *request.headers_mut() = headers;
         let response =
-            forward::forward(&self.core, &self.limits, &routed, request, exchange, None).await;
+            origin::send(&self.core, &self.limits, &routed, request, exchange, None).await;
         let mut response = response.map_err(|refused| refused.reason)?;
         let headers = response.headers_mut();
         let told = peers::fetched_at(headers);

@@ -16,7 +16,7 @@ use super::super::body::ResponseBody;
 use super::super::connection::Client;
 use super::super::core::Core;
 use super::super::exchange::Exchange;
-use super::super::forward;
+use super::super::origin;
 use super::super::request::{Refused, Routed};
 use super::answer::{Held, answer, mark};
 use super::body::{CachedBody, Source};
@@ -66,7 +66,7 @@ async fn pass_by(
     if let Some(offer) = &routed.offer {
         offer.tell_origin(request.headers_mut());
     }
-    let mut response = forward::forward(
+    let mut response = origin::send(
         core,
         &client.limits,
         routed,
@@ -435,7 +435,7 @@ impl Serving<'_> {
             offer.tell_origin(request.headers_mut());
         }
         let forwarded_request =
-            forward::forward(self.core, self.limits, self.routed, request, exchange, None);
+            origin::send(self.core, self.limits, self.routed, request, exchange, None);
         let mut response = forwarded_request.await?;
         let status = CacheStatus {
             detail,
