@@ -5,11 +5,11 @@ use http::{HeaderMap, Method, StatusCode};
 use weir_core::cache::{Exchange, Key, Policy, Stored, Target, UnixMs, store};
 use weir_core::content_coding::Coding;
 use weir_core::proxy::Scheme;
-use weir_core::purge::{DEFAULT_DRIFT_MAX_MS, HlcClock, StampLimits, StampWriter};
+use weir_core::purge::{DEFAULT_DRIFT_MAX_MS, HlcClock};
 
 use super::WAITING_MAX;
 use crate::codings::Level;
-use crate::{Entry, Found, MemoryLimits, Resource, Store};
+use crate::{Entry, Found, MemoryLimits, PurgeLimits, Purges, Resource, Store};
 
 const NOW: UnixMs = UnixMs(1_000_000);
 
@@ -18,9 +18,9 @@ fn kept() -> Arc<Store<()>> {
         bytes_max: 64 << 20,
         entry_bytes_max: 1 << 20,
     };
-    let stamps = StampWriter::new(StampLimits::default()).stamps();
     let clock = HlcClock::new(1, DEFAULT_DRIFT_MAX_MS);
-    Arc::new(Store::new(limits, 4, stamps, clock))
+    let purges = Purges::new(1, clock, PurgeLimits::default());
+    Arc::new(Store::new(limits, 4, purges))
 }
 
 fn stored() -> Stored {
@@ -110,7 +110,7 @@ async fn a_renewed_entry_keeps_its_forms_and_gets_those_under_way() {
     let entry = insert(&store, "/", &b"weir ".repeat(10_000));
     let making = store.begin_coding(&entry, Coding::Brotli, LEVEL).unwrap();
     let gzip = store.begin_coding(&entry, Coding::Gzip, LEVEL).unwrap();
-    let renewed = Arc::new(entry.renewed(stored(), store.fetch_time(NOW)));
+    let renewed = Arc::new(entry.renewed(stored(), store.fetch_time(NOW), Box::default()));
     assert!(store.insert(&renewed, NOW));
     assert!(
         store
@@ -119,9 +119,10 @@ async fn a_renewed_entry_keeps_its_forms_and_gets_those_under_way() {
     );
     making.await.unwrap();
     gzip.await.unwrap();
-    let renewed = find(&store, &entry)
-        .unwrap()
-        .renewed(stored(), store.fetch_time(NOW));
+    let renewed =
+        find(&store, &entry)
+            .unwrap()
+            .renewed(stored(), store.fetch_time(NOW), Box::default());
     assert!(renewed.coded(Coding::Brotli).is_some() && renewed.coded(Coding::Gzip).is_some());
 }
 
