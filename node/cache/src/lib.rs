@@ -6,7 +6,7 @@
 //! flights  one fetch for everybody who wants the same                           flights.rs
 //! fill     a body that is read while it comes                                   fill.rs
 //! codings  brotli, gzip and zstd: whole variants and streams                    codings/
-//! coders   makes coded forms of what is kept, beside the traffic                coders.rs
+//! coders   makes coded forms of what is kept, beside the traffic                coders/
 //! redis    the tier that nodes share                                            redis/
 //! solo     what cannot be shared, so that nobody waits for it                   solo.rs
 //! ```

@@ -43,7 +43,7 @@ pub(super) enum Fetched {
     /// The stored response, because the origin failed.
     Stale(Arc<Entry>),
     /// A response that is not stored, and why.
-    Own(Response<ResponseBody>, NotStored),
+    Own(Box<Response<ResponseBody>>, NotStored),
     /// No response.
     Failed(Reason),
 }
@@ -172,7 +172,7 @@ impl Fetch {
                 }
                 self.core.cache_metrics().not_stored(why).increment();
                 leader.land(Landed::Unshared);
-                let _ = first.send(Fetched::Own(answered.response, why));
+                let _ = first.send(Fetched::Own(Box::new(answered.response), why));
             }
         }
     }

@@ -336,7 +336,7 @@ impl Serving<'_> {
             Fetched::Own(response, why) => {
                 self.note(Outcome::Miss);
                 self.trace(&mut exchange, Outcome::Miss);
-                return Ok(self.own(response, status, why, exchange));
+                return Ok(self.own(*response, status, why, exchange));
             }
             Fetched::Failed(reason) => return Err(Refused { reason, exchange }),
         };
