@@ -1,7 +1,8 @@
 //! Compressors: what makes a response smaller on its way to a client or on its way into the cache.
 //!
-//! Which coding a response gets is decided in `weir_core`; here it is made; identity is the bytes as they are. [`compress_whole`] makes a variant to be
-//! kept, [`Encoder`] takes bytes as they come, [`CompressedBody`] is an [`Encoder`] around a body.
+//! Which coding a response gets is decided in `weir_core`; here it is made; identity is the bytes as they are.
+//! [`compress_whole`] makes a form to be kept, [`Encoder`] takes bytes as they come, [`CompressedBody`] is an
+//! [`Encoder`] around a body.
 //!
 //! Measured on HTML, JavaScript, CSS and JSON of 70 to 370 kB, one core, level 6 (MB/s, ratio): `brotli` 41, 6.6;
 //! `flate2` on zlib-rs 112, 6.1 (on miniz_oxide 45, 6.1); `zstd-safe`, which is libzstd, 149, 6.3 (in pure Rust:

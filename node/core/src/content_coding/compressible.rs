@@ -101,8 +101,8 @@ fn is_encoded(headers: &HeaderMap) -> bool {
     values.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// Whether `Cache-Control` of a request or response says `no-transform` (RFC 9111 sections 5.2.1.6 and 5.2.2.6), also in
-/// what is no valid list: a directive that is meant is kept.
+/// Whether `Cache-Control` of a request or response says `no-transform` (RFC 9111 sections 5.2.1.6 and 5.2.2.6), also
+/// in what is no valid list: a directive that is meant is kept.
 pub fn is_no_transform(headers: &HeaderMap) -> bool {
     let values = headers.get_all(CACHE_CONTROL).into_iter();
     let mut directives = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));

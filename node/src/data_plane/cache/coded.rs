@@ -25,8 +25,8 @@ pub(super) fn offer<'a>(wish: &'a Wish, held: &Held) -> Option<&'a Offer> {
     })
 }
 
-/// The form that the client wants most of those that were made. The one that it would want is begun if nobody has; until
-/// it is there the client gets the body as it is, which costs the threads that serve nothing.
+/// The form that the client wants most of those that were made. The one that it wants most of all is begun if nobody
+/// has; until that is there clients get the body as it is, which costs the threads that serve nothing.
 pub(super) fn form(offer: &Offer, entry: &Arc<Entry>, core: &Rc<Core>) -> Option<(Coding, Bytes)> {
     let wanted = offer.chosen();
     if wanted == Coding::Identity {

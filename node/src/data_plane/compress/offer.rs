@@ -106,8 +106,8 @@ impl Offer {
         }
     }
 
-    /// A compressor for the answer: of the coding that the client wants most of those for which there is room. `None`: it
-    /// goes as it is.
+    /// A compressor for the answer, of the coding that the client wants most of those for which there is room. `None`:
+    /// it goes as it is.
     pub(super) fn encoder(&self, core: &Rc<Core>) -> Option<(Encoder, Room)> {
         if self.chosen() == Coding::Identity {
             return None;
