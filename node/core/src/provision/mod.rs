@@ -23,7 +23,7 @@ pub mod scaling;
 
 use std::time::{Duration, Instant};
 
-pub use allocator::{PoolName, PortPool, Ports, Taken};
+pub use allocator::{PoolName, PortPool, Ports, Taken, follower_port};
 pub use breaker::{Breaker, BreakerConfig, BreakerState, Ticket};
 pub use care::{
     Action, Care, CareRules, CareState, EndReason, Observation, Places, Replacements, Succession,

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use weir_control_plane::jobs::{Claim, Error as QueueError};
 use weir_core::error::chain;
 use weir_core::ids::{BackendId, ServiceName};
-use weir_core::provision::Refusal;
+use weir_core::provision::{Refusal, follower_port};
 use weir_engines::driver::{self, Running};
 
 use super::Parts;
@@ -383,7 +383,7 @@ async fn peer_port(
             }
         }
     }
-    lot.p2p_port = Some(FOLLOWER_PORT_FIRST.saturating_add(lot.port % FOLLOWER_PORTS));
+    lot.p2p_port = Some(follower_port(lot.port));
     Ok(())
 }
 
@@ -395,10 +395,6 @@ async fn is_known(parts: &Parts, vpn: &str, taken: &mut Taken) -> bool {
     }
     port.is_some()
 }
-
-/// Peer-to-peer ports of engines that have no forwarded one; different for different ports that they serve on.
-const FOLLOWER_PORT_FIRST: u16 = 50_000;
-const FOLLOWER_PORTS: u16 = 10_000;
 
 async fn start_it(
     parts: &Parts,

@@ -245,8 +245,13 @@ impl Fetch {
         if let Some(entry) = self.fallback(Failure::Status(status), now) {
             return tell(leader, first, Fetched::Stale(Arc::clone(&entry)), entry);
         }
-        if let Some(entry) = self.renewed(&answered, now) {
-            return tell(leader, first, Fetched::Renewed(Arc::clone(&entry)), entry);
+        if let Some((entry, may_share)) = self.renewed(&answered, now) {
+            if may_share {
+                return tell(leader, first, Fetched::Renewed(Arc::clone(&entry)), entry);
+            }
+            leader.land(Landed::Unshared);
+            let _ = first.send(Fetched::Renewed(entry));
+            return;
         }
         match self.storable(&answered) {
             Ok((stored, tags)) => self.fill(answered, (stored, tags), leader, first).await,
@@ -261,7 +266,8 @@ impl Fetch {
         }
     }
 
-    fn renewed(&self, answered: &Answered, now: UnixMs) -> Option<Arc<Entry>> {
+    /// The stored response as a 304 renews it, and whether it may answer others too.
+    fn renewed(&self, answered: &Answered, now: UnixMs) -> Option<(Arc<Entry>, bool)> {
         let (entry, _) = self.stale.as_ref()?;
         if answered.response.status() != StatusCode::NOT_MODIFIED {
             return None;
@@ -289,7 +295,7 @@ impl Fetch {
                 }
             }
         }
-        Some(renewed)
+        Some((renewed, may_keep.is_ok()))
     }
 
     /// What is to be kept beside the body, and its tags.

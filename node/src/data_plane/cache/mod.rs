@@ -1,14 +1,15 @@
 //! Answers from the cache, and what is fetched for it.
 //!
 //! ```text
-//! wish      what the request wants of the cache, and under which key      wish.rs
-//! serve     from memory, beside others' fetch, or by a fetch of its own   serve.rs
-//! fetch     a fetch: belongs to its core, not to the client that began it fetch.rs
-//! peers     the tier of the other nodes                               peers.rs
-//! redis     the tier that nodes share                                 redis.rs
-//! answer    a stored response as this client gets it                      answer.rs
-//! coded     in which coding that is                                       coded.rs
-//! body      its body on the way to the client                             body.rs
+//! wish      what the request wants of the cache, and under which key        wish.rs
+//! serve     from memory, past the cache, or by way of a fetch               serve.rs
+//! join      beside others' fetch, or by a fetch of its own                  join.rs
+//! fetch     a fetch: belongs to its core, not to the client that began it   fetch.rs
+//! peers     the tier of the other nodes                                     peers.rs
+//! redis     the tier that nodes share                                       redis.rs
+//! answer    a stored response as this client gets it                        answer.rs
+//! coded     in which coding that is                                         coded.rs
+//! body      its body on the way to the client                               body.rs
 //! ```
 //!
 //! A fetch goes the way of every request (`forward.rs`). Who waits for one waits for an event, and at most as long as
@@ -19,6 +20,7 @@ mod body;
 mod coded;
 mod fetch;
 mod invalidate;
+mod join;
 mod peers;
 mod redis;
 mod serve;

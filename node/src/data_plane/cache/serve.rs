@@ -1,4 +1,4 @@
-//! From memory, beside another's fetch, or by a fetch of one's own.
+//! From memory, past the cache, or by way of a fetch.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -6,9 +6,9 @@ use std::sync::Arc;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout};
-use weir_cache::{Entry, Follower, Found, Joined, Landed, Leader};
-use weir_core::cache::{self, CacheStatus, Fallback, Forwarded, NotStored, Reuse, UnixMs};
+use tokio::time::Instant;
+use weir_cache::{Entry, Found, Joined, Leader};
+use weir_core::cache::{self, CacheStatus, Fallback, Forwarded, Reuse, UnixMs};
 use weir_core::purge::Verdict;
 
 use super::super::answer::Reason;
@@ -19,14 +19,10 @@ use super::super::exchange::Exchange;
 use super::super::origin;
 use super::super::request::{Refused, Routed};
 use super::answer::{Held, answer, mark};
-use super::body::{CachedBody, Source};
-use super::fetch::{Answerer, Fetch, Fetched};
+use super::fetch::{Fetch, Fetched};
 use super::wish::{PassBy, Wish};
 use crate::config::Ingress;
 use crate::telemetry::cache::Outcome;
-
-/// How often one request joins a fetch of somebody else.
-const JOINS_MAX: usize = 3;
 
 /// A request to a route with a cache.
 pub(in super::super) async fn serve(
@@ -90,18 +86,19 @@ async fn pass_by(
     Ok(response)
 }
 
-struct Serving<'a> {
-    core: &'a Rc<Core>,
-    limits: &'a Arc<Ingress>,
-    routed: &'a Routed,
-    wish: Rc<Wish>,
+/// A request on its way through the cache.
+pub(super) struct Serving<'a> {
+    pub(super) core: &'a Rc<Core>,
+    pub(super) limits: &'a Arc<Ingress>,
+    pub(super) routed: &'a Routed,
+    pub(super) wish: Rc<Wish>,
     begun: Instant,
 }
 
 /// What the origin is asked for, and why.
-struct Need {
-    forwarded: Forwarded,
-    stale: Option<(Arc<Entry>, Fallback)>,
+pub(super) struct Need {
+    pub(super) forwarded: Forwarded,
+    pub(super) stale: Option<(Arc<Entry>, Fallback)>,
 }
 
 impl Serving<'_> {
@@ -181,7 +178,7 @@ impl Serving<'_> {
         }
     }
 
-    fn hit(
+    pub(super) fn hit(
         &self,
         entry: Arc<Entry>,
         outcome: Outcome,
@@ -220,7 +217,7 @@ impl Serving<'_> {
         }
     }
 
-    fn begin(
+    pub(super) fn begin(
         &self,
         wish: Rc<Wish>,
         flight_id: Vec<u8>,
@@ -240,187 +237,8 @@ impl Serving<'_> {
         tokio::task::spawn_local(fetch.run(leader, first));
     }
 
-    async fn fetch(
-        &self,
-        request: Request<Incoming>,
-        need: Need,
-        exchange: Box<Exchange>,
-    ) -> Result<Response<ResponseBody>, Refused> {
-        let store = &self.core.parts.cache;
-        let variant = need
-            .stale
-            .as_ref()
-            .and_then(|(entry, _)| entry.stored.variant.as_ref());
-        let mut id = self.wish.flight_id(variant.map(|variant| variant.key()));
-        let mut failed = None;
-        for _ in 0..JOINS_MAX {
-            if store.is_solo(&id, self.core.unix_ms()) {
-                break;
-            }
-            let landed = match store.flights.join(&id) {
-                Joined::Leader(leader) => return self.lead(id, need, leader, exchange).await,
-                Joined::Follower(follower) => self.follow(follower).await,
-                Joined::Full => break,
-            };
-            let held = match landed {
-                Landed::Filling(fill) => fill.read().map(Held::Coming),
-                Landed::Kept(entry) => Some(Held::Whole(entry)),
-                Landed::Unshared => break,
-                Landed::Failed(reason) => match failed.replace(reason) {
-                    // Two fetches failed one after the other: the origin is not there for anybody.
-                    Some(_) => return self.failed(reason, need, exchange),
-                    None => continue,
-                },
-                Landed::Abandoned => continue,
-            };
-            match held {
-                Some(held) if held.stored().matches(&self.wish.headers) => {
-                    return Ok(self.collapsed(held, &need, exchange));
-                }
-                Some(held) => match self.id_of_variant(held.stored()) {
-                    Some(own) => id = own,
-                    None => break,
-                },
-                None => break,
-            }
-        }
-        self.alone(request, need.forwarded, None, exchange).await
-    }
-
-    /// The flight for requests like this one, now that it is known what responses depend on.
-    fn id_of_variant(&self, stored: &cache::Stored) -> Option<Vec<u8>> {
-        let by = stored.variant.as_ref()?.by();
-        let key = by.secondary_key(&self.wish.headers)?;
-        Some(self.wish.flight_id(Some(&key)))
-    }
-
-    async fn follow(&self, follower: Follower<Reason>) -> Landed<Reason> {
-        // The fetch has its own limits; this one only says that nobody waits for ever.
-        let timeouts = self.routed.service().settings.timeouts;
-        let longest = 4 * (timeouts.connect + timeouts.send + timeouts.read);
-        timeout(longest, follower.landed())
-            .await
-            .unwrap_or(Landed::Unshared)
-    }
-
-    async fn lead(
-        &self,
-        id: Vec<u8>,
-        need: Need,
-        leader: Leader<Reason>,
-        mut exchange: Box<Exchange>,
-    ) -> Result<Response<ResponseBody>, Refused> {
-        let forwarded = need.forwarded;
-        let (first, fetched) = oneshot::channel();
-        self.begin(Rc::clone(&self.wish), id, need.stale, leader, first);
-        let fetched = fetched
-            .await
-            .unwrap_or(Fetched::Failed(Reason::BackendReset));
-        let now = self.core.unix_ms();
-        let status = self.forwarded(forwarded);
-        let (held, outcome, status) = match fetched {
-            Fetched::Coming(reader, Answerer::Peer { hit: true }) => {
-                let status = CacheStatus {
-                    detail: Some("peer"),
-                    ..CacheStatus::hit(&self.core.parts.name)
-                };
-                (Held::Coming(reader), Outcome::HitAtPeer, status)
-            }
-            Fetched::Coming(reader, from) => {
-                let status = CacheStatus {
-                    stored: true,
-                    detail: (from != Answerer::Origin).then_some("peer"),
-                    ..status
-                };
-                (Held::Coming(reader), Outcome::Miss, status)
-            }
-            Fetched::InRedis(entry) => {
-                let status = CacheStatus {
-                    ttl_s: Some(ttl_s(&entry, now)),
-                    detail: Some("redis"),
-                    ..CacheStatus::hit(&self.core.parts.name)
-                };
-                (Held::Whole(entry), Outcome::HitInRedis, status)
-            }
-            Fetched::Renewed(entry) => {
-                let status = CacheStatus {
-                    forwarded_status: Some(304),
-                    ttl_s: Some(ttl_s(&entry, now)),
-                    ..status
-                };
-                (Held::Whole(entry), Outcome::Revalidated, status)
-            }
-            Fetched::Stale(entry) => {
-                let status = CacheStatus {
-                    ttl_s: Some(ttl_s(&entry, now)),
-                    detail: Some("origin-failed"),
-                    ..status
-                };
-                (Held::Whole(entry), Outcome::StaleIfError, status)
-            }
-            Fetched::Own(response, why) => {
-                self.note(Outcome::Miss);
-                self.trace(&mut exchange, Outcome::Miss);
-                return Ok(self.own(*response, status, why, exchange));
-            }
-            Fetched::Failed(reason) => return Err(Refused { reason, exchange }),
-        };
-        self.note(outcome);
-        self.trace(&mut exchange, outcome);
-        Ok(answer(&self.wish, held, &status, now, exchange))
-    }
-
-    fn own(
-        &self,
-        response: Response<ResponseBody>,
-        status: CacheStatus<'_>,
-        why: NotStored,
-        mut exchange: Box<Exchange>,
-    ) -> Response<ResponseBody> {
-        let detail = why.to_string();
-        let status = CacheStatus {
-            detail: Some(&detail),
-            ..status
-        };
-        exchange.answered(response.status());
-        let (mut head, body) = response.into_parts();
-        mark(&mut head.headers, &status);
-        let body = CachedBody::new(Source::Own(Box::new(body)), exchange);
-        Response::from_parts(head, ResponseBody::cached(body))
-    }
-
-    fn collapsed(
-        &self,
-        held: Held,
-        need: &Need,
-        mut exchange: Box<Exchange>,
-    ) -> Response<ResponseBody> {
-        self.note(Outcome::Collapsed);
-        self.trace(&mut exchange, Outcome::Collapsed);
-        let status = CacheStatus {
-            collapsed: true,
-            ..self.forwarded(need.forwarded)
-        };
-        answer(&self.wish, held, &status, self.core.unix_ms(), exchange)
-    }
-
-    fn failed(
-        &self,
-        reason: Reason,
-        need: Need,
-        exchange: Box<Exchange>,
-    ) -> Result<Response<ResponseBody>, Refused> {
-        let now = self.core.unix_ms();
-        match need.stale {
-            Some((entry, fallback)) if fallback.allows(cache::Failure::Disconnected, now) => {
-                Ok(self.hit(entry, Outcome::StaleIfError, now, exchange))
-            }
-            _ => Err(Refused { reason, exchange }),
-        }
-    }
-
     /// The request as it is, for this client alone.
-    async fn alone(
+    pub(super) async fn alone(
         &self,
         request: Request<Incoming>,
         forwarded: Forwarded,
@@ -445,15 +263,15 @@ impl Serving<'_> {
         Ok(response)
     }
 
-    fn forwarded(&self, why: Forwarded) -> CacheStatus<'_> {
+    pub(super) fn forwarded(&self, why: Forwarded) -> CacheStatus<'_> {
         CacheStatus::forwarded(&self.core.parts.name, why)
     }
 
-    fn note(&self, outcome: Outcome) {
+    pub(super) fn note(&self, outcome: Outcome) {
         self.core.cache_metrics().requests(outcome).increment();
     }
 
-    fn trace(&self, exchange: &mut Exchange, outcome: Outcome) {
+    pub(super) fn trace(&self, exchange: &mut Exchange, outcome: Outcome) {
         if let Some(trace) = &mut exchange.trace {
             let attributes = vec![("weir.cache.outcome", outcome.name().into())];
             self.core
@@ -490,7 +308,7 @@ pub(super) fn under_purges(reuse: Reuse, verdict: Verdict, entry: &Entry) -> Reu
     }
 }
 
-fn ttl_s(entry: &Entry, now: UnixMs) -> i64 {
+pub(super) fn ttl_s(entry: &Entry, now: UnixMs) -> i64 {
     let (until, now) = (entry.stored.fresh_until.unix_s(), now.unix_s());
     i64::try_from(until)
         .unwrap_or(i64::MAX)

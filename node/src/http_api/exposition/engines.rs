@@ -52,6 +52,12 @@ const PORT_COUNTERS: &[(&str, &str, &str, Pick)] = &[
         |c| c.calls_saved,
     ),
     (
+        "weir_port_cache_stale_served_total",
+        "counter",
+        "Look-ups answered with the last good port while nobody answers.",
+        |c| c.stale_served,
+    ),
+    (
         "weir_port_cache_stale_replies_dropped_total",
         "counter",
         "Answers from before an invalidation, dropped.",

@@ -4,6 +4,7 @@ mod crowds;
 mod faults;
 mod kept;
 pub mod origin;
+mod peers;
 mod purges;
 mod redis;
 

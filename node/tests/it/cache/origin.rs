@@ -88,6 +88,14 @@ impl Origin {
         self.released.add_permits(count);
     }
 
+    /// Takes one back that nobody waited for.
+    pub fn take_back(&self) -> bool {
+        self.released
+            .try_acquire()
+            .map(|permit| permit.forget())
+            .is_ok()
+    }
+
     /// Waits until it was asked so often.
     pub async fn asked_at_least(&self, count: usize) {
         let deadline = tokio::time::Instant::now() + crate::common::PATIENCE;

@@ -104,3 +104,15 @@ fn a_new_range_leaves_ports_in_use_and_gives_only_its_own() {
         .collect();
     assert_eq!(ports, [Some(12), Some(13), Some(11), None]);
 }
+
+#[test]
+fn a_follower_never_has_its_own_port_for_its_peers() {
+    for port in 1..=u16::MAX {
+        let peers = follower_port(port);
+        assert!(
+            peers != port && (40_000..60_000).contains(&peers),
+            "{port}: {peers}"
+        );
+    }
+    assert_ne!(follower_port(19_000), follower_port(19_001));
+}

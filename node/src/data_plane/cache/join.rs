@@ -1,0 +1,205 @@
+//! Beside the fetch of somebody else, or by a fetch of one's own.
+
+use std::rc::Rc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use weir_cache::{Follower, Joined, Landed, Leader};
+use weir_core::cache::{self, CacheStatus, NotStored};
+
+use super::super::answer::Reason;
+use super::super::body::ResponseBody;
+use super::super::exchange::Exchange;
+use super::super::request::Refused;
+use super::answer::{Held, answer, mark};
+use super::body::{CachedBody, Source};
+use super::fetch::{Answerer, Fetched};
+use super::serve::{Need, Serving, ttl_s};
+use crate::telemetry::cache::Outcome;
+
+/// How often one request joins a fetch of somebody else.
+const JOINS_MAX: usize = 3;
+
+impl Serving<'_> {
+    /// Joins the fetch of somebody else, or leads one.
+    pub(super) async fn fetch(
+        &self,
+        request: Request<Incoming>,
+        need: Need,
+        exchange: Box<Exchange>,
+    ) -> Result<Response<ResponseBody>, Refused> {
+        let store = &self.core.parts.cache;
+        let variant = need
+            .stale
+            .as_ref()
+            .and_then(|(entry, _)| entry.stored.variant.as_ref());
+        let mut id = self.wish.flight_id(variant.map(|variant| variant.key()));
+        let mut failed = None;
+        for _ in 0..JOINS_MAX {
+            if store.is_solo(&id, self.core.unix_ms()) {
+                break;
+            }
+            let landed = match store.flights.join(&id) {
+                Joined::Leader(leader) => return self.lead(id, need, leader, exchange).await,
+                Joined::Follower(follower) => self.follow(follower).await,
+                Joined::Full => break,
+            };
+            let held = match landed {
+                Landed::Filling(fill) => fill.read().map(Held::Coming),
+                Landed::Kept(entry) => Some(Held::Whole(entry)),
+                Landed::Unshared => break,
+                Landed::Failed(reason) => match failed.replace(reason) {
+                    // Two fetches failed one after the other: the origin is not there for anybody.
+                    Some(_) => return self.failed(reason, need, exchange),
+                    None => continue,
+                },
+                Landed::Abandoned => continue,
+            };
+            match held {
+                Some(held) if held.stored().matches(&self.wish.headers) => {
+                    return Ok(self.collapsed(held, &need, exchange));
+                }
+                Some(held) => match self.id_of_variant(held.stored()) {
+                    Some(own) => id = own,
+                    None => break,
+                },
+                None => break,
+            }
+        }
+        self.alone(request, need.forwarded, None, exchange).await
+    }
+
+    /// The flight for requests like this one, now that it is known what responses depend on.
+    fn id_of_variant(&self, stored: &cache::Stored) -> Option<Vec<u8>> {
+        let by = stored.variant.as_ref()?.by();
+        let key = by.secondary_key(&self.wish.headers)?;
+        Some(self.wish.flight_id(Some(&key)))
+    }
+
+    async fn follow(&self, follower: Follower<Reason>) -> Landed<Reason> {
+        // The fetch has its own limits; this one only says that nobody waits for ever.
+        let timeouts = self.routed.service().settings.timeouts;
+        let longest = 4 * (timeouts.connect + timeouts.send + timeouts.read);
+        timeout(longest, follower.landed())
+            .await
+            .unwrap_or(Landed::Unshared)
+    }
+
+    async fn lead(
+        &self,
+        id: Vec<u8>,
+        need: Need,
+        leader: Leader<Reason>,
+        mut exchange: Box<Exchange>,
+    ) -> Result<Response<ResponseBody>, Refused> {
+        let forwarded = need.forwarded;
+        let (first, fetched) = oneshot::channel();
+        self.begin(Rc::clone(&self.wish), id, need.stale, leader, first);
+        let fetched = fetched
+            .await
+            .unwrap_or(Fetched::Failed(Reason::BackendReset));
+        let now = self.core.unix_ms();
+        let status = self.forwarded(forwarded);
+        let (held, outcome, status) = match fetched {
+            Fetched::Coming(reader, Answerer::Peer { hit: true }) => {
+                let status = CacheStatus {
+                    detail: Some("peer"),
+                    ..CacheStatus::hit(&self.core.parts.name)
+                };
+                (Held::Coming(reader), Outcome::HitAtPeer, status)
+            }
+            Fetched::Coming(reader, from) => {
+                let status = CacheStatus {
+                    stored: true,
+                    detail: (from != Answerer::Origin).then_some("peer"),
+                    ..status
+                };
+                (Held::Coming(reader), Outcome::Miss, status)
+            }
+            Fetched::InRedis(entry) => {
+                let status = CacheStatus {
+                    ttl_s: Some(ttl_s(&entry, now)),
+                    detail: Some("redis"),
+                    ..CacheStatus::hit(&self.core.parts.name)
+                };
+                (Held::Whole(entry), Outcome::HitInRedis, status)
+            }
+            Fetched::Renewed(entry) => {
+                let status = CacheStatus {
+                    forwarded_status: Some(304),
+                    ttl_s: Some(ttl_s(&entry, now)),
+                    ..status
+                };
+                (Held::Whole(entry), Outcome::Revalidated, status)
+            }
+            Fetched::Stale(entry) => {
+                let status = CacheStatus {
+                    ttl_s: Some(ttl_s(&entry, now)),
+                    detail: Some("origin-failed"),
+                    ..status
+                };
+                (Held::Whole(entry), Outcome::StaleIfError, status)
+            }
+            Fetched::Own(response, why) => {
+                self.note(Outcome::Miss);
+                self.trace(&mut exchange, Outcome::Miss);
+                return Ok(self.own(*response, status, why, exchange));
+            }
+            Fetched::Failed(reason) => return Err(Refused { reason, exchange }),
+        };
+        self.note(outcome);
+        self.trace(&mut exchange, outcome);
+        Ok(answer(&self.wish, held, &status, now, exchange))
+    }
+
+    fn own(
+        &self,
+        response: Response<ResponseBody>,
+        status: CacheStatus<'_>,
+        why: NotStored,
+        mut exchange: Box<Exchange>,
+    ) -> Response<ResponseBody> {
+        let detail = why.to_string();
+        let status = CacheStatus {
+            detail: Some(&detail),
+            ..status
+        };
+        exchange.answered(response.status());
+        let (mut head, body) = response.into_parts();
+        mark(&mut head.headers, &status);
+        let body = CachedBody::new(Source::Own(Box::new(body)), exchange);
+        Response::from_parts(head, ResponseBody::cached(body))
+    }
+
+    fn collapsed(
+        &self,
+        held: Held,
+        need: &Need,
+        mut exchange: Box<Exchange>,
+    ) -> Response<ResponseBody> {
+        self.note(Outcome::Collapsed);
+        self.trace(&mut exchange, Outcome::Collapsed);
+        let status = CacheStatus {
+            collapsed: true,
+            ..self.forwarded(need.forwarded)
+        };
+        answer(&self.wish, held, &status, self.core.unix_ms(), exchange)
+    }
+
+    fn failed(
+        &self,
+        reason: Reason,
+        need: Need,
+        exchange: Box<Exchange>,
+    ) -> Result<Response<ResponseBody>, Refused> {
+        let now = self.core.unix_ms();
+        match need.stale {
+            Some((entry, fallback)) if fallback.allows(cache::Failure::Disconnected, now) => {
+                Ok(self.hit(entry, Outcome::StaleIfError, now, exchange))
+            }
+            _ => Err(Refused { reason, exchange }),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Keys that the nodes of one mesh share out.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use super::origin::Origin;
+use crate::client::Client;
+use crate::common::PATIENCE;
+use crate::control_plane::Node;
+use crate::control_plane::plane::ControlPlane;
+
+const NAMES: [&str; 3] = ["node-a", "node-b", "node-c"];
+const CROWD: usize = 20;
+
+async fn mesh(origin: &Origin) -> (ControlPlane, Vec<Node>) {
+    let plane = ControlPlane::start().await;
+    let keys = format!("endpoints = [\"{}\"]\n", plane.address);
+    let config = format!(
+        "[services.web]\nbackends = [\"{}\"]\n[[routes]]\nname = \"shop\"\nservice = \"web\"\ncache = true\n",
+        origin.address
+    );
+    let nodes = join_all(NAMES.map(|id| Node::start_as(id, &keys, &config))).await;
+    (plane, nodes)
+}
+
+async fn get(node: &Node, path: &str) -> (String, String) {
+    let answer = Client::connect(node.ingress).await.get(path).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.head);
+    let status = answer.header("cache-status").expect(&answer.head);
+    (answer.text(), status.to_owned())
+}
+
+/// Waits until each node asks others for what they own.
+async fn know_each_other(nodes: &[Node]) {
+    let deadline = Instant::now() + PATIENCE;
+    for (at, node) in nodes.iter().enumerate() {
+        for number in 0.. {
+            let (_, status) = get(node, &format!("/probe/{at}/{number}")).await;
+            if status.contains("detail=peer") {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{status}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_crowd_over_all_nodes_on_cold_keys_is_one_fetch_for_each_key() {
+    let origin = Origin::start(|mut asked| async move {
+        let body = format!("answer {}", asked.number);
+        if asked.head.contains("/crowd/") {
+            asked.wait().await;
+        }
+        asked
+            .answer("200 OK", "cache-control: max-age=600\r\n", &body)
+            .await;
+        asked
+    })
+    .await;
+    let (_plane, nodes) = mesh(&origin).await;
+    know_each_other(&nodes).await;
+    let before = origin.asked();
+    for key in 0..3 {
+        let mut crowd = JoinSet::new();
+        for node in &nodes {
+            for _ in 0..CROWD {
+                let mut client = Client::connect(node.ingress).await;
+                crowd.spawn(async move {
+                    let path = format!("/crowd/{key}");
+                    client.get(&path).await.unwrap().text()
+                });
+            }
+        }
+        origin.asked_at_least(before + key + 1).await;
+        // Whoever would fetch a second time has done so by now, or finds what the first one brings.
+        sleep(Duration::from_millis(300)).await;
+        origin.release(CROWD);
+        let answers = crowd.join_all().await;
+        assert!(
+            answers.iter().all(|answer| *answer == answers[0]),
+            "{answers:?}"
+        );
+        assert_eq!(origin.asked(), before + key + 1);
+        while origin.take_back() {}
+    }
+}
+
+#[tokio::test]
+async fn keys_of_a_node_that_was_killed_are_fetched_by_the_others() {
+    let origin = Origin::start(|mut asked| async move {
+        asked
+            .answer("200 OK", "cache-control: max-age=600\r\n", "here")
+            .await;
+        asked
+    })
+    .await;
+    let (_plane, mut nodes) = mesh(&origin).await;
+    know_each_other(&nodes).await;
+    nodes[2].crash().await;
+    for number in 0..30 {
+        for node in &nodes[..2] {
+            let (body, status) = get(node, &format!("/after/{number}")).await;
+            assert_eq!(body, "here", "{status}");
+        }
+    }
+}
