@@ -1,8 +1,8 @@
 //! A body that is read while it comes: one writer, any number of readers, on whatever threads.
 //!
 //! As long as it may be kept, everything that came stays, and the writer waits for nobody: a slow or vanished client
-//! holds up nobody else. Once it turned out too long to be kept ([`FillWriter::let_go`]) only what the slowest reader has
-//! not read stays, no further readers are let in, and the writer waits for the slowest.
+//! holds up nobody else. Once it turned out too long to be kept ([`FillWriter::let_go`]) only what the slowest reader
+//! has not read stays, no further readers are let in, and the writer waits for the slowest.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

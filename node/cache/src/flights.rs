@@ -1,7 +1,7 @@
 //! One fetch for everybody who wants the same.
 //!
-//! The first to join a flight leads it: it fetches, the others wait for what comes of that. A leader that vanishes, like
-//! one whose client left, lets the next one lead.
+//! The first to join a flight leads it: it fetches, the others wait for what comes of that. A leader that vanishes,
+//! like one whose client left, lets the next one lead.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;

@@ -1,6 +1,7 @@
 //! The first tier: entries by key, within bytes.
 //!
-//! Admission and eviction are `quick_cache`'s (a CLOCK-PRO relative with a ghost list): scans pass through its cold part.
+//! Admission and eviction are `quick_cache`'s (a CLOCK-PRO relative with a ghost list): scans pass through its
+//! cold part.
 
 use std::sync::Arc;
 

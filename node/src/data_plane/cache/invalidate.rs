@@ -11,8 +11,8 @@ use super::super::body::ResponseBody;
 use super::super::core::Core;
 use super::super::request::Routed;
 
-/// Purges what the request changed: on this node at once, on others as they hear of it. What was being fetched meanwhile
-/// does not come back.
+/// Purges what the request changed: on this node at once, on others as they hear of it. What was being fetched
+/// meanwhile does not come back.
 pub(super) fn after(
     core: &Rc<Core>,
     routed: &Routed,
