@@ -33,4 +33,4 @@ pub use fill::{Broken, Budget, Fill, FillReader, FillWriter, Refused};
 pub use flights::{Flights, Followed, Follower, Joined, Landed, Leader};
 pub use memory::MemoryLimits;
 pub use purges::{Counts as PurgeCounts, Missed, PurgeLimits, Purges, SCOPES};
-pub use store::{Found, Store};
+pub use store::{Found, SharedTier, Store};

@@ -33,10 +33,18 @@ pub struct MemoryLimits {
     pub entry_bytes_max: u64,
 }
 
-/// The part of the memory that what other nodes own may take beside it.
+/// The part of the memory that is for what other nodes own.
 const MIRROR_SHARE: u64 = 8;
 
 impl MemoryLimits {
+    /// Of what this node fetches for all.
+    pub(crate) const fn own(self) -> Self {
+        Self {
+            bytes_max: self.bytes_max - self.bytes_max / MIRROR_SHARE,
+            ..self
+        }
+    }
+
     /// Of what other nodes own.
     pub(crate) const fn mirror(self) -> Self {
         Self {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use http::HeaderMap;
 use weir_core::cache::UnixMs;
 use weir_core::purge::{Hardness, Hlc, Purge, Scope, Verdict};
@@ -15,7 +15,7 @@ use crate::fill::Budget;
 use crate::flights::Flights;
 use crate::memory::{Kept, Memory, MemoryLimits};
 use crate::purges::Purges;
-use crate::redis::Namespace;
+use crate::redis::{COMMAND_TIMEOUT, CONNECT_TIMEOUT, L2, L2Settings, Namespace, RedisUrl};
 use crate::solo::Solo;
 use crate::value;
 
@@ -25,6 +25,43 @@ const FOLLOWERS_MAX: usize = 16_384;
 const SOLO_TIME: Duration = Duration::from_secs(120);
 /// The part of the memory that bodies under way may take beside it.
 const FILLS_SHARE: u64 = 4;
+
+/// Where all answers are in Redis; their keys tell the namespaces of routes apart.
+const SHARED_NAMESPACE: &str = "answers";
+
+/// How what is kept is shared with other nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedTier {
+    /// Which Redis; `None`: none.
+    pub url: Option<RedisUrl>,
+    /// How long a reader waits at most.
+    pub command_timeout: Duration,
+    /// How long making a connection may take.
+    pub connect_timeout: Duration,
+    /// The longest that something is kept there.
+    pub ttl_max: Duration,
+}
+
+impl Default for SharedTier {
+    fn default() -> Self {
+        Self {
+            url: None,
+            command_timeout: COMMAND_TIMEOUT,
+            connect_timeout: CONNECT_TIMEOUT,
+            ttl_max: Duration::MAX,
+        }
+    }
+}
+
+impl SharedTier {
+    fn settings(&self) -> Option<L2Settings> {
+        Some(L2Settings {
+            url: self.url.clone()?,
+            command_timeout: self.command_timeout,
+            connect_timeout: self.connect_timeout,
+        })
+    }
+}
 
 /// What is kept for a request.
 #[derive(Debug)]
@@ -54,14 +91,14 @@ pub struct Store<F> {
     /// What must not be served any more.
     pub purges: Purges,
     entry_bytes_max: AtomicU64,
-    l2_ttl_ms: AtomicU64,
+    shared: ArcSwap<SharedTier>,
 }
 
 impl<F: Clone + Send + Sync> Store<F> {
     /// Nothing is kept yet. `threads` use it.
     pub fn new(limits: MemoryLimits, threads: usize, purges: Purges) -> Self {
         Self {
-            memory: Memory::new(limits, threads),
+            memory: Memory::new(limits.own(), threads),
             mirror: Memory::new(limits.mirror(), threads),
             solo: Solo::new(),
             flights: Flights::new(FOLLOWERS_MAX),
@@ -70,24 +107,37 @@ impl<F: Clone + Send + Sync> Store<F> {
             l2: ArcSwapOption::empty(),
             purges,
             entry_bytes_max: AtomicU64::new(limits.entry_bytes_max),
-            l2_ttl_ms: AtomicU64::new(u64::MAX),
+            shared: ArcSwap::from_pointee(SharedTier::default()),
         }
     }
 
     /// Other limits, at once: what is beyond them is dropped.
     pub fn configure(&self, limits: MemoryLimits) {
-        self.memory.configure(limits.bytes_max);
+        self.memory.configure(limits.own().bytes_max);
         self.mirror.configure(limits.mirror().bytes_max);
         self.fills.configure(limits.bytes_max / FILLS_SHARE);
         self.entry_bytes_max
             .store(limits.entry_bytes_max, Ordering::Relaxed);
     }
 
-    /// Uses the tier in Redis from now on, or none; it keeps nothing for longer than `ttl_max`.
-    pub fn use_l2(&self, l2: Option<Namespace>, ttl_max: Duration) {
-        let ms = u64::try_from(ttl_max.as_millis()).unwrap_or(u64::MAX);
-        self.l2_ttl_ms.store(ms, Ordering::Relaxed);
-        self.l2.store(l2.map(Arc::new));
+    /// Shares what is kept as `tier` says from now on; `start` starts what is not there yet.
+    pub fn share(&self, tier: &SharedTier, now: UnixMs, start: impl FnOnce(L2Settings) -> L2) {
+        match (self.l2(), tier.settings()) {
+            (Some(l2), Some(settings)) => l2.configure(settings),
+            (None, Some(settings)) => {
+                // Of purges before now nothing is known: what Redis has from then is validated before it is used.
+                self.purges.distrust_before(Hlc::new(now.0, 0, 0));
+                let l2 = start(settings).namespace(SHARED_NAMESPACE);
+                self.l2.store(l2.ok().map(Arc::new));
+            }
+            (_, None) => self.l2.store(None),
+        }
+        self.shared.store(Arc::new(tier.clone()));
+    }
+
+    /// How what is kept is shared.
+    pub fn shared(&self) -> Arc<SharedTier> {
+        self.shared.load_full()
     }
 
     /// The tier in Redis, if there is one.
@@ -97,7 +147,7 @@ impl<F: Clone + Send + Sync> Store<F> {
 
     /// The longest that the tier in Redis keeps something.
     pub fn l2_ttl(&self) -> Duration {
-        Duration::from_millis(self.l2_ttl_ms.load(Ordering::Relaxed))
+        self.shared.load().ttl_max
     }
 
     /// How long a body may be to be kept.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
-use weir_cache::redis::{L2Settings, RedisUrl};
+use weir_cache::SharedTier;
+use weir_cache::redis::RedisUrl;
 use weir_core::cache::{Policy, RequestCookie, SetCookie};
 use weir_core::route::PathPattern;
 use weir_core::tuning::knobs::cache;
@@ -23,16 +24,14 @@ pub struct CacheSettings {
     pub l1_bytes_max: u64,
     /// The longest answer that the first tier keeps.
     pub l1_entry_bytes_max: u64,
-    /// The tier in Redis, if there is one.
-    pub l2: Option<L2Settings>,
-    /// The longest that Redis keeps something.
-    pub l2_ttl: Duration,
+    /// How nodes share it.
+    pub shared: SharedTier,
 }
 
 impl CacheSettings {
     pub(super) fn read(root: &mut Section, problems: &mut Vec<Problem>) -> Self {
         let mut s = root.section(problems, "cache").read_by("cache");
-        let l2_ttl = s.tuned(problems, "l2_ttl", &cache::L2_TTL);
+        let ttl_max = s.tuned(problems, "l2_ttl", &cache::L2_TTL);
         let command_timeout = s.tuned(
             problems,
             "redis_command_timeout",
@@ -58,12 +57,12 @@ impl CacheSettings {
                 )
                 .unwrap_or(64 << 20)
                 .min(l1_bytes_max / 8),
-            l2: url.map(|url| L2Settings {
+            shared: SharedTier {
                 url,
                 command_timeout,
                 connect_timeout,
-            }),
-            l2_ttl,
+                ttl_max,
+            },
         };
         s.finish(problems);
         read

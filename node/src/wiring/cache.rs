@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
-use weir_cache::redis::L2;
 use weir_cache::{MemoryLimits, PurgeLimits, Purges, Store};
-use weir_core::cache::UnixMs;
-use weir_core::purge::{DEFAULT_DRIFT_MAX_MS, Hlc, HlcClock};
+use weir_core::purge::{DEFAULT_DRIFT_MAX_MS, HlcClock};
 
 use super::Env;
 use crate::actors::cache_tier::{self, CacheTier, CacheTierHandle};
@@ -16,15 +14,7 @@ use crate::data_plane::CoreParts;
 use crate::data_plane::answer::Reason;
 use crate::guardian::{Budget, BudgetSpent, guard};
 use crate::peers::{self, Peers};
-use crate::ports::clock::WallClock;
 use crate::snapshot::Snapshot;
-
-fn unix_ms(clock: WallClock) -> UnixMs {
-    UnixMs(u64::try_from(clock.unix_now().as_millis()).unwrap_or(u64::MAX))
-}
-
-/// Where all answers are in Redis; keys tell the namespaces of routes apart.
-const L2_NAMESPACE: &str = "answers";
 
 /// What is kept, and with whom it is shared.
 pub(super) fn new_store(config: &Config, env: &Env) -> Arc<Store<Reason>> {
@@ -34,26 +24,7 @@ pub(super) fn new_store(config: &Config, env: &Env) -> Arc<Store<Reason>> {
     };
     let clock = HlcClock::new(env.seed as u32, DEFAULT_DRIFT_MAX_MS);
     let purges = Purges::new(env.seed, clock, PurgeLimits::default());
-    if config.cache.l2.is_some() {
-        // Of purges before its start the node knows nothing: what Redis has from then is validated before it is used.
-        purges.distrust_before(Hlc::new(unix_ms(env.clock).0, 0, 0));
-    }
-    let store = Arc::new(Store::new(limits, config.node.cores, purges));
-    if let Some(settings) = &config.cache.l2 {
-        let clocked = Arc::downgrade(&store);
-        let wall = env.clock;
-        let now = move || {
-            let store = clocked.upgrade();
-            store.map_or(0, |store| store.fetch_time(unix_ms(wall)).time())
-        };
-        let l2 = L2::start(
-            settings.clone(),
-            Arc::new(now),
-            fastrand::Rng::with_seed(env.seed),
-        );
-        store.use_l2(l2.namespace(L2_NAMESPACE).ok(), config.cache.l2_ttl);
-    }
-    store
+    Arc::new(Store::new(limits, config.node.cores, purges))
 }
 
 /// The actor that tells other nodes of purges, and who those nodes are.

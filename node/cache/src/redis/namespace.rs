@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::queue::Write;
 use super::shared::Shared;
-use super::{Fetched, KEY_BYTES_MAX, L2, VALUE_BYTES_MAX, read};
+use super::{Fetched, KEY_BYTES_MAX, L2, L2Settings, VALUE_BYTES_MAX, read};
 
 /// Longest name of a namespace.
 pub const NAME_BYTES_MAX: usize = 64;
@@ -56,6 +56,11 @@ impl Namespace {
                 Fetched::Away
             }
         }
+    }
+
+    /// [`L2::configure`].
+    pub fn configure(&self, settings: L2Settings) {
+        self.l2.configure(settings);
     }
 
     /// [`L2::trust_floor`].

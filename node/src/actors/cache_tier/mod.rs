@@ -25,7 +25,8 @@ use std::time::Duration;
 use actix::{Actor, AsyncContext as _, Context, Handler, Message};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use weir_cache::{MemoryLimits, Store};
+use weir_cache::redis::L2;
+use weir_cache::{MemoryLimits, SharedTier, Store};
 use weir_core::balance::hash_key;
 use weir_core::cache::UnixMs;
 use weir_core::purge::Wait;
@@ -49,11 +50,13 @@ const AWAY_AFTER: Duration = Duration::from_secs(10);
 const WAITING_MAX: usize = 4_096;
 
 /// What the tiers may take.
-#[derive(Message, Clone, Copy, Debug)]
+#[derive(Message, Clone, Debug)]
 #[rtype(result = "()")]
 pub struct Configure {
     /// The first tier.
     pub memory: MemoryLimits,
+    /// How nodes share what they keep.
+    pub shared: SharedTier,
 }
 
 impl Configure {
@@ -64,6 +67,7 @@ impl Configure {
                 bytes_max: config.cache.l1_bytes_max,
                 entry_bytes_max: config.cache.l1_entry_bytes_max,
             },
+            shared: config.cache.shared.clone(),
         }
     }
 }
@@ -174,6 +178,25 @@ pub struct Parts {
     pub seed: u64,
 }
 
+impl Parts {
+    fn configure(&self, part: &Configure) {
+        self.store.configure(part.memory);
+        let now = unix_ms(self.clock);
+        self.store.share(&part.shared, now, |settings| {
+            let (store, clock) = (Arc::downgrade(&self.store), self.clock);
+            let stamp = move || {
+                let store = store.upgrade();
+                store.map_or(0, |store| store.fetch_time(unix_ms(clock)).time())
+            };
+            L2::start(
+                settings,
+                Arc::new(stamp),
+                fastrand::Rng::with_seed(self.seed),
+            )
+        });
+    }
+}
+
 /// Another node.
 #[derive(Debug)]
 struct Peer {
@@ -202,7 +225,7 @@ pub struct CacheTier {
 impl CacheTier {
     /// A life that knows no other node yet.
     pub fn new(parts: Parts, configure: Configure) -> Self {
-        parts.store.configure(configure.memory);
+        parts.configure(&configure);
         Self {
             parts,
             peers: BTreeMap::new(),
@@ -311,7 +334,7 @@ impl Handler<Carried<Configure>> for CacheTier {
     type Result = ();
 
     fn handle(&mut self, configure: Carried<Configure>, _: &mut Context<Self>) {
-        self.parts.store.configure(configure.message.memory);
+        self.parts.configure(&configure.message);
     }
 }
 

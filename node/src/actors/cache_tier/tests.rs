@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
+use weir_cache::SharedTier;
 use weir_cache::{Missed, PurgeLimits, Purges};
 use weir_core::purge::{DEFAULT_DRIFT_MAX_MS, Hardness, Hlc, HlcClock, Purge, Scope};
 use weir_proto::control::v1::Peer as Registered;
@@ -63,7 +64,15 @@ async fn run<T>(nodes: &[&str], test: impl AsyncFnOnce(Node) -> T) -> T {
                 "cache_tier",
                 MESSAGES_WAITING_MAX,
                 Budget::default(),
-                move || CacheTier::new(parts.clone(), Configure { memory: MEMORY }),
+                move || {
+                    CacheTier::new(
+                        parts.clone(),
+                        Configure {
+                            memory: MEMORY,
+                            shared: SharedTier::default(),
+                        },
+                    )
+                },
                 move |life| links.point_at(life),
             ));
             tokio::task::yield_now().await;
@@ -340,7 +349,13 @@ async fn the_tiers_take_what_the_newest_configuration_says() {
             entry_bytes_max: 1 << 16,
         };
         node.handle
-            .configure(Configure { memory }, WITHIN)
+            .configure(
+                Configure {
+                    memory,
+                    shared: SharedTier::default(),
+                },
+                WITHIN,
+            )
             .await
             .unwrap();
         let store = node.handle.store();

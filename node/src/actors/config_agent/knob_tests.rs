@@ -52,7 +52,8 @@ fn parts(wired: &Wired) -> BTreeMap<&'static str, String> {
         ),
         ("cache", {
             let store = wired.cache_tier.store();
-            format!("{} {}", store.bytes_max(), store.entry_bytes_max())
+            let memory = (store.bytes_max(), store.entry_bytes_max());
+            format!("{memory:?} {:?}", store.shared())
         }),
         ("status", format!("{:?}", wired.status_age_max.load())),
     ])

@@ -174,8 +174,8 @@ impl PortCacheHandle {
         let deadline = Instant::now() + PROVISION_WAIT;
         loop {
             match found?.answer {
-                // While two reads differ nobody knows which one the VPN has: an engine with the one that it lost would be
-                // of no use, and one with the other would be replaced if that was a mistake.
+                // While two reads differ nobody knows which one the VPN has: an engine with the one that it lost
+                // would be of no use, and one with the other would be replaced if that was a mistake.
                 Answer::Port { port, .. } if self.is_settled(name, port) => return Some(port),
                 Answer::Port { .. } | Answer::NotReady | Answer::Unknown
                     if Instant::now() < deadline =>

@@ -223,8 +223,8 @@ impl<H: Clone + Ord> Ports<H> {
     }
 }
 
-/// The peer-to-peer port of an engine without a forwarded one that serves on `port`: from 40,000 to 59,999, never the port
-/// itself, and another one for each of 10,000 ports in a row.
+/// The peer-to-peer port of an engine without a forwarded one that serves on `port`: from 40,000 to 59,999, never
+/// the port itself, and another one for each of 10,000 ports in a row.
 pub fn follower_port(port: u16) -> u16 {
     const FIRST: u16 = 50_000;
     const COUNT: u16 = 10_000;
