@@ -49,6 +49,18 @@ impl Resource {
         }
     }
 
+    /// What purges say of an answer with these tags to a fetch that began at that time.
+    pub fn verdict(&self, stamps: &Stamps, tags: &[u64], at: Hlc) -> Verdict {
+        stamps.verdict(&Fetched {
+            namespace: self.namespace_id,
+            key: self.key_id,
+            host: self.host_id,
+            path: &self.path,
+            tags,
+            at,
+        })
+    }
+
     /// The key as purges name it.
     pub fn key_id(&self) -> u64 {
         self.key_id
@@ -177,14 +189,7 @@ impl Entry {
         if self.valid_at.load(Ordering::Relaxed) == version {
             return Verdict::Valid;
         }
-        let verdict = stamps.verdict(&Fetched {
-            namespace: self.resource.namespace_id,
-            key: self.resource.key_id,
-            host: self.resource.host_id,
-            path: &self.resource.path,
-            tags: &self.tags,
-            at: self.fetched_at,
-        });
+        let verdict = self.resource.verdict(stamps, &self.tags, self.fetched_at);
         if verdict == Verdict::Valid {
             self.valid_at.store(version, Ordering::Relaxed);
         }

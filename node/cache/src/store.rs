@@ -177,6 +177,10 @@ impl<F: Clone + Send + Sync> Store<F> {
     pub fn find(&self, key: &str, request: &HeaderMap, now: UnixMs) -> Found {
         let kept = match self.memory.find(key, request) {
             Kept::Nothing => self.mirror.find(key, request),
+            Kept::OtherVariants => match self.mirror.find(key, request) {
+                Kept::Nothing => Kept::OtherVariants,
+                kept => kept,
+            },
             kept => kept,
         };
         let entry = match kept {
@@ -229,8 +233,23 @@ impl<F: Clone + Send + Sync> Store<F> {
         if self.verdict(entry) == Verdict::Gone || entry.cost_bytes() > self.mirror.bytes_max() {
             return false;
         }
+        // One that was fetched here before would hide it.
+        self.memory.remove(entry.resource.key.as_str(), |other| {
+            other.stored.variant == entry.stored.variant && other.fetched_at <= entry.fetched_at
+        });
         self.mirror.insert(Arc::clone(entry), now);
         true
+    }
+
+    /// A fetch that begins after a purge is another one than those that began before.
+    pub fn since_purges(&self, id: &[u8]) -> Vec<u8> {
+        let version = self.purges.stamps().version();
+        [id, &version.to_be_bytes()[..]].concat()
+    }
+
+    /// What purges say of an answer to a fetch that began at that time.
+    pub fn verdict_of(&self, resource: &Resource, tags: &[u64], at: Hlc) -> Verdict {
+        resource.verdict(&self.purges.stamps(), tags, at)
     }
 
     /// Remembers that what was fetched for `id` was for one client alone.

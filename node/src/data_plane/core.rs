@@ -2,10 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use tokio::time::{Instant, MissedTickBehavior};
 use weir_cache::Store;
 use weir_core::cache::UnixMs;
@@ -101,6 +103,11 @@ impl Core {
 
     pub(super) fn ingress(&self) -> Arc<Ingress> {
         Arc::clone(self.ingress.borrow_mut().load())
+    }
+
+    /// Whether a request comes from another node that asks for a key which this one owns.
+    pub(super) fn is_hop(&self, from: IpAddr, headers: &HeaderMap) -> bool {
+        self.cache_peers.borrow_mut().load().is_hop(from, headers)
     }
 
     pub(super) fn cache_peers(&self) -> Arc<CachePeers> {

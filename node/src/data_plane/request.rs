@@ -155,7 +155,10 @@ impl Routed {
 #[derive(Clone)]
 pub(super) struct Facing {
     pub(super) scheme: Scheme,
+    /// `host[:port]` that the request is for.
     pub(super) authority: Rc<str>,
+    /// A trusted proxy says that the client asked for another host.
+    pub(super) has_other_host: bool,
 }
 
 impl Facing {
@@ -163,6 +166,7 @@ impl Facing {
         Self {
             scheme: Scheme::Http,
             authority: Rc::default(),
+            has_other_host: false,
         }
     }
 
@@ -172,17 +176,17 @@ impl Facing {
         let told = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let is_https =
             told("x-forwarded-proto").is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
-        let own = || {
-            let own = proxy::effective_host(request.uri(), headers, request.version());
-            own.map_or("", |own| own.as_str())
-        };
+        let own = proxy::effective_host(request.uri(), headers, request.version());
+        let own = own.map_or("", |own| own.as_str());
+        let other = told("x-forwarded-host");
         Self {
             scheme: if is_https {
                 Scheme::Https
             } else {
                 Scheme::Http
             },
-            authority: told("x-forwarded-host").unwrap_or_else(own).into(),
+            authority: own.into(),
+            has_other_host: other.is_some_and(|other| !other.eq_ignore_ascii_case(own)),
         }
     }
 }
@@ -388,7 +392,14 @@ fn rewrite_headers(
         host: &host,
     };
     let forwarding = &client.limits.forwarding;
-    let address = if presence.tells_of_client() {
+    let address = if core.is_hop(client.peer.ip(), headers) {
+        // What it says of its client is this node's word too.
+        let mut forwarding = forwarding.clone();
+        forwarding
+            .trusted
+            .push(client.peer.ip().to_canonical().into());
+        forwarding.apply(&hop, headers)
+    } else if presence.tells_of_client() {
         forwarding.apply(&hop, headers)
     } else {
         forwarding.introduce(&hop, headers)

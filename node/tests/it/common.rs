@@ -163,6 +163,19 @@ impl Weir {
         Some((status, body))
     }
 
+    /// The status that a path of the HTTP API answers to a document.
+    pub async fn post_api(&self, path: &str, document: &str) -> u16 {
+        let mut stream = TcpStream::connect(self.api).await.unwrap();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{document}",
+            document.len()
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = read_to_end(&mut stream).await;
+        answer.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
     /// The sum of all samples of a metric whose line starts with `name`.
     pub async fn metric(&self, name: &str) -> f64 {
         let (_, text) = self.get_api("/metrics").await.unwrap();

@@ -50,7 +50,7 @@ fn imf_fixdate(text: &str) -> Option<u64> {
         && is_weekday(text.get(..3)?, 3)
         && [(3, ", "), (7, " "), (11, " "), (16, " "), (25, " ")]
             .iter()
-            .all(|(at, mark)| text[*at..].starts_with(mark))
+            .all(|(at, mark)| text.get(*at..).is_some_and(|rest| rest.starts_with(mark)))
         && text.get(26..)?.eq_ignore_ascii_case("GMT");
     if !is_shaped {
         return None;

@@ -21,7 +21,7 @@ static NOT_STORED: [HeaderName; 6] = [
 ];
 
 /// Fields by which a client could change what the origin answers without changing the key.
-static UNKEYED: [HeaderName; 8] = [
+static UNKEYED: [HeaderName; 14] = [
     HeaderName::from_static("x-original-url"),
     HeaderName::from_static("x-rewrite-url"),
     HeaderName::from_static("x-http-method"),
@@ -30,6 +30,12 @@ static UNKEYED: [HeaderName; 8] = [
     HeaderName::from_static("x-host"),
     HeaderName::from_static("x-forwarded-scheme"),
     HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("x-forwarded-server"),
+    HeaderName::from_static("x-forwarded-ssl"),
+    HeaderName::from_static("x-forwarded-uri"),
+    HeaderName::from_static("x-original-host"),
+    HeaderName::from_static("x-url-scheme"),
+    HeaderName::from_static("front-end-https"),
 ];
 
 /// Removes from a request what could change the answer without changing its key, before it is sent to the origin.

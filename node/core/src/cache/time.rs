@@ -16,6 +16,12 @@ impl UnixMs {
         Self(self.0.saturating_add(ms(duration)))
     }
 
+    /// This point in time, earlier by `duration`.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(ms(duration)))
+    }
+
     /// How long ago `earlier` was; zero if it is in the future.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))

@@ -174,23 +174,18 @@ impl PortCacheHandle {
         let deadline = Instant::now() + PROVISION_WAIT;
         loop {
             match found?.answer {
-                // While two reads differ nobody knows which one the VPN has: an engine with the one that it lost
-                // would be of no use, and one with the other would be replaced if that was a mistake.
-                Answer::Port { port, .. } if self.is_settled(name, port) => return Some(port),
-                Answer::Port { .. } | Answer::NotReady | Answer::Unknown
-                    if Instant::now() < deadline =>
-                {
+                // One that is not settled yet would be replaced when another one is.
+                Answer::Port { port, .. } => {
+                    let settled = self.view(name).and_then(|view| view.settled);
+                    return Some(settled.unwrap_or(port));
+                }
+                Answer::NotReady | Answer::Unknown if Instant::now() < deadline => {
                     tokio::time::sleep(PROVISION_LOOK_INTERVAL).await;
                     found = self.look_up(name).await.ok();
                 }
                 _ => return None,
             }
         }
-    }
-
-    fn is_settled(&self, name: &str, port: Port) -> bool {
-        let settled = self.view(name).and_then(|view| view.settled);
-        settled.is_none_or(|settled| settled == port)
     }
 
     /// The node that asks was told of an invalidation here, at that time, and said this.

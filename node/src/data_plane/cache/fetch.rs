@@ -15,10 +15,10 @@ use weir_cache::{Broken, Entry, Fill, FillReader, FillWriter, Landed, Leader};
 use weir_core::cache::{
     self, Exchange as Seen, Failure, Fallback, NotStored, Reuse, Stored, UnixMs,
 };
-use weir_core::purge::{Hlc, tag_id};
+use weir_core::purge::{Hlc, Verdict, tag_id};
 use weir_core::surrogate::parse_tags;
 
-use super::super::answer::Reason;
+use super::super::answer::{REASON_HEADER, Reason};
 use super::super::body::ResponseBody;
 use super::super::core::Core;
 use super::super::exchange::Exchange;
@@ -134,7 +134,19 @@ impl Fetch {
             self.core.cache_metrics().peers_failed.increment();
             peers.is_away(at, self.core.unix_ms());
         }
-        answered.ok()
+        // What was purged here may not have been there yet.
+        answered.ok().filter(|answered| !self.is_purged(answered))
+    }
+
+    fn is_purged(&self, answered: &Answered) -> bool {
+        let tags = self.tags(answered.response.headers()).unwrap_or_default();
+        let resource = self.wish.resource(&self.routed);
+        let store = &self.core.parts.cache;
+        let at = answered.fetched_at;
+        let of_stale = self.stale.as_ref().map(|(entry, _)| &entry.tags[..]);
+        [&tags[..], of_stale.unwrap_or_default()]
+            .iter()
+            .any(|tags| store.verdict_of(&resource, tags, at) >= Verdict::Unsure)
     }
 
     /// What Redis has, if it answers; what has to be validated first becomes what is stale.
@@ -162,15 +174,15 @@ impl Fetch {
 
     fn fallback(&self, failure: Failure, now: UnixMs) -> Option<Arc<Entry>> {
         let (entry, fallback) = self.stale.as_ref()?;
-        fallback.allows(failure, now).then(|| Arc::clone(entry))
+        let is_purged = self.core.parts.cache.verdict(entry) >= Verdict::Unsure;
+        (!is_purged && fallback.allows(failure, now)).then(|| Arc::clone(entry))
     }
 
     /// Asks the origin, with conditions if there is something to validate.
     async fn answered(&self, peer: Option<(&Arc<CachePeers>, usize)>) -> Result<Answered, Reason> {
-        let stored = self
-            .stale
-            .as_ref()
-            .filter(|(_, fallback)| fallback.conditional);
+        let stored = self.stale.as_ref().filter(|(entry, fallback)| {
+            fallback.conditional && entry.stored.matches(&self.wish.headers)
+        });
         let answered = self
             .ask(stored.map(|(entry, _)| &entry.stored), peer)
             .await?;
@@ -217,6 +229,10 @@ impl Fetch {
         let mut response = response.map_err(|refused| refused.reason)?;
         let headers = response.headers_mut();
         let told = peers::fetched_at(headers);
+        if peer.is_some() && headers.contains_key(REASON_HEADER) {
+            // Its own answer, not the origin's.
+            return Err(Reason::BackendInvalid);
+        }
         headers.remove(&FETCHED_AT);
         let from = match peer {
             Some(_) => Answerer::Peer {
@@ -256,7 +272,8 @@ impl Fetch {
         match self.storable(&answered) {
             Ok((stored, tags)) => self.fill(answered, (stored, tags), leader, first).await,
             Err(why) => {
-                if is_of_the_resource(why) {
+                // An error says nothing of what comes after it.
+                if status.as_u16() < 400 && is_of_the_resource(why) {
                     self.core.parts.cache.fetch_solo(&self.flight_id, now);
                 }
                 self.core.cache_metrics().not_stored(why).increment();
@@ -300,7 +317,10 @@ impl Fetch {
 
     /// What is to be kept beside the body, and its tags.
     fn storable(&self, answered: &Answered) -> Result<(Stored, Box<[u64]>), NotStored> {
-        let stored = cache::store(&answered.seen(&self.wish), &self.wish.policy)?;
+        let mut stored = cache::store(&answered.seen(&self.wish), &self.wish.policy)?;
+        if answered.from != Answerer::Origin {
+            count_from_birth(&mut stored, self.wish.policy.ttl);
+        }
         let tags = self.tags(answered.response.headers())?;
         let length = content_length(answered.response.headers());
         if length.is_some_and(|length| length > self.bytes_max()) {
@@ -392,6 +412,24 @@ impl Fetch {
             }
             leader.land(Landed::Kept(entry));
         }
+    }
+}
+
+/// The lifetime that a rule gives does not begin again with each copy.
+fn count_from_birth(stored: &mut Stored, ttl: Option<Duration>) {
+    let Some(ttl) = ttl else {
+        return;
+    };
+    let ends = stored.born_at.after(ttl);
+    let over = stored.fresh_until.since(ends);
+    for until in [
+        &mut stored.fresh_until,
+        &mut stored.swr_until,
+        &mut stored.sie_until,
+        &mut stored.disconnected_until,
+        &mut stored.keep_until,
+    ] {
+        *until = until.before(over);
     }
 }
 

@@ -41,7 +41,7 @@ impl Serving<'_> {
             if store.is_solo(&id, self.core.unix_ms()) {
                 break;
             }
-            let landed = match store.flights.join(&id) {
+            let landed = match store.flights.join(&store.since_purges(&id)) {
                 Joined::Leader(leader) => return self.lead(id, need, leader, exchange).await,
                 Joined::Follower(follower) => self.follow(follower).await,
                 Joined::Full => break,

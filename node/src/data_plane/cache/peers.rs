@@ -3,7 +3,7 @@
 //! The others ask its ingress, as any client would, with a field that keeps it from asking further. So a fetch goes at
 //! most one hop, whatever the nodes think of who owns what.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,7 +26,7 @@ pub(super) static FETCHED_AT: HeaderName = HeaderName::from_static("x-weir-cache
 /// Serials of backends that are nodes; those of services count from 1.
 static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1 << 63);
 /// A node that cannot be reached is let alone for this long.
-const LET_ALONE_MS: u64 = 1_000;
+const LET_ALONE_MS: u64 = 10_000;
 
 /// The nodes of the mesh among which keys are shared out.
 #[derive(Debug)]
@@ -36,12 +36,17 @@ pub struct CachePeers {
     names: Vec<String>,
     /// Each other node as a service.
     routing: Arc<Routing>,
+    addresses: Vec<IpAddr>,
     away_until_ms: Vec<AtomicU64>,
 }
 
 impl CachePeers {
     /// `own` and the others, each with the address of its ingress, for a node of `cores` cores.
     pub fn new(own: &str, others: &[(String, SocketAddr)], cores: usize) -> Self {
+        let addresses = others
+            .iter()
+            .map(|(_, address)| address.ip().to_canonical());
+        let addresses = addresses.collect();
         let others = others
             .iter()
             .filter_map(|(name, address)| Some((name.clone(), service(*address, cores)?)));
@@ -52,6 +57,7 @@ impl CachePeers {
         Self {
             own: own.into(),
             names: names.collect(),
+            addresses,
             away_until_ms: services.iter().map(|_| AtomicU64::new(0)).collect(),
             routing: Arc::new(Routing {
                 table: Arc::new(table),
@@ -65,6 +71,11 @@ impl CachePeers {
     /// Each other node as a service.
     pub(in super::super) fn routing(&self) -> &Arc<Routing> {
         &self.routing
+    }
+
+    /// Whether a request comes from another node that asks for a key which this one owns.
+    pub(in super::super) fn is_hop(&self, from: IpAddr, headers: &HeaderMap) -> bool {
+        self.addresses.contains(&from.to_canonical()) && headers.contains_key(&HOP)
     }
 
     /// Which of the services owns a key; `None` if this node does, or its owner cannot be reached.
@@ -124,7 +135,7 @@ fn service(address: SocketAddr, cores: usize) -> Option<Arc<Service>> {
 fn settings(address: SocketAddr) -> Option<Arc<ServiceSettings>> {
     let text = format!(
         "[services.node]\nbackends = [\"{address}\"]\nprotocol = \"http2\"\n\
-         [services.node.timeouts]\nconnect = \"100ms\"\nread = \"30s\"\n"
+         [services.node.timeouts]\nconnect = \"100ms\"\nread = \"5s\"\n"
     );
     let config = Config::parse(&text, &Environment::new(), &Given::default()).ok()?;
     config.services.first().cloned()
@@ -164,7 +175,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_owner_that_cannot_be_reached_is_let_alone_for_a_second() {
+    async fn an_owner_that_cannot_be_reached_is_let_alone_for_10_seconds() {
         let peers = peers();
         let mut keys = (0..).map(|number| format!("key {number}"));
         let key = keys
@@ -172,8 +183,8 @@ mod tests {
             .unwrap();
         let at = peers.owner_of(&key, UnixMs(5)).unwrap();
         peers.is_away(at, UnixMs(5));
-        assert_eq!(peers.owner_of(&key, UnixMs(1_004)), None);
-        assert_eq!(peers.owner_of(&key, UnixMs(1_005)), Some(at));
+        assert_eq!(peers.owner_of(&key, UnixMs(10_004)), None);
+        assert_eq!(peers.owner_of(&key, UnixMs(10_005)), Some(at));
     }
 
     #[test]

@@ -32,7 +32,9 @@ pub(in super::super) async fn serve(
     mut request: Request<Incoming>,
     exchange: Box<Exchange>,
 ) -> Result<Response<ResponseBody>, Refused> {
-    match Wish::of(routed, &mut request, core.with_rng(|rng| rng.u64(..))) {
+    let is_hop = core.is_hop(client.peer.ip(), request.headers());
+    let draw = core.with_rng(|rng| rng.u64(..));
+    match Wish::of(routed, &mut request, is_hop, draw) {
         Ok(wish) => {
             let serving = Serving {
                 core,
@@ -198,8 +200,13 @@ impl Serving<'_> {
     fn refresh(&self, entry: &Arc<Entry>) {
         let variant = entry.stored.variant.as_ref().map(|variant| variant.key());
         let wish = self.wish.anonymous();
+        if !entry.stored.matches(&wish.headers) {
+            // What depends on who asks is asked for by them alone.
+            return;
+        }
         let id = wish.flight_id(variant);
-        if let Joined::Leader(leader) = self.core.parts.cache.flights.join(&id) {
+        let store = &self.core.parts.cache;
+        if let Joined::Leader(leader) = store.flights.join(&store.since_purges(&id)) {
             let fallback = Fallback {
                 conditional: entry.stored.has_validator(),
                 on_error_until: UnixMs::default(),

@@ -3,14 +3,14 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HOST};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request};
 use hyper::body::{Body as _, Incoming};
 use weir_cache::Resource;
 use weir_core::cache::{Bypass, Key, Lookup, Policy, Target, strip_unkeyed};
 use weir_core::content_coding::Coding;
-use weir_core::proxy::Scheme;
+use weir_core::proxy::{self, Scheme};
 
 use super::super::compress::Offer;
 use super::super::request::Routed;
@@ -23,6 +23,8 @@ pub(super) enum PassBy {
     Request(Bypass),
     /// A rule for its path.
     Rule,
+    /// A trusted proxy says another host than the request is for, which backends may heed and no key tells of.
+    ForwardedHost,
     /// Its key would be too long.
     KeyTooLong,
 }
@@ -35,6 +37,7 @@ impl PassBy {
             Self::Request(Bypass::Cookie) => "cookie",
             Self::Request(Bypass::Precondition) => "precondition",
             Self::Rule => "rule",
+            Self::ForwardedHost => "forwarded-host",
             Self::KeyTooLong => "key-too-long",
         }
     }
@@ -63,11 +66,15 @@ impl Wish {
     pub(super) fn of(
         routed: &Routed,
         request: &mut Request<Incoming>,
+        is_hop: bool,
         draw: u64,
     ) -> Result<Self, PassBy> {
         let Some(cache) = &routed.settings().cache else {
             return Err(PassBy::Rule);
         };
+        if routed.facing.has_other_host {
+            return Err(PassBy::ForwardedHost);
+        }
         let policy = cache.policy(request.uri().path()).ok_or(PassBy::Rule)?;
         let lookup = Lookup::of(request.method(), request.headers(), policy);
         let lookup = lookup.map_err(PassBy::Request)?;
@@ -85,8 +92,11 @@ impl Wish {
             path_and_query: target.as_str(),
         });
         let key = key.map_err(|_| PassBy::KeyTooLong)?;
+        // Whoever is asked is told the host by a field, whatever form the client's target had.
+        let uri = request.uri().clone();
+        proxy::pin_host(&uri, request.headers_mut());
         strip_unkeyed(request.headers_mut());
-        let is_hop = request.headers_mut().remove(&HOP).is_some();
+        request.headers_mut().remove(&HOP);
         let coding = routed.offer.as_ref().map(|offer| offer.chosen());
         if let Some(coding) = coding.filter(|coding| *coding != Coding::Identity) {
             // The many ways of browsers to say it become one variant for each coding.
@@ -133,10 +143,13 @@ impl Wish {
 
     /// Whether another node that is asked for the same as the origin is would take it for this.
     pub(super) fn is_plain(&self, routed: &Routed) -> bool {
-        let host = self.headers.get(HOST).map(HeaderValue::as_bytes);
-        routed.route().rewrite.is_empty()
-            && routed.facing.scheme == Scheme::Http
-            && host == Some(routed.facing.authority.as_bytes())
+        let route = routed.route();
+        let is_edited = !route.rewrite.is_empty()
+            || !route.request_edits.is_empty()
+            || !route.response_edits.is_empty();
+        let is_personal =
+            self.headers.contains_key(AUTHORIZATION) || self.headers.contains_key(COOKIE);
+        !is_edited && !is_personal && routed.facing.scheme == Scheme::Http
     }
 
     /// What distinguishes the fetches of one key: requests that say who they are from seldom get what is for everybody,

@@ -202,3 +202,115 @@ async fn variants_are_kept_apart_and_shared_by_those_who_ask_alike() {
         assert_eq!(client.ask(&get(language)).await.unwrap().text(), wanted);
     }
 }
+
+#[tokio::test]
+async fn what_a_target_and_a_host_name_differently_poisons_nobody() {
+    let origin = Origin::start(|mut asked| async move {
+        let host = asked.head.lines().find(|line| line.starts_with("host: "));
+        let body = host.unwrap_or("none").to_owned();
+        asked
+            .answer("200 OK", "cache-control: max-age=60\r\n", &body)
+            .await;
+        asked
+    })
+    .await;
+    let weir = cached(origin.address, "cache = true", "").await;
+    let mut client = Client::connect(weir.ingress).await;
+    let absolute = "GET http://victim.test/ HTTP/1.1\r\nHost: evil.test\r\n\r\n";
+    let _ = client.ask(absolute).await;
+    let victim = "GET / HTTP/1.1\r\nHost: victim.test\r\n\r\n";
+    let mut client = Client::connect(weir.ingress).await;
+    assert_eq!(
+        client.ask(victim).await.unwrap().text(),
+        "host: victim.test"
+    );
+}
+
+#[tokio::test]
+async fn a_date_of_other_letters_is_no_date_and_harms_nobody() {
+    let origin =
+        numbered("cache-control: max-age=60\r\nlast-modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n")
+            .await;
+    let weir = cached(origin.address, "cache = true", "").await;
+    let mut client = Client::connect(weir.ingress).await;
+    client.get("/").await.unwrap();
+    let odd = "GET / HTTP/1.1\r\nHost: test\r\nIf-Modified-Since: Sun, 0\u{e9} Nov 1994 08:49:37 GMT\r\n\r\n";
+    assert_eq!(client.ask(odd).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn one_failure_does_not_keep_later_answers_from_being_kept() {
+    let origin = Origin::start(|mut asked| async move {
+        match asked.number {
+            1 => {
+                asked
+                    .answer("500 Internal Server Error", "", "broken")
+                    .await
+            }
+            _ => {
+                asked
+                    .answer("200 OK", "cache-control: max-age=60\r\n", "well")
+                    .await
+            }
+        }
+        asked
+    })
+    .await;
+    let weir = cached(origin.address, "cache = true", "").await;
+    let mut client = Client::connect(weir.ingress).await;
+    for (status, asked) in [(500, 1), (200, 2), (200, 2)] {
+        assert_eq!(client.get("/").await.unwrap().status, status);
+        assert_eq!(origin.asked(), asked);
+    }
+}
+
+#[tokio::test]
+async fn what_depends_on_a_cookie_is_never_made_everybodys_by_a_refresh() {
+    let origin = Origin::start(|mut asked| async move {
+        let fields = "cache-control: public, max-age=0, stale-while-revalidate=60\r\nvary: cookie\r\n\
+                      last-modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+        if asked.head.contains("if-modified-since") {
+            asked.say(&format!("HTTP/1.1 304 Not Modified\r\n{fields}\r\n")).await;
+        } else {
+            let whose = if asked.head.contains("alice") { "alice's" } else { "anybody's" };
+            asked.answer("200 OK", fields, whose).await;
+        }
+        asked
+    })
+    .await;
+    let weir = cached(origin.address, "cache = true", "").await;
+    let mut client = Client::connect(weir.ingress).await;
+    let alice = "GET / HTTP/1.1\r\nHost: test\r\nCookie: sid=alice\r\n\r\n";
+    for _ in 0..3 {
+        assert_eq!(client.ask(alice).await.unwrap().text(), "alice's");
+    }
+    for _ in 0..3 {
+        assert_eq!(client.get("/").await.unwrap().text(), "anybody's");
+    }
+}
+
+#[tokio::test]
+async fn whoever_asks_after_a_purge_is_not_given_a_fetch_from_before_it() {
+    let origin = Origin::start(|mut asked| async move {
+        let body = format!("answer {}", asked.number);
+        if asked.number == 1 {
+            asked.wait().await;
+        }
+        asked
+            .answer("200 OK", "cache-control: max-age=60\r\n", &body)
+            .await;
+        asked
+    })
+    .await;
+    let weir = cached(origin.address, "cache = true", "").await;
+    let mut first = Client::connect(weir.ingress).await;
+    let first = tokio::spawn(async move { first.get("/").await.unwrap().text() });
+    origin.asked_at_least(1).await;
+    let purged = weir.post_api("/api/cache/purge", "{\"all\": true}").await;
+    assert_eq!(purged, 200);
+    let mut second = Client::connect(weir.ingress).await;
+    assert_eq!(second.get("/").await.unwrap().text(), "answer 2");
+    origin.release(1);
+    assert_eq!(first.await.unwrap(), "answer 1");
+    assert_eq!(second.get("/").await.unwrap().text(), "answer 2");
+}
