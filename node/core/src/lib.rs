@@ -18,7 +18,6 @@ pub mod content_coding;
 pub mod error;
 pub mod files;
 pub mod health;
-pub mod hot_keys;
 pub mod http1;
 pub mod ids;
 pub mod port_cache;

@@ -39,7 +39,9 @@ impl Serving<'_> {
         let mut failed = None;
         for _ in 0..JOINS_MAX {
             if store.is_solo(&id, self.core.unix_ms()) {
-                break;
+                return self
+                    .alone(request, need.forwarded, Some(&id), exchange)
+                    .await;
             }
             let landed = match store.flights.join(&store.since_purges(&id)) {
                 Joined::Leader(leader) => return self.lead(id, need, leader, exchange).await,

@@ -244,16 +244,18 @@ impl Serving<'_> {
         tokio::task::spawn_local(fetch.run(leader, first));
     }
 
-    /// The request as it is, for this client alone.
+    /// The request as it is, for this client alone. `solo`: because others were of no use to anybody else; if this one
+    /// might be, the next request is everybody's again.
     pub(super) async fn alone(
         &self,
         request: Request<Incoming>,
         forwarded: Forwarded,
-        detail: Option<&str>,
+        solo: Option<&[u8]>,
         mut exchange: Box<Exchange>,
     ) -> Result<Response<ResponseBody>, Refused> {
         self.note(Outcome::Alone);
         self.trace(&mut exchange, Outcome::Alone);
+        let requested_at = self.core.unix_ms();
         let mut request = request.map(Some);
         request.headers_mut().clone_from(&self.wish.headers);
         if let Some(offer) = &self.wish.offer {
@@ -262,12 +264,27 @@ impl Serving<'_> {
         let forwarded_request =
             origin::send(self.core, self.limits, self.routed, request, exchange, None);
         let mut response = forwarded_request.await?;
-        let status = CacheStatus {
-            detail,
-            ..self.forwarded(forwarded)
-        };
-        mark(response.headers_mut(), &status);
+        if let Some(id) = solo
+            && self.is_for_all(&response, requested_at)
+        {
+            self.core.parts.cache.fetch_shared(id);
+        }
+        mark(response.headers_mut(), &self.forwarded(forwarded));
         Ok(response)
+    }
+
+    /// Whether the answer might have been kept for everybody.
+    fn is_for_all(&self, response: &Response<ResponseBody>, requested_at: UnixMs) -> bool {
+        let seen = cache::Exchange {
+            method: &self.wish.method,
+            path_and_query: self.wish.target.as_str(),
+            request: &self.wish.headers,
+            status: response.status(),
+            response: response.headers(),
+            requested_at,
+            responded_at: self.core.unix_ms(),
+        };
+        cache::store(&seen, &self.wish.policy).is_ok()
     }
 
     pub(super) fn forwarded(&self, why: Forwarded) -> CacheStatus<'_> {

@@ -314,3 +314,24 @@ async fn whoever_asks_after_a_purge_is_not_given_a_fetch_from_before_it() {
     assert_eq!(first.await.unwrap(), "answer 1");
     assert_eq!(second.get("/").await.unwrap().text(), "answer 2");
 }
+
+#[tokio::test]
+async fn answers_that_were_for_one_alone_are_kept_once_they_are_for_all() {
+    let origin = Origin::start(|mut asked| async move {
+        let fields = match asked.number {
+            1..=2 => "cache-control: private\r\n",
+            _ => "cache-control: max-age=60\r\n",
+        };
+        let body = format!("answer {}", asked.number);
+        asked.answer("200 OK", fields, &body).await;
+        asked
+    })
+    .await;
+    let weir = cached(origin.address, "cache = true", "").await;
+    let mut client = Client::connect(weir.ingress).await;
+    // The third is the first that is for all, and the fourth is kept.
+    for number in [1, 2, 3, 4, 4] {
+        let wanted = format!("answer {number}");
+        assert_eq!(client.get("/").await.unwrap().text(), wanted);
+    }
+}
