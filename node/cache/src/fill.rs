@@ -242,11 +242,6 @@ impl FillWriter {
             .give_back(std::mem::take(&mut self.charged_bytes));
     }
 
-    /// Whether it is still kept.
-    pub fn is_kept(&self) -> bool {
-        self.fill.progress.lock().is_kept
-    }
-
     /// Ready when the next piece may come. `Err`: nobody reads what is not kept either.
     pub fn poll_room(&mut self, cx: &Context<'_>) -> Poll<Result<(), Broken>> {
         let mut progress = self.fill.progress.lock();

@@ -152,11 +152,6 @@ impl<F: Clone + Send + Sync> Leader<F> {
         self.flights.remove(&self.id, &self.flight);
         self.flight.landed.send_replace(Some(landed));
     }
-
-    /// How many wait.
-    pub fn followers(&self) -> usize {
-        self.flight.followers.load(Ordering::Relaxed)
-    }
 }
 
 impl<F: Clone + Send + Sync> Drop for Leader<F> {
@@ -179,12 +174,9 @@ pub struct Follower<F> {
     landed: watch::Receiver<Option<Landed<F>>>,
 }
 
-/// What one who waited got.
-pub type Followed<F> = Landed<F>;
-
 impl<F: Clone + Send + Sync> Follower<F> {
     /// What comes of the flight.
-    pub async fn landed(mut self) -> Followed<F> {
+    pub async fn landed(mut self) -> Landed<F> {
         match self.landed.wait_for(Option::is_some).await {
             Ok(landed) => landed.clone().unwrap_or(Landed::Abandoned),
             Err(_) => Landed::Abandoned,

@@ -30,7 +30,7 @@ pub mod value;
 
 pub use entry::{CodedForm, Entry, Resource};
 pub use fill::{Broken, Budget, Fill, FillReader, FillWriter, Refused};
-pub use flights::{Flights, Followed, Follower, Joined, Landed, Leader};
+pub use flights::{Flights, Follower, Joined, Landed, Leader};
 pub use memory::MemoryLimits;
 pub use purges::{Counts as PurgeCounts, Missed, PurgeLimits, Purges, SCOPES};
 pub use store::{Found, SharedTier, Store};

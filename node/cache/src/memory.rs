@@ -195,10 +195,6 @@ impl Memory {
         }
     }
 
-    pub(crate) fn clear(&self) {
-        self.cache.clear();
-    }
-
     pub(crate) fn bytes(&self) -> u64 {
         self.cache.weight()
     }

@@ -267,12 +267,6 @@ impl<F: Clone + Send + Sync> Store<F> {
         self.solo.contains(id, now)
     }
 
-    /// Drops everything from memory.
-    pub fn clear(&self) {
-        self.memory.clear();
-        self.mirror.clear();
-    }
-
     /// Bytes that entries take.
     pub fn bytes(&self) -> u64 {
         self.memory.bytes() + self.mirror.bytes()
