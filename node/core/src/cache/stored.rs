@@ -96,9 +96,9 @@ impl Stored {
 
     /// Seconds for which it stays fresh, for `Cache-Status`; negative once it is stale.
     pub fn ttl_s(&self, now: UnixMs) -> i64 {
-        let remaining = self.fresh_until.since(now).as_secs();
-        let over = now.since(self.fresh_until).as_secs();
-        i64::try_from(remaining).unwrap_or(i64::MAX) - i64::try_from(over).unwrap_or(i64::MAX)
+        let (until, now) = (self.fresh_until.unix_s(), now.unix_s());
+        let until = i64::try_from(until).unwrap_or(i64::MAX);
+        until.saturating_sub(i64::try_from(now).unwrap_or(i64::MAX))
     }
 
     /// Bytes of memory that it takes beside key and body, about: names and values of its fields, its variant and

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use weir_cache::{Entry, FillReader};
 use weir_core::cache::conditional::{self, Condition};
 use weir_core::cache::range::{self, Multipart, Part};
-use weir_core::cache::{self, CacheStatus, Stored, UnixMs};
+use weir_core::cache::{self, CACHE_STATUS, CacheStatus, Stored, UnixMs};
 use weir_core::content_coding::{Coding, code_headers};
 use weir_core::purge::Hlc;
 
@@ -22,9 +22,6 @@ use super::body::{CachedBody, Source};
 use super::coded;
 use super::peers::{FETCHED_AT, fetched_at_value};
 use super::wish::Wish;
-
-/// What tells clients what the cache did (RFC 9211).
-pub(super) static CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// Where a response is.
 pub(super) enum Held {
@@ -57,11 +54,11 @@ impl Held {
     }
 }
 
-/// The response to a wish.
+/// The response to a wish; `status` is its `Cache-Status`.
 pub(super) fn answer(
     wish: &Wish,
     held: Held,
-    status: &CacheStatus<'_>,
+    status: Option<HeaderValue>,
     now: UnixMs,
     mut exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
@@ -82,8 +79,14 @@ pub(super) fn answer(
         None => full(wish, offer, &held, exchange.core()),
     };
     let headers = response.headers_mut();
-    headers.insert(AGE, HeaderValue::from(held.stored().age_s(now)));
-    mark(headers, status);
+    let age_s = held.stored().age_s(now);
+    headers.insert(
+        AGE,
+        exchange.core().with_phrases(|phrases| phrases.age(age_s)),
+    );
+    if let Some(status) = status {
+        headers.append(&CACHE_STATUS, status);
+    }
     if wish.is_hop
         && let Some(at) = fetched_at_value(held.fetched_at())
     {
@@ -102,9 +105,14 @@ pub(super) fn answer(
 
 /// Says what the cache did.
 pub(super) fn mark(headers: &mut HeaderMap, status: &CacheStatus<'_>) {
-    if let Ok(value) = HeaderValue::from_str(&status.to_string()) {
+    if let Some(value) = in_words(status) {
         headers.append(&CACHE_STATUS, value);
     }
+}
+
+/// As a field says it.
+pub(super) fn in_words(status: &CacheStatus<'_>) -> Option<HeaderValue> {
+    HeaderValue::from_str(&status.to_string()).ok()
 }
 
 /// The headers of a 304, if the client has what is stored, in any coding that it takes.

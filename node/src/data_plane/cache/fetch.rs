@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use weir_cache::{Broken, Entry, Fill, FillReader, FillWriter, Landed, Leader};
 use weir_core::cache::{
-    self, Exchange as Seen, Failure, Fallback, NotStored, Reuse, Stored, UnixMs,
+    self, CACHE_STATUS, Exchange as Seen, Failure, Fallback, NotStored, Reuse, Stored, UnixMs,
 };
 use weir_core::purge::{Hlc, Verdict, tag_id};
 use weir_core::surrogate::parse_tags;
@@ -24,7 +24,6 @@ use super::super::core::Core;
 use super::super::exchange::Exchange;
 use super::super::origin;
 use super::super::request::Routed;
-use super::answer::CACHE_STATUS;
 use super::peers::{self, CachePeers, FETCHED_AT, HOP};
 use super::redis;
 use super::serve::under_purges;

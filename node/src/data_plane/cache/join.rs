@@ -13,10 +13,10 @@ use super::super::answer::Reason;
 use super::super::body::ResponseBody;
 use super::super::exchange::Exchange;
 use super::super::request::Refused;
-use super::answer::{Held, answer, mark};
+use super::answer::{Held, answer, in_words, mark};
 use super::body::{CachedBody, Source};
 use super::fetch::{Answerer, Fetched};
-use super::serve::{Need, Serving, ttl_s};
+use super::serve::{Need, Serving};
 use crate::telemetry::cache::Outcome;
 
 /// How often one request joins a fetch of somebody else.
@@ -122,7 +122,7 @@ impl Serving<'_> {
             }
             Fetched::InRedis(entry) => {
                 let status = CacheStatus {
-                    ttl_s: Some(ttl_s(&entry, now)),
+                    ttl_s: Some(entry.stored.ttl_s(now)),
                     detail: Some("redis"),
                     ..CacheStatus::hit(&self.core.parts.name)
                 };
@@ -131,14 +131,14 @@ impl Serving<'_> {
             Fetched::Renewed(entry) => {
                 let status = CacheStatus {
                     forwarded_status: Some(304),
-                    ttl_s: Some(ttl_s(&entry, now)),
+                    ttl_s: Some(entry.stored.ttl_s(now)),
                     ..status
                 };
                 (Held::Whole(entry), Outcome::Revalidated, status)
             }
             Fetched::Stale(entry) => {
                 let status = CacheStatus {
-                    ttl_s: Some(ttl_s(&entry, now)),
+                    ttl_s: Some(entry.stored.ttl_s(now)),
                     detail: Some("origin-failed"),
                     ..status
                 };
@@ -153,7 +153,7 @@ impl Serving<'_> {
         };
         self.note(outcome);
         self.trace(&mut exchange, outcome);
-        Ok(answer(&self.wish, held, &status, now, exchange))
+        Ok(answer(&self.wish, held, in_words(&status), now, exchange))
     }
 
     fn own(
@@ -187,7 +187,13 @@ impl Serving<'_> {
             collapsed: true,
             ..self.forwarded(need.forwarded)
         };
-        answer(&self.wish, held, &status, self.core.unix_ms(), exchange)
+        answer(
+            &self.wish,
+            held,
+            in_words(&status),
+            self.core.unix_ms(),
+            exchange,
+        )
     }
 
     fn failed(

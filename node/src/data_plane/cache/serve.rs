@@ -189,11 +189,9 @@ impl Serving<'_> {
     ) -> Response<ResponseBody> {
         self.note(outcome);
         self.trace(&mut exchange, outcome);
-        let status = CacheStatus {
-            ttl_s: Some(ttl_s(&entry, now)),
-            ..CacheStatus::hit(&self.core.parts.name)
-        };
-        answer(&self.wish, Held::Whole(entry), &status, now, exchange)
+        let ttl_s = entry.stored.ttl_s(now);
+        let status = self.core.with_phrases(|phrases| phrases.hit(ttl_s));
+        answer(&self.wish, Held::Whole(entry), status, now, exchange)
     }
 
     /// Fetches beside the answer, unless somebody does.
@@ -330,11 +328,4 @@ pub(super) fn under_purges(reuse: Reuse, verdict: Verdict, entry: &Entry) -> Reu
         (Verdict::Stale, _) => asked_first(stored.sie_until, stored.disconnected_until),
         (Verdict::Unsure | Verdict::Gone, _) => asked_first(UnixMs::default(), UnixMs::default()),
     }
-}
-
-pub(super) fn ttl_s(entry: &Entry, now: UnixMs) -> i64 {
-    let (until, now) = (entry.stored.fresh_until.unix_s(), now.unix_s());
-    i64::try_from(until)
-        .unwrap_or(i64::MAX)
-        .saturating_sub(i64::try_from(now).unwrap_or(0))
 }

@@ -1,0 +1,75 @@
+//! Many clients on one cold key, over three nodes.
+
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+
+use super::client::Client;
+use super::nodes::Nodes;
+use super::origin::{DELAY, Origin};
+use super::report::{Report, ms};
+use super::{Options, median, quantile};
+
+const ROUNDS: u32 = 5;
+/// Clients that connect at the same time.
+const CONNECTING: usize = 256;
+const SHARED_MAX: Duration = DELAY.saturating_add(Duration::from_millis(50));
+const PRIVATE_MAX: Duration = DELAY.saturating_add(Duration::from_millis(100));
+/// Clients of answers that cannot be shared: each is a request to the origin.
+const PRIVATE_CLIENTS: usize = 100;
+
+pub(super) async fn run(options: &Options, report: &mut Report) -> Result<(), String> {
+    let origin = Origin::start().await?;
+    let mesh = Nodes::mesh(options, &origin).await?;
+    let mut clients: Vec<Client> = stream::iter(0..options.clients as usize)
+        .map(|number| Client::connect(mesh.nodes[number % mesh.nodes.len()].ingress))
+        .buffered(CONNECTING)
+        .try_collect()
+        .await?;
+    report.section(&format!(
+        "{} clients want one cold key at once on three nodes; the origin takes {DELAY:?}",
+        clients.len()
+    ));
+    let (mut p50, mut p99, mut fetches) = (Vec::new(), Vec::new(), 0);
+    for round in 0..ROUNDS {
+        let before = origin.asked();
+        let sorted = ask_all(&mut clients, &format!("/slow/{round}")).await?;
+        fetches = fetches.max(origin.asked() - before);
+        p50.push(quantile(&sorted, 0.5));
+        p99.push(quantile(&sorted, 0.99));
+    }
+    report.bar(
+        "requests to the origin, at most",
+        fetches,
+        "1",
+        fetches == 1,
+    );
+    report.figure("p50, median of rounds", ms(median(p50)));
+    let p99 = median(p99);
+    report.bar(
+        "p99, median of rounds",
+        ms(p99),
+        "at most 250 ms",
+        p99 <= SHARED_MAX,
+    );
+    clients.truncate(PRIVATE_CLIENTS);
+    // What cannot be shared is known after the first time.
+    ask_all(&mut clients, "/private/1").await?;
+    let sorted = ask_all(&mut clients, "/private/1").await?;
+    let p99 = quantile(&sorted, 0.99);
+    let what = format!("{} clients of answers for one alone, p99", clients.len());
+    report.bar(&what, ms(p99), "at most 300 ms", p99 <= PRIVATE_MAX);
+    Ok(())
+}
+
+/// How long each waits, in order.
+async fn ask_all(clients: &mut [Client], path: &str) -> Result<Vec<Duration>, String> {
+    let asking = clients.iter_mut().map(|client| client.get(path));
+    let answers = futures::future::join_all(asking).await;
+    let mut took = Vec::with_capacity(answers.len());
+    for answer in answers {
+        took.push(answer?.took);
+    }
+    took.sort_unstable();
+    Ok(took)
+}
