@@ -2,6 +2,7 @@
 
 pub mod actors;
 pub mod cache_api;
+pub mod cdn;
 pub mod cli;
 pub mod config;
 pub mod control_link;

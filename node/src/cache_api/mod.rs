@@ -13,6 +13,7 @@ use weir_core::purge::Verdict;
 use weir_proto::node::v1 as pb;
 
 use crate::actors::cache_tier::CacheTierHandle;
+use crate::actors::cdn_outbox::CdnOutboxHandle;
 use crate::data_plane::answer::Reason;
 use crate::data_plane::routing::Routing;
 use crate::ports::clock::WallClock;
@@ -26,6 +27,7 @@ use crate::wiring::Wired;
 #[derive(Clone)]
 pub struct CacheApi {
     tier: CacheTierHandle,
+    cdns: CdnOutboxHandle,
     routing: Snapshot<Routing>,
     metrics: NodeMetrics,
     clock: WallClock,
@@ -63,6 +65,7 @@ impl CacheApi {
     pub fn new(wired: &Wired) -> Self {
         Self {
             tier: wired.cache_tier.clone(),
+            cdns: wired.cdns.clone(),
             routing: wired.core_parts.routing.clone(),
             metrics: wired.core_parts.metrics.clone(),
             clock: wired.core_parts.clock,
@@ -138,7 +141,22 @@ impl CacheApi {
                 .map(|name| name.to_string())
                 .collect(),
             peers: self.peers(),
+            cdns: self.cdn_standings(),
         }
+    }
+
+    fn cdn_standings(&self) -> Vec<pb::CdnStanding> {
+        let standings = self.cdns.standing();
+        let standing = standings.iter().map(|cdn| pb::CdnStanding {
+            name: cdn.name.clone(),
+            waiting: cdn.waiting,
+            told: cdn.told,
+            refused: cdn.refused,
+            failures: cdn.failures,
+            oldest_s: cdn.oldest_s,
+            problem: cdn.problem.clone(),
+        });
+        standing.collect()
     }
 
     fn peers(&self) -> Vec<pb::CachePeerLink> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use weir_cache::Resource;
 use weir_core::proxy::Authority;
 use weir_core::purge::{Hardness, Scope, Wait, namespace_id, tag_id};
-use weir_core::surrogate::TAG_BYTES_MAX;
+use weir_core::surrogate::{CdnPurge, CdnScope, TAG_BYTES_MAX};
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::purge_request::Scope as Asked;
 
@@ -42,13 +42,18 @@ impl CacheApi {
         let (scopes, resource) = self.scopes(&request)?;
         let purges = scopes.len();
         let within = Duration::from_millis(wait_ms);
-        let purged = self.tier.purge(scopes, hardness, (wait, within)).await;
+        let seq = self.tier.purge_here(scopes, hardness);
         if let Some(resource) = resource {
             self.store().drop_gone(resource.key.as_str(), self.now());
         }
-        let standing = purged.standing;
+        // CDNs hear of it however this node ends from here on.
+        let told = self
+            .cdns
+            .enqueue(cdn_purges(&request, hardness), &request.namespace, seq);
+        let (told, standing) = tokio::join!(told, self.tier.standing(seq, wait, within));
+        let cdn_problem = told.as_ref().err().map(ToString::to_string);
         Ok(pb::PurgeResponse {
-            id: format!("{:016x}-{}", purged.origin, purged.seq),
+            id: format!("{:016x}-{seq}", self.store().purges.origin()),
             acked: u32::try_from(standing.acked).unwrap_or(u32::MAX),
             total: u32::try_from(standing.total).unwrap_or(u32::MAX),
             purges: u32::try_from(purges).unwrap_or(u32::MAX),
@@ -56,6 +61,8 @@ impl CacheApi {
                 Wait::Local => Vec::new(),
                 Wait::Quorum | Wait::All => standing.missing,
             },
+            cdns: told.unwrap_or_default(),
+            cdn_problem: cdn_problem.unwrap_or_default(),
         })
     }
 
@@ -111,6 +118,19 @@ impl CacheApi {
             Error::invalid("namespace", why)
         })
     }
+}
+
+/// The purge in the words of CDNs.
+fn cdn_purges(request: &pb::PurgeRequest, hardness: Hardness) -> Vec<CdnPurge> {
+    let scope = match &request.scope {
+        None => return Vec::new(),
+        Some(Asked::Url(url)) => CdnScope::Url(url.clone()),
+        Some(Asked::Tag(tag)) => CdnScope::Tag(tag.clone()),
+        Some(Asked::Prefix(prefix)) => CdnScope::Prefix(prefix.clone()),
+        Some(Asked::Host(host)) => CdnScope::Host(host.clone()),
+        Some(Asked::All(_)) => CdnScope::All,
+    };
+    vec![CdnPurge { scope, hardness }]
 }
 
 /// What is asked for, in a namespace.

@@ -184,9 +184,18 @@ impl Purge {
                 purged.missing.join(", ")
             ));
         }
+        if !purged.cdn_problem.is_empty() {
+            note(&purged.cdn_problem);
+        }
         show(purged, format, |purged| {
-            let pb::PurgeResponse { acked, total, .. } = purged;
-            format!("purged: in force on {acked} of {total} nodes")
+            let pb::PurgeResponse {
+                acked, total, cdns, ..
+            } = purged;
+            let told = match cdns.is_empty() {
+                true => String::new(),
+                false => format!("; told next: {}", cdns.join(", ")),
+            };
+            format!("purged: in force on {acked} of {total} nodes{told}")
         })
     }
 }
@@ -225,6 +234,15 @@ fn stats_as_text(stats: &pb::CacheStats) -> String {
         false => format!("{} (away)", peer.node),
     };
     let peers: Vec<String> = stats.peers.iter().map(link).collect();
+    let cdn = |cdn: &pb::CdnStanding| match (cdn.waiting, &*cdn.problem) {
+        (0, _) => format!("{} (told {})", cdn.name, cdn.told),
+        (waiting, "") => format!("{} ({waiting} wait)", cdn.name),
+        (waiting, problem) => format!(
+            "{} ({waiting} wait for {} s: {problem})",
+            cdn.name, cdn.oldest_s
+        ),
+    };
+    let cdns: Vec<String> = stats.cdns.iter().map(cdn).collect();
     table(&[
         row("node", stats.node.clone()),
         row("keys", stats.keys.to_string()),
@@ -240,6 +258,7 @@ fn stats_as_text(stats: &pb::CacheStats) -> String {
             super::control::text::or_dash(&stats.namespaces.join(", ")),
         ),
         row("nodes", super::control::text::or_dash(&peers.join(", "))),
+        row("CDNs", super::control::text::or_dash(&cdns.join(", "))),
     ])
 }
 

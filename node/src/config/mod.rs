@@ -16,6 +16,7 @@
 //! weights and registered backends never are.
 
 mod cache;
+mod cdn;
 mod compression;
 mod control_plane;
 mod effective;
@@ -53,6 +54,7 @@ use weir_core::tuning::knobs::ingress::{DRAIN_TIMEOUT, WORKERS};
 use weir_core::tuning::{Kind, NAME_BOUND, Problem as KnobProblem, Value, is_name};
 
 pub use cache::{CacheSettings, RouteCache};
+pub use cdn::{ApiPlace, CdnSettings};
 pub use compression::{Compression, RouteCompression};
 pub use control_plane::ControlPlane;
 pub use effective::Effective;
@@ -98,6 +100,8 @@ pub struct Config {
     pub port_cache: PortCacheSettings,
     /// How much of answers is kept.
     pub cache: CacheSettings,
+    /// CDNs that are told of purges, in the order of their names.
+    pub cdns: Vec<CdnSettings>,
     /// VPNs in the order of their names.
     pub vpns: Vec<VpnSettings>,
     /// Services in the order of their names.
@@ -204,6 +208,7 @@ impl Config {
         let provision = ProvisionSettings::read(&mut root, problems);
         let port_cache = PortCacheSettings::read(&mut root, problems);
         let cache = CacheSettings::read(&mut root, problems);
+        let cdns = cdn::read(&mut root, problems);
         let vpns = vpns::read(&mut root, problems);
         let mut services = services::read(&mut root, problems);
         engines::check_vpns(&services, &vpns, problems);
@@ -226,6 +231,7 @@ impl Config {
             provision,
             port_cache,
             cache,
+            cdns,
             vpns,
             services: services.into_iter().map(Arc::new).collect(),
             routes: Arc::new(routes),

@@ -161,7 +161,11 @@ fn read_auth(s: &mut Section, problems: &mut Vec<Problem>) -> VpnAuth {
     }
 }
 
-fn read_secret(s: &mut Section, problems: &mut Vec<Problem>, key: &str) -> Option<SecretRef> {
+pub(super) fn read_secret(
+    s: &mut Section,
+    problems: &mut Vec<Problem>,
+    key: &str,
+) -> Option<SecretRef> {
     let value = s.table.remove(key)?;
     let place = value.as_str().and_then(|text| text.parse().ok());
     if place.is_none() {

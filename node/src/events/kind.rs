@@ -54,7 +54,7 @@ macro_rules! kinds {
                 match self { $(Self::$kind => Severity::$severity,)* }
             }
 
-            /// What it happens to: `service`, `engine`, `vpn`, `job` or `node`.
+            /// What it happens to: `service`, `engine`, `vpn`, `job`, `cdn` or `node`.
             pub const fn subject(self) -> &'static str {
                 match self { $(Self::$kind => $subject,)* }
             }
@@ -101,6 +101,12 @@ kinds! {
         "One start is tried.";
     BreakerClosed = "breaker.closed", Info, "node", [],
         "Starts work again.";
+    CdnAway = "cdn.away", Warning, "cdn", ["cdn", "why"],
+        "A CDN does not take purges; they are sent again.";
+    CdnBack = "cdn.back", Info, "cdn", ["cdn"],
+        "A CDN takes purges again.";
+    CdnRefused = "cdn.refused", Error, "cdn", ["cdn", "why"],
+        "A CDN will never take these purges.";
     StoreAway = "store.away", Error, "node", ["why"],
         "Jobs cannot be reached.";
     StoreBack = "store.back", Info, "node", [],

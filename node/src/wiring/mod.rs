@@ -4,6 +4,7 @@
 //! and reads what the actors publish.
 
 mod cache;
+mod cdn;
 mod engines;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tokio::task::JoinSet;
 
 use self::engines::EngineLinks;
 use crate::actors::cache_tier::CacheTierHandle;
+use crate::actors::cdn_outbox::CdnOutboxHandle;
 use crate::actors::config_agent::control_plane::LinkStatus;
 use crate::actors::config_agent::{self, ConfigAgent, ConfigAgentHandle, InForce, Outlets, Takers};
 use crate::actors::load_balancer::{
@@ -65,6 +67,8 @@ pub struct Wired {
     pub port_cache: PortCacheHandle,
     /// What is kept of answers, and purges of it.
     pub cache_tier: CacheTierHandle,
+    /// What CDNs have not been told yet.
+    pub cdns: CdnOutboxHandle,
     /// The other nodes.
     pub peers: Peers,
     /// What happens.
@@ -115,6 +119,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
     let events = Events::new(&config.node.name, epoch(env), env.clock);
     let in_force = outlets.in_force.clone();
     let cache_tier = cache::wire(&core_parts, &peers, env, &in_force, &mut guardians);
+    let cdns = cdn::wire(&cache_tier, &events, env, &in_force, &mut guardians);
     let agent = ConfigAgentHandle::new(&outlets.in_force);
     let engines = engines::wire(
         &EngineLinks {
@@ -149,6 +154,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         provision: engines.provision,
         port_cache: engines.port_cache,
         cache_tier,
+        cdns,
         peers,
         events,
         control_plane,

@@ -24,17 +24,6 @@ use crate::snapshot::Snapshot;
 /// How long a caller waits for the actor beyond what it waits for other nodes.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What was purged, and where that is in force.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Purged {
-    /// Of this process.
-    pub origin: u64,
-    /// The number of the last purge.
-    pub seq: u64,
-    /// Where they are in force.
-    pub standing: Standing,
-}
-
 /// What other nodes are told, as it leaves.
 pub type Told = Pin<Box<dyn Stream<Item = Result<PurgesTold, Status>> + Send>>;
 
@@ -80,26 +69,23 @@ impl CacheTierHandle {
         self.table.load()
     }
 
-    /// Purges here, at once, and waits for other nodes, at most `within`. They are told in any case.
-    pub async fn purge(
-        &self,
-        scopes: Vec<Scope>,
-        hardness: Hardness,
-        (wait, within): (Wait, Duration),
-    ) -> Purged {
+    /// Purges here, at once; the others are told. Returns the number of the last purge.
+    pub fn purge_here(&self, scopes: Vec<Scope>, hardness: Hardness) -> u64 {
         let (purges, now) = (&self.store.purges, unix_ms(self.clock));
         let mut seq = 0;
         for scope in scopes {
             seq = purges.purge(scope, hardness, now).seq;
         }
-        Purged {
-            origin: purges.origin(),
-            seq,
-            standing: self.standing(seq, wait, within).await,
-        }
+        seq
     }
 
-    async fn standing(&self, seq: u64, wait: Wait, within: Duration) -> Standing {
+    /// Waits until every node that is there has a purge in force, at most `within`.
+    pub async fn in_force_everywhere(&self, seq: u64, within: Duration) {
+        self.standing(seq, Wait::All, within).await;
+    }
+
+    /// Where a purge of this process is in force, once it is where one waits for it, or after `within`.
+    pub async fn standing(&self, seq: u64, wait: Wait, within: Duration) -> Standing {
         let (answer, answered) = oneshot::channel();
         let awaited = Await {
             seq,

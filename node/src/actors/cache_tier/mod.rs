@@ -31,7 +31,7 @@ use weir_core::balance::hash_key;
 use weir_core::cache::UnixMs;
 use weir_core::purge::Wait;
 
-pub use self::handle::{CacheTierHandle, Purged, Told};
+pub use self::handle::{CacheTierHandle, Told};
 use self::listen::Listening;
 use crate::config::Config;
 use crate::data_plane::answer::Reason;

@@ -137,10 +137,8 @@ impl Listener {
 
 async fn purge(node: &Node, wait: Wait) -> Standing {
     let scopes = vec![Scope::Tag(1)];
-    node.handle
-        .purge(scopes, Hardness::Hard, (wait, WITHIN))
-        .await
-        .standing
+    let seq = node.handle.purge_here(scopes, Hardness::Hard);
+    node.handle.standing(seq, wait, WITHIN).await
 }
 
 fn standing(acked: usize, total: usize, missing: &[&str]) -> Standing {

@@ -9,6 +9,42 @@ use crate::telemetry::metrics::Exposition;
 
 type Pick = fn(&pb::CacheStats) -> u64;
 
+type PickOfCdn = fn(&pb::CdnStanding) -> u64;
+
+/// Name, kind, help and place of what is told of each CDN.
+const CDNS: &[(&str, &str, &str, PickOfCdn)] = &[
+    (
+        "weir_cache_cdn_purges_waiting",
+        "gauge",
+        "Purges that a CDN has not taken yet.",
+        |cdn| cdn.waiting,
+    ),
+    (
+        "weir_cache_cdn_oldest_seconds",
+        "gauge",
+        "How long the oldest of them has waited.",
+        |cdn| cdn.oldest_s,
+    ),
+    (
+        "weir_cache_cdn_purges_total",
+        "counter",
+        "Purges that a CDN has taken.",
+        |cdn| cdn.told,
+    ),
+    (
+        "weir_cache_cdn_refused_total",
+        "counter",
+        "Purges that a CDN will never take.",
+        |cdn| cdn.refused,
+    ),
+    (
+        "weir_cache_cdn_failures_total",
+        "counter",
+        "Requests to a CDN that failed.",
+        |cdn| cdn.failures,
+    ),
+];
+
 /// Name, kind, help and place of what is told once.
 const PLAIN: &[(&str, &str, &str, Pick)] = &[
     (
@@ -117,6 +153,12 @@ pub(super) fn render(shown: &Shown, text: &mut Exposition) {
         text.family(name, "counter", help);
         for (value, count) in values {
             text.sample(name, &[(label, value)], *count);
+        }
+    }
+    for (name, kind, help, pick) in CDNS {
+        text.family(name, kind, help);
+        for cdn in &stats.cdns {
+            text.sample(name, &[("cdn", &cdn.name)], pick(cdn));
         }
     }
     for (name, kind, help, pick) in PLAIN {

@@ -1,5 +1,6 @@
 //! Answers that the node keeps.
 
+mod cdns;
 mod crowds;
 mod faults;
 mod kept;

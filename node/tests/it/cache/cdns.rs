@@ -1,0 +1,228 @@
+//! CDNs that are told of purges.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
+
+use crate::common::{PATIENCE, Weir, scripted_backend};
+
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+const TAGS: usize = 1_000;
+
+/// One request to a CDN.
+#[derive(Clone, Debug)]
+struct Request {
+    first: String,
+    head: String,
+    body: String,
+}
+
+/// The API of a CDN, as far as purges need it.
+struct Cdn {
+    address: SocketAddr,
+    asked: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Cdn {
+    /// One that answers the request of each number with `status`.
+    async fn start(status: fn(usize) -> &'static str) -> Self {
+        let asked: Arc<Mutex<Vec<Request>>> = Arc::default();
+        let told = Arc::clone(&asked);
+        let address =
+            scripted_backend(move |stream| serve(stream, Arc::clone(&told), status)).await;
+        Self { address, asked }
+    }
+
+    async fn asked(&self, count: usize) -> Vec<Request> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let asked = self.asked.lock().await.clone();
+            if asked.len() >= count {
+                return asked;
+            }
+            assert!(Instant::now() < deadline, "{asked:?}");
+            sleep(LOOK_INTERVAL).await;
+        }
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    asked: Arc<Mutex<Vec<Request>>>,
+    status: fn(usize) -> &'static str,
+) {
+    let mut stream = BufReader::new(stream);
+    let (mut first, mut head, mut length) = (String::new(), String::new(), 0);
+    if stream.read_line(&mut first).await.unwrap_or(0) == 0 {
+        return;
+    }
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line).await.unwrap_or(0) <= 2 {
+            break;
+        }
+        if let Some(value) = line.strip_prefix("content-length: ") {
+            length = value.trim().parse().unwrap();
+        }
+        head.push_str(&line);
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.unwrap();
+    let number = {
+        let mut asked = asked.lock().await;
+        asked.push(Request {
+            first: first.trim().to_owned(),
+            head,
+            body: String::from_utf8(body).unwrap(),
+        });
+        asked.len()
+    };
+    let answer = format!("HTTP/1.1 {}\r\ncontent-length: 0\r\n\r\n", status(number));
+    let _ = stream.write_all(answer.as_bytes()).await;
+}
+
+async fn node(cdns: &str) -> Weir {
+    let config = format!(
+        "{cdns}\n[services.web]\nbackends = [\"127.0.0.1:1\"]\n\
+         [[routes]]\nname = \"blog\"\nservice = \"web\"\ncache = true\n"
+    );
+    Weir::start(&config).await
+}
+
+async fn purge(weir: &Weir, what: &Value) {
+    assert_eq!(
+        weir.post_api("/api/cache/purge", &what.to_string()).await,
+        200
+    );
+}
+
+async fn standing(weir: &Weir) -> Value {
+    let (_, document) = weir.get_api("/api/cache").await.unwrap();
+    serde_json::from_str::<Value>(&document).unwrap()["cdns"].clone()
+}
+
+#[tokio::test]
+async fn each_cdn_is_told_in_its_own_words() {
+    let token = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&token, "se-cret\n").unwrap();
+    let token = token.path().display();
+    let (cloudflare, fastly, purged) = (
+        Cdn::start(|_| "200 OK").await,
+        Cdn::start(|_| "200 OK").await,
+        Cdn::start(|_| "200 OK").await,
+    );
+    let weir = node(&format!(
+        "[cdns.a]\nkind = \"cloudflare\"\nzone = \"z1\"\nurl = \"http://{}/client/v4\"\ntoken = \"file:{token}\"\n\
+         [cdns.b]\nkind = \"fastly\"\nservice = \"s1\"\nurl = \"http://{}\"\ntoken = \"file:{token}\"\n\
+         [cdns.c]\nkind = \"purge\"\nurl = \"http://{}\"\n\
+         [cdns.d]\nkind = \"purge\"\nurl = \"http://127.0.0.1:1\"\nnamespaces = [\"other\"]\n",
+        cloudflare.address, fastly.address, purged.address
+    ))
+    .await;
+    purge(
+        &weir,
+        &json!({"tag": "article-7", "soft": true, "namespace": "blog"}),
+    )
+    .await;
+    let asked = &cloudflare.asked(1).await[0];
+    assert_eq!(asked.first, "POST /client/v4/zones/z1/purge_cache HTTP/1.1");
+    assert_eq!(asked.body, r#"{"tags":["article-7"]}"#);
+    assert!(
+        asked.head.contains("authorization: Bearer se-cret\r\n"),
+        "{asked:?}"
+    );
+    let asked = &fastly.asked(1).await[0];
+    assert_eq!(asked.first, "POST /service/s1/purge HTTP/1.1");
+    assert!(asked.head.contains("fastly-key: se-cret\r\n"), "{asked:?}");
+    assert!(asked.head.contains("fastly-soft-purge: 1\r\n"), "{asked:?}");
+    purge(
+        &weir,
+        &json!({"url": "http://www.example.com/a?b", "namespace": "blog"}),
+    )
+    .await;
+    let asked = &purged.asked(1).await[0];
+    assert_eq!(asked.first, "PURGE /a?b HTTP/1.1");
+    assert!(
+        asked.head.contains("host: www.example.com\r\n"),
+        "{asked:?}"
+    );
+    let cdns = standing(&weir).await;
+    // The one that knows no tags says so; the one of another namespace was told nothing.
+    assert_eq!(cdns[2]["refused"], 1, "{cdns}");
+    assert_eq!(cdns[3]["waiting"], 0, "{cdns}");
+    assert!(!weir.log().contains("se-cret"));
+}
+
+#[tokio::test]
+async fn a_slow_cdn_hears_of_every_purge_though_the_node_is_killed() {
+    let token = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&token, "t").unwrap();
+    // Every third request is too much for it.
+    let cdn = Cdn::start(|number| match number % 3 {
+        0 => "429 Too Many Requests\r\nretry-after: 0",
+        _ => "200 OK",
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut weir = node(&format!(
+        "[node]\ndata_dir = \"{}\"\n[cdns.front]\nkind = \"cloudflare\"\nzone = \"z1\"\nurl = \"http://{}\"\ntoken = \"file:{}\"\n\
+         requests_per_minute = 1200\n",
+        folder.path().display(),
+        cdn.address,
+        token.path().display()
+    ))
+    .await;
+    let purges = stream::iter(0..TAGS).map(|number| {
+        let weir = &weir;
+        async move { purge(weir, &json!({"tag": format!("t{number}")})).await }
+    });
+    purges.buffer_unordered(32).collect::<Vec<()>>().await;
+    cdn.asked(2).await;
+    weir.crash().await;
+    weir.start_again().await;
+    let deadline = Instant::now() + PATIENCE;
+    while standing(&weir).await[0]["waiting"] != 0 {
+        assert!(Instant::now() < deadline, "{}", standing(&weir).await);
+        sleep(LOOK_INTERVAL).await;
+    }
+    let mut heard = BTreeSet::new();
+    for (at, asked) in cdn.asked(TAGS / 100).await.iter().enumerate() {
+        let body: Value = serde_json::from_str(&asked.body).unwrap();
+        let tags = body["tags"].as_array().unwrap();
+        assert!(tags.len() <= 100);
+        if (at + 1) % 3 != 0 {
+            heard.extend(tags.iter().map(|tag| tag.as_str().unwrap().to_owned()));
+        }
+    }
+    assert_eq!(heard.len(), TAGS);
+}
+
+#[tokio::test]
+async fn a_cdn_that_is_away_keeps_nobody_waiting_and_says_why() {
+    let weir = node("[cdns.front]\nkind = \"purge\"\nurl = \"http://127.0.0.1:1\"\n").await;
+    let begun = Instant::now();
+    purge(&weir, &json!({"url": "http://www.example.com/a"})).await;
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let cdns = standing(&weir).await;
+        if cdns[0]["problem"].as_str().unwrap().contains("connecting") {
+            assert_eq!(cdns[0]["waiting"], 1);
+            break;
+        }
+        assert!(Instant::now() < deadline, "{cdns}");
+        sleep(LOOK_INTERVAL).await;
+    }
+    weir.wait_for_metric("weir_cache_cdn_failures_total{cdn=\"front\"}", |failures| {
+        failures >= 1.0
+    })
+    .await;
+}
