@@ -1,6 +1,10 @@
 //! Engines in containers of a real Docker, started, cared for and left alone by a whole node.
 
+mod dead;
 mod faults;
 mod life;
+mod outage;
 mod stage;
+mod store;
+mod tap;
 mod vpn;

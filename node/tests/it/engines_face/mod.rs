@@ -1,5 +1,6 @@
 //! Engines and ports of VPNs as operators and programs see and order them.
 
+mod apart;
 mod events;
 mod mesh;
 mod operators;
