@@ -7,6 +7,7 @@ mod operators;
 mod ports;
 mod programs;
 mod traces;
+pub mod watch;
 
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
