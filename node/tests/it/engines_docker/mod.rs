@@ -2,7 +2,9 @@
 
 mod dead;
 mod faults;
+mod killed;
 mod life;
+mod nodes;
 mod outage;
 mod stage;
 mod store;
