@@ -47,10 +47,12 @@ async fn an_engine_that_got_ready_while_the_store_was_away_serves_for_as_long_as
     let (mut life, node) = world.node("a", CONFIG);
     let test = async {
         sleep(LOOK_INTERVAL).await;
-        node.wish("one").await.unwrap();
         let machine = &world.machine;
+        machine.is_sick("tv-1", true);
+        node.wish("one").await.unwrap();
         until("started", seconds(10), || !machine.running().is_empty()).await;
         node.store_is_away(true);
+        machine.is_sick("tv-1", false);
         until("ready", seconds(10), || node.engines("ready") == ["tv-1"]).await;
         for _ in 0..90 {
             sleep(seconds(1)).await;
