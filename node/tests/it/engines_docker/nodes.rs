@@ -78,22 +78,9 @@ async fn all_serve(node: &Weir, count: usize) {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_nodes_on_one_docker_each_engine_has_one_and_a_killed_ones_go_to_the_other() {
-    let mut pair = Pair::start().await;
-    let before = pair.until_ready(&pair.nodes[0], 2).await;
-    for node in &pair.nodes {
-        all_serve(node, 2).await;
-        until_jobs_are_done(node).await;
-    }
-
-    // The one that has most dies, and what it had serves on.
-    if own(&pair.nodes[1]).await > own(&pair.nodes[0]).await {
-        pair.nodes.swap(0, 1);
-    }
-    pair.nodes[0].crash().await;
+/// Waits until the survivor has both engines, which nobody touches and which serve all the time.
+async fn taken_over(pair: &Pair, survivor: &Node, before: &[Seen]) {
     let killed = Instant::now();
-    let survivor = &pair.nodes[1];
     let mut refused = 0;
     eventually(survivor, "it has both", async || {
         assert_eq!(pair.stage.engines(), before, "{}", survivor.log());
@@ -103,37 +90,43 @@ async fn of_two_nodes_on_one_docker_each_engine_has_one_and_a_killed_ones_go_to_
         (ready.count() == 2).then_some(())
     })
     .await;
-    assert!(
-        killed.elapsed() < TAKEN_OVER_WITHIN,
-        "{:?}",
-        killed.elapsed()
-    );
-    assert_eq!(
-        refused,
-        0,
-        "they are in traffic all the time: {}",
-        survivor.log()
-    );
+    let took = killed.elapsed();
+    assert!(took < TAKEN_OVER_WITHIN, "{took:?}");
+    assert_eq!(refused, 0, "they serve all the time: {}", survivor.log());
+}
 
-    // It comes back, and what serves elsewhere stays there.
-    pair.nodes[0].start_again().await;
-    pair.plane.sees_connected(&pair.nodes[0].id).await;
-    let back = &pair.nodes[0];
+/// A node that is back starts what is asked of it, and leaves what serves elsewhere where it is.
+async fn takes_nothing(pair: &Pair, back: &Node, survivor: &Node, before: &[Seen]) {
     all_serve(back, 2).await;
-    let (code, text) = back
-        .command(&["engines", "provision", &pair.stage.service, "--wait"])
-        .await;
+    let add = ["engines", "provision", &pair.stage.service, "--wait"];
+    let (code, text) = back.command(&add).await;
     assert_eq!(code, 0, "{text}");
     let three = pair.until_ready(back, 3).await;
-    assert!(
-        before.iter().all(|one| three.contains(one)),
-        "{before:?} {three:?}"
-    );
-    let survivors = ids(&engines_of(&pair.nodes[1]).await.unwrap());
-    assert!(
-        before.iter().all(|one| survivors.contains(&one.id)),
-        "{survivors:?}"
-    );
+    let stays = before.iter().all(|one| three.contains(one));
+    assert!(stays, "{before:?} {three:?}");
+    let survivors = ids(&engines_of(survivor).await.unwrap());
+    let are_there = before.iter().all(|one| survivors.contains(&one.id));
+    assert!(are_there, "{survivors:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_nodes_on_one_docker_each_engine_has_one_and_a_killed_ones_go_to_the_other() {
+    let mut pair = Pair::start().await;
+    let before = pair.until_ready(&pair.nodes[0], 2).await;
+    for node in &pair.nodes {
+        all_serve(node, 2).await;
+        until_jobs_are_done(node).await;
+    }
+    // The one that has most dies.
+    if own(&pair.nodes[1]).await > own(&pair.nodes[0]).await {
+        pair.nodes.swap(0, 1);
+    }
+    pair.nodes[0].crash().await;
+    taken_over(&pair, &pair.nodes[1], &before).await;
+
+    pair.nodes[0].start_again().await;
+    pair.plane.sees_connected(&pair.nodes[0].id).await;
+    takes_nothing(&pair, &pair.nodes[0], &pair.nodes[1], &before).await;
 
     for node in &pair.nodes {
         node.mend(&pair.service, "");
