@@ -22,11 +22,18 @@ const LOG_LINES_TOLD: usize = 12;
 /// containers are made of ends with it; what they write ends with its mounts.
 const SCRIPT: &str = r#"
 mount -t tmpfs weir "$1/state" || exit 1
-dockerd --host "unix://$1/docker.sock" --data-root "$1/state/root" --exec-root "$1/state/exec" \
-    --pidfile "$1/state/pid" --cgroup-parent "$2" --iptables=false --ip6tables=false --bridge=none \
-    >"$1/log" 2>&1 &
-wait $!
+while :; do
+    rm -f "$1/state/pid"
+    dockerd --host "unix://$1/docker.sock" --data-root "$1/state/root" --exec-root "$1/state/exec" \
+        --pidfile "$1/state/pid" --cgroup-parent "$2" --iptables=false --ip6tables=false --bridge=none \
+        --live-restore >>"$1/log" 2>&1 &
+    wait $!
+    [ -e "$1/away" ] || exit
+    while [ -e "$1/away" ]; do sleep 0.05; done
+done
 "#;
+/// While this file is in its folder a daemon that ended stays away, and its containers live on.
+const AWAY: &str = "away";
 
 static STARTED: AtomicU32 = AtomicU32::new(0);
 
@@ -64,6 +71,61 @@ impl Daemon {
     pub(super) fn socket(&self) -> PathBuf {
         self.folder.join("docker.sock")
     }
+
+    /// Ends it as a crash would, until [`Self::come_back`].
+    pub(super) fn crash(&self) -> Result<(), String> {
+        let away = self.folder.join(AWAY);
+        fs::write(&away, "").map_err(|error| format!("{}: {error}", away.display()))?;
+        self.signal("KILL")?;
+        let ended = || self.pid().is_none();
+        within(END_LIMIT, ended)
+            .then_some(())
+            .ok_or("dockerd did not end".to_owned())
+    }
+
+    pub(super) fn come_back(&self) -> Result<(), String> {
+        let away = self.folder.join(AWAY);
+        fs::remove_file(&away).map_err(|error| format!("{}: {error}", away.display()))?;
+        let answers = || client::answers(&self.socket());
+        let back = within(START_LIMIT, answers).then_some(());
+        back.ok_or_else(|| why(&self.folder, "did not come back"))
+    }
+
+    /// Sends the daemon a signal, and nobody else.
+    pub(super) fn signal(&self, signal: &str) -> Result<(), String> {
+        let pid = self.pid().ok_or("dockerd does not run")?;
+        let sent = Command::new("kill")
+            .args([format!("-{signal}"), pid])
+            .status();
+        match sent {
+            Ok(status) if status.success() => Ok(()),
+            other => Err(format!("dockerd was not sent {signal}: {other:?}")),
+        }
+    }
+
+    /// The daemon's number outside of its own process space, found by the socket that it was told.
+    fn pid(&self) -> Option<String> {
+        let host = format!("unix://{}", self.socket().display());
+        let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let mut numbers = all.filter_map(|entry| entry.file_name().into_string().ok());
+        numbers.find(|pid| {
+            let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            words
+                .split(|byte| *byte == 0)
+                .any(|word| word == host.as_bytes())
+        })
+    }
+}
+
+fn within(limit: Duration, is_so: impl Fn() -> bool) -> bool {
+    let begun = Instant::now();
+    while !is_so() {
+        if begun.elapsed() >= limit {
+            return false;
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+    true
 }
 
 impl Drop for Daemon {

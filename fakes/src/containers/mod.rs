@@ -24,7 +24,7 @@ static SHARED: Mutex<Weak<Docker>> = Mutex::new(Weak::new());
 pub struct Docker {
     socket: PathBuf,
     /// Ends it when dropped; none where Docker was there before.
-    _own: Option<Daemon>,
+    own: Option<Daemon>,
 }
 
 /// The Docker of this process, as long as somebody holds it. Names of containers are the caller's to keep apart.
@@ -37,7 +37,7 @@ pub fn docker() -> Result<Arc<Docker>, String> {
         return Ok(docker);
     }
     let docker = Arc::new(match reachable() {
-        Some(socket) => Docker { socket, _own: None },
+        Some(socket) => Docker { socket, own: None },
         None => Docker::own()?,
     });
     *shared = Arc::downgrade(&docker);
@@ -64,8 +64,45 @@ impl Docker {
         let socket = own.socket();
         Ok(Self {
             socket,
-            _own: Some(own),
+            own: Some(own),
         })
+    }
+
+    /// Ends the daemon as a crash would; its containers live on.
+    ///
+    /// # Errors
+    /// When it is not the caller's own, or did not end.
+    pub fn crash(&self) -> Result<(), String> {
+        self.daemon()?.crash()
+    }
+
+    /// Starts the daemon again after [`Self::crash`], and waits until it answers.
+    ///
+    /// # Errors
+    /// When it is not the caller's own, or does not answer.
+    pub fn come_back(&self) -> Result<(), String> {
+        self.daemon()?.come_back()
+    }
+
+    /// Holds the daemon up: it takes connections, and answers nothing until [`Self::go_on`].
+    ///
+    /// # Errors
+    /// When it is not the caller's own, or does not run.
+    pub fn pause(&self) -> Result<(), String> {
+        self.daemon()?.signal("STOP")
+    }
+
+    /// Lets it go on after [`Self::pause`].
+    ///
+    /// # Errors
+    /// When it is not the caller's own, or does not run.
+    pub fn go_on(&self) -> Result<(), String> {
+        self.daemon()?.signal("CONT")
+    }
+
+    fn daemon(&self) -> Result<&Daemon, String> {
+        let own = self.own.as_ref();
+        own.ok_or_else(|| "this Docker was there before, and is others' as well".to_owned())
     }
 
     /// Where it listens.

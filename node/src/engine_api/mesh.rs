@@ -23,6 +23,7 @@ impl EngineApi {
         let mut list = pb::ListEnginesResponse {
             engines: self.own(),
             unreachable_nodes: Vec::new(),
+            problems: self.own_problems(),
         };
         if mesh {
             let others = self.peers.channels().into_iter();
@@ -33,13 +34,18 @@ impl EngineApi {
             let mut answers = stream::iter(asked).buffer_unordered(ASKED_MAX);
             while let Some((node, engines)) = answers.next().await {
                 match engines {
-                    Some(engines) => list.engines.extend(engines),
+                    Some(told) => {
+                        list.engines.extend(told.engines);
+                        list.problems.extend(told.problems);
+                    }
                     None => list.unreachable_nodes.push(node),
                 }
             }
         }
         list.engines.sort_by(|one, other| one.id.cmp(&other.id));
         list.unreachable_nodes.sort();
+        list.problems
+            .sort_by(|one, other| one.node.cmp(&other.node));
         list
     }
 }
@@ -111,13 +117,17 @@ impl EngineApi {
     }
 
     /// What a node says of its engines; `None` when it does not answer.
-    async fn engines_of(&self, node: &str, channel: Option<Channel>) -> Option<Vec<pb::Engine>> {
+    async fn engines_of(
+        &self,
+        node: &str,
+        channel: Option<Channel>,
+    ) -> Option<pb::ListEnginesResponse> {
         let mut client = ProvisionClient::new(channel?);
         let request = pb::ListEnginesRequest { mesh: false };
         let Ok(answer) = timeout(NODE_TIMEOUT, client.list_engines(request)).await else {
             self.peers.is_silent(node);
             return None;
         };
-        Some(answer.ok()?.into_inner().engines)
+        Some(answer.ok()?.into_inner())
     }
 }

@@ -135,6 +135,17 @@ impl EngineApi {
             .collect()
     }
 
+    /// What keeps this node from starting engines, or from knowing what runs.
+    fn own_problems(&self) -> Vec<pb::EngineProblem> {
+        let node = self.peers.node();
+        let picture = self.picture();
+        let problems = picture.problems.iter().map(|what| pb::EngineProblem {
+            node: node.to_owned(),
+            what: what.clone(),
+        });
+        problems.collect()
+    }
+
     /// Asks for one more engine of a service; an empty key is a wish of its own. The job's spans are under those of
     /// the caller.
     ///

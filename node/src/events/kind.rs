@@ -111,6 +111,10 @@ kinds! {
         "Jobs cannot be reached.";
     StoreBack = "store.back", Info, "node", [],
         "Jobs are reached again.";
+    DriverAway = "driver.away", Error, "node", ["driver", "why"],
+        "What runs engines does not answer: what runs is not known, and nothing is started with it.";
+    DriverBack = "driver.back", Info, "node", ["driver"],
+        "What runs engines answers again.";
     JobEnqueued = "job.enqueued", Info, "job", ["service", "reason"],
         "An engine is wanted.";
     JobClaimed = "job.claimed", Info, "job", ["service", "attempt"],

@@ -56,5 +56,6 @@ mod traffic;
 mod trailers;
 mod tuning_document;
 mod up;
+mod up_engines;
 mod upgrades;
 mod vpns;

@@ -110,14 +110,14 @@ impl Mesh {
 }
 
 /// State and parent of a process.
-fn stat(pid: i32) -> Option<(char, i32)> {
+pub fn stat(pid: i32) -> Option<(char, i32)> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
 }
 
 /// A process that ended may stay as a zombie where nobody reaps orphans.
-async fn all_end(children: &BTreeSet<i32>) {
+pub async fn all_end(children: &BTreeSet<i32>) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let runs = |pid: &&i32| stat(**pid).is_some_and(|(state, _)| !"ZX".contains(state));

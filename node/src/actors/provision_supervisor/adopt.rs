@@ -24,6 +24,15 @@ use crate::events::Kind;
 /// What nobody wants has this long to end.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(10);
 
+/// When what was found was seen to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// A moment ago.
+    Now,
+    /// A while ago; whoever had it may have stopped it since.
+    Before,
+}
+
 /// What was found running, and the holds that make it this node's.
 #[derive(Debug)]
 pub struct Found {
@@ -37,20 +46,29 @@ pub struct Found {
 
 impl ProvisionSupervisor {
     /// Tries to get what runs and is nobody's.
-    pub(super) fn find(&self, lot: Lot, running: Running, driver: DriverKind) {
+    pub(super) fn find(&self, lot: Lot, running: Running, driver: DriverKind, seen: Seen) {
         let parts = self.parts.clone();
         tokio::task::spawn_local(async move {
             let engine = lot.engine_id();
-            let found = look_into(&parts, lot, running, driver).await.map(Box::new);
+            let found = look_into(&parts, lot, (running, seen), driver)
+                .await
+                .map(Box::new);
             tell_looked(&parts.links, Look::Found { engine, found }).await;
         });
+    }
+
+    /// Tries again to get what runs and was somebody else's.
+    pub(super) fn find_again(&mut self, now: Instant) {
+        for (lot, running, driver) in self.findings.again(now) {
+            self.find(lot, running, driver, Seen::Before);
+        }
     }
 
     /// Takes in what was found, or lets it go.
     pub(super) fn take_in(&mut self, id: &str, found: Result<Box<Found>, Error>, now: Instant) {
         // Somebody else has it, or nobody can tell now: the next look asks again.
         let Ok(found) = found else {
-            self.findings.is_not_ours(id);
+            self.findings.is_not_ours(id, now);
             return;
         };
         let Found {
@@ -147,7 +165,7 @@ impl ProvisionSupervisor {
     pub(super) fn was_let_go(&mut self, id: &str, is_gone: bool) {
         match is_gone {
             true => self.findings.forget(id),
-            false => self.findings.is_not_ours(id),
+            false => self.findings.stays(id),
         }
         self.claims.nudge();
     }
@@ -237,7 +255,7 @@ impl ProvisionSupervisor {
 async fn look_into(
     parts: &Parts,
     lot: Lot,
-    running: Running,
+    (running, seen): (Running, Seen),
     driver: DriverKind,
 ) -> Result<Found, Error> {
     if let Some(held) = parts.outlet.kept(&lot.engine_id()) {
@@ -252,7 +270,11 @@ async fn look_into(
     let mut held = holds(parts, &[slot_name(&lot.engine_id())]).await?;
     let ttl = held.first().map_or(Duration::ZERO, |slot| slot.hold.ttl);
     let until = Instant::now() + ttl + HELD_BY_NOBODY_MARGIN;
-    let is_ours = match is_wanted(parts, &lot).await {
+    let is_wanted = match still_runs(parts, &running, seen, driver).await {
+        Ok(true) => is_wanted(parts, &lot).await,
+        other => other,
+    };
+    let is_ours = match is_wanted {
         Ok(true) => hold_ports(parts, &lot, until, &mut held).await,
         other => other,
     };
@@ -270,6 +292,26 @@ async fn look_into(
             }
             Err(error)
         }
+    }
+}
+
+/// Whether a driver still runs what was seen before: asked when its slot is ours, so that nobody stops it any more.
+async fn still_runs(
+    parts: &Parts,
+    running: &Running,
+    seen: Seen,
+    driver: DriverKind,
+) -> Result<bool, Error> {
+    if seen == Seen::Now {
+        return Ok(true);
+    }
+    let is_it = |one: &Running| {
+        (&one.name, one.fence, one.state) == (&running.name, running.fence, State::Running)
+    };
+    match parts.drivers.of(driver).list().await {
+        Ok(listed) => Ok(listed.iter().any(is_it)),
+        // Nobody can tell now; it is asked again.
+        Err(_) => Err(Error::Contended),
     }
 }
 

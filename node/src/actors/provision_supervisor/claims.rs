@@ -135,7 +135,12 @@ impl ProvisionSupervisor {
 
     /// Services whose next engine could be started here.
     fn services_with_room(&self) -> Vec<ServiceName> {
-        let fits = |name: &&ServiceName| self.has_room(name);
+        // A start with a driver that does not answer would only cost the job a try.
+        let answers = |name: &ServiceName| {
+            let plan = self.plan.services.get(name);
+            plan.is_none_or(|plan| self.problems.answers(plan.settings.launch.driver))
+        };
+        let fits = |name: &&ServiceName| answers(name) && self.has_room(name);
         self.plan.services.keys().filter(fits).cloned().collect()
     }
 
@@ -215,6 +220,7 @@ impl Handler<Carried<Over>> for ProvisionSupervisor {
         let now = Instant::now();
         let Over {
             job,
+            service,
             engine,
             failure,
         } = over.message;
@@ -224,6 +230,8 @@ impl Handler<Carried<Over>> for ProvisionSupervisor {
         self.reservations.job_over(&job);
         self.engines.job_over(&job);
         let ticket = self.claims.open.remove(&job);
+        self.problems
+            .job_over(service, engine.as_deref(), failure.as_ref());
         match (&failure, ticket) {
             (None, Some(ticket)) if engine.is_none() => {
                 self.breaker.abandoned(ticket, now.into_std());
@@ -241,6 +249,9 @@ impl Handler<Carried<Over>> for ProvisionSupervisor {
             (_, None) => {}
         }
         if let Some(failure) = failure {
+            if let Some(taken) = failure.name_taken {
+                self.reservations.name_is_taken(taken, now);
+            }
             if let Some(engine) = engine {
                 self.disown(&engine, &failure.why, now);
             }

@@ -2,8 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+use weir_engines::driver::Running;
+
 use super::spec::Lot;
 use crate::config::DriverKind;
+
+/// Between two looks into one that is somebody else's: that one may have died, and then it is to be taken over before
+/// it leaves traffic.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// So many are looked into again with one tick; with more of them each one's turn comes later.
+const AGAIN_MAX: usize = 2;
 
 /// What was found, until it is this node's or gone.
 #[derive(Debug, Default)]
@@ -20,6 +31,11 @@ struct Finding {
     asking: bool,
     /// It may become an engine of this node; if not, it is about to be removed.
     may_serve: bool,
+    /// As it was listed last.
+    lot: Lot,
+    running: Running,
+    /// It was somebody else's then.
+    theirs_at: Option<Instant>,
 }
 
 impl Findings {
@@ -36,21 +52,56 @@ impl Findings {
     }
 
     /// Notes what was found; tells whether it is to be looked into now.
-    pub(super) fn found(&mut self, lot: &Lot, driver: DriverKind, runs: bool) -> bool {
+    pub(super) fn found(
+        &mut self,
+        lot: &Lot,
+        driver: DriverKind,
+        (running, runs): (&Running, bool),
+    ) -> bool {
         let finding = self.by_id.entry(lot.engine_id()).or_insert(Finding {
             service: lot.service.clone(),
             driver,
             asking: false,
             may_serve: runs,
+            lot: lot.clone(),
+            running: running.clone(),
+            theirs_at: None,
         });
+        finding.lot.clone_from(lot);
+        finding.running.clone_from(running);
         !std::mem::replace(&mut finding.asking, true)
     }
 
-    /// It is somebody else's; the next list looks into it again.
-    pub(super) fn is_not_ours(&mut self, id: &str) {
+    /// It is somebody else's.
+    pub(super) fn is_not_ours(&mut self, id: &str, now: Instant) {
         if let Some(finding) = self.by_id.get_mut(id) {
             finding.asking = false;
+            finding.theirs_at = Some(now);
         }
+    }
+
+    /// It is not removed here; the next list looks into it again.
+    pub(super) fn stays(&mut self, id: &str) {
+        if let Some(finding) = self.by_id.get_mut(id) {
+            finding.asking = false;
+            finding.theirs_at = None;
+        }
+    }
+
+    /// Those of others that are to be looked into again now: who had them may have died.
+    pub(super) fn again(&mut self, now: Instant) -> Vec<(Lot, Running, DriverKind)> {
+        let is_due = |finding: &&mut Finding| {
+            let theirs_at = finding.theirs_at.filter(|_| !finding.asking);
+            finding.may_serve && theirs_at.is_some_and(|at| now >= at + AGAIN_AFTER)
+        };
+        let mut due: Vec<&mut Finding> = self.by_id.values_mut().filter(is_due).collect();
+        due.sort_by_key(|finding| finding.theirs_at);
+        due.truncate(AGAIN_MAX);
+        let looked = due.into_iter().map(|finding| {
+            finding.asking = true;
+            (finding.lot.clone(), finding.running.clone(), finding.driver)
+        });
+        looked.collect()
     }
 
     /// It is being removed.

@@ -7,6 +7,7 @@ use futures::StreamExt as _;
 use tokio::time::{Instant, sleep, timeout};
 use weir_engines::driver::{Running, State};
 
+use super::adopt::Seen;
 use super::engines::unix_ms;
 use super::messages::Look;
 use super::settle::tell_looked;
@@ -54,19 +55,9 @@ impl ProvisionSupervisor {
     ) {
         let running = match running {
             Ok(running) => running,
-            Err(why) => {
-                let is_news = self
-                    .driver_problems
-                    .insert(driver, why.clone())
-                    .is_none_or(|before| before != why);
-                if is_news {
-                    tracing::warn!(driver = driver.name(), why, "what runs is not known");
-                    self.last_failure = Some(format!("{}: {why}", driver.name()));
-                }
-                return;
-            }
+            Err(why) => return self.driver_is_away(driver, why),
         };
-        self.driver_problems.remove(&driver);
+        self.driver_is_back(driver);
         let mut there = BTreeSet::new();
         for running in running {
             let Some(lot) = Lot::of(&running) else {
@@ -77,8 +68,8 @@ impl ProvisionSupervisor {
             let runs = matches!(running.state, State::Running);
             if self.engines.contains(&id) {
                 self.seen(&id, running, now);
-            } else if self.findings.found(&lot, driver, runs) {
-                self.find(lot, running, driver);
+            } else if self.findings.found(&lot, driver, (&running, runs)) {
+                self.find(lot, running, driver, Seen::Now);
             }
         }
         self.findings.listed(driver, &there);

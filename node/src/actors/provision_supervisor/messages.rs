@@ -94,6 +94,7 @@ pub struct Ready {
 #[rtype(result = "()")]
 pub struct Over {
     pub(crate) job: String,
+    pub(crate) service: ServiceName,
     /// The engine that got ready, be it lost again.
     pub(crate) engine: Option<String>,
     pub(crate) failure: Option<Failure>,

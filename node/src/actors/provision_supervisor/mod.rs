@@ -22,6 +22,7 @@ mod listing;
 mod messages;
 mod pacer;
 mod plan;
+mod problems;
 mod publish;
 mod registrar;
 mod reservations;
@@ -63,6 +64,7 @@ pub use self::messages::{
 };
 pub use self::pacer::Pacer;
 pub use self::plan::{EnginePlan, Plan};
+use self::problems::Problems;
 pub use self::publish::{EngineView, InTraffic, Outlet, Picture, ServiceView, give};
 pub use self::registrar::{Registry, RegistryError, run as register};
 use self::reservations::Reservations;
@@ -205,7 +207,7 @@ pub struct ProvisionSupervisor {
     findings: Findings,
     /// VPNs whose forwarded port no engine has, and until when that is left so.
     unused_ports: BTreeMap<String, Instant>,
-    driver_problems: BTreeMap<DriverKind, String>,
+    problems: Problems,
     told: Told,
     /// Which life of the actor this is.
     life: u64,
@@ -228,7 +230,7 @@ impl ProvisionSupervisor {
             last_failure: None,
             findings: Findings::default(),
             unused_ports: BTreeMap::new(),
-            driver_problems: BTreeMap::new(),
+            problems: Problems::default(),
             told: Told::default(),
             life: parts.outlet.next_life(),
             followers: JoinSet::new(),
@@ -242,6 +244,7 @@ impl ProvisionSupervisor {
         self.let_start(now, ctx);
         self.claim(now);
         self.care(now);
+        self.find_again(now);
         self.use_forwarded_ports(now);
         self.tell_changes(now);
         self.publish();

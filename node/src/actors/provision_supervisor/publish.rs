@@ -103,6 +103,8 @@ pub struct Picture {
     pub last_failure: Option<String>,
     /// Why nothing is provisioned now.
     pub blocked: Option<Refusal>,
+    /// What keeps engines from being started, or from being known, in words.
+    pub problems: Vec<String>,
     /// The limits in force.
     pub limits: ProvisionSettings,
 }
@@ -325,6 +327,7 @@ impl ProvisionSupervisor {
         });
         let now = Instant::now().into_std();
         let breaker = self.breaker.state(now);
+        let blocked = self.blocked(breaker, now);
         let picture = Picture {
             engines: engines.collect(),
             services: self
@@ -353,7 +356,8 @@ impl ProvisionSupervisor {
                 BreakerState::HalfOpen { .. } => "half-open",
             },
             last_failure: self.last_failure.clone(),
-            blocked: self.blocked(breaker, now),
+            problems: self.problems.in_words(&self.plan, blocked.as_ref()),
+            blocked,
             limits: self.limits(),
         };
         self.parts.outlet.show(picture, self.in_traffic());

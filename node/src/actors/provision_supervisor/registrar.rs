@@ -13,8 +13,9 @@ use weir_proto::control::v1 as pb;
 use super::publish::{InTraffic, Leave, Outlet};
 use crate::config::EngineFacts;
 
-/// Silence for this long removes an engine of a node that died.
-const TTL: Duration = Duration::from_secs(15);
+/// Silence for this long removes an engine of a node that died. Holds end sooner: who takes the engine over has it
+/// before it leaves traffic.
+const TTL: Duration = Duration::from_secs(20);
 /// Between two rounds of heartbeats and of what did not succeed.
 const ROUND_INTERVAL: Duration = Duration::from_secs(4);
 /// Calls at a time.

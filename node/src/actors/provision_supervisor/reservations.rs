@@ -22,6 +22,8 @@ const SLOTS_OFFERED: usize = 16;
 const PORTS_TRIED: usize = 64;
 /// How long a port that turned out to be somebody else's is left alone.
 const ELSEWHERE_FOR: Duration = Duration::from_secs(60);
+/// How long a slot is left alone whose container's name is a stranger's: to find that out costs a job a try.
+const NAME_TAKEN_FOR: Duration = Duration::from_secs(600);
 
 /// What jobs under way have taken.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub(super) struct Reservations {
     ports: Ports<Holder>,
     pending: BTreeMap<String, Pending>,
     elsewhere: u64,
+    /// Engines whose containers' names are strangers', and until when that is believed.
+    names_taken: BTreeMap<String, Instant>,
 }
 
 /// Who has a port.
@@ -53,6 +57,7 @@ impl Reservations {
             ports: Ports::default(),
             pending: BTreeMap::new(),
             elsewhere: 0,
+            names_taken: BTreeMap::new(),
         };
         reservations.configure(plan);
         reservations
@@ -105,8 +110,14 @@ impl Reservations {
         })
     }
 
-    /// Gives up ports of others whose time is over.
+    /// A container that is none of ours has the name that this engine's would have.
+    pub(super) fn name_is_taken(&mut self, engine: String, now: Instant) {
+        self.names_taken.insert(engine, now + NAME_TAKEN_FOR);
+    }
+
+    /// Gives up ports and names of others whose time is over.
     pub(super) fn tick(&mut self, now: Instant) {
+        self.names_taken.retain(|_, until| *until > now);
         self.ports
             .retain(|holder| !matches!(holder, Holder::Elsewhere(_, until) if *until <= now));
     }
@@ -304,7 +315,8 @@ impl ProvisionSupervisor {
         )
     }
 
-    /// Slots of a service that nobody is known to have.
+    /// Slots of a service that nobody is known to have. For one whose container's name is a stranger's there is another
+    /// one beyond the last.
     fn free_slots(&self, service: &ServiceName) -> Result<Vec<u32>, Refusal> {
         let max = self
             .plan
@@ -319,8 +331,13 @@ impl ProvisionSupervisor {
             .chain(others)
             .filter_map(|id| slot_of(service.as_str(), id))
             .collect();
-        let free: Vec<u32> = (1..=max)
-            .filter(|slot| !taken.contains(slot))
+        let strangers = self.reservations.names_taken.keys();
+        let strangers: BTreeSet<u32> = strangers
+            .filter_map(|id| slot_of(service.as_str(), id))
+            .collect();
+        let last = max.saturating_add(u32::try_from(strangers.len()).unwrap_or(u32::MAX));
+        let free: Vec<u32> = (1..=last)
+            .filter(|slot| !taken.contains(slot) && !strangers.contains(slot))
             .take(SLOTS_OFFERED)
             .collect();
         if free.is_empty() {

@@ -31,7 +31,7 @@ use super::pacer::Turn;
 use super::plan::EnginePlan;
 use super::publish::Leave;
 use super::settle::{complete, give_back, release, settle, tell_over};
-use super::spec::{Lot, spec};
+use super::spec::{Lot, id_of, spec};
 use super::trace;
 use crate::config::{DriverKind, VpnSettings};
 use crate::link::Refused;
@@ -108,6 +108,8 @@ pub(crate) struct Failure {
     pub why: String,
     /// The breaker counts it.
     pub counts: bool,
+    /// The engine whose container's name is a stranger's.
+    pub name_taken: Option<String>,
 }
 
 impl From<Failed> for Failure {
@@ -115,6 +117,13 @@ impl From<Failed> for Failure {
         Self {
             why: chain(&failed).to_string(),
             counts: failed.is_failure(),
+            name_taken: match &failed {
+                Failed::Driver {
+                    source: driver::Error::NameTaken(name),
+                    ..
+                } => Some(id_of(name).to_owned()),
+                _ => None,
+            },
         }
     }
 }
@@ -160,6 +169,7 @@ pub(super) async fn run(
     let outcome = attempt(&parts, &claim, &plan, (&kept, times), &mut taken).await;
     let mut over = Over {
         job,
+        service: plan.service.clone(),
         engine: None,
         failure: None,
     };

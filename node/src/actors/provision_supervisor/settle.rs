@@ -14,8 +14,9 @@ use crate::events::Kind;
 
 /// Between two tries to tell the store.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
-/// Tries; together longer than a claim lives, so that afterwards the job is somebody else's.
-const TRIES: u32 = 60;
+/// Tries, for half an hour at least. The engine serves meanwhile: a store that is away is no reason to end it, and when
+/// it is back the claim may be this node's still.
+const TRIES: u32 = 3_600;
 /// What is left of a failed start has this long to end by itself.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
 

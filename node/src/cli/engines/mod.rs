@@ -2,6 +2,7 @@
 
 mod find;
 mod provision;
+mod watch;
 
 use std::time::Duration;
 
@@ -40,8 +41,10 @@ enum Action {
         #[command(flatten)]
         scope: Scope,
     },
-    /// Show engines again after each change, until interrupted
-    #[command(after_help = "Example:\n  weir engines watch")]
+    /// Show engines again after each change, until interrupted; JSON is one list a line
+    ///
+    /// A node that ends is waited for, and that is said.
+    #[command(after_help = "Example:\n  weir engines watch\n  weir engines watch -o json")]
     Watch {
         #[command(flatten)]
         scope: Scope,
@@ -105,7 +108,9 @@ impl Engines {
             let channel = connect(&node).await?;
             match action {
                 Action::List { scope } => list(channel, &scope, format).await,
-                Action::Watch { scope } => watch(channel, &scope, format).await,
+                Action::Watch { scope } => {
+                    watch::run(channel, &node, !scope.node_only, format).await
+                }
                 Action::Provision {
                     service,
                     count,
@@ -135,17 +140,6 @@ async fn list(channel: Channel, scope: &Scope, format: Format) -> Result<(), Fai
     let request = pb::ListEnginesRequest { mesh };
     let list = ProvisionClient::new(channel).list_engines(request).await?;
     show(list.get_ref(), format)
-}
-
-async fn watch(channel: Channel, scope: &Scope, format: Format) -> Result<(), Failure> {
-    let mesh = !scope.node_only;
-    let request = pb::ListEnginesRequest { mesh };
-    let mut client = ProvisionClient::new(channel);
-    let mut lists = client.watch_engines(request).await?.into_inner();
-    while let Some(list) = lists.message().await? {
-        show(&list, format)?;
-    }
-    Ok(())
 }
 
 async fn stop(
@@ -186,15 +180,23 @@ async fn logs(
 }
 
 fn show(list: &pb::ListEnginesResponse, format: Format) -> Result<(), Failure> {
+    notes(list);
+    match format {
+        Format::Json => print_json(&list.engines),
+        Format::Text => print(&as_text(&list.engines, WallClock::system().unix_now())),
+    }
+}
+
+/// Says, beside the list, what is not in it and what is in the way.
+fn notes(list: &pb::ListEnginesResponse) {
     if !list.unreachable_nodes.is_empty() {
         let nodes = list.unreachable_nodes.join(", ");
         note(&format!(
             "not told, because they do not answer: engines of {nodes}"
         ));
     }
-    match format {
-        Format::Json => print_json(&list.engines),
-        Format::Text => print(&as_text(&list.engines, WallClock::system().unix_now())),
+    for problem in &list.problems {
+        note(&format!("{}: {}", problem.node, problem.what));
     }
 }
 

@@ -107,11 +107,25 @@ async fn what_does_not_come_up_is_told_tried_again_and_leaves_no_container() {
 }
 
 #[tokio::test]
+async fn a_container_that_somebody_else_called_so_costs_one_try_and_no_engine() {
+    let stage = Stage::new("name");
+    let name = format!("weir-{}-1", stage.service);
+    let foreign = stage.run(&name, serde_json::json!({ "Image": stage.image }));
+    let service = stage.service("network = \"host\"\nmin = 1\nmax = 1");
+    let weir = Weir::start(&(stage.node(stage.docker.socket()) + &service)).await;
+    is_told(&weir, &name).await;
+    let engines = stage.until_ready(&weir, 1).await;
+    assert_eq!(engines[0].id, format!("{}-2", stage.service));
+    assert_eq!(stage.inspect(&foreign)["State"]["Running"], true);
+}
+
+#[tokio::test]
 async fn a_docker_that_hangs_holds_up_starts_and_nothing_else() {
     let stage = Stage::new("hang");
     let way = Way::new(&stage, true);
     let service = stage.service("network = \"host\"\nmin = 1\nmax = 3\nstart_timeout = \"1s\"");
-    let weir = Weir::start(&(stage.node(&way.socket()) + &service)).await;
+    let node = stage.node(&way.socket()) + "attempts_max = 100\n";
+    let weir = Weir::start(&(node + &service)).await;
     is_told(&weir, "docker: listing containers took longer than").await;
     way.hangs.send_replace(false);
     stage.until_ready(&weir, 1).await;

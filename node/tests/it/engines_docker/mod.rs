@@ -1,6 +1,12 @@
 //! Engines in containers of a real Docker, started, cared for and left alone by a whole node.
 
+mod dead;
 mod faults;
+mod killed;
 mod life;
+mod nodes;
+mod outage;
 mod stage;
+mod store;
+mod tap;
 mod vpn;

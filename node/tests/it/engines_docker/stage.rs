@@ -1,5 +1,6 @@
 //! A Docker, and a node that has its engines there.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,17 +8,20 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use weir_fakes::containers::{self, Docker};
+use weir_proto::control::v1 as control;
+use weir_proto::control::v1::jobs_client::JobsClient;
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::provision_client::ProvisionClient;
 
 use crate::common::{Weir, free_ports};
+use crate::control_plane::plane::ControlPlane;
 use crate::grpc::channel;
 
 /// For what takes seconds, on a machine that is busy.
 pub const EVENTUALLY: Duration = Duration::from_secs(45);
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// Ports that the engines of one test may have.
-const PORTS: u16 = 40;
+const PORTS: usize = 40;
 
 /// What a test runs on; removes every container that it made.
 pub struct Stage {
@@ -40,14 +44,17 @@ pub struct Seen {
 
 impl Stage {
     pub fn new(test: &str) -> Self {
-        let docker = containers::docker().unwrap();
+        Self::on(containers::docker().unwrap(), test)
+    }
+
+    /// On this Docker.
+    pub fn on(docker: Arc<Docker>, test: &str) -> Self {
         let image = docker.image_of("fake-engine").unwrap();
-        let [first] = free_ports();
         Self {
             docker,
             image,
             service: format!("{test}{}", std::process::id()),
-            ports: (first.port(), first.port() + PORTS),
+            ports: range_of_ports(),
             data: tempfile::tempdir().unwrap(),
         }
     }
@@ -55,24 +62,35 @@ impl Stage {
     /// A node of its own with quick tries, whose Docker is behind `socket`.
     pub fn node(&self, socket: &Path) -> String {
         format!(
-            "[node]\nname = \"{0}\"\ndata_dir = \"{1}\"\ndrain_timeout = \"1s\"\n\
-             [provision]\ndocker_socket = \"unix://{2}\"\nhost_ports = \"{3}-{4}\"\n\
-             interval_min = \"0s\"\nretry_delay = \"500ms\"\nretry_delay_max = \"1s\"\n",
+            "[node]\nname = \"{}\"\ndata_dir = \"{}\"\ndrain_timeout = \"1s\"\n{}",
             self.service,
             self.data.path().display(),
+            self.provision(socket, self.ports),
+        )
+    }
+
+    /// How a node provisions, with these ports for its engines.
+    pub fn provision(&self, socket: &Path, (first, last): (u16, u16)) -> String {
+        format!(
+            "[provision]\ndocker_socket = \"unix://{}\"\nhost_ports = \"{first}-{last}\"\n\
+             interval_min = \"0s\"\nretry_delay = \"500ms\"\nretry_delay_max = \"1s\"\n",
             socket.display(),
-            self.ports.0,
-            self.ports.1,
         )
     }
 
     /// The service with these further keys of its engines, and a route for everything.
     pub fn service(&self, engines: &str) -> String {
+        let route = format!("[[routes]]\nservice = \"{}\"\n", self.service);
+        self.unrouted(engines) + &route
+    }
+
+    /// The same without a route.
+    pub fn unrouted(&self, engines: &str) -> String {
         format!(
             "[services.{0}]\ndrain_timeout = \"1s\"\n[services.{0}.engines]\nimage = \"{1}\"\n\
              stop_timeout = \"1s\"\n{engines}\n[services.{0}.engines.probe]\ncheck = \"http\"\n\
              path = \"/server/api?method=get_status\"\ninterval = \"200ms\"\ntimeout = \"500ms\"\n\
-             ready_timeout = \"10s\"\n[[routes]]\nservice = \"{0}\"\n",
+             ready_timeout = \"10s\"\n",
             self.service, self.image,
         )
     }
@@ -178,6 +196,18 @@ impl Drop for Stage {
     }
 }
 
+/// Ports that no other test of this process has.
+pub fn range_of_ports() -> (u16, u16) {
+    loop {
+        let ports = free_ports::<PORTS>().map(|address| address.port());
+        let (first, last) = (ports[0], ports[PORTS - 1]);
+        // They begin anew at the end of what there is.
+        if first < last && usize::from(last - first) < 2 * PORTS {
+            return (first, last);
+        }
+    }
+}
+
 fn seen(container: &Value) -> Seen {
     let name = container["Names"][0].as_str().unwrap_or_default();
     Seen {
@@ -216,6 +246,32 @@ pub async fn stop_engine(weir: &Weir, engine: &str) {
         now: false,
     };
     client.stop_engine(request).await.unwrap();
+}
+
+/// Every job of this service that the control plane knows, in whatever state.
+pub async fn all_jobs(plane: &ControlPlane, service: &str) -> Vec<control::Job> {
+    let mut client = JobsClient::new(plane.channel());
+    // One that ends between two pages is on both of them.
+    let (mut jobs, mut after) = (BTreeMap::new(), String::new());
+    loop {
+        let list = control::ListJobsRequest {
+            queue: "engines".to_owned(),
+            after,
+            ..control::ListJobsRequest::default()
+        };
+        let page = client.list(list).await.unwrap().into_inner();
+        let ours = |job: &control::Job| {
+            job.spec
+                .as_ref()
+                .is_some_and(|spec| spec.service == service)
+        };
+        let found = page.jobs.into_iter().filter(ours);
+        jobs.extend(found.map(|job| (job.job_id.clone(), job)));
+        after = page.next;
+        if after.is_empty() {
+            return jobs.into_values().collect();
+        }
+    }
 }
 
 pub fn ids(engines: &[pb::Engine]) -> Vec<String> {

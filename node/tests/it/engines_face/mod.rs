@@ -1,11 +1,13 @@
 //! Engines and ports of VPNs as operators and programs see and order them.
 
+mod apart;
 mod events;
 mod mesh;
 mod operators;
 mod ports;
 mod programs;
 mod traces;
+pub mod watch;
 
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;

@@ -42,6 +42,32 @@ async fn while_the_store_is_away_engines_serve_wishes_are_refused_as_store_away_
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_engine_that_got_ready_while_the_store_was_away_serves_for_as_long_as_it_is() {
+    let mut world = World::new();
+    let (mut life, node) = world.node("a", CONFIG);
+    let test = async {
+        sleep(LOOK_INTERVAL).await;
+        let machine = &world.machine;
+        machine.is_sick("tv-1", true);
+        node.wish("one").await.unwrap();
+        until("started", seconds(10), || !machine.running().is_empty()).await;
+        node.store_is_away(true);
+        machine.is_sick("tv-1", false);
+        until("ready", seconds(10), || node.engines("ready") == ["tv-1"]).await;
+        for _ in 0..90 {
+            sleep(seconds(1)).await;
+            assert_eq!(node.engines("ready"), ["tv-1"]);
+        }
+        node.store_is_away(false);
+        // By now somebody else may have its job: then there is one engine for it again, and no second one.
+        world.job_done_within(seconds(60)).await;
+        until("one", seconds(60), || node.engines("ready").len() == 1).await;
+        assert_eq!(machine.left(), 1);
+    };
+    live(&mut [&mut life], test).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_engine_whose_slot_somebody_took_meanwhile_is_drained_and_stopped() {
     let mut world = World::new();
     let (mut life, node) = world.node("a", CONFIG);

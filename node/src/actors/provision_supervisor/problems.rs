@@ -1,0 +1,82 @@
+//! What keeps engines from being started, or from being known: for operators, in words.
+
+use std::collections::BTreeMap;
+
+use weir_core::ids::ServiceName;
+use weir_core::provision::Refusal;
+
+use super::runner::Failure;
+use super::{Plan, ProvisionSupervisor};
+use crate::config::DriverKind;
+use crate::events::Kind;
+
+/// What is in the way now.
+#[derive(Debug, Default)]
+pub(super) struct Problems {
+    /// Drivers that do not answer, and why.
+    drivers: BTreeMap<DriverKind, String>,
+    /// Services whose last start came to nothing, and why.
+    starts: BTreeMap<ServiceName, String>,
+}
+
+impl Problems {
+    /// Whether a driver told what it runs when it was asked last, or was not asked yet.
+    pub(super) fn answers(&self, driver: DriverKind) -> bool {
+        !self.drivers.contains_key(&driver)
+    }
+
+    /// A job is over. One that needed no engine says nothing of the next.
+    pub(super) fn job_over(
+        &mut self,
+        service: ServiceName,
+        engine: Option<&str>,
+        failure: Option<&Failure>,
+    ) {
+        match failure {
+            Some(failure) if failure.counts => {
+                self.starts.insert(service, failure.why.clone());
+            }
+            None if engine.is_some() => {
+                self.starts.remove(&service);
+            }
+            _ => {}
+        }
+    }
+
+    /// One line each; what keeps everything away is told once, and not for each service as well.
+    pub(super) fn in_words(&self, plan: &Plan, blocked: Option<&Refusal>) -> Vec<String> {
+        let drivers = self.drivers.iter();
+        let mut words: Vec<String> = drivers
+            .map(|(driver, why)| format!("{}: {why}", driver.name()))
+            .collect();
+        words.extend(blocked.map(|refusal| refusal.message.clone()));
+        let here = |name: &ServiceName| plan.services.contains_key(name);
+        let starts = self.starts.iter().filter(|(service, _)| here(service));
+        words.extend(starts.map(|(service, why)| format!("service `{service}`: {why}")));
+        words
+    }
+}
+
+impl ProvisionSupervisor {
+    /// A driver did not tell what it runs.
+    pub(super) fn driver_is_away(&mut self, driver: DriverKind, why: String) {
+        let before = self.problems.drivers.insert(driver, why.clone());
+        if before.is_none() {
+            let attributes = [("driver", driver.name().to_owned()), ("why", why.clone())];
+            self.parts.events.record(Kind::DriverAway, "", attributes);
+        }
+        if before.as_ref() != Some(&why) {
+            tracing::warn!(driver = driver.name(), why, "what runs is not known");
+            self.last_failure = Some(format!("{}: {why}", driver.name()));
+        }
+    }
+
+    /// A driver told what it runs.
+    pub(super) fn driver_is_back(&mut self, driver: DriverKind) {
+        if self.problems.drivers.remove(&driver).is_some() {
+            tracing::info!(driver = driver.name(), "what runs is known again");
+            let attributes = [("driver", driver.name().to_owned())];
+            self.parts.events.record(Kind::DriverBack, "", attributes);
+        }
+    }
+}
