@@ -6,11 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
+use rustls_pki_types::PrivateKeyDer;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
+};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
 
 use crate::common::{PATIENCE, Weir, scripted_backend};
 
@@ -54,11 +59,65 @@ impl Cdn {
     }
 }
 
-async fn serve(
-    stream: TcpStream,
-    asked: Arc<Mutex<Vec<Request>>>,
-    status: fn(usize) -> &'static str,
-) {
+/// Its certificate, and a listener behind which it shows that.
+async fn over_tls(asked: Arc<Mutex<Vec<Request>>>) -> (String, SocketAddr) {
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let address = scripted_backend(move |stream| {
+        let (acceptor, asked) = (acceptor.clone(), Arc::clone(&asked));
+        async move {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                serve(stream, asked, |_| "200 OK").await;
+            }
+        }
+    });
+    (own.cert.pem(), address.await)
+}
+
+#[tokio::test]
+async fn a_cdn_is_told_over_tls_if_its_certificate_is_trusted() {
+    let asked: Arc<Mutex<Vec<Request>>> = Arc::default();
+    let (certificate, address) = over_tls(Arc::clone(&asked)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (own, other) = (
+        folder.path().join("own.pem"),
+        folder.path().join("other.pem"),
+    );
+    std::fs::write(&own, certificate).unwrap();
+    std::fs::write(&other, over_tls(Arc::default()).await.0).unwrap();
+    let port = address.port();
+    let weir = node(&format!(
+        "[cdns.a]\nkind = \"purge\"\nurl = \"https://localhost:{port}\"\nca_file = \"{}\"\n\
+         [cdns.b]\nkind = \"purge\"\nurl = \"https://localhost:{port}\"\nca_file = \"{}\"\n",
+        own.display(),
+        other.display()
+    ))
+    .await;
+    purge(&weir, &json!({"url": "http://www.example.com/a"})).await;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let cdns = standing(&weir).await;
+        let problem = cdns[1]["problem"].as_str().unwrap();
+        if cdns[0]["told"] == 1 && problem.contains("invalid peer certificate") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{cdns}");
+        sleep(LOOK_INTERVAL).await;
+    }
+    assert_eq!(asked.lock().await.len(), 1);
+}
+
+async fn serve<S>(stream: S, asked: Arc<Mutex<Vec<Request>>>, status: fn(usize) -> &'static str)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut stream = BufReader::new(stream);
     let (mut first, mut head, mut length) = (String::new(), String::new(), 0);
     if stream.read_line(&mut first).await.unwrap_or(0) == 0 {
