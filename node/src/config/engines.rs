@@ -30,8 +30,7 @@ pub struct Scale {
     pub free: u32,
     /// Requests that one engine is meant to serve at a time.
     pub streams_max: u32,
-    /// How long an engine that has work gets no more after some was given to it, while others are free. Only the
-    /// policy `least_connections` looks at it.
+    /// How long an engine that has work gets no more after some was given to it, while others are free.
     pub settle: Duration,
     /// How long an engine is without work before it may be stopped.
     pub idle_grace: Duration,
