@@ -4,8 +4,8 @@
 //! Starting a stream is the dearest thing that an engine does, so one that has work and got some a moment ago is
 //! passed over while another is free. One that is new gets one stream, and the next when it has settled: no burst.
 //! While nobody has settled, policies that look for the least load take the one that is nearest to it; they would all
-//! take the new one. Among those that are left the policy rules, and groups decide where it is indifferent: what fails together then
-//! takes the least with it. Where it hardly ever is, the load of a candidate's group counts with its own.
+//! take the new one. Among those that are left the policy rules, and groups decide where it is indifferent: what fails
+//! together then takes the least with it. Where it hardly ever is, the load of a candidate's group counts with its own.
 //!
 //! Consistent hashing moves no key for either hint, only requests without one: the balancer does not know which keys
 //! run, and the same stream on two engines costs more than two at once on one. Its bound of load stays.
@@ -203,8 +203,8 @@ impl Selector {
         })
     }
 
-    /// The better of two among those that have settled. Of two that fail apart the loads of their groups count: loads by
-    /// latency are hardly ever equal, so groups would decide nothing.
+    /// The better of two among those that have settled. Of two that fail apart the loads of their groups count: loads
+    /// by latency are hardly ever equal, so groups would decide nothing.
     pub(super) fn better_of_two_spread(
         &self,
         spread: &Spread,
