@@ -1,6 +1,7 @@
 //! Engines by demand: none while nobody asks, more before they are full, and new work where it does the least harm.
 
 mod hints;
+mod ramp;
 mod waits;
 
 use std::collections::BTreeMap;
