@@ -30,7 +30,16 @@ pub fn service(service: &Service) -> pb::Service {
         backends,
         panic: service.panic,
         healthy: healthy(service),
+        waiting: service.metrics.waiting(),
     }
+}
+
+/// Whether it has no backend because nobody needs one.
+fn is_asleep(service: &Service) -> bool {
+    let engines = service.settings.engines.as_ref();
+    let may_sleep =
+        engines.is_some_and(|engines| engines.scale.min == 0 && engines.scale.wait_max > 0);
+    may_sleep && service.backends.iter().all(|view| view.leaving)
 }
 
 /// The directory, as the one backend that is always in.
@@ -230,6 +239,7 @@ fn service_status(service: &Service) -> pb::ServiceStatus {
         success_rate: totals.success_rate(),
         mean_response_us: totals.mean_us(),
         panic: service.panic,
+        asleep: is_asleep(service),
     }
 }
 

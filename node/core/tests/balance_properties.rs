@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use weir_core::balance::sticky::Sticky;
-use weir_core::balance::{BackendLoad, Candidate, Pick, Policy, Selector, hash_key};
+use weir_core::balance::{BackendLoad, Candidate, Pick, Policy, Selector, Spread, hash_key};
 use weir_core::ids::BackendId;
 
 const UNIT_WEIGHT: u32 = 1_000;
@@ -246,5 +246,78 @@ proptest! {
         let tag = sticky.tag(&"a:1".into());
         prop_assert_eq!(sticky.find(&value, &[tag], now_unix), None);
         sticky.issue(tag, now_unix);
+    }
+}
+
+/// Streams on engines: what a selector with hints is to do, step by step.
+#[derive(Clone, Debug)]
+struct Step {
+    core: usize,
+    after_ms: u64,
+    ends: Option<usize>,
+    tried: Vec<usize>,
+    has_key: bool,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let ends = prop::option::of(any::<usize>());
+    let tried = prop::collection::vec(0..6usize, 0..3);
+    (0..2usize, 0..3_000u64, ends, tried, any::<bool>()).prop_map(
+        |(core, after_ms, ends, tried, has_key)| Step {
+            core,
+            after_ms,
+            ends,
+            tried,
+            has_key,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn hints_never_keep_work_from_all_nor_give_it_to_who_settles_beside_who_has_settled(
+        policy in prop::sample::select(
+            &["round_robin", "least_connections", "peak_ewma", "random", "consistent_hash"][..],
+        ),
+        weights in prop::collection::vec(prop_oneof![Just(0), 1..5_000u32], 1..6),
+        groups in prop::collection::vec(prop::option::of(0..3u8), 6),
+        settle_ms in 0..5_000u64,
+        steps in prop::collection::vec(step(), 1..80),
+        seed in any::<u64>(),
+    ) {
+        let policy: Policy = policy.parse().unwrap();
+        let epoch = Instant::now();
+        let settle = Duration::from_millis(settle_ms);
+        let groups = groups[..weights.len()].to_vec();
+        let selector = Selector::new(policy, candidates(&weights, epoch)).spread(Spread { settle, groups });
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut now = epoch;
+        let mut last: Vec<Option<Instant>> = vec![None; weights.len()];
+        let mut running: Vec<(usize, usize)> = Vec::new();
+        for step in steps {
+            now += Duration::from_millis(step.after_ms);
+            if let Some(which) = step.ends.filter(|_| !running.is_empty()) {
+                let (engine, core) = running.swap_remove(which % running.len());
+                selector.candidates()[engine].load.finished(core, true);
+            }
+            let hash = step.has_key.then(|| hash_key(&step.after_ms.to_le_bytes()));
+            let pick = Pick { core: step.core, ..at(now, hash, &step.tried) };
+            let may = |engine: &usize| weights[*engine] > 0 && !step.tried.contains(engine);
+            let settles = |engine: usize| {
+                let works = selector.candidates()[engine].load.in_flight() > 0;
+                works && last[engine].is_some_and(|at| now - at < settle)
+            };
+            let all: Vec<usize> = (0..weights.len()).filter(may).collect();
+            let picked = selector.pick(pick, &mut rng);
+            prop_assert_eq!(picked.is_none(), all.is_empty());
+            let Some(picked) = picked else { continue };
+            prop_assert!(all.contains(&picked));
+            let by_key = matches!(policy, Policy::ConsistentHash { .. }) && step.has_key;
+            let nobody_has = all.iter().all(|engine| settles(*engine));
+            prop_assert!(by_key || nobody_has || !settles(picked));
+            selector.candidates()[picked].load.started(step.core);
+            last[picked] = Some(now);
+            running.push((picked, step.core));
+        }
     }
 }

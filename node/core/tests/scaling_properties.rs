@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use weir_core::provision::{EngineFacts, EngineStanding, Scaler, Scaling, ScalingRules};
+use weir_core::provision::{Demand, EngineFacts, EngineStanding, Scaler, Scaling, ScalingRules};
 
 const TICK: Duration = Duration::from_secs(10);
 const TICKS_TO_START: u32 = 3;
@@ -102,9 +102,11 @@ impl World {
 
     fn decide(&mut self) -> Result<Scaling, TestCaseError> {
         let facts: Vec<_> = self.engines.iter().map(|e| e.facts.clone()).collect();
-        let decision = self
-            .scaler
-            .decide(&self.rules, &facts, self.waiting, self.now);
+        let demand = Demand {
+            waiting: self.waiting,
+            used_at: (self.streams() > 0).then_some(self.now),
+        };
+        let decision = self.scaler.decide(&self.rules, &facts, demand, self.now);
         match &decision {
             Scaling::Keep => {}
             Scaling::Start(count) => self.start(*count),

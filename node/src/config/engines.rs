@@ -16,6 +16,8 @@ use super::vpns::VpnSettings;
 
 /// Engines of one service in the whole mesh.
 const ENGINES_MAX: u64 = 10_000;
+/// Requests that wait for an engine of one service on one node.
+const WAIT_MAX: u64 = 1_000_000;
 pub(super) const HOUR: Duration = Duration::from_secs(3_600);
 pub(super) const MS: Duration = Duration::from_millis(1);
 
@@ -30,13 +32,16 @@ pub struct Scale {
     pub free: u32,
     /// Requests that one engine is meant to serve at a time.
     pub streams_max: u32,
-    /// How long an engine that has work gets no more after some was given to it, while others are free. Only the
-    /// policy `least_connections` looks at it.
+    /// How long an engine that has work gets no more after some was given to it, while others are free.
     pub settle: Duration,
     /// How long an engine is without work before it may be stopped.
     pub idle_grace: Duration,
     /// Between two times that engines are stopped for lack of work.
     pub down_cooldown: Duration,
+    /// Requests that may wait on this node while there is no engine; 0 refuses them at once.
+    pub wait_max: u32,
+    /// How long one waits.
+    pub wait_timeout: Duration,
 }
 
 /// How one engine is cared for.
@@ -131,6 +136,8 @@ fn read_scale(s: &mut Section, problems: &mut Vec<Problem>) -> Scale {
             120_000,
             Duration::ZERO..=24 * HOUR,
         ),
+        wait_max: count(s.number(problems, "wait_max", wait_max(min), 0..=WAIT_MAX)),
+        wait_timeout: time(s, problems, "wait_timeout", 30_000, MS..=HOUR),
     };
     for (key, value) in [("min", scale.min), ("free", scale.free)] {
         if value > scale.max {
@@ -142,6 +149,11 @@ fn read_scale(s: &mut Section, problems: &mut Vec<Problem>) -> Scale {
         }
     }
     scale
+}
+
+/// A service without engines that should have some is broken, and its clients are told so at once.
+const fn wait_max(min: u32) -> u64 {
+    if min == 0 { 1_000 } else { 0 }
 }
 
 fn read_care(s: &mut Section, problems: &mut Vec<Problem>) -> Care {

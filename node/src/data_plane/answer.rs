@@ -65,6 +65,12 @@ reasons! {
     NoBackend = "no_backend", 503, 14;
     /// Every backend of the service is out.
     AllBackendsOut = "all_backends_out", 503, 14;
+    /// No engine became ready within the wait.
+    EngineNotReady = "engine_not_ready", 503, 14;
+    /// As many requests wait for an engine as may.
+    EngineWaitFull = "engine_wait_full", 503, 8;
+    /// The node drains or stops, and lets nobody wait for an engine.
+    NodeLeaving = "node_leaving", 503, 14;
     /// As many connections to the backends are open as may be.
     PoolFull = "pool_full", 503, 14;
     /// This node has no file descriptor left for a connection.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use weir_cache::Store;
 use weir_core::cache::{Phrases, UnixMs};
@@ -37,6 +38,8 @@ const TEND_INTERVAL: Duration = Duration::from_millis(250);
 pub struct CoreParts {
     /// Routes, services and backends.
     pub routing: Snapshot<Routing>,
+    /// The revision of `routing`; wakes at each change.
+    pub revisions: watch::Receiver<u64>,
     /// Limits of client connections.
     pub ingress: Snapshot<Ingress>,
     /// What is kept of answers.

@@ -444,7 +444,7 @@ fn unavailable(service: &Service) -> Reason {
     }
 }
 
-fn deadline(
+pub(super) fn deadline(
     timeouts: &Timeouts,
     headers: &HeaderMap,
     started: Instant,

@@ -8,6 +8,7 @@
 //! cache       answers from the cache, fetches for it              cache/
 //! compress    answers in the coding that the client wants         compress/
 //! origin      files of this machine, or backends                 origin.rs files/
+//! waiting     for the first engine of a service                  waiting.rs
 //! forward     pick, send, replay of what was never sent          forward.rs picking.rs
 //! pool        this core's connections to backends                pool/
 //! bodies      both ways, frame by frame                          upload.rs body.rs tunnel.rs
@@ -41,6 +42,7 @@ mod stream_watch;
 mod supervise;
 mod tunnel;
 mod upload;
+mod waiting;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -9,7 +9,7 @@ use super::body::ResponseBody;
 use super::core::Core;
 use super::exchange::Exchange;
 use super::request::{Refused, Routed, Upgrade};
-use super::{files, forward};
+use super::{files, forward, waiting};
 use crate::config::Ingress;
 
 /// Asks the origin of a routed request; the body of its answer still runs.
@@ -21,9 +21,24 @@ pub(super) async fn send(
     exchange: Box<Exchange>,
     upgrade: Option<Upgrade>,
 ) -> Result<Response<ResponseBody>, Refused> {
-    match &routed.service().settings.files {
+    let service = routed.service();
+    if let Some(settings) = &service.settings.files {
         // A server may decline to upgrade (RFC 9110 section 7.8).
-        Some(settings) => Ok(files::answer(core, routed, settings, &request, exchange).await),
-        None => forward::forward(core, limits, routed, request, exchange, upgrade).await,
+        return Ok(files::answer(core, routed, settings, &request, exchange).await);
+    }
+    if !waiting::is_needed(service) {
+        return forward::forward(core, limits, routed, request, exchange, upgrade).await;
+    }
+    // On the heap, so that a request that does not wait carries nothing of it.
+    let waited = Box::pin(waiting::for_engine(
+        core,
+        routed,
+        request.headers(),
+        &exchange,
+    ))
+    .await;
+    match waited {
+        Ok(routed) => forward::forward(core, limits, &routed, request, exchange, upgrade).await,
+        Err(reason) => Err(Refused { reason, exchange }),
     }
 }

@@ -57,12 +57,16 @@ impl Affinity {
     ) -> Option<Picked> {
         if let (Some(at), Some(stickiness)) = (self.stuck_to.take(), &service.stickiness) {
             let serial = stickiness.backends[at].serial;
+            let index = service
+                .candidates
+                .iter()
+                .position(|other| other.serial == serial);
+            if let Some(index) = index {
+                service.selector.given(index, core.index, now.into_std());
+            }
             return Some(Picked {
                 place: Place::Sticky(at),
-                index: service
-                    .candidates
-                    .iter()
-                    .position(|other| other.serial == serial),
+                index,
                 why: "sticky",
                 cookie: None,
             });

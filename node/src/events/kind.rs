@@ -95,6 +95,8 @@ kinds! {
         "The tunnel was made anew (`tunnel`), or its container is another one or started again (`container`).";
     ProvisionLimited = "provision.limited", Warning, "service", ["limit", "job", "message"],
         "A start was refused or has to wait because of a limit.";
+    ServiceWaits = "service.waits", Info, "service", ["waiting"],
+        "Requests wait for the first engine of a service.";
     BreakerOpen = "breaker.open", Error, "node", ["why"],
         "Starts failed too often: nothing is started here.";
     BreakerHalfOpen = "breaker.half_open", Info, "node", [],

@@ -89,8 +89,8 @@ struct ServiceHealth<'a> {
 
 impl Cached {
     fn new(status: pb::Status, taken: Instant) -> Self {
-        let serving =
-            status.state == READY && status.services.iter().all(|service| service.healthy > 0);
+        let takes_work = |service: &pb::ServiceStatus| service.healthy > 0 || service.asleep;
+        let serving = status.state == READY && status.services.iter().all(takes_work);
         let (healthy, total) = status.services.iter().fold((0, 0), |sum, service| {
             (sum.0 + service.healthy, sum.1 + service.total)
         });

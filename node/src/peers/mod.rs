@@ -26,7 +26,7 @@ use weir_core::vpn;
 use weir_proto::control::v1::Peer;
 use weir_proto::node::v1::load_balancer_client::LoadBalancerClient;
 use weir_proto::node::v1::provision_client::ProvisionClient;
-use weir_proto::node::v1::{GetServiceRequest, ListPortsResponse, StopEngineRequest};
+use weir_proto::node::v1::{GetServiceRequest, ListPortsResponse, Service, StopEngineRequest};
 
 use self::channels::Channels;
 use crate::actors::config_agent::control_plane::LinkStatus;
@@ -67,8 +67,23 @@ pub type Heard = BTreeMap<String, (Instant, Arc<ListPortsResponse>)>;
 pub struct Loads {
     /// By engine.
     pub in_flight: BTreeMap<String, u64>,
+    /// Requests that ever began on engines that are there now.
+    pub requests: u64,
+    /// Requests that wait for the first engine.
+    pub waiting: u64,
     /// Every node has answered.
     pub complete: bool,
+}
+
+impl Loads {
+    /// Adds what a node says of the service.
+    fn add(&mut self, said: Service) {
+        self.waiting += said.waiting;
+        for backend in said.backends {
+            self.requests += backend.requests;
+            *self.in_flight.entry(backend.id).or_default() += backend.in_flight;
+        }
+    }
 }
 
 impl Peers {
@@ -194,21 +209,19 @@ impl Peers {
     }
 
     /// What runs on a service's engines everywhere.
-    pub async fn loads(&self, service: &ServiceName, own: BTreeMap<String, u64>) -> Loads {
+    pub async fn loads(&self, service: &ServiceName, own: Loads) -> Loads {
         let link = self.link.load();
         let others = link.peers.iter().filter(|peer| *peer.node_id != *self.node);
         let asked = others.map(|peer| self.load_of(peer, service));
         let mut answers = stream::iter(asked).buffer_unordered(LOADS_ASKED_AT_ONCE);
         let mut loads = Loads {
-            in_flight: own,
             complete: true,
+            ..own
         };
         let all = async {
             while let Some(answer) = answers.next().await {
                 loads.complete &= answer.is_some();
-                for (id, in_flight) in answer.into_iter().flatten() {
-                    *loads.in_flight.entry(id).or_default() += in_flight;
-                }
+                loads.add(answer.unwrap_or_default());
             }
         };
         if timeout(LOADS_TIMEOUT, all).await.is_err() {
@@ -217,7 +230,7 @@ impl Peers {
         loads
     }
 
-    async fn load_of(&self, peer: &Peer, service: &ServiceName) -> Option<Vec<(String, u64)>> {
+    async fn load_of(&self, peer: &Peer, service: &ServiceName) -> Option<Service> {
         let mut client = LoadBalancerClient::new(self.channel(&peer.grpc_address)?);
         let request = GetServiceRequest {
             service: service.to_string(),
@@ -227,16 +240,9 @@ impl Peers {
             return None;
         };
         match answer {
-            Ok(service) => {
-                let backends = service.into_inner().backends.into_iter();
-                Some(
-                    backends
-                        .map(|backend| (backend.id, backend.in_flight))
-                        .collect(),
-                )
-            }
+            Ok(service) => Some(service.into_inner()),
             // It does not serve it, so nothing runs there.
-            Err(status) if status.code() == tonic::Code::NotFound => Some(Vec::new()),
+            Err(status) if status.code() == tonic::Code::NotFound => Some(Service::default()),
             Err(_) => None,
         }
     }

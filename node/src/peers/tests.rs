@@ -75,7 +75,7 @@ async fn every_one_of_many_nodes_is_asked_for_its_load_and_few_at_a_time() {
     let seen = Arc::default();
     let address = strange_node(Arc::clone(&seen)).await;
     let loads = peers_at(address, 300, &seen);
-    let loads = loads.loads(&"tv".into(), BTreeMap::new()).await;
+    let loads = loads.loads(&"tv".into(), Loads::default()).await;
     assert!(loads.complete);
     assert_eq!(seen.asked.load(Ordering::Relaxed), 300);
     let most = seen.most_at_once.load(Ordering::Relaxed);
@@ -88,7 +88,7 @@ async fn a_node_is_asked_again_on_the_connection_that_there_is() {
     let address = strange_node(Arc::clone(&seen)).await;
     let peers = peers_at(address, 1, &seen);
     for _ in 0..10 {
-        assert!(peers.loads(&"tv".into(), BTreeMap::new()).await.complete);
+        assert!(peers.loads(&"tv".into(), Loads::default()).await.complete);
         peers.forget_strangers();
     }
     assert_eq!(seen.asked.load(Ordering::Relaxed), 10);
@@ -102,7 +102,7 @@ async fn a_node_that_did_not_answer_is_asked_on_another_connection() {
     let peers = peers_at(listener.local_addr().unwrap(), 1, &seen);
     for connections in 1..=2 {
         // Whoever is there says nothing.
-        assert!(!peers.loads(&"tv".into(), BTreeMap::new()).await.complete);
+        assert!(!peers.loads(&"tv".into(), Loads::default()).await.complete);
         assert_eq!(seen.connections.load(Ordering::Relaxed), connections);
     }
 }

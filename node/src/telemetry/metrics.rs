@@ -45,7 +45,25 @@ pub struct CoreMetrics {
     /// Compression.
     pub compression: CompressionCoreMetrics,
     /// Own answers and cuts by reason.
-    pub reasons: [Counter; Reason::ALL.len()],
+    pub reasons: Reasons,
+}
+
+/// A counter for each reason.
+#[derive(Debug)]
+pub struct Reasons([Counter; Reason::ALL.len()]);
+
+impl Default for Reasons {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Counter::default()))
+    }
+}
+
+impl std::ops::Index<usize> for Reasons {
+    type Output = Counter;
+
+    fn index(&self, reason: usize) -> &Counter {
+        &self.0[reason]
+    }
 }
 
 /// What one core counts for one service.
@@ -60,6 +78,8 @@ pub struct ServiceCoreMetrics {
     pub response_bytes: Counter,
     /// Body bytes from clients to backends.
     pub request_bytes: Counter,
+    /// Requests that wait for an engine now.
+    pub waiting: Counter,
 }
 
 /// One service over all cores.
@@ -94,6 +114,11 @@ impl ServiceMetrics {
     /// Body bytes from clients to backends.
     pub fn request_bytes(&self) -> u64 {
         self.sum(|core| core.request_bytes.get())
+    }
+
+    /// Requests that wait for an engine now.
+    pub fn waiting(&self) -> u64 {
+        self.sum(|core| core.waiting.get())
     }
 
     /// Latencies of all cores.

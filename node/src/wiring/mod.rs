@@ -96,9 +96,9 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
 
     let outlet = Outlet::new();
     let load_balancer = guard_load_balancer(&outlet, env, config.node.cores, &mut guardians);
-    let part = Configure::of(&config);
     let core_parts = CoreParts {
         routing: outlet.routing().clone(),
+        revisions: load_balancer.revisions(),
         ingress: outlets.ingress.clone(),
         net: Arc::clone(&env.net),
         metrics,
@@ -145,7 +145,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
     // Let the actors start before anyone asks them.
     tokio::task::yield_now().await;
     load_balancer
-        .configure(part, FIRST_CONFIGURE_TIMEOUT)
+        .configure(Configure::of(&config), FIRST_CONFIGURE_TIMEOUT)
         .await?;
     Ok(Wired {
         load_balancer,

@@ -15,6 +15,7 @@ mod compression;
 mod control_cli;
 mod control_plane;
 mod control_plane_etcd;
+mod demand;
 mod docs;
 mod drains;
 mod drains_h2;

@@ -64,11 +64,11 @@ impl Selector {
         }
     }
 
-    /// Lays work as engines need it; only least connections does so.
+    /// Lays work as engines need it, see [`Spread`]. One that makes no difference costs nothing.
     #[must_use]
     pub fn spread(self, spread: Spread) -> Self {
         Self {
-            spread: Some(spread),
+            spread: spread.has_a_say().then_some(spread),
             ..self
         }
     }
@@ -88,12 +88,30 @@ impl Selector {
     /// # Panics
     /// When a candidate's load has no slot for the core.
     pub fn pick(&self, at: Pick<'_>, rng: &mut fastrand::Rng) -> Option<usize> {
+        let Some(spread) = &self.spread else {
+            return self.pick_plain(at, rng);
+        };
+        let picked = self.pick_spread(spread, at, rng);
+        if let Some(index) = picked {
+            self.given(index, at.core, at.now);
+        }
+        picked
+    }
+
+    /// Work was given to a candidate that was not picked here. Counts only with a [`Spread`].
+    ///
+    /// # Panics
+    /// When there is no such candidate, or its load has no slot for the core.
+    pub fn given(&self, index: usize, core: usize, now: Instant) {
+        if self.spread.is_some() {
+            self.candidates[index].load.picked(core, now);
+        }
+    }
+
+    fn pick_plain(&self, at: Pick<'_>, rng: &mut fastrand::Rng) -> Option<usize> {
         match (self.policy, &self.ring, at.hash) {
-            (Policy::RoundRobin, ..) => self.round_robin(at),
-            (Policy::LeastConnections, ..) => match &self.spread {
-                Some(spread) => spread.pick(&self.candidates, self.eligible(at.tried), &at, rng),
-                None => self.least_connections(at, rng),
-            },
+            (Policy::RoundRobin, ..) => self.round_robin(at, |_| true, |_| 0),
+            (Policy::LeastConnections, ..) => self.least_connections(at, rng),
             (Policy::PeakEwma(_), ..) => self.better_of_two(at, rng),
             (
                 Policy::ConsistentHash {
@@ -106,26 +124,50 @@ impl Selector {
         }
     }
 
-    fn eligible(&self, tried: &[usize]) -> impl Iterator<Item = (usize, &Candidate)> {
+    fn pick_spread(&self, spread: &Spread, at: Pick<'_>, rng: &mut fastrand::Rng) -> Option<usize> {
+        match (self.policy, &self.ring, at.hash) {
+            (Policy::RoundRobin, ..) => self.round_robin_spread(spread, at),
+            (Policy::LeastConnections, ..) => self.least_connections_spread(spread, at, rng),
+            (Policy::PeakEwma(_), ..) => self.better_of_two_spread(spread, at, rng),
+            (Policy::ConsistentHash { .. }, Some(_), Some(_)) => self.pick_plain(at, rng),
+            (Policy::Random | Policy::ConsistentHash { .. }, ..) => {
+                self.random_spread(spread, at, rng)
+            }
+        }
+    }
+
+    pub(super) fn draw(&self) -> &WeightedDraw {
+        &self.draw
+    }
+
+    pub(super) fn eligible(&self, tried: &[usize]) -> impl Iterator<Item = (usize, &Candidate)> {
         self.candidates
             .iter()
             .enumerate()
             .filter(move |(index, candidate)| candidate.weight > 0 && !tried.contains(index))
     }
 
-    fn round_robin(&self, at: Pick<'_>) -> Option<usize> {
+    /// Whose turn it is among those that `takes` lets have one; of equals the one of the least `rank`.
+    pub(super) fn round_robin(
+        &self,
+        at: Pick<'_>,
+        takes: impl Fn(&Candidate) -> bool,
+        rank: impl Fn(usize) -> u64,
+    ) -> Option<usize> {
         // Current weights stay within the total; one left over from a time of larger weights would
         // otherwise starve or favour its backend for many rounds.
         let bound = i64::try_from(self.draw.total()).unwrap_or(i64::MAX / 2);
         let mut total = 0;
         let mut best: Option<(usize, i64)> = None;
-        for (index, candidate) in self.eligible(at.tried) {
+        for (index, candidate) in self.eligible(at.tried).filter(|(_, one)| takes(one)) {
             let weight = i64::from(candidate.weight);
             let slot = &candidate.load.core(at.core).current_weight;
             let current = slot.load(Relaxed).clamp(-bound, bound) + weight;
             slot.store(current, Relaxed);
             total += weight;
-            if best.is_none_or(|(_, highest)| current > highest) {
+            if best.is_none_or(|(chosen, highest)| {
+                current > highest || (current == highest && rank(index) < rank(chosen))
+            }) {
                 best = Some((index, current));
             }
         }
@@ -165,14 +207,15 @@ impl Selector {
 
     fn better_of_two(&self, at: Pick<'_>, rng: &mut fastrand::Rng) -> Option<usize> {
         let (first, second) = self.draw.two(at.tried, rng)?;
-        let load = |index: usize| {
-            let candidate = &self.candidates[index];
-            candidate.load.peak_ewma_load(at.core, at.now) / f64::from(candidate.weight)
-        };
         Some(match second {
-            Some(second) if load(second) < load(first) => second,
+            Some(second) if self.ewma_load(second, at) < self.ewma_load(first, at) => second,
             _ => first,
         })
+    }
+
+    pub(super) fn ewma_load(&self, index: usize, at: Pick<'_>) -> f64 {
+        let candidate = &self.candidates[index];
+        candidate.load.peak_ewma_load(at.core, at.now) / f64::from(candidate.weight)
     }
 
     /// The first candidate on the ring that has room for one more request. With nothing tried there

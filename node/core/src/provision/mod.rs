@@ -32,7 +32,7 @@ pub use care::{
 pub use gate::{Gate, GateLimits, Next, Position};
 pub use placement::{Placement, Role, VpnFacts, VpnState, place};
 pub use refusal::{Refusal, RefusalCode, Wrong};
-pub use scaling::{EngineFacts, EngineStanding, Scaler, Scaling, ScalingRules};
+pub use scaling::{Demand, EngineFacts, EngineStanding, Scaler, Scaling, ScalingRules};
 
 /// Longer waits are the same to everybody, and an instant may not hold them.
 const FAR: Duration = Duration::from_secs(10 * 365 * 86_400);

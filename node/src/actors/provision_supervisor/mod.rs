@@ -11,6 +11,7 @@
 mod adopt;
 mod care;
 mod claims;
+mod demand;
 mod drift;
 mod engines;
 mod findings;

@@ -10,10 +10,10 @@ use futures::stream::{self, StreamExt as _};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use weir_control_plane::jobs::{JobQueue, State};
 use weir_core::ids::{EngineId, ServiceName, VpnName};
-use weir_core::provision::{EngineFacts, EngineStanding, Scaler, Scaling, ScalingRules, VpnState};
+use weir_core::provision::{Demand, EngineFacts, EngineStanding, Scaling, ScalingRules, VpnState};
 
+use super::demand::Memory;
 use super::publish::{EngineView, Leave, Outlet};
-use super::vpn_wait::VpnWait;
 use super::{EnginePlan, Links, Plan, StopEngine, Wish, room, told, wishes};
 use crate::actors::config_agent::InForce;
 use crate::actors::port_cache::PortCacheHandle;
@@ -63,20 +63,6 @@ struct OpenJobs {
     /// Their ids and keys.
     keys: BTreeMap<String, String>,
     /// One is ready, and may not begin because of others in the mesh.
-    fleet_is_full: bool,
-}
-
-/// What is remembered of one service.
-#[derive(Default)]
-struct Memory {
-    scaler: Scaler,
-    idle_since: BTreeMap<String, Instant>,
-    /// Engines that were missing at the last look.
-    missing: usize,
-    /// When this node began to decide.
-    since: Option<Instant>,
-    vpns: VpnWait,
-    /// Jobs that are ready wait for others of the mesh.
     fleet_is_full: bool,
 }
 
@@ -153,6 +139,10 @@ impl Scale {
         memory.fleet_is_full = open.fleet_is_full;
         let open = &open.keys;
         let now = Instant::now();
+        if memory.demand.look(loads, now) {
+            told::waits(&self.events, &engines.service, loads.waiting);
+        }
+        let demand = memory.demand.now();
         let may_start = memory.vpns.is_over(engines, &self.ports, now);
         let mut facts = self.facts(&engines.service, &loads.in_flight, memory, now);
         let known = facts
@@ -168,14 +158,14 @@ impl Scale {
         }));
         match memory
             .scaler
-            .decide(&rules(engines), &facts, 0, now.into_std())
+            .decide(&rules(engines), &facts, demand, now.into_std())
         {
             Scaling::Start(missing) if may_start => {
                 // An engine of another node is seen a moment after its job is done: missing is what is missing twice.
                 let lasting = missing.min(std::mem::replace(&mut memory.missing, missing));
                 let wanted = known + open.len() + lasting;
                 let keys = unused_keys(&engines.service, open, lasting);
-                return self.start(plan, engines, keys, wanted).await;
+                return self.start(plan, engines, keys, (wanted, demand)).await;
             }
             Scaling::Start(_) | Scaling::Keep => {}
             // Who did not answer may have work for them.
@@ -216,15 +206,21 @@ impl Scale {
     }
 
     /// What runs on the backends of this service through this node.
-    fn own_loads(&self, service: &ServiceName) -> BTreeMap<String, u64> {
+    fn own_loads(&self, service: &ServiceName) -> Loads {
         let routing = self.routing.load();
-        let backends = routing
-            .service(service)
-            .into_iter()
-            .flat_map(|service| &service.backends);
-        backends
-            .map(|view| (view.backend.id.to_string(), view.backend.load.in_flight()))
-            .collect()
+        let Some(service) = routing.service(service) else {
+            return Loads::default();
+        };
+        let backends = service.backends.iter().map(|view| &view.backend);
+        Loads {
+            in_flight: backends
+                .clone()
+                .map(|backend| (backend.id.to_string(), backend.load.in_flight()))
+                .collect(),
+            requests: backends.map(|backend| backend.load.requests()).sum(),
+            waiting: service.metrics.waiting(),
+            complete: true,
+        }
     }
 
     /// Jobs that will make engines, by service.
@@ -329,13 +325,17 @@ impl Scale {
         plan: &Plan,
         engines: &EnginePlan,
         keys: Vec<String>,
-        wanted: usize,
+        (wanted, demand): (usize, Demand),
     ) -> Result<(), String> {
+        let reason = match demand.waiting {
+            0 => format!("{wanted} engines are wanted"),
+            waiting => format!("{wanted} engines are wanted, {waiting} requests wait"),
+        };
         for key in keys {
             let wish = Wish {
                 service: engines.service.clone(),
                 key,
-                reason: format!("{wanted} engines are wanted"),
+                reason: reason.clone(),
                 engines_wanted: Some(wanted),
                 trace: None,
             };

@@ -22,6 +22,12 @@ pub(super) fn fleet_is_full(events: &Events, service: &ServiceName, limits: &Pro
     events.limited(Limit::Fleet, service.as_str(), "", message);
 }
 
+/// Requests wait for the first engine of a service.
+pub(super) fn waits(events: &Events, service: &ServiceName, waiting: u64) {
+    let attributes = [("waiting", waiting.to_string())];
+    events.record(Kind::ServiceWaits, service.as_str(), attributes);
+}
+
 /// What was told last.
 #[derive(Debug)]
 pub(super) struct Told {

@@ -265,6 +265,24 @@ fn a_wrong_default_is_told_once() {
 }
 
 #[test]
+fn requests_wait_for_engines_of_a_service_that_may_have_none() {
+    let scale = |keys: &str| {
+        let text = format!("[services.tv.engines]\ncommand = \"x\"\n{keys}\n");
+        let scale = engines(&text).scale;
+        (scale.wait_max, scale.wait_timeout.as_secs())
+    };
+    assert_eq!(scale(""), (0, 30));
+    assert_eq!(scale("min = 0"), (1_000, 30));
+    assert_eq!(
+        scale("min = 0\nwait_max = 7\nwait_timeout = \"5s\""),
+        (7, 5)
+    );
+    assert_eq!(scale("min = 2\nwait_max = 7"), (7, 30));
+    let wrong = "[services.tv.engines]\ncommand = \"x\"\nwait_max = -1\nwait_timeout = \"2h\"\n";
+    assert_eq!(problems(wrong).len(), 2);
+}
+
+#[test]
 fn a_service_of_engines_needs_no_backends() {
     let text = "[services.tv.engines]\ncommand = \"x\"\n[[routes]]\nservice = \"tv\"\n";
     let config = Config::parse(text, &Environment::new(), &Given::default()).unwrap();

@@ -158,6 +158,14 @@ fn render_services(shown: &Shown, text: &mut Exposition) {
             );
         }
     }
+    let name = "weir_requests_waiting";
+    text.family(name, "gauge", "Requests that wait for the first engine.");
+    for service in &routing.services {
+        if service.settings.engines.is_some() {
+            let labels = [("service", service.settings.name.as_str())];
+            text.sample(name, &labels, service.metrics.waiting());
+        }
+    }
     let name = "weir_request_duration_seconds";
     text.family(
         name,

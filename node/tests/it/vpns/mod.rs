@@ -1,6 +1,6 @@
 //! VPNs: every node knows the port that each one forwards, and one engine of each listens on it.
 
-mod engines;
+pub mod engines;
 mod mesh;
 mod port;
 mod two;
@@ -25,7 +25,7 @@ const FAST: &str = "[port_cache]\nttl = \"2s\"\nrefresh_lead = \"500ms\"\nnegati
                     request_timeout = \"500ms\"\nhealth_interval = \"200ms\"\n";
 
 /// An emulator with these settings.
-fn gluetun(settings: &[(&str, &str)]) -> FakeGluetun {
+pub fn gluetun(settings: &[(&str, &str)]) -> FakeGluetun {
     let mut all = Settings::default();
     for (name, value) in settings {
         all.set(name, value).unwrap();
@@ -88,7 +88,7 @@ impl Weir {
     }
 
     /// Looks until this is so of the engines of this node.
-    async fn runs(&self, what: &str, mut is_so: impl FnMut(&[Engine]) -> bool) -> Vec<Engine> {
+    pub async fn runs(&self, what: &str, mut is_so: impl FnMut(&[Engine]) -> bool) -> Vec<Engine> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let engines = self.engines().await;

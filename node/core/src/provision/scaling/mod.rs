@@ -87,6 +87,16 @@ pub enum Scaling {
     Stop(Vec<EngineId>),
 }
 
+/// What is asked of a service beside the streams that run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// Streams that no engine has taken yet.
+    pub waiting: u32,
+    /// When a stream began last or ran, or waited. Streams that are shorter than the time between two looks are seen
+    /// on no engine.
+    pub used_at: Option<Instant>,
+}
+
 /// More engines ready than wanted, without a break.
 #[derive(Clone, Copy, Debug)]
 struct Surplus {
@@ -103,22 +113,26 @@ pub struct Scaler {
 }
 
 impl Scaler {
-    /// What to do now. `engines` are all that there are, and all jobs under way that make one; `waiting` are streams
-    /// that no engine has taken yet.
+    /// What to do now. `engines` are all that there are, and all jobs under way that make one.
     pub fn decide(
         &mut self,
         rules: &ScalingRules,
         engines: &[EngineFacts],
-        waiting: u32,
+        demand: Demand,
         now: Instant,
     ) -> Scaling {
         let census = Census::of(rules, engines);
-        let wanted = census.wanted(rules, waiting);
+        let wanted = census.wanted(rules, demand.waiting);
         let missing = census.missing(rules, wanted);
         let decision = if missing > 0 {
             Scaling::Start(missing)
         } else {
             let surplus = self.lasting_surplus(rules, census.ready.saturating_sub(wanted), now);
+            let is_used = demand
+                .used_at
+                .is_some_and(|at| now.saturating_duration_since(at) < rules.idle_grace);
+            // Or the next stream would wait for an engine that was there.
+            let surplus = surplus.min(census.ready.saturating_sub(usize::from(is_used)));
             let stops = stops(rules, engines, surplus, now);
             match stops.is_empty() {
                 true => Scaling::Keep,

@@ -10,6 +10,18 @@ const RULES: ScalingRules = ScalingRules {
     scale_down_cooldown: Duration::from_secs(120),
 };
 
+const NOTHING: Demand = Demand {
+    waiting: 0,
+    used_at: None,
+};
+
+fn waits(waiting: u32) -> Demand {
+    Demand {
+        waiting,
+        used_at: None,
+    }
+}
+
 fn engine(slot: usize, standing: EngineStanding, in_flight: u32) -> EngineFacts {
     EngineFacts {
         id: format!("tv-{slot}").as_str().into(),
@@ -38,7 +50,7 @@ fn with(mut engines: Vec<EngineFacts>, standing: EngineStanding, count: usize) -
 }
 
 fn decide(engines: &[EngineFacts]) -> Scaling {
-    Scaler::default().decide(&RULES, engines, 0, Instant::now())
+    Scaler::default().decide(&RULES, engines, NOTHING, Instant::now())
 }
 
 /// Decides once now and once after each of the waits.
@@ -46,7 +58,7 @@ fn decide_later(engines: &[EngineFacts], now: Instant, waits: &[u64]) -> Vec<Sca
     let mut scaler = Scaler::default();
     let times = waits.iter().map(|wait| now + Duration::from_secs(*wait));
     times
-        .map(|at| scaler.decide(&RULES, engines, 0, at))
+        .map(|at| scaler.decide(&RULES, engines, NOTHING, at))
         .collect()
 }
 
@@ -64,18 +76,27 @@ fn the_minimum_is_started_at_once_and_the_rest_two_at_a_time() {
         ..RULES
     };
     let mut scaler = Scaler::default();
-    assert_eq!(scaler.decide(&rules, &[], 0, now), Scaling::Start(6));
+    assert_eq!(scaler.decide(&rules, &[], NOTHING, now), Scaling::Start(6));
     let five = with(Vec::new(), EngineStanding::Starting, 5);
-    assert_eq!(scaler.decide(&rules, &five, 0, now), Scaling::Start(1));
+    assert_eq!(
+        scaler.decide(&rules, &five, NOTHING, now),
+        Scaling::Start(1)
+    );
     assert_eq!(decide(&ready(now, &[2, 2, 2, 2])), Scaling::Start(1));
     let busy = ready(now, &[1, 1]);
     let rules = ScalingRules {
         engines_free: 5,
         ..RULES
     };
-    assert_eq!(scaler.decide(&rules, &busy, 0, now), Scaling::Start(2));
+    assert_eq!(
+        scaler.decide(&rules, &busy, NOTHING, now),
+        Scaling::Start(2)
+    );
     let under_way = with(busy, EngineStanding::Starting, 2);
-    assert_eq!(scaler.decide(&rules, &under_way, 0, now), Scaling::Keep);
+    assert_eq!(
+        scaler.decide(&rules, &under_way, NOTHING, now),
+        Scaling::Keep
+    );
 }
 
 #[test]
@@ -96,7 +117,8 @@ fn an_engine_that_is_nearly_full_asks_for_one_more_unless_another_has_room() {
         engines_free: 0,
         ..RULES
     };
-    let decide = |streams: &[u32]| Scaler::default().decide(&rules, &ready(now, streams), 0, now);
+    let decide =
+        |streams: &[u32]| Scaler::default().decide(&rules, &ready(now, streams), NOTHING, now);
     assert_eq!(decide(&[2, 1]), Scaling::Keep);
     assert_eq!(decide(&[2, 2]), Scaling::Start(1));
     assert_eq!(decide(&[3, 2, 2]), Scaling::Start(1));
@@ -111,7 +133,8 @@ fn streams_that_wait_get_engines_also_from_none() {
         engines_free: 0,
         ..RULES
     };
-    let decide = |engines: &[_], waiting| Scaler::default().decide(&rules, engines, waiting, now);
+    let decide =
+        |engines: &[_], waiting| Scaler::default().decide(&rules, engines, waits(waiting), now);
     assert_eq!(decide(&[], 0), Scaling::Keep);
     assert_eq!(decide(&[], 3), Scaling::Start(1));
     assert_eq!(decide(&[], 4), Scaling::Start(2));
@@ -129,11 +152,11 @@ fn an_engine_of_one_stream_is_nearly_full_with_it() {
     };
     let mut scaler = Scaler::default();
     assert_eq!(
-        scaler.decide(&rules, &ready(now, &[0, 0]), 0, now),
+        scaler.decide(&rules, &ready(now, &[0, 0]), NOTHING, now),
         Scaling::Keep
     );
     assert_eq!(
-        scaler.decide(&rules, &ready(now, &[1, 1]), 0, now),
+        scaler.decide(&rules, &ready(now, &[1, 1]), NOTHING, now),
         Scaling::Start(1)
     );
 }
@@ -151,7 +174,7 @@ fn the_maximum_counts_whatever_still_runs_and_wins_over_the_minimum() {
         ..RULES
     };
     assert_eq!(
-        Scaler::default().decide(&rules, &[], 0, now),
+        Scaler::default().decide(&rules, &[], NOTHING, now),
         Scaling::Start(3)
     );
 }
@@ -186,13 +209,16 @@ fn only_the_least_surplus_of_the_grace_is_stopped() {
     let mut scaler = Scaler::default();
     let at = |seconds| now + Duration::from_secs(seconds);
     assert_eq!(
-        scaler.decide(&RULES, &ready(now, &[0; 6]), 0, now),
+        scaler.decide(&RULES, &ready(now, &[0; 6]), NOTHING, now),
         Scaling::Keep
     );
     let busier = ready(now, &[1, 1, 1, 0, 0, 0]);
-    assert_eq!(scaler.decide(&RULES, &busier, 0, at(30)), Scaling::Keep);
     assert_eq!(
-        scaler.decide(&RULES, &ready(now, &[0; 6]), 0, at(60)),
+        scaler.decide(&RULES, &busier, NOTHING, at(30)),
+        Scaling::Keep
+    );
+    assert_eq!(
+        scaler.decide(&RULES, &ready(now, &[0; 6]), NOTHING, at(60)),
         stop(&[5, 4])
     );
 }
@@ -203,16 +229,34 @@ fn nothing_is_stopped_soon_after_a_start_or_a_stop() {
     let mut scaler = Scaler::default();
     let at = |seconds| now + Duration::from_secs(seconds);
     assert_eq!(
-        scaler.decide(&RULES, &ready(now, &[0]), 0, now),
+        scaler.decide(&RULES, &ready(now, &[0]), NOTHING, now),
         Scaling::Start(1)
     );
     let engines = ready(now, &[0, 0, 0]);
-    assert_eq!(scaler.decide(&RULES, &engines, 0, at(10)), Scaling::Keep);
-    assert_eq!(scaler.decide(&RULES, &engines, 0, at(119)), Scaling::Keep);
-    assert_eq!(scaler.decide(&RULES, &engines, 0, at(120)), stop(&[2]));
-    assert_eq!(scaler.decide(&RULES, &engines, 0, at(130)), Scaling::Keep);
-    assert_eq!(scaler.decide(&RULES, &engines, 0, at(239)), Scaling::Keep);
-    assert_eq!(scaler.decide(&RULES, &engines, 0, at(240)), stop(&[2]));
+    assert_eq!(
+        scaler.decide(&RULES, &engines, NOTHING, at(10)),
+        Scaling::Keep
+    );
+    assert_eq!(
+        scaler.decide(&RULES, &engines, NOTHING, at(119)),
+        Scaling::Keep
+    );
+    assert_eq!(
+        scaler.decide(&RULES, &engines, NOTHING, at(120)),
+        stop(&[2])
+    );
+    assert_eq!(
+        scaler.decide(&RULES, &engines, NOTHING, at(130)),
+        Scaling::Keep
+    );
+    assert_eq!(
+        scaler.decide(&RULES, &engines, NOTHING, at(239)),
+        Scaling::Keep
+    );
+    assert_eq!(
+        scaler.decide(&RULES, &engines, NOTHING, at(240)),
+        stop(&[2])
+    );
 }
 
 #[test]
@@ -238,13 +282,19 @@ fn a_forwarded_engine_stays_while_followers_remain() {
     };
     let mut scaler = Scaler::default();
     let later = now + Duration::from_secs(60);
-    assert_eq!(scaler.decide(&rules, &engines, 0, now), Scaling::Keep);
-    assert_eq!(scaler.decide(&rules, &engines, 0, later), stop(&[2, 1]));
+    assert_eq!(scaler.decide(&rules, &engines, NOTHING, now), Scaling::Keep);
+    assert_eq!(
+        scaler.decide(&rules, &engines, NOTHING, later),
+        stop(&[2, 1])
+    );
     // With its followers gone it may go, in the same decision even.
     engines.pop();
     let mut scaler = Scaler::default();
-    assert_eq!(scaler.decide(&rules, &engines, 0, now), Scaling::Keep);
-    assert_eq!(scaler.decide(&rules, &engines, 0, later), stop(&[2, 1, 0]));
+    assert_eq!(scaler.decide(&rules, &engines, NOTHING, now), Scaling::Keep);
+    assert_eq!(
+        scaler.decide(&rules, &engines, NOTHING, later),
+        stop(&[2, 1, 0])
+    );
 }
 
 #[test]
@@ -264,8 +314,11 @@ fn times_that_do_not_rise_stop_nothing() {
     let later = now + Duration::from_secs(600);
     let engines = ready(later, &[0, 0, 0, 0]);
     let mut scaler = Scaler::default();
-    assert_eq!(scaler.decide(&RULES, &engines, 0, later), Scaling::Keep);
-    assert_eq!(scaler.decide(&RULES, &engines, 0, now), Scaling::Keep);
+    assert_eq!(
+        scaler.decide(&RULES, &engines, NOTHING, later),
+        Scaling::Keep
+    );
+    assert_eq!(scaler.decide(&RULES, &engines, NOTHING, now), Scaling::Keep);
 }
 
 #[test]
@@ -278,7 +331,7 @@ fn each_stop_waits_for_a_grace_of_its_own() {
     let mut scaler = Scaler::default();
     let mut decide = |streams: &[u32], seconds| {
         let at = now + Duration::from_secs(seconds);
-        scaler.decide(&rules, &ready(now, streams), 0, at)
+        scaler.decide(&rules, &ready(now, streams), NOTHING, at)
     };
     assert_eq!(decide(&[0, 0, 0], 60), Scaling::Keep);
     assert_eq!(decide(&[0, 0, 0], 120), stop(&[2]));
@@ -300,8 +353,65 @@ fn an_engine_just_idle_or_just_promised_stays() {
     }
     engines[3].in_flight = 1;
     let mut scaler = Scaler::default();
-    assert_eq!(scaler.decide(&RULES, &engines, 0, now), Scaling::Keep);
-    assert_eq!(scaler.decide(&RULES, &engines, 0, later), Scaling::Keep);
+    assert_eq!(scaler.decide(&RULES, &engines, NOTHING, now), Scaling::Keep);
+    assert_eq!(
+        scaler.decide(&RULES, &engines, NOTHING, later),
+        Scaling::Keep
+    );
     let longer = later + Duration::from_secs(1);
-    assert_eq!(scaler.decide(&RULES, &engines, 0, longer), stop(&[2, 1]));
+    assert_eq!(
+        scaler.decide(&RULES, &engines, NOTHING, longer),
+        stop(&[2, 1])
+    );
+}
+
+#[test]
+fn the_last_engine_of_a_service_that_is_used_now_and_then_stays() {
+    let now = Instant::now();
+    let rules = ScalingRules {
+        engines_min: 0,
+        engines_free: 0,
+        ..RULES
+    };
+    let at = |seconds| now + Duration::from_secs(seconds);
+    let used = |seconds| Demand {
+        waiting: 0,
+        used_at: Some(at(seconds)),
+    };
+    let mut scaler = Scaler::default();
+    let two = ready(now, &[0, 0]);
+    // Its streams are so short that no look sees one.
+    assert_eq!(scaler.decide(&rules, &two, used(0), now), Scaling::Keep);
+    assert_eq!(scaler.decide(&rules, &two, used(59), at(60)), stop(&[1]));
+    let one = ready(now, &[0]);
+    for seconds in (60..600).step_by(10) {
+        let decided = scaler.decide(&rules, &one, used(seconds - 5), at(seconds));
+        assert_eq!(decided, Scaling::Keep);
+    }
+    assert_eq!(
+        scaler.decide(&rules, &one, used(595), at(654)),
+        Scaling::Keep
+    );
+    assert_eq!(scaler.decide(&rules, &one, used(595), at(655)), stop(&[0]));
+}
+
+#[test]
+fn streams_that_wait_are_not_counted_again_once_their_engine_is_there() {
+    let now = Instant::now();
+    let rules = ScalingRules {
+        engines_min: 0,
+        engines_free: 0,
+        ..RULES
+    };
+    let mut scaler = Scaler::default();
+    let mut decide = |engines: &[_], waiting| scaler.decide(&rules, engines, waits(waiting), now);
+    assert_eq!(decide(&[], 2), Scaling::Start(1));
+    assert_eq!(
+        decide(&with(Vec::new(), EngineStanding::Starting, 1), 3),
+        Scaling::Keep
+    );
+    // It is ready, and the streams have not moved to it yet.
+    assert_eq!(decide(&ready(now, &[0]), 3), Scaling::Keep);
+    // They have, and it is full: the look-ahead is as ever.
+    assert_eq!(decide(&ready(now, &[3]), 0), Scaling::Start(1));
 }

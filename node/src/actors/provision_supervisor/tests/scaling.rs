@@ -99,3 +99,72 @@ async fn jobs_are_listed_once_in_a_second_however_many_services_there_are() {
     };
     live(&mut [&mut life], test).await;
 }
+
+const ASLEEP: &str = "[provision]\nhost_ports = \"21900-21999\"\n[services.tv.engines]\ncommand = [\"tv\"]\nmin = 0\n\
+                      max = 6\nstreams_max = 10\nidle_grace = \"30s\"\ndown_cooldown = \"40s\"\n";
+
+/// So many requests more, or less, wait for the service.
+fn wait_more(node: &Node, by: i32) {
+    let routing = node.parts.routing.load();
+    let metrics = &routing.service(&"tv".into()).unwrap().metrics;
+    for _ in 0..by.abs() {
+        match by > 0 {
+            true => metrics.core(0).waiting.increment(),
+            false => metrics.core(0).waiting.decrement(),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_wait_get_one_engine_from_none_and_one_that_is_idle_goes_again() {
+    let mut world = World::new();
+    let (mut life, node) = world.node("a", ASLEEP);
+    world.machine.starts(outside::Start::Runs(seconds(2)));
+    let test = async {
+        node.scale();
+        sleep(seconds(60)).await;
+        assert!(world.machine.begun().is_empty(), "nobody needs one");
+        wait_more(&node, 3);
+        until("one", seconds(10), || node.engines("ready").len() == 1).await;
+        // They go on, and are so short that no look sees one of them run.
+        wait_more(&node, -3);
+        let last = Instant::now() + seconds(300);
+        while Instant::now() < last {
+            sleep(seconds(7)).await;
+            node.requests("tv-1", 1);
+            node.requests_end("tv-1", 1);
+        }
+        assert_eq!(world.machine.begun().len(), 1);
+        assert!(world.machine.stopped().is_empty(), "it is used");
+        until("none", seconds(35), || world.machine.running().is_empty()).await;
+        assert!(last.elapsed() >= seconds(29), "{:?}", last.elapsed());
+        sleep(seconds(300)).await;
+        assert_eq!(world.machine.begun().len(), 1);
+        let wanted = Wanted::parse(["service.waits"]).unwrap();
+        let page = node.parts.events.read(None, &wanted, 100).await;
+        assert_eq!(page.events.len(), 1);
+        assert_eq!(page.events[0].attributes, [("waiting", "3".to_owned())]);
+    };
+    live(&mut [&mut life], test).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crowd_that_waits_gets_engines_by_what_one_takes_and_not_more() {
+    let mut world = World::new();
+    let (mut life, node) = world.node("a", ASLEEP);
+    world.machine.starts(outside::Start::Runs(seconds(2)));
+    let test = async {
+        node.scale();
+        until("told of the service", seconds(5), || {
+            node.parts.routing.load().service(&"tv".into()).is_some()
+        })
+        .await;
+        wait_more(&node, 25);
+        until("three", seconds(60), || node.engines("ready").len() == 3).await;
+        sleep(seconds(20)).await;
+        assert_eq!(world.machine.begun().len(), 3);
+        wait_more(&node, -25);
+        until("none", seconds(90), || world.machine.running().is_empty()).await;
+    };
+    live(&mut [&mut life], test).await;
+}

@@ -1,0 +1,125 @@
+//! Requests to a service that has no engine wait for the first one.
+//!
+//! They are counted where they wait, on their core. Whoever decides how many engines there are reads the sum with its
+//! next tick, so no request waits for an actor. What wakes them is the picture in which the engine stands.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use tokio::time::{Instant, timeout_at};
+
+use super::answer::Reason;
+use super::core::Core;
+use super::exchange::Exchange;
+use super::forward;
+use super::request::Routed;
+use super::routing::{LocalRouting, Routing, Service};
+use crate::config::Scale;
+use crate::telemetry::metrics::ServiceMetrics;
+
+/// Whether a request has to wait, or may not.
+pub(super) fn is_needed(service: &Service) -> bool {
+    service.candidates.is_empty() && scale(service).is_some_and(|scale| scale.wait_max > 0)
+}
+
+fn scale(service: &Service) -> Option<&Scale> {
+    service
+        .settings
+        .engines
+        .as_ref()
+        .map(|engines| &engines.scale)
+}
+
+/// Counts a request among those that wait, until dropped: when it goes on, gives up, or its client leaves.
+struct Place {
+    core: usize,
+    metrics: Arc<ServiceMetrics>,
+}
+
+impl Place {
+    /// `None` when as many wait on this node as may. Cores that look at the same moment may let in one more each.
+    fn take(core: usize, service: &Service, wait_max: u32) -> Option<Self> {
+        if service.metrics.waiting() >= u64::from(wait_max) {
+            return None;
+        }
+        service.metrics.core(core).waiting.increment();
+        Some(Self {
+            core,
+            metrics: Arc::clone(&service.metrics),
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.metrics.core(self.core).waiting.decrement();
+    }
+}
+
+/// Waits until the service has somebody who takes work: the way there. Ends when the wait or the request is over, and
+/// when the node drains or stops.
+///
+/// # Errors
+/// Why it goes on to nobody.
+pub(super) async fn for_engine(
+    core: &Core,
+    routed: &Routed,
+    headers: &HeaderMap,
+    exchange: &Exchange,
+) -> Result<Routed, Reason> {
+    let service = routed.service();
+    let scale = scale(service).ok_or(Reason::NoBackend)?;
+    let until = Instant::now() + scale.wait_timeout;
+    let timeouts = routed.settings().timeouts;
+    let timeouts = timeouts.unwrap_or(service.settings.timeouts);
+    let own = forward::deadline(&timeouts, headers, exchange.started, routed.asked.grpc);
+    let (until, late) = own
+        .filter(|(at, _)| *at < until)
+        .unwrap_or((until, Reason::EngineNotReady));
+    let place = Place::take(core.index, service, scale.wait_max).ok_or(Reason::EngineWaitFull)?;
+    let found = timeout_at(until, look(core, routed)).await;
+    drop(place);
+    found.unwrap_or(Err(late))
+}
+
+async fn look(core: &Core, routed: &Routed) -> Result<Routed, Reason> {
+    let mut revisions = core.parts.revisions.clone();
+    loop {
+        // Before the look, so that what changes meanwhile wakes.
+        let leaves = core.leaving.changed();
+        if core.leaving.since().is_some() {
+            return Err(Reason::NodeLeaving);
+        }
+        revisions.mark_unchanged();
+        let routing = core.routing();
+        let name = &routed.service().settings.name;
+        let at = routing.service_index(name).ok_or(Reason::NoBackend)?;
+        if !is_needed(&routing.services[at]) {
+            return Ok(moved(routed, routing, at));
+        }
+        tokio::select! {
+            changed = revisions.changed() => changed.map_err(|_| Reason::NodeLeaving)?,
+            () = leaves => {}
+        }
+    }
+}
+
+/// The same request in a newer picture. It keeps the route by which it came, whatever became of that.
+fn moved(routed: &Routed, routing: LocalRouting, service: usize) -> Routed {
+    let has_route = Arc::ptr_eq(&routing.table, &routed.routing.table);
+    let routing = match has_route {
+        true => routing,
+        false => LocalRouting::new(&Arc::new(Routing {
+            revision: routing.revision,
+            zone: routing.zone.clone(),
+            table: Arc::clone(&routed.routing.table),
+            routes: Arc::clone(&routed.routing.routes),
+            services: routing.services.clone(),
+        })),
+    };
+    Routed {
+        routing,
+        service,
+        ..routed.clone()
+    }
+}
