@@ -217,6 +217,7 @@ impl Handler<Carried<Over>> for ProvisionSupervisor {
             job,
             engine,
             failure,
+            plan,
         } = over.message;
         self.gate.ended(&job);
         self.gate.remove(&job);
@@ -241,6 +242,9 @@ impl Handler<Carried<Over>> for ProvisionSupervisor {
             (_, None) => {}
         }
         if let Some(failure) = failure {
+            if failure.counts {
+                self.start_failed(&plan, &failure.why);
+            }
             if let Some(engine) = engine {
                 self.disown(&engine, &failure.why, now);
             }

@@ -25,6 +25,7 @@ mod plan;
 mod publish;
 mod registrar;
 mod reservations;
+mod rolling;
 mod room;
 mod runner;
 mod scale;
@@ -66,6 +67,7 @@ pub use self::plan::{EnginePlan, Plan};
 pub use self::publish::{EngineView, InTraffic, Outlet, Picture, ServiceView, give};
 pub use self::registrar::{Registry, RegistryError, run as register};
 use self::reservations::Reservations;
+use self::rolling::Rollings;
 pub use self::scale::Scale;
 use self::told::Told;
 pub use self::told::enqueued;
@@ -203,6 +205,7 @@ pub struct ProvisionSupervisor {
     engines: Engines,
     last_failure: Option<String>,
     findings: Findings,
+    rollings: Rollings,
     /// VPNs whose forwarded port no engine has, and until when that is left so.
     unused_ports: BTreeMap<String, Instant>,
     driver_problems: BTreeMap<DriverKind, String>,
@@ -227,6 +230,7 @@ impl ProvisionSupervisor {
             engines: Engines::default(),
             last_failure: None,
             findings: Findings::default(),
+            rollings: Rollings::default(),
             unused_ports: BTreeMap::new(),
             driver_problems: BTreeMap::new(),
             told: Told::default(),
@@ -269,8 +273,10 @@ impl Handler<Carried<Configure>> for ProvisionSupervisor {
         self.breaker
             .set_config(claims::breaker_config(&plan.limits));
         self.reservations.configure(&plan);
+        self.roll_anew(&plan);
         self.plan = plan;
         self.engines_of_plan(now);
+        self.compare_all();
         self.let_start(now, ctx);
         self.claim(now);
         self.publish();

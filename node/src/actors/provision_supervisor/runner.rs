@@ -162,6 +162,7 @@ pub(super) async fn run(
         job,
         engine: None,
         failure: None,
+        plan: Arc::clone(&plan),
     };
     let outcome = match outcome {
         Ok(engine) => {

@@ -2,5 +2,6 @@
 
 mod faults;
 mod life;
+mod renewal;
 mod stage;
 mod vpn;

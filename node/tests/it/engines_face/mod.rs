@@ -5,6 +5,7 @@ mod mesh;
 mod operators;
 mod ports;
 mod programs;
+mod renewal;
 mod traces;
 
 use serde_json::Value;

@@ -3,6 +3,7 @@
 mod engines;
 mod mesh;
 mod port;
+mod renewal;
 mod two;
 
 use std::time::Duration;
