@@ -25,6 +25,7 @@ impl ProvisionSupervisor {
         self.choose_next(&loads, now);
         let ids: Vec<String> = self.engines.ids().map(str::to_owned).collect();
         for id in ids {
+            self.ask_elsewhere(&id);
             let Some(engine) = self.engines.get_mut(&id) else {
                 continue;
             };
@@ -236,8 +237,10 @@ impl ProvisionSupervisor {
                 Some(plan) if *plan == engine.plan => {}
                 Some(plan) => {
                     engine.plan = plan.clone();
-                    engine.address = engine.address_now(&self.plan);
-                    engine.probe(&self.parts, &self.plan);
+                    if !engine.awaits_renewal(&self.plan) {
+                        engine.address = engine.address_now(&self.plan);
+                        engine.probe(&self.parts, &self.plan);
+                    }
                 }
                 None => gone.push(engine.id()),
             }
@@ -366,6 +369,11 @@ impl Handler<Carried<Looked>> for ProvisionSupervisor {
                 fence,
                 result,
             } => self.has_successor(&engine, fence, result, now),
+            Look::Elsewhere {
+                engine,
+                fence,
+                in_flight,
+            } => self.runs_elsewhere(&engine, fence, in_flight),
             Look::IsTheirs { engine, fence } => self.is_theirs(&engine, fence, now),
             Look::Listed { driver, running } => self.listed(driver, running, now),
             Look::PortIsNobodys { vpn } => self.port_is_nobodys(&vpn, now),

@@ -10,6 +10,7 @@ use weir_core::ids::{EngineId, ServiceName};
 use weir_core::provision::{Care, CareRules, CareState, Observation, Replacements};
 use weir_engines::driver::Running;
 
+use super::elsewhere::Elsewhere;
 use super::holds::Held;
 use super::messages::{Look, Looked};
 use super::plan::EnginePlan;
@@ -52,6 +53,8 @@ pub(super) struct Engine {
     probing: Option<Task>,
     /// Its successor is being started.
     pub(super) succession: Option<Successor>,
+    /// What runs on it through other nodes, while it drains.
+    pub(super) elsewhere: Option<Elsewhere>,
     /// Who was told to have its slot.
     pub(super) taken_by: Option<Holder>,
     uses_before: u64,
@@ -125,6 +128,7 @@ impl Engine {
             why: String::new(),
             probing: None,
             succession: None,
+            elsewhere: None,
             taken_by: None,
             uses_before: 0,
             requests_seen: 0,
@@ -189,8 +193,10 @@ impl Engine {
         self.requests_seen = load.requests;
         // The load balancer hears a moment later that it is out of traffic, and until then may give it more.
         let least = u64::from(is_given && !self.care.is_published());
+        let elsewhere = self.elsewhere.as_ref().map_or(0, |one| one.in_flight);
+        let in_flight = load.in_flight.max(least) + elsewhere;
         Observation::Used {
-            in_flight: u32::try_from(load.in_flight.max(least)).unwrap_or(u32::MAX),
+            in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),
             uses: self.uses_before + self.requests_seen,
         }
     }

@@ -139,6 +139,15 @@ pub enum Look {
         /// Why there is none.
         result: Result<Succession, NoSuccessor>,
     },
+    /// What runs on an engine that drains, through other nodes.
+    Elsewhere {
+        /// The engine.
+        engine: String,
+        /// Its attempt.
+        fence: u64,
+        /// So much.
+        in_flight: u64,
+    },
     /// It runs on as an engine of another node.
     IsTheirs {
         /// The engine.

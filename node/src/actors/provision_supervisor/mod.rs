@@ -12,6 +12,7 @@ mod adopt;
 mod care;
 mod claims;
 mod drift;
+mod elsewhere;
 mod engines;
 mod findings;
 mod forwarded;

@@ -52,6 +52,12 @@ impl Engine {
         )
     }
 
+    /// Whether it is to be replaced as the plan says now. Until then it is probed as it was: what the next one answers
+    /// it need not.
+    pub(super) fn awaits_renewal(&self, plan: &Plan) -> bool {
+        self.plan.settings.care.replace_outdated && self.differs(plan)
+    }
+
     /// Whether it is to be replaced because it is out of date.
     pub(super) fn is_to_be_renewed(&self) -> bool {
         self.is_outdated && self.plan.settings.care.replace_outdated

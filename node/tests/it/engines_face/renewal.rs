@@ -116,6 +116,37 @@ async fn a_configuration_whose_engines_do_not_start_replaces_none_and_going_back
 }
 
 #[tokio::test]
+async fn engines_that_wait_to_be_replaced_are_asked_as_they_were() {
+    let before = version(1);
+    let weir = Weir::start(&before).await;
+    ready(&weir, 3).await;
+    let request = pb::ListEnginesRequest { mesh: false };
+    let lists = client(&weir).await.watch_engines(request).await;
+    let mut lists = lists.unwrap().into_inner();
+    // Only the new ones answer this question.
+    let program = weir_fakes::containers::static_program("fake-engine").unwrap();
+    let (weir_command, rest) = before.split_once("command = [").unwrap();
+    let (_, rest) = rest.split_once('\n').unwrap();
+    let fakes = format!(
+        "{weir_command}command = [\"{}\"]\n{rest}",
+        program.display()
+    );
+    let path = "check = \"http\"\npath = \"/server/api?method=get_status\"";
+    weir.edit(&edited(&fakes, 1, 2).replace("check = \"http\"", path));
+    let mut was_outdated = false;
+    loop {
+        let list = lists.message().await.unwrap().expect("the node lives");
+        assert!(serving(&list) >= 3, "{list:#?}\n{}", weir.log());
+        was_outdated |= list.engines.iter().any(|engine| engine.outdated);
+        if was_outdated && list.engines.iter().all(|engine| !engine.outdated) {
+            break;
+        }
+    }
+    let after = renewed(&weir).await;
+    assert!(after.iter().all(|engine| is_of(engine, 2)), "{after:#?}");
+}
+
+#[tokio::test]
 async fn a_node_that_is_killed_in_the_middle_has_only_renewed_engines_when_it_is_back() {
     let data = tempfile::tempdir().unwrap();
     let node = format!("[node]\ndata_dir = \"{}\"\n", data.path().display());
