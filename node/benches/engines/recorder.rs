@@ -102,6 +102,8 @@ impl Recorder {
             state: State::Running,
             pid: None,
             container_id: None,
+            image: None,
+            command: Vec::new(),
             image_digest: None,
             network_container_id: None,
             started_unix_ms: 0,

@@ -35,15 +35,23 @@ fn observations() -> impl Strategy<Value = Observation> {
 }
 
 fn rules() -> impl Strategy<Value = CareRules> {
-    (0..4u32, 0..4u32, 0..12u64, prop::option::of(0..100u64)).prop_map(
-        |(failures_max, in_use_patience, recycle_after_uses, grace)| CareRules {
-            failures_max,
-            in_use_patience,
-            recycle_after_uses,
-            vpn_lost_grace: grace.map(Duration::from_secs),
-            ..CareRules::default()
-        },
+    (
+        0..4u32,
+        0..4u32,
+        0..12u64,
+        any::<bool>(),
+        prop::option::of(0..100u64),
     )
+        .prop_map(
+            |(failures_max, in_use_patience, recycle_after_uses, outdated, grace)| CareRules {
+                failures_max,
+                in_use_patience,
+                recycle_after_uses,
+                outdated,
+                vpn_lost_grace: grace.map(Duration::from_secs),
+                ..CareRules::default()
+            },
+        )
 }
 
 /// What somebody knows who only follows the actions.

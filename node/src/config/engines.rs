@@ -61,6 +61,8 @@ pub struct Care {
     pub unhealthy_grace: Duration,
     /// Between two replacements in one service.
     pub replacement_cooldown: Duration,
+    /// Whether one that is not what would be started now is replaced.
+    pub replace_outdated: bool,
     /// Requests after which it is replaced, 0 for never; `None` for what `provision` says.
     pub uses_max: Option<u64>,
 }
@@ -185,6 +187,7 @@ fn read_care(s: &mut Section, problems: &mut Vec<Problem>) -> Care {
             60_000,
             Duration::ZERO..=24 * HOUR,
         ),
+        replace_outdated: s.flag(problems, "replace_outdated", true),
         uses_max,
     };
     probe.finish(problems);

@@ -41,6 +41,7 @@ pub(super) fn engine(view: &EngineView, node: &str) -> pb::Engine {
         image_digest: view.image_digest.clone().unwrap_or_default(),
         image_drifted: view.image_drifted,
         reason: view.reason.clone(),
+        outdated: view.outdated,
     }
 }
 

@@ -141,6 +141,10 @@ kinds! {
         "An engine is gone, and what it had is given back.";
     EngineLinesLost = "engine.lines_lost", Warning, "engine", [],
         "Lines that an engine wrote were not kept, because it wrote too many.";
+    EngineOutdated = "engine.outdated", Info, "engine", ["service", "image"],
+        "An engine is not what its service's configuration makes by now.";
+    ReplacementStopped = "replacement.stopped", Warning, "service", ["why"],
+        "No engine is replaced as outdated any more, because one that should be as configured did not get ready.";
     EngineImageDrifted = "engine.image_drifted", Info, "engine", ["image"],
         "The name of an engine's image means another image by now.";
 }

@@ -7,6 +7,8 @@
 //! | [`allocator`] | which ports a start gets |
 //! | [`placement`] | which VPN an engine goes behind, and whether as its forwarded one |
 //! | [`scaling`] | how many engines a service should have |
+//! | [`made`] | whether an engine is what would be started now |
+//! | [`rolling`] | which outdated engine is replaced next, and whether any is |
 //! | [`care`] | what becomes of one engine: traffic, replacement, drain, stop; whose turn it is to be replaced |
 //! | [`refusal`] | how a "no" is told, by machine-readable code |
 //!
@@ -17,8 +19,10 @@ pub mod allocator;
 pub mod breaker;
 pub mod care;
 pub mod gate;
+pub mod made;
 pub mod placement;
 pub mod refusal;
+pub mod rolling;
 pub mod scaling;
 
 use std::time::{Duration, Instant};
@@ -30,8 +34,10 @@ pub use care::{
     Turn,
 };
 pub use gate::{Gate, GateLimits, Next, Position};
+pub use made::{MadeOf, Seen, is_outdated};
 pub use placement::{Placement, Role, VpnFacts, VpnState, place};
 pub use refusal::{Refusal, RefusalCode, Wrong};
+pub use rolling::{Outdated, Rolling, next_outdated};
 pub use scaling::{Demand, EngineFacts, EngineStanding, Scaler, Scaling, ScalingRules};
 
 /// Longer waits are the same to everybody, and an instant may not hold them.

@@ -60,6 +60,8 @@ pub(super) fn seen(found: ContainerInspectResponse, owner: &str) -> Option<Seen>
             .and_then(|pid| u32::try_from(pid).ok())
             .filter(|pid| *pid > 0),
         container_id: Some(id.clone()),
+        image: config.image.clone(),
+        command: config.cmd.unwrap_or_default(),
         image_digest: found.image,
         network_container_id: joined
             .and_then(|mode| mode.strip_prefix("container:").map(str::to_owned)),

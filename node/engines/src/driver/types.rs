@@ -84,6 +84,10 @@ pub struct Running {
     pub pid: Option<u32>,
     /// Of its container.
     pub container_id: Option<String>,
+    /// The name of the image that it was made from; none for a process.
+    pub image: Option<String>,
+    /// Program and arguments that it was started with; of a container that was told none, those of its image.
+    pub command: Vec<String>,
     /// What its image is, whatever the image's name points to by now.
     pub image_digest: Option<String>,
     /// The container whose network it joined, by its id at that time: it is dead when that one was made anew.

@@ -114,6 +114,7 @@ impl ProvisionSupervisor {
         engine.probe(&self.parts, &self.plan);
         engine.tell(Kind::EngineAdopted, &self.parts.events);
         self.engines.insert(engine);
+        self.compare(id);
     }
 
     /// Removes what was found and serves nobody. Another node's engine of a service that this node does not know is

@@ -22,12 +22,15 @@ impl ProvisionSupervisor {
     pub(super) fn care(&mut self, now: Instant) {
         self.reservations.tick(now);
         let loads = loads(&self.parts.routing.load(), &self.plan);
+        self.choose_next(&loads, now);
         let ids: Vec<String> = self.engines.ids().map(str::to_owned).collect();
         for id in ids {
+            self.ask_elsewhere(&id);
             let Some(engine) = self.engines.get_mut(&id) else {
                 continue;
             };
-            let used = engine.used(loads.get(&id).copied().unwrap_or_default());
+            let is_given = self.parts.outlet.has_given(&id);
+            let used = engine.used(loads.get(&id).copied().unwrap_or_default(), is_given);
             let lost = engine.held.iter().any(|held| held.kept.is_lost());
             self.observe(&id, used, now);
             if lost {
@@ -79,6 +82,9 @@ impl ProvisionSupervisor {
             return;
         };
         let (plan, turn_of) = (engine.plan.clone(), EngineId::from(id));
+        if reason == EndReason::Outdated && !self.is_next(id) {
+            return;
+        }
         if self.engines.turn(&turn_of, &plan, now) == Turn::Granted {
             self.succeed(id, reason, now);
         }
@@ -231,7 +237,10 @@ impl ProvisionSupervisor {
                 Some(plan) if *plan == engine.plan => {}
                 Some(plan) => {
                     engine.plan = plan.clone();
-                    engine.probe(&self.parts, &self.plan);
+                    if !engine.awaits_renewal(&self.plan) {
+                        engine.address = engine.address_now(&self.plan);
+                        engine.probe(&self.parts, &self.plan);
+                    }
                 }
                 None => gone.push(engine.id()),
             }
@@ -287,7 +296,9 @@ impl Handler<Carried<Started>> for ProvisionSupervisor {
         engine.care = care;
         engine.job = Some(job);
         engine.tell(Kind::EngineStarted, &self.parts.events);
+        let id = engine.id();
         self.engines.insert(engine);
+        self.compare(&id);
         self.publish();
     }
 }
@@ -320,6 +331,7 @@ impl Handler<Carried<Ready>> for ProvisionSupervisor {
                 &self.plan,
             ));
         }
+        self.compare(&id);
         if let Some(engine) = self.engines.get_mut(&id) {
             engine.job = None;
             self.parts.outlet.keep(&id, &held);
@@ -327,6 +339,7 @@ impl Handler<Carried<Ready>> for ProvisionSupervisor {
             engine.probe(&self.parts, &self.plan);
         }
         self.observe(&id, Observation::ProbePassed, now);
+        self.start_succeeded(&id);
         self.publish();
     }
 }
@@ -356,6 +369,11 @@ impl Handler<Carried<Looked>> for ProvisionSupervisor {
                 fence,
                 result,
             } => self.has_successor(&engine, fence, result, now),
+            Look::Elsewhere {
+                engine,
+                fence,
+                in_flight,
+            } => self.runs_elsewhere(&engine, fence, in_flight),
             Look::IsTheirs { engine, fence } => self.is_theirs(&engine, fence, now),
             Look::Listed { driver, running } => self.listed(driver, running, now),
             Look::PortIsNobodys { vpn } => self.port_is_nobodys(&vpn, now),

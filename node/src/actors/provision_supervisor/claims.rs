@@ -223,6 +223,7 @@ impl Handler<Carried<Over>> for ProvisionSupervisor {
             service,
             engine,
             failure,
+            plan,
         } = over.message;
         self.gate.ended(&job);
         self.gate.remove(&job);
@@ -251,6 +252,9 @@ impl Handler<Carried<Over>> for ProvisionSupervisor {
         if let Some(failure) = failure {
             if let Some(taken) = failure.name_taken {
                 self.reservations.name_is_taken(taken, now);
+            }
+            if failure.counts {
+                self.start_failed(&plan, &failure.why);
             }
             if let Some(engine) = engine {
                 self.disown(&engine, &failure.why, now);

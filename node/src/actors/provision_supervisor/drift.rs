@@ -79,7 +79,7 @@ impl ProvisionSupervisor {
         };
         let had_drifted = std::mem::replace(&mut engine.has_drifted, has_drifted);
         if has_drifted && !had_drifted {
-            let image = engine.plan.settings.launch.image.clone();
+            let image = engine.running.image.clone().unwrap_or_default();
             let events = &self.parts.events;
             events.record(Kind::EngineImageDrifted, id, [("image", image)]);
         }

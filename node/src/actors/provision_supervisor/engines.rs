@@ -10,12 +10,14 @@ use weir_core::ids::{EngineId, ServiceName};
 use weir_core::provision::{Care, CareRules, CareState, Observation, Replacements};
 use weir_engines::driver::Running;
 
+use super::elsewhere::Elsewhere;
 use super::holds::Held;
 use super::messages::{Look, Looked};
 use super::plan::EnginePlan;
 use super::publish::EngineView;
 use super::runner::target;
-use super::spec::Lot;
+use super::spec::{Lot, address};
+use super::succession::Successor;
 use super::{Links, Parts, Plan};
 use crate::config::{DriverKind, ProvisionSettings};
 use crate::data_plane::routing::Routing;
@@ -42,13 +44,17 @@ pub(super) struct Engine {
     pub(super) held: Vec<Held>,
     /// The name of its image means another image by now.
     pub(super) has_drifted: bool,
+    /// Another engine would be started now.
+    pub(super) is_outdated: bool,
     /// A hold is being taken for it.
     pub(super) adopting: bool,
     pub(super) since: (CareState, u64),
     pub(super) why: String,
     probing: Option<Task>,
     /// Its successor is being started.
-    pub(super) succession: Option<Task>,
+    pub(super) succession: Option<Successor>,
+    /// What runs on it through other nodes, while it drains.
+    pub(super) elsewhere: Option<Elsewhere>,
     /// Who was told to have its slot.
     pub(super) taken_by: Option<Holder>,
     uses_before: u64,
@@ -58,7 +64,7 @@ pub(super) struct Engine {
 /// What runs on a backend through this node, and what ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Load {
-    in_flight: u64,
+    pub(super) in_flight: u64,
     requests: u64,
 }
 
@@ -107,7 +113,7 @@ impl Engine {
         let vpn = lot.vpn.as_ref().and_then(|name| vpns.vpns.get(name));
         let state = care.state();
         Self {
-            address: lot.address(&plan, vpn),
+            address: address(&lot, &running, &plan, vpn),
             driver: plan.settings.launch.driver,
             lot,
             running,
@@ -116,11 +122,13 @@ impl Engine {
             job: None,
             held: Vec::new(),
             has_drifted: false,
+            is_outdated: false,
             adopting: false,
             since: (state, unix_ms(parts)),
             why: String::new(),
             probing: None,
             succession: None,
+            elsewhere: None,
             taken_by: None,
             uses_before: 0,
             requests_seen: 0,
@@ -134,9 +142,12 @@ impl Engine {
     /// Probes it from now on, with what its plan says now.
     pub(super) fn probe(&mut self, parts: &Parts, plan: &Plan) {
         let vpn = self.lot.vpn.as_ref().and_then(|name| plan.vpns.get(name));
-        let Ok(target) = target(&self.plan, &self.lot, vpn) else {
+        let Ok(mut target) = target(&self.plan, &self.lot, vpn) else {
             return;
         };
+        if let Ok(endpoint) = self.address.parse() {
+            target.endpoint = endpoint;
+        }
         let (engine, fence) = (self.id(), self.running.fence);
         let interval = self.plan.settings.care.interval;
         let (net, links) = (Arc::clone(&parts.net), parts.links.clone());
@@ -166,6 +177,7 @@ impl Engine {
             unhealthy_grace: care.unhealthy_grace,
             in_use_patience: IN_USE_PATIENCE,
             recycle_after_uses: care.uses_max.unwrap_or(limits.uses_max),
+            outdated: self.is_to_be_renewed(),
             drain_timeout,
             vpn_lost_grace: Some(care.unhealthy_grace),
             stop_retry: self.plan.settings.launch.stop_timeout.saturating_mul(3),
@@ -173,14 +185,18 @@ impl Engine {
     }
 
     /// What runs on it, and what ran.
-    pub(super) fn used(&mut self, load: Load) -> Observation {
+    pub(super) fn used(&mut self, load: Load, is_given: bool) -> Observation {
         // A backend that left took its counters along, and counts anew when it is back.
         if load.requests < self.requests_seen {
             self.uses_before += self.requests_seen;
         }
         self.requests_seen = load.requests;
+        // The load balancer hears a moment later that it is out of traffic, and until then may give it more.
+        let least = u64::from(is_given && !self.care.is_published());
+        let elsewhere = self.elsewhere.as_ref().map_or(0, |one| one.in_flight);
+        let in_flight = load.in_flight.max(least) + elsewhere;
         Observation::Used {
-            in_flight: u32::try_from(load.in_flight).unwrap_or(u32::MAX),
+            in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),
             uses: self.uses_before + self.requests_seen,
         }
     }
@@ -202,9 +218,10 @@ impl Engine {
             restarts,
             uses: self.uses_before + self.requests_seen,
             in_flight: load.in_flight,
-            image: self.plan.settings.launch.image.clone(),
+            image: self.running.image.clone().unwrap_or_default(),
             image_digest: self.running.image_digest.clone(),
             image_drifted: self.has_drifted,
+            outdated: self.is_outdated,
             fence: self.running.fence,
             reason: self.why.clone(),
             has_job: self.job.is_some(),

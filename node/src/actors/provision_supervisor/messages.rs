@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use weir_control_plane::jobs::{Claim, Error};
 use weir_core::ids::ServiceName;
-use weir_core::provision::Refusal;
+use weir_core::provision::{Refusal, Succession};
 use weir_engines::driver::{Ended, Running};
 
 use super::adopt::Found;
@@ -16,6 +16,7 @@ use super::plan::{EnginePlan, Plan};
 use super::publish::InHand;
 use super::runner::Failure;
 use super::spec::Lot;
+use super::succession::NoSuccessor;
 use crate::config::{DriverKind, VpnSettings};
 use crate::events::Limit;
 
@@ -98,6 +99,8 @@ pub struct Over {
     /// The engine that got ready, be it lost again.
     pub(crate) engine: Option<String>,
     pub(crate) failure: Option<Failure>,
+    /// As what it was to be started.
+    pub(crate) plan: Arc<EnginePlan>,
 }
 
 /// Something was seen of an engine.
@@ -135,7 +138,16 @@ pub enum Look {
         /// Its attempt.
         fence: u64,
         /// Why there is none.
-        result: Result<(), String>,
+        result: Result<Succession, NoSuccessor>,
+    },
+    /// What runs on an engine that drains, through other nodes.
+    Elsewhere {
+        /// The engine.
+        engine: String,
+        /// Its attempt.
+        fence: u64,
+        /// So much.
+        in_flight: u64,
     },
     /// It runs on as an engine of another node.
     IsTheirs {

@@ -13,6 +13,7 @@ mod care;
 mod claims;
 mod demand;
 mod drift;
+mod elsewhere;
 mod engines;
 mod findings;
 mod forwarded;
@@ -27,6 +28,7 @@ mod problems;
 mod publish;
 mod registrar;
 mod reservations;
+mod rolling;
 mod room;
 mod runner;
 mod scale;
@@ -69,6 +71,7 @@ use self::problems::Problems;
 pub use self::publish::{EngineView, InTraffic, Outlet, Picture, ServiceView, give};
 pub use self::registrar::{Registry, RegistryError, run as register};
 use self::reservations::Reservations;
+use self::rolling::Rollings;
 pub use self::scale::Scale;
 use self::told::Told;
 pub use self::told::enqueued;
@@ -206,6 +209,7 @@ pub struct ProvisionSupervisor {
     engines: Engines,
     last_failure: Option<String>,
     findings: Findings,
+    rollings: Rollings,
     /// VPNs whose forwarded port no engine has, and until when that is left so.
     unused_ports: BTreeMap<String, Instant>,
     problems: Problems,
@@ -230,6 +234,7 @@ impl ProvisionSupervisor {
             engines: Engines::default(),
             last_failure: None,
             findings: Findings::default(),
+            rollings: Rollings::default(),
             unused_ports: BTreeMap::new(),
             problems: Problems::default(),
             told: Told::default(),
@@ -273,8 +278,10 @@ impl Handler<Carried<Configure>> for ProvisionSupervisor {
         self.breaker
             .set_config(claims::breaker_config(&plan.limits));
         self.reservations.configure(&plan);
+        self.roll_anew(&plan);
         self.plan = plan;
         self.engines_of_plan(now);
+        self.compare_all();
         self.let_start(now, ctx);
         self.claim(now);
         self.publish();

@@ -53,12 +53,14 @@ pub struct EngineView {
     pub uses: u64,
     /// Those that run now.
     pub in_flight: u64,
-    /// Its image.
+    /// The name of the image that it was made from.
     pub image: String,
     /// What its image is.
     pub image_digest: Option<String>,
     /// Its image's name means another image by now.
     pub image_drifted: bool,
+    /// Another engine would be started now.
+    pub outdated: bool,
     /// Of its attempt.
     pub fence: u64,
     /// Why it is in its state.
@@ -245,6 +247,12 @@ impl Outlet {
         drop(self.given.subscribe().wait_for(has).await);
     }
 
+    /// Whether the load balancer has this engine.
+    pub(super) fn has_given(&self, engine: &str) -> bool {
+        let given = self.given.borrow();
+        given.iter().any(|one| one.id.as_str() == engine)
+    }
+
     /// Waits until there is no such engine.
     pub(super) async fn is_gone(&self, engine: &str) {
         let mut revisions = self.revision.subscribe();
@@ -320,10 +328,14 @@ impl ProvisionSupervisor {
         let loads = loads(&self.parts.routing.load(), &self.plan);
         let engines = self.engines.all().map(|engine| {
             let id = engine.id();
-            engine.view(
+            let mut view = engine.view(
                 self.engines.restarts(&id),
                 loads.get(&id).copied().unwrap_or_default(),
-            )
+            );
+            if view.reason.is_empty() {
+                view.reason = self.why_it_stays(engine);
+            }
+            view
         });
         let now = Instant::now().into_std();
         let breaker = self.breaker.state(now);
@@ -397,7 +409,7 @@ impl ProvisionSupervisor {
         ))
     }
 
-    fn service_view(&self, plan: &EnginePlan) -> ServiceView {
+    pub(super) fn service_view(&self, plan: &EnginePlan) -> ServiceView {
         let own = self
             .engines
             .all()

@@ -172,6 +172,7 @@ pub(super) async fn run(
         service: plan.service.clone(),
         engine: None,
         failure: None,
+        plan: Arc::clone(&plan),
     };
     let outcome = match outcome {
         Ok(engine) => {

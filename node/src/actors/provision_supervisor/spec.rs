@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+use weir_core::provision::MadeOf;
 use weir_engines::driver::{EngineSpec, Network, Protocol, PublishedPort, Running};
 
 use super::plan::EnginePlan;
-use crate::config::{DriverKind, VpnSettings};
+use crate::config::{DriverKind, Launch, VpnSettings};
 
 /// Before every name and label of ours.
 const PREFIX: &str = "weir-";
@@ -18,6 +19,10 @@ const P2P_PORT: &str = "weir.p2p_port";
 const VPN: &str = "weir.vpn";
 const FORWARDED: &str = "weir.forwarded";
 const NODE: &str = "weir.node";
+/// What it is made of.
+const SPEC: &str = "weir.spec";
+/// The host at which its published port is reached.
+const HOST: &str = "weir.host";
 
 /// What one engine gets of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,10 +59,7 @@ impl Lot {
     /// `host:port` of what it serves.
     pub(super) fn address(&self, plan: &EnginePlan, vpn: Option<&VpnSettings>) -> String {
         let host = vpn.map_or(&plan.settings.launch.host, |vpn| &vpn.engine_host);
-        match host.contains(':') {
-            true => format!("[{host}]:{}", self.port),
-            false => format!("{host}:{}", self.port),
-        }
+        host_port(host, self.port)
     }
 
     fn labels(&self) -> BTreeMap<String, String> {
@@ -130,15 +132,15 @@ pub(super) fn spec(
         .container_port
         .filter(|_| vpn.is_none())
         .unwrap_or(lot.port);
-    let network = match vpn.and_then(|vpn| vpn.container.clone()) {
-        Some(container) if launch.driver == DriverKind::Docker => Network::Container(container),
-        _ => launch.network.clone(),
-    };
-    let publishes = launch.driver == DriverKind::Docker
-        && matches!(network, Network::Default | Network::Named(_));
+    let network = network(launch, vpn);
+    let publishes = publishes(launch, &network);
     let fill = |text: &String| filled(text, lot, inside);
     let mut labels = launch.labels.clone();
     labels.extend(lot.labels());
+    labels.insert(SPEC.to_owned(), made(plan, vpn));
+    if publishes {
+        labels.insert(HOST.to_owned(), launch.host.clone());
+    }
     EngineSpec {
         name: lot.name(),
         fence,
@@ -159,6 +161,76 @@ pub(super) fn spec(
         memory_bytes_max: launch.memory_bytes_max,
         cpu_millis_max: launch.cpu_millis_max,
         start_timeout: launch.start_timeout,
+    }
+}
+
+/// The network of an engine that is started now.
+fn network(launch: &Launch, vpn: Option<&VpnSettings>) -> Network {
+    match vpn.and_then(|vpn| vpn.container.clone()) {
+        Some(container) if launch.driver == DriverKind::Docker => Network::Container(container),
+        _ => launch.network.clone(),
+    }
+}
+
+/// Whether this machine shows the port of such an engine.
+fn publishes(launch: &Launch, network: &Network) -> bool {
+    launch.driver == DriverKind::Docker && matches!(network, Network::Default | Network::Named(_))
+}
+
+/// What an engine is made of that is started now behind this VPN.
+pub(super) fn made(plan: &EnginePlan, vpn: Option<&VpnSettings>) -> String {
+    let launch = &plan.settings.launch;
+    let network = network(launch, vpn);
+    let published_on = match publishes(launch, &network) {
+        true => published_on(&launch.host).map_or("all".to_owned(), |address| address.to_string()),
+        false => String::new(),
+    };
+    let is_container = launch.driver == DriverKind::Docker;
+    let network = match network {
+        _ if !is_container => String::new(),
+        Network::Default => String::new(),
+        Network::Host => "host".to_owned(),
+        Network::None => "none".to_owned(),
+        Network::Named(name) => format!("named:{name}"),
+        Network::Container(name) => format!("container:{name}"),
+    };
+    MadeOf {
+        driver: launch.driver.name(),
+        image: &launch.image,
+        command: &launch.command,
+        env: Some(&launch.env),
+        labels: is_container.then_some(&launch.labels),
+        network: &network,
+        published_on: &published_on,
+        port: launch.container_port.filter(|_| vpn.is_none()),
+        memory_bytes_max: launch.memory_bytes_max,
+        cpu_millis_max: launch.cpu_millis_max,
+    }
+    .digest()
+}
+
+/// What something that runs was made of, if it says so.
+pub(super) fn made_of(running: &Running) -> Option<&str> {
+    running.labels.get(SPEC).map(String::as_str)
+}
+
+/// `host:port` of an engine that runs. Where its port is published does not change as long as it does.
+pub(super) fn address(
+    lot: &Lot,
+    running: &Running,
+    plan: &EnginePlan,
+    vpn: Option<&VpnSettings>,
+) -> String {
+    match running.labels.get(HOST).filter(|_| vpn.is_none()) {
+        Some(host) => host_port(host, lot.port),
+        None => lot.address(plan, vpn),
+    }
+}
+
+fn host_port(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
     }
 }
 

@@ -1,28 +1,108 @@
-//! Starts the successor of an engine that was used as often as it may be, before that one leaves.
+//! Starts the successor of an engine that serves well and is to be replaced, before that one leaves.
 
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
-use weir_control_plane::jobs::{DEFAULT_QUEUE, Error, State};
+use weir_control_plane::jobs::{DEFAULT_QUEUE, Error, Job, State};
 use weir_core::ids::{EngineId, ServiceName};
 use weir_core::provision::{EndReason, Observation, Places, Succession};
 
-use super::engines::{REPLACEMENT_LIMIT, Task};
+use super::engines::{Engine, REPLACEMENT_LIMIT, Task};
 use super::messages::Look;
 use super::settle::tell_looked;
-use super::{Parts, ProvisionSupervisor, Wish, room, wishes};
+use super::{EnginePlan, Parts, Plan, ProvisionSupervisor, Wish, room, wishes};
 
 /// Between two looks whether the successor is there.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A successor that is on its way.
+#[derive(Debug)]
+pub(super) struct Successor {
+    /// Why it is wanted.
+    reason: EndReason,
+    /// As what it is wanted.
+    wanted: String,
+    cancel: Option<oneshot::Sender<()>>,
+    _task: Task,
+}
+
+impl Successor {
+    /// Whether it is as wanted now; one for an engine that is used up may be anything.
+    pub(super) fn is_as(&self, wanted: &str) -> bool {
+        self.reason != EndReason::Outdated || self.wanted == wanted
+    }
+
+    /// Nobody waits for it any more.
+    pub(super) fn is_not_wanted(&mut self) {
+        if let Some(cancel) = self.cancel.take() {
+            // Who does not listen has come to an end.
+            let _ = cancel.send(());
+        }
+    }
+}
+
+/// Why there is no successor.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoSuccessor {
+    /// None got ready.
+    #[error("{0}")]
+    Failed(String),
+    /// Nobody knows.
+    #[error("the store: {0}")]
+    Away(String),
+    /// The configuration is another one by now.
+    #[error("none is wanted any more")]
+    NotWanted,
+}
+
+impl From<Error> for NoSuccessor {
+    fn from(error: Error) -> Self {
+        Self::Away(error.to_string())
+    }
+}
 
 /// An engine to be succeeded.
 struct Old {
     id: String,
     service: ServiceName,
+    reason: EndReason,
     forwarded: bool,
     engines_max: usize,
     /// One more engine, unless the job is there already.
     wish: Wish,
+}
+
+impl Old {
+    fn of(engine: &Engine, reason: EndReason, plan: &Plan) -> Self {
+        let (id, fence, service) = (
+            engine.id(),
+            engine.running.fence,
+            engine.plan.service.clone(),
+        );
+        let (key, why) = match reason {
+            // Another configuration is another wish.
+            EndReason::Outdated => (
+                format!("outdated:{id}:{fence}:{}", engine.wanted(plan)),
+                "outdated",
+            ),
+            _ => (format!("recycle:{id}:{fence}"), "used up"),
+        };
+        Self {
+            forwarded: engine.lot.is_forwarded,
+            engines_max: engine.plan.settings.scale.max as usize,
+            wish: Wish {
+                service: service.clone(),
+                key,
+                reason: format!("engine `{id}` is {why}"),
+                engines_wanted: None,
+                trace: None,
+            },
+            id,
+            service,
+            reason,
+        }
+    }
 }
 
 impl ProvisionSupervisor {
@@ -31,33 +111,23 @@ impl ProvisionSupervisor {
         let Some(engine) = self.engines.get_mut(id) else {
             return;
         };
-        let may_wait = reason == EndReason::Recycled;
+        let may_wait = matches!(reason, EndReason::Recycled | EndReason::Outdated);
         if may_wait && engine.succession.is_some() {
             return;
         }
-        let service = engine.plan.service.clone();
-        let is_waited_for = may_wait && self.has_room(&service);
-        let Some(engine) = self.engines.get_mut(id).filter(|_| is_waited_for) else {
-            self.observe(id, Observation::ReplacementGranted, now);
+        let plan = engine.plan.clone();
+        if !may_wait || !self.has_room(&plan.service) {
+            self.end_first(id, reason, &plan, now);
+            return;
+        }
+        let parts = self.parts.clone();
+        let Some(engine) = self.engines.get_mut(id) else {
             return;
         };
-        let fence = engine.running.fence;
-        let old = Old {
-            id: id.to_owned(),
-            forwarded: engine.lot.is_forwarded,
-            engines_max: engine.plan.settings.scale.max as usize,
-            wish: Wish {
-                service: service.clone(),
-                key: format!("recycle:{id}:{fence}"),
-                reason: format!("engine `{id}` is used up"),
-                engines_wanted: None,
-                trace: None,
-            },
-            service,
-        };
-        let parts = self.parts.clone();
+        let (old, fence) = (Old::of(engine, reason, &self.plan), engine.running.fence);
+        let (cancel, is_cancelled) = oneshot::channel();
         let task = tokio::task::spawn_local(async move {
-            let result = succeeded(&parts, &old).await;
+            let result = succeeded(&parts, &old, is_cancelled).await;
             let engine = old.id;
             let look = Look::Succeeded {
                 engine,
@@ -66,7 +136,20 @@ impl ProvisionSupervisor {
             };
             tell_looked(&parts.links, look).await;
         });
-        engine.succession = Some(Task(task.abort_handle()));
+        engine.succession = Some(Successor {
+            reason,
+            wanted: engine.wanted(&self.plan),
+            cancel: Some(cancel),
+            _task: Task(task.abort_handle()),
+        });
+    }
+
+    /// An engine leaves, and whoever takes its place comes afterwards.
+    fn end_first(&mut self, id: &str, reason: EndReason, plan: &EnginePlan, now: Instant) {
+        if reason == EndReason::Outdated {
+            self.renewed_in_place(plan, now);
+        }
+        self.observe(id, Observation::ReplacementGranted, now);
     }
 
     /// The successor of an engine is there, or will not come: then the engine stays, and it is tried again later.
@@ -74,36 +157,45 @@ impl ProvisionSupervisor {
         &mut self,
         id: &str,
         fence: u64,
-        result: Result<(), String>,
+        result: Result<Succession, NoSuccessor>,
         now: Instant,
     ) {
         let engine = self.engines.get_mut(id);
         let Some(engine) = engine.filter(|engine| engine.running.fence == fence) else {
             return;
         };
-        engine.succession = None;
-        let service = engine.plan.service.clone();
-        match result {
-            Ok(()) => self.observe(id, Observation::ReplacementGranted, now),
-            Err(why) => {
-                tracing::warn!(
-                    engine = id,
-                    why,
-                    "an engine that is used up has no successor and stays"
-                );
-                if let Some(turns) = self.engines.replacements.get_mut(&service) {
-                    turns.ended(&EngineId::from(id), now.into_std());
-                }
+        let reason = engine.succession.take().map(|one| one.reason);
+        let plan = engine.plan.clone();
+        let why = match result {
+            Ok(Succession::SuccessorFirst) => {
+                return self.observe(id, Observation::ReplacementGranted, now);
             }
+            Ok(Succession::EndFirst) => {
+                let reason = reason.unwrap_or(EndReason::Recycled);
+                return self.end_first(id, reason, &plan, now);
+            }
+            Err(why) => why,
+        };
+        tracing::warn!(engine = id, %why, "an engine has no successor and stays");
+        if let Some(turns) = self.engines.replacements.get_mut(&plan.service) {
+            match why {
+                NoSuccessor::NotWanted => turns.withdrawn(&EngineId::from(id)),
+                _ => drop(turns.ended(&EngineId::from(id), now.into_std())),
+            }
+        }
+        if let (NoSuccessor::Failed(why), Some(EndReason::Outdated)) = (&why, reason) {
+            self.start_failed(&plan, why);
         }
     }
 }
 
 /// Waits until the engine may be drained.
-async fn succeeded(parts: &Parts, old: &Old) -> Result<(), String> {
-    let words = |error: Error| error.to_string();
-    let open = room::open_jobs(&parts.queue, old.service.as_str()).await;
-    let open = open.map_err(words)?;
+async fn succeeded(
+    parts: &Parts,
+    old: &Old,
+    is_cancelled: oneshot::Receiver<()>,
+) -> Result<Succession, NoSuccessor> {
+    let open = room::open_jobs(&parts.queue, old.service.as_str()).await?;
     let is_mine = |key: &str| key == old.wish.key;
     let others = open.iter().filter(|job| !is_mine(&job.idempotency_key));
     let in_force = parts.in_force.load();
@@ -112,27 +204,45 @@ async fn succeeded(parts: &Parts, old: &Old) -> Result<(), String> {
         engines: there + others.count(),
         engines_max: old.engines_max,
     };
-    if Succession::of(EndReason::Recycled, old.forwarded, places) == Succession::EndFirst {
-        return Ok(());
+    if Succession::of(old.reason, old.forwarded, places) == Succession::EndFirst {
+        return Ok(Succession::EndFirst);
     }
     let (limits, telling) = (&in_force.config.provision, (&parts.events, &parts.tracer));
-    let job = wishes::enqueue(&parts.queue, old.wish.clone(), limits, telling).await;
-    let job = job.map_err(words)?;
+    let job = wishes::enqueue(&parts.queue, old.wish.clone(), limits, telling).await?;
+    let outcome = tokio::select! {
+        biased;
+        Ok(()) = is_cancelled => Err(NoSuccessor::NotWanted),
+        outcome = until_done(parts, &job) => outcome,
+    };
+    if outcome.is_err() {
+        // One that comes all the same is one too many, and is stopped as such.
+        let _ = parts.queue.cancel(DEFAULT_QUEUE, &job).await;
+    }
+    outcome.map(|()| Succession::SuccessorFirst)
+}
+
+/// Waits until the job's engine is there.
+async fn until_done(parts: &Parts, job: &str) -> Result<(), NoSuccessor> {
     let deadline = Instant::now() + REPLACEMENT_LIMIT;
     loop {
         sleep(LOOK_INTERVAL).await;
-        let state = parts.queue.get(DEFAULT_QUEUE, &job).await;
-        match state.as_ref().map(|job| (job.state(), job)) {
-            Ok((State::Done, job)) if !job.result.is_empty() => return Ok(()),
-            Ok((State::Ready | State::Waiting | State::Claimed, _)) | Err(_)
-                if Instant::now() < deadline => {}
-            Ok((State::Ready | State::Waiting | State::Claimed, _)) => {
-                // One that comes all the same is one too many, and is stopped as such.
-                let _ = parts.queue.cancel(DEFAULT_QUEUE, &job).await;
-                return Err(format!("none was ready within {REPLACEMENT_LIMIT:?}"));
+        let known = parts.queue.get(DEFAULT_QUEUE, job).await;
+        let is_open =
+            |job: &Job| matches!(job.state(), State::Ready | State::Waiting | State::Claimed);
+        let is_late = Instant::now() >= deadline;
+        match known {
+            Ok(job) if job.state() == State::Done && !job.result.is_empty() => return Ok(()),
+            Ok(job) if is_open(&job) && is_late => {
+                let why = format!("none within {REPLACEMENT_LIMIT:?}: {}", job.last_error);
+                return Err(NoSuccessor::Failed(why));
             }
-            Ok((state, job)) => return Err(format!("{state:?}: {}", job.last_error)),
-            Err(error) => return Err(error.to_string()),
+            Ok(job) if is_open(&job) => {}
+            Ok(job) => {
+                let why = format!("{:?}: {}", job.state(), job.last_error);
+                return Err(NoSuccessor::Failed(why));
+            }
+            Err(error) if is_late => return Err(error.into()),
+            Err(_) => {}
         }
     }
 }

@@ -20,7 +20,10 @@ use crate::ports::clock::WallClock;
 
 /// List engines, start one more, stop one, read what it wrote
 ///
-/// An engine is a backend that a node runs itself, as a process or in a container.
+/// An engine is a backend that a node runs itself, as a process or in a container. IMAGE is what it runs; DRIFT says
+/// `outdated` when its service's configuration makes another engine by now, and `image` when its image's name means
+/// another image by now. To change the image of engines, edit `image` in the configuration: each node replaces its
+/// outdated engines one after the other.
 #[derive(Args)]
 #[command(
     after_help = "Example:\n  weir engines\n  weir engines provision web --wait\n  \
@@ -200,10 +203,20 @@ fn notes(list: &pb::ListEnginesResponse) {
     }
 }
 
+/// How an engine and what is wanted of it differ: by its configuration, by what its image's name means.
+const fn drift(engine: &pb::Engine) -> &'static str {
+    match (engine.outdated, engine.image_drifted) {
+        (true, true) => "outdated, image",
+        (true, false) => "outdated",
+        (false, true) => "image",
+        (false, false) => "-",
+    }
+}
+
 fn as_text(engines: &[pb::Engine], now: Duration) -> String {
     let heading = [
         "ENGINE", "SERVICE", "NODE", "STATE", "FOR", "ADDRESS", "VPN", "RUNNING", "RESTARTS",
-        "REASON",
+        "IMAGE", "DRIFT", "REASON",
     ];
     let mut rows = vec![heading.map(String::from).into()];
     for engine in engines {
@@ -221,6 +234,8 @@ fn as_text(engines: &[pb::Engine], now: Duration) -> String {
             vpn,
             engine.in_flight.to_string(),
             engine.restarts.to_string(),
+            or_dash(&engine.image),
+            drift(engine).to_owned(),
             engine.reason.clone(),
         ]);
     }

@@ -67,6 +67,7 @@ const PORT_COUNTERS: &[(&str, &str, &str, Pick)] = &[
 
 pub(super) fn render(shown: &Shown, text: &mut Exposition) {
     render_engines(shown, text);
+    render_outdated(shown, text);
     render_provisioning(shown, text);
     render_ports(shown, text);
 }
@@ -84,6 +85,20 @@ fn render_engines(shown: &Shown, text: &mut Exposition) {
             let labels = [("service", service.service.as_str()), ("state", state)];
             text.sample(name, &labels, count);
         }
+    }
+}
+
+fn render_outdated(shown: &Shown, text: &mut Exposition) {
+    let picture = shown.engines.picture();
+    let name = "weir_engines_outdated";
+    let help = "Engines of this node that are not what their service's configuration makes by now.";
+    text.family(name, "gauge", help);
+    for service in &picture.services {
+        let engines = picture.engines.iter();
+        let count = engines
+            .filter(|engine| engine.service == service.service && engine.outdated)
+            .count();
+        text.sample(name, &[("service", service.service.as_str())], count);
     }
 }
 

@@ -6,6 +6,7 @@ mod killed;
 mod life;
 mod nodes;
 mod outage;
+mod renewal;
 mod stage;
 mod store;
 mod tap;

@@ -1,8 +1,17 @@
 //! Several nodes with one control plane.
 
-use super::{ask, engines, is_ready, json, seen};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use weir_proto::node::v1::GetServiceRequest;
+use weir_proto::node::v1::load_balancer_client::LoadBalancerClient;
+
+use super::{ask, engines, is_ready, json, ready, seen};
+use crate::client::Client;
+use crate::common::PATIENCE;
 use crate::control_plane::Node;
 use crate::control_plane::plane::ControlPlane;
+use crate::grpc::channel;
 
 #[tokio::test]
 async fn an_engine_is_seen_and_stopped_through_any_node() {
@@ -45,6 +54,53 @@ async fn an_engine_is_seen_and_stopped_through_any_node() {
         ready.filter(|engine| !before.contains(&engine.pid)).count() == 2
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_engine_that_drains_ends_what_it_serves_for_another_node() {
+    let plane = ControlPlane::start().await;
+    let keys = format!("endpoints = [\"{}\"]\n", plane.address);
+    let config = engines(1, 1);
+    let a = Node::start_as("node-a", &keys, &config).await;
+    let route = "[services.web]\nbackends = []\n[[routes]]\nservice = \"web\"\n";
+    let b = Node::start_as("node-b", &keys, route).await;
+    for node in [&a, &b] {
+        plane.sees_connected(&node.id).await;
+    }
+    let engine = ready(&a, 1).await.remove(0);
+    let deadline = Instant::now() + PATIENCE;
+    while !b.get("/").await.starts_with("HTTP/1.1 200 ") {
+        assert!(Instant::now() < deadline, "{}", b.log());
+        sleep(Duration::from_millis(50)).await;
+    }
+    let mut slow = Client::connect(b.ingress).await;
+    let slow = async { slow.get("/slow?ms=3000").await.unwrap() };
+    let stop = async {
+        // The request is on its way: the engine serves it when it is told to stop.
+        until_in_flight(&b).await;
+        let (code, text) = a.command(&["engines", "stop", &engine.id]).await;
+        assert_eq!(code, 0, "{text}");
+    };
+    let (answer, ()) = tokio::join!(slow, stop);
+    assert_eq!(answer.status, 200, "{answer:?}\n{}", a.log());
+}
+
+/// Waits until a request is under way on the backend of the service.
+async fn until_in_flight(node: &Node) {
+    let deadline = Instant::now() + PATIENCE;
+    let mut client = LoadBalancerClient::new(channel(node.grpc).await);
+    loop {
+        let request = GetServiceRequest {
+            service: "web".to_owned(),
+        };
+        let told = client.get_service(request).await.unwrap().into_inner();
+        let mut backends = told.backends.iter();
+        if backends.any(|backend| backend.in_flight > 0) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{told:#?}");
+        sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test]

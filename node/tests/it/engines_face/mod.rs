@@ -6,6 +6,7 @@ mod mesh;
 mod operators;
 mod ports;
 mod programs;
+mod renewal;
 mod traces;
 pub mod watch;
 

@@ -3,6 +3,7 @@
 pub mod engines;
 mod mesh;
 mod port;
+mod renewal;
 mod two;
 
 use std::time::Duration;

@@ -23,6 +23,8 @@ impl Care {
                 let grace = rules.unhealthy_grace.saturating_mul(self.patience(rules));
                 (now >= after(since, grace)).then_some(EndReason::Unhealthy)
             }
+            // It comes first, because what fails for one outdated engine keeps all others from being replaced.
+            CareState::Ready if rules.outdated => Some(EndReason::Outdated),
             CareState::Ready if used_up => Some(EndReason::Recycled),
             _ => None,
         }
@@ -45,6 +47,7 @@ impl Care {
                 self.stop(reason, now);
             }
             CareState::Ready | CareState::Unhealthy { .. } => {
+                self.unseen = self.published;
                 self.state = CareState::Draining { until: end, reason };
             }
             CareState::Gone { .. } => {}

@@ -42,6 +42,8 @@ pub struct Care {
     /// Its VPN was away, and no probe has passed since.
     unproven: bool,
     published: bool,
+    /// It left traffic, and what runs on it was not told since: some of it may have come a moment before.
+    unseen: bool,
 }
 
 impl Care {
@@ -59,6 +61,7 @@ impl Care {
             vpn_lost_since: None,
             unproven: false,
             published: false,
+            unseen: false,
         }
     }
 
@@ -131,6 +134,7 @@ impl Care {
                     self.idle_since = now;
                 }
                 (self.in_flight, self.uses) = (in_flight, uses);
+                self.unseen = false;
             }
             Observation::DrainAsked => self.drain(EndReason::Asked, rules, now),
             Observation::StopAsked => self.stop(EndReason::Asked, now),
@@ -161,7 +165,9 @@ impl Care {
             {
                 self.stop(EndReason::NotReady, now);
             }
-            CareState::Draining { until, reason } if self.in_flight == 0 || now >= until => {
+            CareState::Draining { until, reason }
+                if (self.in_flight == 0 && !self.unseen) || now >= until =>
+            {
                 self.stop(reason, now);
             }
             CareState::Stopping { reason, asked_at }

@@ -74,6 +74,11 @@ impl Replacements {
         had_it
     }
 
+    /// There is no reason to replace it any more: the next one need not wait.
+    pub fn withdrawn(&mut self, id: &EngineId) {
+        self.current.take_if(|current| current.id == *id);
+    }
+
     /// Who is being replaced.
     pub fn current(&self) -> Option<&EngineId> {
         self.current.as_ref().map(|current| &current.id)
@@ -108,6 +113,10 @@ mod tests {
         assert_eq!(turns.ask(&b, at(69)), Turn::WaitUntil(at(70)));
         assert_eq!(turns.ask(&b, at(70)), Turn::Granted);
         assert_eq!(turns.current(), Some(&b));
+        turns.withdrawn(&a);
+        assert_eq!(turns.current(), Some(&b), "it is not its turn");
+        turns.withdrawn(&b);
+        assert_eq!(turns.ask(&a, at(70)), Turn::Granted);
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub(super) const RULES: CareRules = CareRules {
     unhealthy_grace: Duration::from_secs(60),
     in_use_patience: 3,
     recycle_after_uses: 0,
+    outdated: false,
     drain_timeout: Duration::from_secs(600),
     vpn_lost_grace: None,
     stop_retry: Duration::from_secs(30),
@@ -208,6 +209,47 @@ fn an_engine_is_recycled_after_its_uses_by_a_drain() {
     assert!(life.care.is_published(), "until it is its turn");
     assert_eq!(life.see(8, Observation::ReplacementGranted), [Action::Hide]);
     assert_eq!(life.used(9, 0), [Action::Stop(EndReason::Recycled)]);
+}
+
+#[test]
+fn an_outdated_engine_asks_to_be_replaced_as_long_as_it_is_one_and_is_drained() {
+    let mut life = Life::ready(false);
+    life.rules.outdated = true;
+    life.rules.recycle_after_uses = 7;
+    life.used(5, 1);
+    let replace = Action::Replace(EndReason::Outdated);
+    assert_eq!(life.see(6, Observation::Tick), [replace], "not as used up");
+    life.rules.outdated = false;
+    life.rules.recycle_after_uses = 0;
+    assert_eq!(life.see(7, Observation::ReplacementGranted), []);
+    assert_eq!(life.see(7, Observation::Tick), []);
+    life.rules.outdated = true;
+    assert_eq!(life.see(8, Observation::ReplacementGranted), [Action::Hide]);
+    assert_eq!(life.used(9, 0), [Action::Stop(EndReason::Outdated)]);
+    let mut unhealthy = Life::unhealthy();
+    unhealthy.rules.outdated = true;
+    assert_eq!(
+        unhealthy.see(71, Observation::Tick),
+        [],
+        "its grace is its own"
+    );
+}
+
+#[test]
+fn one_that_leaves_traffic_is_stopped_when_it_is_known_that_nothing_came_meanwhile() {
+    let mut life = Life::ready(false);
+    life.used(2, 0);
+    assert_eq!(life.see(3, Observation::DrainAsked), [Action::Hide]);
+    assert_eq!(
+        life.see(3, Observation::Tick),
+        [],
+        "the last look was before"
+    );
+    assert_eq!(life.used(4, 1), []);
+    assert_eq!(life.used(5, 0), [Action::Stop(EndReason::Asked)]);
+    let mut out_of_traffic = Life::unhealthy();
+    let stop = Action::Stop(EndReason::Asked);
+    assert_eq!(out_of_traffic.see(13, Observation::DrainAsked), [stop]);
 }
 
 #[test]

@@ -15,6 +15,8 @@ pub struct CareRules {
     pub in_use_patience: u32,
     /// Uses after which an engine is replaced; 0 is never.
     pub recycle_after_uses: u64,
+    /// It is not what would be started now, and is to be replaced for that.
+    pub outdated: bool,
     /// How long what runs on an engine may take to end when the engine is drained.
     pub drain_timeout: Duration,
     /// How long its VPN may be down until the engine is started anew elsewhere; `None` waits for the VPN.
@@ -31,6 +33,7 @@ impl Default for CareRules {
             unhealthy_grace: Duration::from_secs(60),
             in_use_patience: 3,
             recycle_after_uses: 0,
+            outdated: false,
             drain_timeout: Duration::from_secs(600),
             vpn_lost_grace: None,
             stop_retry: Duration::from_secs(30),
@@ -94,6 +97,8 @@ pub enum EndReason {
     VpnLost,
     /// It was used as often as an engine may be.
     Recycled,
+    /// It is not what would be started now.
+    Outdated,
 }
 
 impl EndReason {
@@ -108,6 +113,7 @@ impl EndReason {
             Self::NetworkGone => "network_gone",
             Self::VpnLost => "vpn_lost",
             Self::Recycled => "recycled",
+            Self::Outdated => "outdated",
         }
     }
 }

@@ -72,10 +72,8 @@ fn a_new_port_replaces_the_forwarded_engine_only() {
     assert_eq!(follower.see(5, Observation::PortChanged), []);
     let mut leader = Life::ready(true);
     let stop = Action::Stop(EndReason::PortChanged);
-    assert_eq!(
-        leader.see(5, Observation::PortChanged),
-        [Action::Hide, stop]
-    );
+    assert_eq!(leader.see(5, Observation::PortChanged), [Action::Hide]);
+    assert_eq!(leader.used(5, 0), [stop]);
     assert_eq!(
         leader.see(6, Observation::Ended),
         [removed(EndReason::PortChanged, true)]

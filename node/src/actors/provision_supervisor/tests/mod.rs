@@ -6,6 +6,7 @@ mod care;
 mod images;
 mod killed;
 mod lives;
+mod outdated;
 mod outside;
 mod queue;
 mod races;

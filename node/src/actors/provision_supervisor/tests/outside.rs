@@ -147,6 +147,22 @@ impl Scripted {
         machine.engines.get(&name)?.labels.get(label).cloned()
     }
 
+    /// The program and arguments of an engine.
+    pub(super) fn command(&self, engine: &str) -> Vec<String> {
+        let name = super::super::spec::name_of(engine);
+        let machine = self.machine.borrow();
+        let running = machine.engines.get(&name);
+        running.map_or_else(Vec::new, |running| running.command.clone())
+    }
+
+    /// Engines that run were started by a version that did not label them so.
+    pub(super) fn were_not_labelled(&self, label: &str) {
+        self.change(|machine| {
+            let engines = machine.engines.values_mut();
+            engines.for_each(|engine| drop(engine.labels.remove(label)));
+        });
+    }
+
     /// Starts that were asked for.
     pub(super) fn begun(&self) -> Vec<Begun> {
         self.machine.borrow().begun.clone()
@@ -222,6 +238,8 @@ impl Machine {
             state: State::Running,
             pid: Some(1),
             container_id: None,
+            image: Some(spec.image).filter(|image| !image.is_empty()),
+            command: spec.command,
             image_digest: None,
             network_container_id: None,
             started_unix_ms: 0,
