@@ -1,5 +1,6 @@
 //! Answers that the node keeps.
 
+mod attacks;
 mod crowds;
 mod faults;
 mod kept;
@@ -7,6 +8,7 @@ pub mod origin;
 mod peers;
 mod purges;
 mod redis;
+mod values;
 
 use crate::common::Weir;
 
