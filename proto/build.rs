@@ -11,6 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "weir/control/v1/sync.proto",
         "weir/demo/v1/echo.proto",
         "weir/node/v1/cache.proto",
+        "weir/node/v1/cache_values.proto",
         "weir/node/v1/events.proto",
         "weir/node/v1/load_balancer.proto",
         "weir/node/v1/node.proto",

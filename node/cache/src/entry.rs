@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use weir_core::cache::{Key, Stored};
+use weir_core::cache::{Key, KeyTooLong, Stored, TierTtls, UnixMs};
 use weir_core::content_coding::Coding;
 use weir_core::proxy::Authority;
 use weir_core::purge::{Fetched, Hlc, Stamps, Verdict, host_id, key_id, namespace_id};
@@ -12,6 +12,8 @@ use weir_core::purge::{Fetched, Hlc, Stamps, Verdict, host_id, key_id, namespace
 const OVERHEAD_BYTES: u64 = 512;
 /// Bytes that a field costs beside name and value.
 const FIELD_OVERHEAD_BYTES: u64 = 104;
+/// Bytes that the names of fields cost that a response depends on, about.
+const VARIANT_OVERHEAD_BYTES: u64 = 512;
 
 /// What a key stands for, as purges name it.
 #[derive(Clone, Debug)]
@@ -36,7 +38,27 @@ impl Resource {
         }
     }
 
-    /// Path and query.
+    /// The resource of a value that an application puts under a name.
+    ///
+    /// # Errors
+    /// [`KeyTooLong`].
+    pub fn of_value(namespace: &str, name: &str) -> Result<Self, KeyTooLong> {
+        let key = Key::of_value(namespace, name)?;
+        Ok(Self {
+            namespace_id: namespace_id(namespace),
+            key_id: key_id(namespace, key.as_str()),
+            host_id: Self::host_of_values(namespace),
+            path: name.into(),
+            key,
+        })
+    }
+
+    /// The host by which a purge names values of a namespace; no authority is like that.
+    pub fn host_of_values(namespace: &str) -> u64 {
+        host_id(namespace, "values of applications")
+    }
+
+    /// Path and query, or the name of a value.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -97,6 +119,8 @@ pub struct Entry {
     begun: AtomicU8,
     /// [`Stamps::version`] under which it was found valid.
     valid_at: AtomicU64,
+    /// When memory took it; 0 before.
+    taken_at: AtomicU64,
 }
 
 impl Entry {
@@ -114,7 +138,12 @@ impl Entry {
         });
         let pieces = (body.len() * size_of::<Bytes>()) as u64;
         let keys = 2 * (resource.key.as_str().len() + resource.path.len() + 8 * tags.len()) as u64;
-        let cost_bytes = body_bytes + fields.sum::<u64>() + pieces + keys + OVERHEAD_BYTES;
+        let variant = stored.variant.as_ref();
+        let variant = variant.map_or(0, |variant| {
+            VARIANT_OVERHEAD_BYTES + variant.key().len() as u64
+        });
+        let cost_bytes =
+            body_bytes + fields.sum::<u64>() + pieces + keys + variant + OVERHEAD_BYTES;
         Self {
             resource,
             stored,
@@ -126,6 +155,7 @@ impl Entry {
             coded: Box::default(),
             begun: AtomicU8::new(0),
             valid_at: AtomicU64::new(u64::MAX),
+            taken_at: AtomicU64::new(0),
         }
     }
 
@@ -148,8 +178,9 @@ impl Entry {
 
     /// The same with one more form of its body.
     pub(crate) fn and_coded(&self, form: CodedForm) -> Self {
-        self.renewed(self.stored.clone(), self.fetched_at, self.tags.clone())
-            .with_coded(form)
+        let mut same = self.renewed(self.stored.clone(), self.fetched_at, self.tags.clone());
+        *same.taken_at.get_mut() = self.taken_at.load(Ordering::Relaxed);
+        same.with_coded(form)
     }
 
     /// Its body in a coding, once that was made.
@@ -176,6 +207,23 @@ impl Entry {
     pub(crate) fn shares_body(&self, other: &Self) -> bool {
         let place = |piece: &Bytes| (piece.as_ptr(), piece.len());
         self.body.iter().map(place).eq(other.body.iter().map(place))
+    }
+
+    /// Memory takes it now.
+    pub(crate) fn taken(&self, now: UnixMs) {
+        self.taken_at.store(now.0, Ordering::Relaxed);
+    }
+
+    /// When memory took it.
+    pub(crate) fn taken_at(&self) -> UnixMs {
+        UnixMs(self.taken_at.load(Ordering::Relaxed))
+    }
+
+    /// Until when it answers from memory without a question to the tier beneath.
+    pub fn memory_until(&self, ttls: &TierTtls) -> UnixMs {
+        let fetched = UnixMs(self.fetched_at.unix_ms());
+        let taken = UnixMs(self.taken_at.load(Ordering::Relaxed));
+        ttls.memory_until(taken.max(fetched), fetched)
     }
 
     /// Bytes of memory that it takes, everything included.

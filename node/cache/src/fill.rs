@@ -2,7 +2,8 @@
 //!
 //! As long as it may be kept, everything that came stays, and the writer waits for nobody: a slow or vanished client
 //! holds up nobody else. Once it turned out too long to be kept ([`FillWriter::let_go`]) only what the slowest reader
-//! has not read stays, no further readers are let in, and the writer waits for the slowest.
+//! has not read stays, no further readers are let in, and the writer waits for the slowest; one that holds up others for
+//! too long is cut ([`FillWriter::cut_laggards`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +14,8 @@ use parking_lot::Mutex;
 use thiserror::Error;
 use weir_core::cache::Stored;
 use weir_core::purge::Hlc;
+
+use crate::interest::Interested;
 
 /// Bytes that may wait for the slowest reader of a body that is not kept.
 const WINDOW_BYTES: u64 = 1 << 20;
@@ -112,6 +115,8 @@ struct Progress {
 struct ReaderState {
     /// The next piece that it reads.
     at: usize,
+    /// It held up others for too long and gets nothing more.
+    is_cut: bool,
     waker: Option<Waker>,
 }
 
@@ -121,8 +126,25 @@ impl Progress {
         readers.filter_map(|reader| reader.waker.take()).collect()
     }
 
+    fn reading(&self) -> impl Iterator<Item = &ReaderState> {
+        let readers = self.readers.iter().flatten();
+        readers.filter(|reader| !reader.is_cut)
+    }
+
     fn slowest(&self) -> Option<usize> {
-        self.readers.iter().flatten().map(|reader| reader.at).min()
+        self.reading().map(|reader| reader.at).min()
+    }
+
+    /// Whether somebody has read everything and waits while the window is full of what others have not read.
+    fn holds_up(&self) -> bool {
+        let end = self.dropped + self.pieces.len();
+        self.bytes >= WINDOW_BYTES && self.reading().any(|reader| reader.at == end)
+    }
+
+    /// Bytes that a reader has not read.
+    fn unread_bytes(&self, at: usize) -> u64 {
+        let unread = self.pieces.iter().skip(at - self.dropped);
+        unread.map(|piece| piece.len() as u64).sum()
     }
 
     /// Drops what everybody has read; whether the writer may go on.
@@ -176,7 +198,11 @@ impl Fill {
         if !progress.is_kept {
             return None;
         }
-        let reader = Some(ReaderState { at: 0, waker: None });
+        let reader = Some(ReaderState {
+            at: 0,
+            is_cut: false,
+            waker: None,
+        });
         let free = progress.readers.iter().position(Option::is_none);
         let number = free.unwrap_or(progress.readers.len());
         match free {
@@ -187,6 +213,7 @@ impl Fill {
         Some(FillReader {
             fill: Arc::clone(self),
             number,
+            _interested: None,
         })
     }
 }
@@ -258,6 +285,45 @@ impl FillWriter {
         Poll::Pending
     }
 
+    /// Whether readers that have read everything wait for others, who have not.
+    pub fn is_held_up(&self) -> bool {
+        let progress = self.fill.progress.lock();
+        !progress.is_kept && progress.holds_up()
+    }
+
+    /// Cuts off the readers that hold up others: those who have not read half of the window.
+    pub fn cut_laggards(&mut self) -> usize {
+        let mut guard = self.fill.progress.lock();
+        let progress = &mut *guard;
+        if progress.is_kept || !progress.holds_up() {
+            return 0;
+        }
+        let lags: Vec<bool> = progress
+            .readers
+            .iter()
+            .map(|reader| {
+                let reader = reader.as_ref().filter(|reader| !reader.is_cut);
+                reader.is_some_and(|reader| progress.unread_bytes(reader.at) >= WINDOW_BYTES / 2)
+            })
+            .collect();
+        let mut wakers = Vec::new();
+        for (reader, _) in progress
+            .readers
+            .iter_mut()
+            .zip(&lags)
+            .filter(|(_, lags)| **lags)
+        {
+            if let Some(reader) = reader {
+                reader.is_cut = true;
+                wakers.extend(reader.waker.take());
+            }
+        }
+        progress.shrink();
+        drop(guard);
+        wakers.into_iter().for_each(Waker::wake);
+        lags.iter().filter(|lags| **lags).count()
+    }
+
     /// The body came whole: what was kept of it, or `None` if it was only passed on.
     pub fn finish(self) -> Option<Box<[Bytes]>> {
         let mut progress = self.fill.progress.lock();
@@ -301,9 +367,17 @@ impl Drop for FillWriter {
 pub struct FillReader {
     fill: Arc<Fill>,
     number: usize,
+    _interested: Option<Interested>,
 }
 
 impl FillReader {
+    /// The same for somebody who wanted what is fetched before it came.
+    #[must_use]
+    pub fn with(mut self, interested: Option<Interested>) -> Self {
+        self._interested = interested;
+        self
+    }
+
     /// What is read.
     pub fn fill(&self) -> &Arc<Fill> {
         &self.fill
@@ -316,6 +390,9 @@ impl FillReader {
         let Some(reader) = progress.readers[self.number].as_mut() else {
             return Poll::Ready(None);
         };
+        if reader.is_cut {
+            return Poll::Ready(Some(Err(Broken)));
+        }
         if let Some(piece) = progress.pieces.get(reader.at - progress.dropped) {
             let piece = piece.clone();
             reader.at += 1;

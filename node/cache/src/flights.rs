@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::entry::Entry;
 use crate::fill::Fill;
+use crate::interest::{Interest, Interested, Unwanted, UnwantedPlaces};
 
 const SHARDS: usize = 64;
 
@@ -49,6 +50,7 @@ impl<F: Clone> Clone for Landed<F> {
 struct Flight<F> {
     landed: watch::Sender<Option<Landed<F>>>,
     followers: AtomicUsize,
+    interest: Arc<Interest>,
 }
 
 type Shard<F> = Mutex<HashMap<Box<[u8]>, Arc<Flight<F>>>>;
@@ -59,6 +61,7 @@ pub struct Flights<F> {
     shards: Box<[Shard<F>]>,
     hasher: DefaultHashBuilder,
     followers_max: usize,
+    unwanted: Arc<UnwantedPlaces>,
 }
 
 /// What joining made of somebody.
@@ -79,6 +82,7 @@ impl<F: Clone + Send + Sync> Flights<F> {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             hasher: DefaultHashBuilder::default(),
             followers_max,
+            unwanted: Arc::default(),
         })
     }
 
@@ -98,12 +102,18 @@ impl<F: Clone + Send + Sync> Flights<F> {
                     return Joined::Full;
                 }
                 let landed = flight.landed.subscribe();
-                Joined::Follower(Follower { flight, landed })
+                let interested = Some(flight.interest.one());
+                Joined::Follower(Follower {
+                    flight,
+                    landed,
+                    interested,
+                })
             }
             Slot::Vacant(slot) => {
                 let flight = Arc::new(Flight {
                     landed: watch::Sender::new(None),
                     followers: AtomicUsize::new(0),
+                    interest: Arc::default(),
                 });
                 slot.insert(Arc::clone(&flight));
                 Joined::Leader(Leader {
@@ -118,6 +128,11 @@ impl<F: Clone + Send + Sync> Flights<F> {
     /// How many are under way.
     pub fn count(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+
+    /// How many go on though nobody wants what they fetch.
+    pub fn unwanted(&self) -> usize {
+        self.unwanted.taken()
     }
 
     fn remove(&self, id: &[u8], flight: &Arc<Flight<F>>) {
@@ -140,6 +155,19 @@ pub struct Leader<F: Clone + Send + Sync> {
 }
 
 impl<F: Clone + Send + Sync> Leader<F> {
+    /// Whoever waits for the fetch, until dropped.
+    pub fn interested(&self) -> Interested {
+        self.flight.interest.one()
+    }
+
+    /// How long the fetch is wanted.
+    pub fn want(&self) -> Want {
+        Want {
+            interest: Arc::clone(&self.flight.interest),
+            places: Arc::clone(&self.flights.unwanted),
+        }
+    }
+
     /// A response begins. Whoever joins until the leader is dropped reads along.
     pub fn filling(&self, fill: &Arc<Fill>) {
         self.flight
@@ -167,20 +195,50 @@ impl<F: Clone + Send + Sync> Drop for Leader<F> {
     }
 }
 
+/// How long a fetch is wanted.
+#[derive(Debug)]
+pub struct Want {
+    interest: Arc<Interest>,
+    places: Arc<UnwantedPlaces>,
+}
+
+impl Want {
+    /// Waits until nobody wants the fetch. The place with which it may go on; `None`: there is none, it is to end.
+    pub async fn lost(&self) -> Option<Unwanted> {
+        loop {
+            self.interest.lost().await;
+            match self.places.take() {
+                Some(place) => return Some(place),
+                None if self.interest.is_lost() => return None,
+                // Somebody joined at the last moment.
+                None => {}
+            }
+        }
+    }
+}
+
 /// One who waits.
 #[derive(Debug)]
 pub struct Follower<F> {
     flight: Arc<Flight<F>>,
+    interested: Option<Interested>,
     landed: watch::Receiver<Option<Landed<F>>>,
 }
 
 impl<F: Clone + Send + Sync> Follower<F> {
     /// What comes of the flight.
-    pub async fn landed(mut self) -> Landed<F> {
+    pub async fn landed(&mut self) -> Landed<F> {
         match self.landed.wait_for(Option::is_some).await {
             Ok(landed) => landed.clone().unwrap_or(Landed::Abandoned),
             Err(_) => Landed::Abandoned,
         }
+    }
+}
+
+impl<F> Follower<F> {
+    /// Who wants what is fetched: for the reader of what the flight landed with.
+    pub fn into_interested(mut self) -> Option<Interested> {
+        self.interested.take()
     }
 }
 

@@ -5,10 +5,12 @@
 //! memory   the first tier: entries by key, within bytes                         memory.rs entry.rs
 //! flights  one fetch for everybody who wants the same                           flights.rs
 //! fill     a body that is read while it comes                                   fill.rs
+//! interest who still wants what is fetched                                      interest.rs
 //! codings  brotli, gzip and zstd: whole variants and streams                    codings/
 //! coders   makes coded forms of what is kept, beside the traffic                coders/
 //! redis    the tier that nodes share                                            redis/
 //! value    entries as bytes                                                     value/
+//! aside    values that applications put                                         aside/
 //! purges   what must not be served any more, here and on other nodes            purges.rs
 //! solo     what cannot be shared, so that nobody waits for it                   solo.rs
 //! ```
@@ -16,11 +18,13 @@
 //! Locks are held for a few instructions and never while anything is waited for. A hit in memory takes the read side
 //! of one shard.
 
+pub mod aside;
 mod coders;
 pub mod codings;
 mod entry;
 mod fill;
 mod flights;
+mod interest;
 mod memory;
 mod purges;
 pub mod redis;
@@ -30,7 +34,8 @@ pub mod value;
 
 pub use entry::{CodedForm, Entry, Resource};
 pub use fill::{Broken, Budget, Fill, FillReader, FillWriter, Refused};
-pub use flights::{Flights, Follower, Joined, Landed, Leader};
+pub use flights::{Flights, Follower, Joined, Landed, Leader, Want};
+pub use interest::{Interested, UNWANTED_MAX, Unwanted};
 pub use memory::MemoryLimits;
 pub use purges::{Counts as PurgeCounts, Missed, PurgeLimits, Purges, SCOPES};
 pub use store::{Found, SharedTier, Store};

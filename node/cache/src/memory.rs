@@ -159,6 +159,7 @@ impl Memory {
         }
         entries.retain(|other| !same(other) && now < other.stored.keep_until);
         entries.truncate(VARIANTS_MAX - 1);
+        entry.taken(now);
         entries.insert(0, Arc::clone(&entry));
         self.cache.insert(key.into(), Variants::of(entries));
     }

@@ -1,33 +1,38 @@
 //! What cannot be shared, so that nobody waits for a fetch whose answer is not for them ("hit for miss").
 
-use quick_cache::UnitWeighter;
+use std::hash::BuildHasher as _;
+
 use quick_cache::sync::Cache;
+use quick_cache::{DefaultHashBuilder, UnitWeighter};
 use weir_core::cache::UnixMs;
 
 const KEYS_MAX: usize = 100_000;
 
-/// Keys whose responses were not shared lately.
+/// Keys whose responses were not shared lately, by their hashes: whoever is taken for another one only fetches alone.
 #[derive(Debug)]
-pub(crate) struct Solo(Cache<Box<[u8]>, UnixMs, UnitWeighter>);
+pub(crate) struct Solo {
+    until: Cache<u64, UnixMs, UnitWeighter>,
+    hasher: DefaultHashBuilder,
+}
 
 impl Solo {
     pub(crate) fn new() -> Self {
-        Self(Cache::with_weighter(
-            KEYS_MAX,
-            KEYS_MAX as u64,
-            UnitWeighter,
-        ))
+        Self {
+            until: Cache::with_weighter(KEYS_MAX, KEYS_MAX as u64, UnitWeighter),
+            hasher: DefaultHashBuilder::default(),
+        }
     }
 
     pub(crate) fn remember(&self, id: &[u8], until: UnixMs) {
-        self.0.insert(id.into(), until);
+        self.until.insert(self.hasher.hash_one(id), until);
     }
 
     pub(crate) fn forget(&self, id: &[u8]) {
-        self.0.remove(id);
+        self.until.remove(&self.hasher.hash_one(id));
     }
 
     pub(crate) fn contains(&self, id: &[u8], now: UnixMs) -> bool {
-        self.0.get(id).is_some_and(|until| now < until)
+        let until = self.until.get(&self.hasher.hash_one(id));
+        until.is_some_and(|until| now < until)
     }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::HeaderMap;
-use weir_core::cache::UnixMs;
+use weir_core::cache::{TierTtls, UnixMs};
 use weir_core::purge::{Hardness, Hlc, Purge, Scope, Verdict};
 
+use crate::aside::Values;
 use crate::coders::Coders;
 use crate::entry::{Entry, Resource};
 use crate::fill::Budget;
@@ -26,6 +27,9 @@ const SOLO_TIME: Duration = Duration::from_secs(120);
 /// The part of the memory that bodies under way may take beside it.
 const FILLS_SHARE: u64 = 4;
 
+/// How long values live unless told otherwise.
+const ASIDE_TTL: Duration = Duration::from_secs(3_600);
+
 /// Where all answers are in Redis; their keys tell the namespaces of routes apart.
 const SHARED_NAMESPACE: &str = "answers";
 
@@ -38,8 +42,16 @@ pub struct SharedTier {
     pub command_timeout: Duration,
     /// How long making a connection may take.
     pub connect_timeout: Duration,
-    /// The longest that something is kept there.
+    /// The longest that something is kept there (knob `cache.l2_ttl`).
     pub ttl_max: Duration,
+    /// Bytes of Redis beyond which nothing more is written (knob `cache.l2_bytes_max`).
+    pub bytes_max: u64,
+    /// How long memory answers by itself (knob `cache.l1_ttl`).
+    pub memory_ttl: Duration,
+    /// The longest that an answer is used on any node without the origin being asked (knob `cache.l3_ttl`).
+    pub mesh_ttl: Duration,
+    /// How long values live that were put without a time of their own (knob `cache.aside_ttl`).
+    pub aside_ttl: Duration,
 }
 
 impl Default for SharedTier {
@@ -49,6 +61,10 @@ impl Default for SharedTier {
             command_timeout: COMMAND_TIMEOUT,
             connect_timeout: CONNECT_TIMEOUT,
             ttl_max: Duration::MAX,
+            bytes_max: u64::MAX,
+            memory_ttl: Duration::MAX,
+            mesh_ttl: Duration::MAX,
+            aside_ttl: ASIDE_TTL,
         }
     }
 }
@@ -59,7 +75,17 @@ impl SharedTier {
             url: self.url.clone()?,
             command_timeout: self.command_timeout,
             connect_timeout: self.connect_timeout,
+            bytes_max: self.bytes_max,
         })
+    }
+
+    /// How long each tier keeps.
+    pub fn ttls(&self) -> TierTtls {
+        TierTtls {
+            memory: self.memory_ttl,
+            redis: self.url.as_ref().map(|_| self.ttl_max),
+            mesh: self.mesh_ttl,
+        }
     }
 }
 
@@ -90,6 +116,8 @@ pub struct Store<F> {
     l2: ArcSwapOption<Namespace>,
     /// What must not be served any more.
     pub purges: Purges,
+    /// Values that applications put, beside their entries.
+    pub values: Values,
     entry_bytes_max: AtomicU64,
     shared: ArcSwap<SharedTier>,
 }
@@ -105,6 +133,7 @@ impl<F: Clone + Send + Sync> Store<F> {
             coders: Coders::new(threads),
             fills: Budget::new(limits.bytes_max / FILLS_SHARE),
             l2: ArcSwapOption::empty(),
+            values: Values::new(purges.origin()),
             purges,
             entry_bytes_max: AtomicU64::new(limits.entry_bytes_max),
             shared: ArcSwap::from_pointee(SharedTier::default()),
@@ -147,7 +176,19 @@ impl<F: Clone + Send + Sync> Store<F> {
 
     /// The longest that the tier in Redis keeps something.
     pub fn l2_ttl(&self) -> Duration {
-        self.shared.load().ttl_max
+        let shared = self.shared.load();
+        shared.ttl_max.min(shared.mesh_ttl)
+    }
+
+    /// Whether memory has had an entry for so long that the tier beneath is to be asked.
+    pub fn is_due_beneath(&self, entry: &Entry, now: UnixMs) -> bool {
+        entry.memory_until(&self.shared.load().ttls()) <= now
+    }
+
+    /// Whether the tier in Redis may have had an entry for longer than it should.
+    pub fn is_over_in_redis(&self, entry: &Entry, now: UnixMs) -> bool {
+        let fetched = UnixMs(entry.fetched_at.unix_ms());
+        self.shared.load().ttls().beneath_until(fetched) <= now
     }
 
     /// How long a body may be to be kept.

@@ -10,6 +10,7 @@
     )
 )]
 
+pub mod aside;
 pub mod backoff;
 pub mod balance;
 pub mod cache;

@@ -3,17 +3,22 @@
 mod look;
 mod purge;
 mod resolve;
+mod values;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+use tonic::Code;
 use weir_cache::{SCOPES, Store};
 use weir_core::cache::{NotStored, UnixMs};
 use weir_core::purge::Verdict;
 use weir_proto::node::v1 as pb;
 
+pub use self::values::{ChangeStream, HOP, VALUES, is_hop};
 use crate::actors::cache_tier::CacheTierHandle;
 use crate::actors::cdn_outbox::CdnOutboxHandle;
+use crate::actors::config_agent::ConfigAgentHandle;
 use crate::data_plane::answer::Reason;
 use crate::data_plane::routing::Routing;
 use crate::ports::clock::WallClock;
@@ -32,6 +37,9 @@ pub struct CacheApi {
     metrics: NodeMetrics,
     clock: WallClock,
     node: Arc<str>,
+    config: ConfigAgentHandle,
+    /// Nodes that did not answer, and until when they are let alone.
+    away: Snapshot<BTreeMap<String, Instant>>,
 }
 
 /// Why something was not done.
@@ -51,12 +59,64 @@ pub enum Error {
         /// What was asked for.
         uri: String,
     },
+    /// There is no such value.
+    #[error("there is no value of key `{key}` in namespace `{namespace}`")]
+    NoValue {
+        /// Which.
+        key: String,
+        /// Of that.
+        namespace: String,
+    },
+    /// A condition of the request does not hold.
+    #[error("{field}: {why}")]
+    Precondition {
+        /// Of the request.
+        field: &'static str,
+        /// What it says and what is so.
+        why: String,
+    },
+    /// As much is under way as there may be.
+    #[error("{what}: {why}")]
+    Busy {
+        /// Of what.
+        what: &'static str,
+        /// The bound, in words.
+        why: String,
+    },
+    /// The node that owns the key does not answer.
+    #[error("node {node}, which owns the key, does not answer: {why}")]
+    Away {
+        /// Which.
+        node: String,
+        /// In words.
+        why: String,
+    },
+    /// What the node said that owns the key.
+    #[error("{message}")]
+    Told {
+        /// A code of gRPC.
+        code: i32,
+        /// In words.
+        message: String,
+    },
 }
 
 impl Error {
     fn invalid(field: &'static str, why: impl Into<String>) -> Self {
         let why = why.into();
         Self::Invalid { field, why }
+    }
+
+    /// What it is for callers over gRPC.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Invalid { .. } => Code::InvalidArgument,
+            Self::NotKept { .. } | Self::NoValue { .. } => Code::NotFound,
+            Self::Precondition { .. } => Code::FailedPrecondition,
+            Self::Busy { .. } => Code::ResourceExhausted,
+            Self::Away { .. } => Code::Unavailable,
+            Self::Told { code, .. } => Code::from(*code),
+        }
     }
 }
 
@@ -70,6 +130,8 @@ impl CacheApi {
             metrics: wired.core_parts.metrics.clone(),
             clock: wired.core_parts.clock,
             node: Arc::clone(&wired.core_parts.name),
+            config: wired.config.clone(),
+            away: Snapshot::new(BTreeMap::new()),
         }
     }
 
@@ -89,16 +151,6 @@ impl CacheApi {
 
     fn sum(&self, pick: impl Fn(&CacheCoreMetrics) -> &Counter) -> u64 {
         self.metrics.sum(|core| pick(&core.cache))
-    }
-
-    /// Of every route with a cache.
-    fn namespaces(&self) -> BTreeSet<Arc<str>> {
-        let routing = self.routing.load();
-        let caches = routing
-            .routes
-            .iter()
-            .filter_map(|route| route.cache.as_ref());
-        caches.map(|cache| Arc::clone(&cache.namespace)).collect()
     }
 
     /// How much is kept, and what became of requests.
@@ -142,6 +194,8 @@ impl CacheApi {
                 .collect(),
             peers: self.peers(),
             cdns: self.cdn_standings(),
+            fetches_unwanted: store.flights.unwanted() as u64,
+            fetches_given_up: self.sum(|core| &core.fetches_given_up),
         }
     }
 

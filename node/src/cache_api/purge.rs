@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_cache::Resource;
+use weir_core::aside::{Scope as Purged, check_key};
+use weir_core::cache::Key;
 use weir_core::proxy::Authority;
-use weir_core::purge::{Hardness, Scope, Wait, namespace_id, tag_id};
+use weir_core::purge::{Hardness, Scope, Wait, key_id, namespace_id, tag_id};
 use weir_core::surrogate::{CdnPurge, CdnScope, TAG_BYTES_MAX};
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::purge_request::Scope as Asked;
 
 use super::resolve::Url;
-use super::{CacheApi, Error};
+use super::{CacheApi, Error, VALUES};
 
 /// How long one waits for other nodes unless something else is asked for.
 const WAIT_MS_DEFAULT: u64 = 500;
@@ -43,6 +45,7 @@ impl CacheApi {
         let purges = scopes.len();
         let within = Duration::from_millis(wait_ms);
         let seq = self.tier.purge_here(scopes, hardness);
+        self.tell_of_values(&request)?;
         if let Some(resource) = resource {
             self.store().drop_gone(resource.key.as_str(), self.now());
         }
@@ -71,7 +74,7 @@ impl CacheApi {
         let Some(asked) = &request.scope else {
             return Err(Error::invalid(
                 "scope",
-                "one of url, tag, prefix, host, all is wanted",
+                "one of url, tag, prefix, host, value, value_prefix, all is wanted",
             ));
         };
         if let Asked::Url(url) = asked {
@@ -79,9 +82,33 @@ impl CacheApi {
             return Ok((vec![Scope::Key(resource.key_id())], Some(resource)));
         }
         let scope_in = scope_in(asked)?;
-        let namespaces = self.namespaces_of(&request.namespace)?;
+        let namespaces = self.purged_namespaces(request)?;
         let scopes = namespaces.iter().map(|namespace| scope_in(namespace));
         Ok((scopes.collect(), None))
+    }
+
+    /// In which namespaces something is purged: of a value in `values` alone unless told otherwise.
+    fn purged_namespaces(&self, request: &pb::PurgeRequest) -> Result<Vec<Arc<str>>, Error> {
+        match (&request.scope, &*request.namespace) {
+            (Some(Asked::Value(_) | Asked::ValuePrefix(_)), "") => Ok(vec![VALUES.into()]),
+            _ => self.namespaces_of(&request.namespace),
+        }
+    }
+
+    /// Tells those who watch values what is purged.
+    fn tell_of_values(&self, request: &pb::PurgeRequest) -> Result<(), Error> {
+        let scope = match &request.scope {
+            Some(Asked::Value(key)) => Purged::Key(key.clone()),
+            Some(Asked::ValuePrefix(prefix)) => Purged::Prefix(prefix.clone()),
+            Some(Asked::Tag(tag)) => Purged::Tag(tag.clone()),
+            Some(Asked::All(_)) => Purged::All,
+            _ => return Ok(()),
+        };
+        for namespace in self.purged_namespaces(request)? {
+            let changes = &self.store().values.changes;
+            changes.purged(&namespace, scope.clone());
+        }
+        Ok(())
     }
 
     fn resource_of(&self, url: &str, namespace: &str) -> Result<Resource, Error> {
@@ -104,17 +131,13 @@ impl CacheApi {
     fn namespaces_of(&self, asked: &str) -> Result<Vec<Arc<str>>, Error> {
         let all = self.namespaces();
         if asked.is_empty() {
-            return match all.is_empty() {
-                true => Err(Error::invalid(
-                    "namespace",
-                    "no route of this node has a cache",
-                )),
-                false => Ok(all.into_iter().collect()),
-            };
+            return Ok(all.into_iter().collect());
         }
         let found = all.into_iter().find(|namespace| **namespace == *asked);
         found.map(|namespace| vec![namespace]).ok_or_else(|| {
-            let why = format!("`{asked}` is of no route with a cache on this node");
+            let why = format!(
+                "`{asked}` is of no route with a cache on this node, and not in cache.namespaces"
+            );
             Error::invalid("namespace", why)
         })
     }
@@ -123,7 +146,8 @@ impl CacheApi {
 /// The purge in the words of CDNs.
 fn cdn_purges(request: &pb::PurgeRequest, hardness: Hardness) -> Vec<CdnPurge> {
     let scope = match &request.scope {
-        None => return Vec::new(),
+        // Values are no CDN's business.
+        None | Some(Asked::Value(_) | Asked::ValuePrefix(_)) => return Vec::new(),
         Some(Asked::Url(url)) => CdnScope::Url(url.clone()),
         Some(Asked::Tag(tag)) => CdnScope::Tag(tag.clone()),
         Some(Asked::Prefix(prefix)) => CdnScope::Prefix(prefix.clone()),
@@ -161,6 +185,20 @@ fn scope_in(asked: &Asked) -> Result<ScopeIn<'_>, Error> {
             Authority::parse(host).map_err(bad)?;
             Ok(Box::new(|namespace| {
                 Scope::Host(Resource::host_id(namespace, host))
+            }))
+        }
+        Asked::Value(key) => {
+            check_key("value", key)?;
+            Ok(Box::new(|namespace| {
+                let key = Key::of_value(namespace, key);
+                Scope::Key(key.map_or(0, |key| key_id(namespace, key.as_str())))
+            }))
+        }
+        Asked::ValuePrefix(prefix) => {
+            check_key("value_prefix", prefix)?;
+            Ok(Box::new(|namespace| Scope::Prefix {
+                host: Resource::host_of_values(namespace),
+                path: prefix.as_str().into(),
             }))
         }
         Asked::All(true) => Ok(Box::new(|namespace| Scope::All(namespace_id(namespace)))),

@@ -9,6 +9,7 @@ use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::cache_client::CacheClient;
 use weir_proto::node::v1::purge_request::Scope;
 
+use super::cache_values as values;
 use super::output::{Failure, Format, connect, note, print, print_json, table};
 use super::{Target, block_on};
 
@@ -19,7 +20,7 @@ const BODY_BYTES_SHOWN: u64 = 64 << 10;
 #[derive(Args)]
 #[command(
     after_help = "Example:\n  weir cache\n  weir cache get http://www.example.com/\n  \
-    weir cache purge --tag article-7 --wait all"
+    weir cache purge --tag article-7 --wait all\n  weir cache put user/7 Ada --ttl 5m"
 )]
 pub(super) struct Cache {
     #[command(flatten)]
@@ -33,11 +34,16 @@ enum Action {
     /// Show how much is kept and what became of requests (the default)
     #[command(after_help = "Example:\n  weir cache stats -o json")]
     Stats,
-    /// Show what is kept for a URL on this node
-    #[command(after_help = "Example:\n  weir cache get http://www.example.com/ --body")]
+    /// Show what is kept for a URL on this node, or the value of a key (whatever holds no `://`)
+    #[command(
+        after_help = "Example:\n  weir cache get http://www.example.com/ --body\n  weir cache get user/7"
+    )]
     Get {
         #[command(flatten)]
         request: Request,
+        /// The key's namespace.
+        #[arg(long, default_value = "")]
+        namespace: String,
         /// Show how the body begins.
         #[arg(long)]
         body: bool,
@@ -59,6 +65,20 @@ enum Action {
         weir cache purge --prefix www.example.com/blog/ --soft\n  weir cache purge --tag article-7 --wait all"
     )]
     Purge(Purge),
+    /// Put a value for applications that ask the cache beside their store
+    #[command(
+        after_help = "Example:\n  weir cache put user/7 Ada --ttl 5m --tag users\n  \
+        weir cache put user/7 Bob --if-version 1a2b3c-9"
+    )]
+    Put(values::Put),
+    /// Give a value another time to live
+    #[command(after_help = "Example:\n  weir cache touch user/7 --ttl 10m")]
+    Touch(values::Touch),
+    /// Show changes of values on every node as they happen
+    #[command(
+        after_help = "Example:\n  weir cache watch --key user/7\n  weir cache watch --prefix user/ --count 10"
+    )]
+    Watch(values::Watch),
 }
 
 #[derive(Args)]
@@ -103,6 +123,12 @@ struct What {
     /// A host.
     #[arg(long)]
     host: Option<String>,
+    /// The value of a key.
+    #[arg(long)]
+    value: Option<String>,
+    /// Values whose keys begin like this.
+    #[arg(long)]
+    value_prefix: Option<String>,
     /// Everything.
     #[arg(long)]
     all: bool,
@@ -127,7 +153,12 @@ impl Cache {
                     let stats = client.get_cache(pb::GetCacheRequest {}).await?;
                     show(stats.get_ref(), format, stats_as_text)
                 }
-                Action::Get { request, body } => {
+                Action::Get {
+                    request, namespace, ..
+                } if !request.url.contains("://") => {
+                    values::get(client, format, request.url, namespace).await
+                }
+                Action::Get { request, body, .. } => {
                     let request = pb::CachedRequest {
                         body_bytes_max: if body { BODY_BYTES_SHOWN } else { 0 },
                         ..request.into_wire("")
@@ -140,6 +171,9 @@ impl Cache {
                     show(told.get_ref(), format, explanation_as_text)
                 }
                 Action::Purge(purge) => purge.run(client, format).await,
+                Action::Put(put) => put.run(client, format).await,
+                Action::Touch(touch) => touch.run(client, format).await,
+                Action::Watch(watch) => watch.run(client, format).await,
             }
         })
     }
@@ -163,12 +197,16 @@ impl Purge {
             tag,
             prefix,
             host,
+            value,
+            value_prefix,
             all: _,
         } = self.what;
         let named = url.map(Scope::Url).or(tag.map(Scope::Tag));
         let named = named
             .or(prefix.map(Scope::Prefix))
-            .or(host.map(Scope::Host));
+            .or(host.map(Scope::Host))
+            .or(value.map(Scope::Value))
+            .or(value_prefix.map(Scope::ValuePrefix));
         let request = pb::PurgeRequest {
             scope: Some(named.unwrap_or(Scope::All(true))),
             namespace: self.namespace,
@@ -200,7 +238,7 @@ impl Purge {
     }
 }
 
-fn show<T: serde::Serialize>(
+pub(super) fn show<T: serde::Serialize>(
     value: &T,
     format: Format,
     as_text: impl FnOnce(&T) -> String,

@@ -2,6 +2,7 @@
 
 mod backends;
 mod cache;
+mod cache_values;
 mod control;
 mod control_plane;
 mod demo;

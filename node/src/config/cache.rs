@@ -7,15 +7,20 @@ use std::time::Duration;
 use http::HeaderName;
 use weir_cache::SharedTier;
 use weir_cache::redis::RedisUrl;
-use weir_core::cache::{Policy, RequestCookie, SetCookie};
+use weir_core::cache::{Policy, RequestCookie, SetCookie, room};
 use weir_core::route::PathPattern;
+use weir_core::tuning::Value;
 use weir_core::tuning::knobs::cache;
 use weir_core::units::{format_bytes, format_duration, parse_bytes, parse_duration};
 
 use super::reader::{Problem, Section};
+use crate::ports::memory;
 
 const LIFETIME: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(86_400 * 365);
 const RULES_MAX: usize = 256;
+/// Namespaces of values, and bytes of the name of one.
+const NAMESPACES_MAX: usize = 256;
+const NAME_BYTES_MAX: usize = 64;
 
 /// The tiers of the cache on one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +31,8 @@ pub struct CacheSettings {
     pub l1_entry_bytes_max: u64,
     /// How nodes share it.
     pub shared: SharedTier,
+    /// Namespaces of values that applications put, beside those of routes.
+    pub namespaces: Vec<String>,
 }
 
 impl CacheSettings {
@@ -45,7 +52,7 @@ impl CacheSettings {
         let mut redis = root.section(problems, "redis");
         let url = read_redis_url(&mut redis, problems);
         redis.finish(problems);
-        let l1_bytes_max = s.tuned(problems, "l1_bytes_max", &cache::L1_BYTES_MAX);
+        let l1_bytes_max = read_l1_bytes(&mut s, problems);
         let read = Self {
             l1_bytes_max,
             l1_entry_bytes_max: s
@@ -57,16 +64,58 @@ impl CacheSettings {
                 )
                 .unwrap_or(64 << 20)
                 .min(l1_bytes_max / 8),
+            namespaces: read_namespaces(&mut s, problems),
             shared: SharedTier {
                 url,
                 command_timeout,
                 connect_timeout,
                 ttl_max,
+                bytes_max: s.tuned(problems, "l2_bytes_max", &cache::L2_BYTES_MAX),
+                memory_ttl: s.tuned(problems, "l1_ttl", &cache::L1_TTL),
+                mesh_ttl: s.tuned(problems, "l3_ttl", &cache::L3_TTL),
+                aside_ttl: s.tuned(problems, "aside_ttl", &cache::ASIDE_TTL),
             },
         };
         s.finish(problems);
         read
     }
+}
+
+fn read_namespaces(s: &mut Section, problems: &mut Vec<Problem>) -> Vec<String> {
+    let names = s.texts(problems, "namespaces");
+    if names.len() > NAMESPACES_MAX {
+        let what = format!("{} namespaces, at most {NAMESPACES_MAX}", names.len());
+        s.problem(problems, "namespaces", what);
+    }
+    for name in &names {
+        let is_fine = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(is_fine) {
+            let what =
+                format!("`{name}` is not 1 to {NAME_BYTES_MAX} of a-z, A-Z, 0-9, '.', '_' and '-'");
+            s.problem(problems, "namespaces", what);
+        }
+    }
+    names
+}
+
+/// Memory of the first tier, which the machine must have.
+fn read_l1_bytes(s: &mut Section, problems: &mut Vec<Problem>) -> u64 {
+    let (key, knob) = ("l1_bytes_max", &cache::L1_BYTES_MAX);
+    let is_said = s.has(key) || s.is_given(knob);
+    let bytes: u64 = s.tuned(problems, key, knob);
+    let Some(machine_bytes) = memory::limit_bytes() else {
+        return bytes;
+    };
+    if !is_said {
+        let bytes = room::derived(bytes, machine_bytes);
+        s.resolved(knob, Value::Bytes(bytes));
+        return bytes;
+    }
+    room::asked(bytes, machine_bytes).unwrap_or_else(|too_much| {
+        let what = format!("{bytes} is {too_much}");
+        s.contradiction(problems, key, what, [knob; 2]);
+        too_much.bytes_max
+    })
 }
 
 /// A wrong one is not told back: it may hold a password.

@@ -152,6 +152,11 @@ impl Section {
         settled.0
     }
 
+    /// Whether the profile says something of a knob.
+    pub(super) fn is_given(&self, knob: &Knob) -> bool {
+        self.reading.tuning.profile.get(knob).is_some()
+    }
+
     /// Replaces the value of a knob of the node by what it comes to on this machine.
     pub(super) fn resolved(&self, knob: &'static Knob, value: Value) {
         let mut facts = self.reading.tuning.facts.borrow_mut();

@@ -7,7 +7,7 @@ use weir_proto::node::v1::cache_server::Cache;
 
 use super::status;
 use crate::actors::cache_tier::Told;
-use crate::cache_api::CacheApi;
+use crate::cache_api::{CacheApi, ChangeStream};
 
 /// Both services.
 #[derive(Clone)]
@@ -52,6 +52,43 @@ impl Cache for CacheService {
         explained
             .map(Response::new)
             .map_err(|error| status::of_cache(&error))
+    }
+
+    async fn get(
+        &self,
+        request: Request<pb::GetValueRequest>,
+    ) -> Result<Response<pb::CacheValue>, Status> {
+        self.value(request).await
+    }
+
+    async fn get_or_load(
+        &self,
+        request: Request<pb::LoadValueRequest>,
+    ) -> Result<Response<pb::LoadValueResponse>, Status> {
+        self.load(request).await
+    }
+
+    async fn put(
+        &self,
+        request: Request<pb::PutValueRequest>,
+    ) -> Result<Response<pb::PutValueResponse>, Status> {
+        self.put_value(request).await
+    }
+
+    async fn touch(
+        &self,
+        request: Request<pb::TouchValueRequest>,
+    ) -> Result<Response<pb::PutValueResponse>, Status> {
+        self.touch_value(request).await
+    }
+
+    type WatchStream = ChangeStream;
+
+    async fn watch(
+        &self,
+        request: Request<pb::WatchValuesRequest>,
+    ) -> Result<Response<ChangeStream>, Status> {
+        self.watch_values(request)
     }
 }
 

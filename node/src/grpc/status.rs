@@ -46,8 +46,5 @@ pub(super) fn of_engines(error: &engine_api::Error) -> Status {
 
 /// What it means to a caller that something was not done with the cache.
 pub(super) fn of_cache(error: &cache_api::Error) -> Status {
-    match error {
-        cache_api::Error::Invalid { .. } => Status::invalid_argument(error.to_string()),
-        cache_api::Error::NotKept { .. } => Status::not_found(error.to_string()),
-    }
+    Status::new(error.code(), error.to_string())
 }

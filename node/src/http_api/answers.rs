@@ -41,6 +41,8 @@ struct Asked {
     tag: Option<String>,
     prefix: Option<String>,
     host: Option<String>,
+    value: Option<String>,
+    value_prefix: Option<String>,
     all: bool,
     namespace: String,
     soft: bool,
@@ -55,6 +57,8 @@ impl Asked {
             self.tag.map(Scope::Tag),
             self.prefix.map(Scope::Prefix),
             self.host.map(Scope::Host),
+            self.value.map(Scope::Value),
+            self.value_prefix.map(Scope::ValuePrefix),
             self.all.then_some(Scope::All(true)),
         ];
         let mut asked = asked.into_iter().flatten();
@@ -66,7 +70,10 @@ impl Asked {
                 wait: self.wait,
                 wait_ms: self.wait_ms,
             }),
-            _ => Err("only one of url, tag, prefix, host, all is purged at a time".to_owned()),
+            _ => Err(
+                "only one of url, tag, prefix, host, value, value_prefix, all is purged at a time"
+                    .to_owned(),
+            ),
         }
     }
 }

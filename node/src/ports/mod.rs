@@ -2,4 +2,5 @@
 
 pub use weir_control_plane::clock;
 
+pub mod memory;
 pub mod net;

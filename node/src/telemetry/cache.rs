@@ -77,6 +77,8 @@ pub struct CacheCoreMetrics {
     pub refreshes: Counter,
     /// Bodies that broke off while they were being stored.
     pub fills_broken: Counter,
+    /// Fetches that were given up because nobody wanted them and too many went on for nobody.
+    pub fetches_given_up: Counter,
     /// Values in Redis that were damaged, or that today's rules would not store.
     pub redis_unusable: Counter,
     /// Nodes that own a key and could not be asked.

@@ -61,6 +61,15 @@ impl Client {
         Self { stream, held }
     }
 
+    /// A connection from another address of this machine.
+    pub async fn connect_from(from: &str, address: SocketAddr) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(from.parse().unwrap()).unwrap();
+        let stream = socket.connect(address).await.unwrap();
+        let held = Vec::new();
+        Self { stream, held }
+    }
+
     pub async fn get(&mut self, path: &str) -> Result<Answer, Broken> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
         self.ask(&request).await

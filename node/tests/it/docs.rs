@@ -102,6 +102,22 @@ async fn every_command_of_the_readme_about_the_cache_works() {
     }
 }
 
+#[tokio::test]
+async fn the_python_of_the_readme_finds_what_it_has_put() {
+    let node = Weir::start("").await;
+    let blocks = blocks(&readme(), "python");
+    let [block] = blocks.as_slice() else {
+        panic!("the README shows one program: {blocks:?}");
+    };
+    let ran = tokio::process::Command::new("python3")
+        .args(["-c", block])
+        .env("WEIR_API", format!("http://{}", node.api))
+        .output();
+    let ran = ran.await.unwrap();
+    let told = String::from_utf8_lossy(&ran.stdout);
+    assert_eq!(told, "loaded user/9\nloaded user/9\n", "{ran:?}");
+}
+
 /// The arguments of each `weir` command that the README shows and that begins with one of these.
 pub fn commands_of_the_readme(first: &[&str]) -> Vec<Vec<String>> {
     blocks(&readme(), "console")
@@ -164,7 +180,7 @@ async fn every_command_of_the_readme_that_asks_the_control_plane_works() {
 }
 
 /// Every command that people type.
-const COMMANDS: [&[&str]; 71] = [
+const COMMANDS: [&[&str]; 74] = [
     &["up"],
     &["node"],
     &["status"],
@@ -192,6 +208,9 @@ const COMMANDS: [&[&str]; 71] = [
     &["cache", "get"],
     &["cache", "explain"],
     &["cache", "purge"],
+    &["cache", "put"],
+    &["cache", "touch"],
+    &["cache", "watch"],
     &["events"],
     &["profile"],
     &["profile", "list"],

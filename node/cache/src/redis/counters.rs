@@ -52,7 +52,7 @@ pub struct L2Counters {
     pub bytes_out: Count,
     /// Values written.
     pub puts: Count,
-    /// Values not written because the queue was full or Redis not reachable.
+    /// Values not written because the queue or Redis was full, or Redis not reachable.
     pub puts_dropped: Count,
     /// Values not written because they are larger than may be, empty or of no duration.
     pub puts_refused: Count,

@@ -4,6 +4,7 @@
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -15,7 +16,7 @@ use super::L2State;
 use super::failure::{Failure, FailureKind};
 use super::generations;
 use super::link::{Lane, Link, TRIP};
-use super::server::{Server, identify};
+use super::server::{Server, identify, used_bytes};
 use super::settings::L2Settings;
 use super::shared::Shared;
 
@@ -23,6 +24,9 @@ use super::shared::Shared;
 const OPEN_FOR: RangeInclusive<Duration> = Duration::from_millis(250)..=Duration::from_secs(5);
 /// Connections that were up for so long are no longer doubted.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
+
+/// Between two looks at how much Redis has.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) struct Keeper {
     shared: Arc<Shared>,
@@ -32,6 +36,38 @@ pub(super) struct Keeper {
     last: Option<(Server, u64)>,
     /// What was told last, so that it is told once.
     told: Option<String>,
+}
+
+/// Looks now and then whether Redis has as much as it may.
+#[derive(Default)]
+struct Fullness {
+    asked_at: Option<Instant>,
+    /// Whoever asks is not allowed to know.
+    is_untold: bool,
+}
+
+impl Fullness {
+    async fn look(&mut self, shared: &Shared, link: &Link, bytes_max: u64) {
+        let now = Instant::now();
+        let is_due = self.asked_at.is_none_or(|at| now - at >= LOOK_INTERVAL);
+        if !is_due || self.is_untold {
+            return;
+        }
+        self.asked_at = Some(now);
+        let is_full = match used_bytes(&link.quick, now + link.command_timeout).await {
+            Ok(used) => used.is_some_and(|used| used >= bytes_max),
+            Err(failure) => {
+                self.is_untold = matches!(failure.kind, FailureKind::Refused | FailureKind::Denied);
+                false
+            }
+        };
+        if shared.is_full.swap(is_full, Ordering::Relaxed) != is_full && is_full {
+            tracing::warn!(
+                bytes_max,
+                "redis has as much as it may: nothing more is written"
+            );
+        }
+    }
 }
 
 /// Why the connections are no more.
@@ -119,16 +155,20 @@ impl Keeper {
         let begun = Instant::now();
         let mut trips = [(); 2].map(|()| Trip::new(TRIP, begun.into_std()));
         let mut tick = interval(TRIP.window / 4);
+        let mut fullness = Fullness::default();
+        let mut bytes_max = settings.bytes_max;
         loop {
             tokio::select! {
                 () = failing.notified() => {}
-                _ = tick.tick() => {}
+                _ = tick.tick() => fullness.look(&self.shared, &link, bytes_max).await,
                 changed = self.settings.changed() => {
                     let new = self.settings.borrow_and_update().clone();
                     if changed.is_err() || new.url != settings.url {
                         return Down::OtherUrl;
                     }
                     link.command_timeout = new.command_timeout;
+                    bytes_max = new.bytes_max;
+                    fullness.asked_at = None;
                     self.shared.link.store(Some(Arc::new(link.clone())));
                 }
             }

@@ -78,7 +78,7 @@ impl Namespace {
         }
         let ttl = ttl.min(TTL_MAX);
         match self.generation.full_key(key) {
-            Some(key) if shared.is_up() => shared.push(Write::Put { key, value, ttl }),
+            Some(key) if shared.takes_values() => shared.push(Write::Put { key, value, ttl }),
             _ => shared.counters.puts_dropped.one(),
         }
     }

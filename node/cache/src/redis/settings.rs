@@ -21,6 +21,8 @@ pub struct L2Settings {
     pub command_timeout: Duration,
     /// How long making a connection may take, with its handshake (knob `cache.redis_connect_timeout`).
     pub connect_timeout: Duration,
+    /// Memory of Redis, whatever is in it, beyond which nothing more is written (knob `cache.l2_bytes_max`).
+    pub bytes_max: u64,
 }
 
 impl L2Settings {
@@ -30,6 +32,7 @@ impl L2Settings {
             url,
             command_timeout: COMMAND_TIMEOUT,
             connect_timeout: CONNECT_TIMEOUT,
+            bytes_max: u64::MAX,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Notify, Semaphore, watch};
@@ -28,6 +29,8 @@ pub(super) struct Shared {
     pub(super) namespace_added: Notify,
     pub(super) state: watch::Sender<L2State>,
     pub(super) now: Stamps,
+    /// Redis has as much as it may.
+    pub(super) is_full: AtomicBool,
 }
 
 impl Shared {
@@ -42,11 +45,17 @@ impl Shared {
             namespace_added: Notify::new(),
             state: watch::Sender::new(L2State::Connecting),
             now,
+            is_full: AtomicBool::new(false),
         }
     }
 
     pub(super) fn is_up(&self) -> bool {
         self.link.load().is_some()
+    }
+
+    /// Whether values are written.
+    pub(super) fn takes_values(&self) -> bool {
+        self.is_up() && !self.is_full.load(Ordering::Relaxed)
     }
 
     /// Queues a write; what has to go for it is lost.

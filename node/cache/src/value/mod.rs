@@ -170,7 +170,7 @@ fn write_fields(headers: &HeaderMap) -> Vec<u8> {
     text
 }
 
-fn read_fields(text: &[u8]) -> Option<HeaderMap> {
+pub(crate) fn read_fields(text: &[u8]) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     for line in text
         .split(|byte| *byte == b'\n')

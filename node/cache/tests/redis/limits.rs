@@ -134,3 +134,32 @@ async fn a_late_answer_is_never_taken_for_the_next_one() {
         "all on one connection"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_written_while_redis_has_as_much_as_it_may() {
+    let redis = Redis::start();
+    let tier = Tier::start(patient(&redis));
+    tier.is_ready().await;
+    tier.keep("a", "one").await;
+    let bounded = |bytes_max| L2Settings {
+        bytes_max,
+        ..patient(&redis)
+    };
+    tier.l2.configure(bounded(1));
+    let counters = tier.l2.counters();
+    eventually(async || {
+        tier.pages.put(b"b", "two".into(), LONG);
+        counters.puts_dropped.get() > 0
+    })
+    .await;
+    // What was written until then may have been the same.
+    tier.pages.put(b"c", "three".into(), LONG);
+    tier.finds("a", "one").await;
+    tier.misses("c").await;
+    tier.l2.configure(bounded(1 << 40));
+    eventually(async || {
+        tier.pages.put(b"c", "three".into(), LONG);
+        tier.pages.get(b"c").await == hit("three")
+    })
+    .await;
+}

@@ -58,6 +58,18 @@ impl Key {
         }
     }
 
+    /// The key of a value that an application puts under a name, which no request has.
+    ///
+    /// # Errors
+    /// [`KeyTooLong`].
+    pub fn of_value(namespace: &str, name: &str) -> Result<Self, KeyTooLong> {
+        let text = [namespace, "\nvalue:", name].concat();
+        match text.len() <= KEY_BYTES_MAX {
+            true => Ok(Self(text.into())),
+            false => Err(KeyTooLong { bytes: text.len() }),
+        }
+    }
+
     /// The key as text; whole keys are compared, hashes only find them.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -24,9 +24,11 @@ mod phrases;
 mod policy;
 pub mod range;
 mod reuse;
+pub mod room;
 mod status;
 mod storage;
 mod stored;
+mod tiers;
 mod time;
 mod validation;
 mod validators;
@@ -48,6 +50,7 @@ pub use reuse::{Failure, Fallback, Reuse, on_miss, reuse};
 pub use status::{CacheStatus, Forwarded};
 pub use storage::{NotStored, store};
 pub use stored::{Exchange, Flags, OVERHEAD_BYTES, Stored};
+pub use tiers::TierTtls;
 pub use time::UnixMs;
 pub use validation::{
     HeadUpdate, NotSelected, Renewed, condition, freshen, head_update, uncondition,

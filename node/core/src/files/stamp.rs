@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use crate::cache::UnixMs;
+use crate::content_coding::Coding;
 
 /// How long a file must have been left alone before its modification time is believed to tell its states apart: the
 /// clocks of file systems are coarse, and what is written twice in one tick has one time.
@@ -31,15 +32,17 @@ impl Stamp {
         u128::try_from(age_ns).is_ok_and(|age_ns| age_ns >= SETTLES_AFTER.as_nanos())
     }
 
-    /// Its entity tag: strong once it has settled (RFC 9110 section 8.8.1). Where the file is on disk is mixed in, not
-    /// told.
-    pub fn etag(&self, now: UnixMs) -> HeaderValue {
-        let place = mixed(self.device.rotate_left(32) ^ mixed(self.inode));
+    /// Its entity tag: strong once it has settled (RFC 9110 section 8.8.1). Of its length and modification time alone, so
+    /// that hosts to which one file was copied with its times say the same; where it is on disk tells it apart only
+    /// within this host. What was compressed beforehand is another representation, and may have length and time of the
+    /// original.
+    pub fn etag(&self, coding: Coding, now: UnixMs) -> HeaderValue {
         let weak = if self.is_settled(now) { "" } else { "W/" };
-        let text = format!(
-            "{weak}\"{:x}-{:x}-{place:016x}\"",
-            self.modified_ns, self.bytes
-        );
+        let coded = match coding {
+            Coding::Identity => String::new(),
+            coding => format!(".{}", coding.name()),
+        };
+        let text = format!("{weak}\"{:x}-{:x}{coded}\"", self.modified_ns, self.bytes);
         HeaderValue::from_str(&text).expect("hexadecimal digits are a header")
     }
 
@@ -66,13 +69,6 @@ impl Stamp {
     }
 }
 
-/// Spreads every bit over all (the end of SplitMix64).
-const fn mixed(mut bits: u64) -> u64 {
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,7 +85,11 @@ mod tests {
     }
 
     fn text(stamp: &Stamp) -> String {
-        stamp.etag(NOW).to_str().unwrap().to_owned()
+        stamp
+            .etag(Coding::Identity, NOW)
+            .to_str()
+            .unwrap()
+            .to_owned()
     }
 
     #[test]
@@ -101,21 +101,21 @@ mod tests {
     }
 
     #[test]
-    fn every_part_of_the_state_is_in_the_tag() {
+    fn one_file_on_several_hosts_has_one_tag_and_another_state_another_one() {
         let one = modified(5_000);
-        for other in [
-            Stamp { device: 2, ..one },
-            Stamp { inode: 1, ..one },
-            Stamp { bytes: 4, ..one },
-            modified(5_001),
-            Stamp {
-                device: 2,
-                inode: 1,
-                ..one
-            },
-        ] {
+        let elsewhere = Stamp {
+            device: 9,
+            inode: 77,
+            ..one
+        };
+        assert_eq!(text(&one), text(&elsewhere));
+        for other in [Stamp { bytes: 4, ..one }, modified(5_001)] {
             assert_ne!(text(&one), text(&other));
         }
+        assert_ne!(
+            one.etag(Coding::Brotli, NOW),
+            one.etag(Coding::Identity, NOW)
+        );
     }
 
     #[test]

@@ -59,6 +59,11 @@ impl CacheTierHandle {
         self.links.configure.ask(part, None, within).await
     }
 
+    /// The other nodes.
+    pub fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
     /// What is kept.
     pub fn store(&self) -> &Arc<Store<Reason>> {
         &self.store

@@ -235,7 +235,12 @@ impl CacheTier {
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
         self.look_for_peers();
-        self.parts.store.purges.forget(unix_ms(self.parts.clock));
+        let (store, now) = (&self.parts.store, unix_ms(self.parts.clock));
+        store.purges.forget(now);
+        let mut alive = self.parts.peers.alive();
+        alive.retain(|node| *node != self.parts.peers.node());
+        store.values.see(&alive, now);
+        store.expire_values(now);
         self.answer_waiting();
         ctx.run_later(TICK, Self::tick);
     }

@@ -63,7 +63,7 @@ impl CdnOutboxHandle {
         namespace: &str,
         seq: u64,
     ) -> Result<Vec<String>, NotTaken> {
-        if self.table.load().is_empty() {
+        if purges.is_empty() || self.table.load().is_empty() {
             return Ok(Vec::new());
         }
         if purges.len() > TOGETHER_MAX {

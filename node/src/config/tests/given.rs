@@ -250,3 +250,25 @@ fn backends_that_register_with_a_service_of_files_are_left_out_and_told() {
     assert_eq!(config.notes.len(), 1);
     assert_eq!(config.notes[0].path, "endpoints.web");
 }
+
+#[test]
+fn a_cache_larger_than_half_of_the_memory_is_refused_with_its_bound() {
+    let Some(machine_bytes) = crate::ports::memory::limit_bytes() else {
+        return;
+    };
+    let bound = format!("more than {} bytes", machine_bytes / 2);
+    let given = profile(&[("cache.l1_bytes_max", "1024GiB")]);
+    let refused = Config::parse("", &Environment::new(), &given).unwrap_err();
+    assert_eq!(refused.infeasible[0].path, "cache.l1_bytes_max");
+    assert_eq!(refused.infeasible[0].value, "1024GiB");
+    let text = refused.to_string();
+    assert!(
+        text.contains("cache.l1_bytes_max: 1099511627776 is ") && text.contains(&bound),
+        "{text}"
+    );
+    let file = "[cache]\nl1_bytes_max = \"1024GiB\"\n";
+    let refused = Config::parse(file, &Environment::new(), &Given::default()).unwrap_err();
+    assert!(refused.to_string().contains(&bound), "{refused}");
+    let default = Config::parse("", &Environment::new(), &Given::default()).unwrap();
+    assert!(default.cache.l1_bytes_max <= machine_bytes / 4);
+}

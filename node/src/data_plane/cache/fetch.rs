@@ -2,16 +2,13 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
-use futures::future::poll_fn;
 use http::header::{CONTENT_LENGTH, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
-use http_body::Body as _;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use weir_cache::{Broken, Entry, Fill, FillReader, FillWriter, Landed, Leader};
+use weir_cache::{Entry, Fill, FillReader, Landed, Leader};
 use weir_core::cache::{
     self, CACHE_STATUS, Exchange as Seen, Failure, Fallback, NotStored, Reuse, Stored, UnixMs,
 };
@@ -25,6 +22,7 @@ use super::super::exchange::Exchange;
 use super::super::origin;
 use super::super::request::Routed;
 use super::peers::{self, CachePeers, FETCHED_AT, HOP};
+use super::pieces::Pieces;
 use super::redis;
 use super::serve::under_purges;
 use super::wish::Wish;
@@ -38,6 +36,8 @@ pub(super) struct Fetch {
     pub(super) wish: Rc<Wish>,
     /// What is kept and stale, and how far it may help.
     pub(super) stale: Option<(Arc<Entry>, Fallback)>,
+    /// Of that Redis may have another copy.
+    pub(super) asks_beneath: bool,
     pub(super) flight_id: Vec<u8>,
     /// The longest that Redis keeps something.
     pub(super) l2_ttl: Duration,
@@ -95,12 +95,31 @@ impl Answered {
 }
 
 impl Fetch {
+    /// Fetches, also when nobody wants it any more, as long as there is a place for such fetches.
+    pub(super) async fn run_while_wanted(
+        self,
+        leader: Leader<Reason>,
+        first: oneshot::Sender<Fetched>,
+    ) {
+        let (want, core) = (leader.want(), Rc::clone(&self.core));
+        let mut run = std::pin::pin!(self.run(leader, first));
+        let place = tokio::select! {
+            biased;
+            () = &mut run => return,
+            place = want.lost() => place,
+        };
+        match place {
+            Some(_place) => run.await,
+            None => core.cache_metrics().fetches_given_up.increment(),
+        }
+    }
+
     /// Fetches, tells `first` and everybody who follows, and reads the body to its end.
     pub(super) async fn run(mut self, leader: Leader<Reason>, first: oneshot::Sender<Fetched>) {
         if let Some(answered) = self.ask_owner().await {
             return self.take(answered, leader, first).await;
         }
-        if self.stale.is_none()
+        if (self.stale.is_none() || self.asks_beneath)
             && let Some(entry) = self.ask_redis().await
         {
             return tell(leader, first, Fetched::InRedis(Arc::clone(&entry)), entry);
@@ -154,6 +173,9 @@ impl Fetch {
         let resource = self.wish.resource(&self.routed);
         let (entry, verdict) = redis::find(&self.core, &self.wish, &resource).await?;
         let now = self.core.unix_ms();
+        if self.core.parts.cache.is_over_in_redis(&entry, now) {
+            return None;
+        }
         match under_purges(
             cache::reuse(&self.wish.lookup, &entry.stored, now),
             verdict,
@@ -380,7 +402,8 @@ impl Fetch {
             let _ = first.send(Fetched::Coming(reader, answered.from));
         }
         let mut leader = Some(leader);
-        while let Some(piece) = next_piece(&mut body, &mut writer).await {
+        let mut pieces = Pieces::new();
+        while let Some(piece) = pieces.next(&mut body, &mut writer).await {
             let Ok(piece) = piece else {
                 self.core.cache_metrics().fills_broken.increment();
                 return;
@@ -459,28 +482,4 @@ fn tells_of_hit(headers: &mut HeaderMap) -> bool {
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// The next piece of the body, once there is room for it; `None` after the last one.
-async fn next_piece(
-    body: &mut ResponseBody,
-    writer: &mut FillWriter,
-) -> Option<Result<bytes::Bytes, Broken>> {
-    loop {
-        if poll_fn(|cx| writer.poll_room(cx)).await.is_err() {
-            return Some(Err(Broken));
-        }
-        let frame = poll_fn(|cx| match std::pin::Pin::new(&mut *body).poll_frame(cx) {
-            Poll::Ready(frame) => Poll::Ready(frame),
-            Poll::Pending => Poll::Pending,
-        });
-        match frame.await? {
-            // Trailers are not stored (RFC 9111 section 3).
-            Ok(frame) => match frame.into_data() {
-                Ok(piece) => return Some(Ok(piece)),
-                Err(_) => continue,
-            },
-            Err(_) => return Some(Err(Broken)),
-        }
-    }
 }

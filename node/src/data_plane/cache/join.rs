@@ -43,13 +43,16 @@ impl Serving<'_> {
                     .alone(request, need.forwarded, Some(&id), exchange)
                     .await;
             }
-            let landed = match store.flights.join(&store.since_purges(&id)) {
+            let mut follower = match store.flights.join(&store.since_purges(&id)) {
                 Joined::Leader(leader) => return self.lead(id, need, leader, exchange).await,
-                Joined::Follower(follower) => self.follow(follower).await,
+                Joined::Follower(follower) => follower,
                 Joined::Full => break,
             };
-            let held = match landed {
-                Landed::Filling(fill) => fill.read().map(Held::Coming),
+            let held = match self.follow(&mut follower).await {
+                Landed::Filling(fill) => {
+                    let reader = fill.read();
+                    reader.map(|reader| Held::Coming(reader.with(follower.into_interested())))
+                }
                 Landed::Kept(entry) => Some(Held::Whole(entry)),
                 Landed::Unshared => break,
                 Landed::Failed(reason) => match failed.replace(reason) {
@@ -80,7 +83,7 @@ impl Serving<'_> {
         Some(self.wish.flight_id(Some(&key)))
     }
 
-    async fn follow(&self, follower: Follower<Reason>) -> Landed<Reason> {
+    async fn follow(&self, follower: &mut Follower<Reason>) -> Landed<Reason> {
         // The fetch has its own limits; this one only says that nobody waits for ever.
         let timeouts = self.routed.service().settings.timeouts;
         let longest = 4 * (timeouts.connect + timeouts.send + timeouts.read);
@@ -98,7 +101,9 @@ impl Serving<'_> {
     ) -> Result<Response<ResponseBody>, Refused> {
         let forwarded = need.forwarded;
         let (first, fetched) = oneshot::channel();
-        self.begin(Rc::clone(&self.wish), id, need.stale, leader, first);
+        let interested = leader.interested();
+        let stale = (need.stale, need.asks_beneath);
+        self.begin(Rc::clone(&self.wish), id, stale, leader, first);
         let fetched = fetched
             .await
             .unwrap_or(Fetched::Failed(Reason::BackendReset));
@@ -106,6 +111,7 @@ impl Serving<'_> {
         let status = self.forwarded(forwarded);
         let (held, outcome, status) = match fetched {
             Fetched::Coming(reader, Answerer::Peer { hit: true }) => {
+                let reader = reader.with(Some(interested));
                 let status = CacheStatus {
                     detail: Some("peer"),
                     ..CacheStatus::hit(&self.core.parts.name)
@@ -113,6 +119,7 @@ impl Serving<'_> {
                 (Held::Coming(reader), Outcome::HitAtPeer, status)
             }
             Fetched::Coming(reader, from) => {
+                let reader = reader.with(Some(interested));
                 let status = CacheStatus {
                     stored: true,
                     detail: (from != Answerer::Origin).then_some("peer"),

@@ -5,6 +5,7 @@
 //! serve     from memory, past the cache, or by way of a fetch               serve.rs
 //! join      beside others' fetch, or by a fetch of its own                  join.rs
 //! fetch     a fetch: belongs to its core, not to the client that began it   fetch.rs
+//! pieces    its body on the way into a fill                                 pieces.rs
 //! peers     the tier of the other nodes                                     peers.rs
 //! redis     the tier that nodes share                                       redis.rs
 //! answer    a stored response as this client gets it                        answer.rs
@@ -22,6 +23,7 @@ mod fetch;
 mod invalidate;
 mod join;
 mod peers;
+mod pieces;
 mod redis;
 mod serve;
 mod wish;

@@ -101,6 +101,24 @@ pub(super) struct Serving<'a> {
 pub(super) struct Need {
     pub(super) forwarded: Forwarded,
     pub(super) stale: Option<(Arc<Entry>, Fallback)>,
+    /// It may be good, and memory has had it for long: the tier beneath is asked for another copy.
+    pub(super) asks_beneath: bool,
+}
+
+/// What memory has had for long, which helps as long as it is good if nobody answers.
+fn still_good(entry: Arc<Entry>) -> (Arc<Entry>, Fallback) {
+    let stored = &entry.stored;
+    let fallback = Fallback {
+        conditional: stored.has_validator(),
+        on_error_until: stored.sie_until.max(stored.fresh_until),
+        disconnected_until: stored.disconnected_until.max(stored.fresh_until),
+    };
+    (entry, fallback)
+}
+
+fn is_only_if_cached(lookup: &cache::Lookup) -> bool {
+    let wishes = lookup.directives.as_ref();
+    wishes.is_some_and(|wishes| wishes.only_if_cached)
 }
 
 impl Serving<'_> {
@@ -145,6 +163,7 @@ impl Serving<'_> {
                     _ => Look::Ask(Need {
                         forwarded,
                         stale: None,
+                        asks_beneath: false,
                     }),
                 };
             }
@@ -155,7 +174,19 @@ impl Serving<'_> {
         } else {
             Forwarded::Stale
         };
-        match under_purges(cache::reuse(lookup, &entry.stored, now), verdict, &entry) {
+        let reuse = under_purges(cache::reuse(lookup, &entry.stored, now), verdict, &entry);
+        let answers = matches!(
+            reuse,
+            Reuse::Fresh | Reuse::Stale | Reuse::StaleWhileRevalidate
+        );
+        if answers && !is_only_if_cached(lookup) && store.is_due_beneath(&entry, now) {
+            return Look::Ask(Need {
+                forwarded: Forwarded::Stale,
+                stale: Some(still_good(entry)),
+                asks_beneath: true,
+            });
+        }
+        match reuse {
             Reuse::Fresh => {
                 let draw = self.core.with_rng(fastrand::Rng::f64);
                 if cache::is_due(&entry.stored, 1.0, 1.0 - draw, now) {
@@ -171,10 +202,12 @@ impl Serving<'_> {
             Reuse::Revalidate(fallback) => Look::Ask(Need {
                 forwarded,
                 stale: Some((entry, fallback)),
+                asks_beneath: false,
             }),
             Reuse::MustFetch => Look::Ask(Need {
                 forwarded,
                 stale: None,
+                asks_beneath: false,
             }),
             Reuse::GatewayTimeout => Look::OnlyIfCached,
         }
@@ -215,7 +248,7 @@ impl Serving<'_> {
             self.begin(
                 Rc::new(wish),
                 id,
-                Some((Arc::clone(entry), fallback)),
+                (Some((Arc::clone(entry), fallback)), false),
                 leader,
                 first,
             );
@@ -226,7 +259,7 @@ impl Serving<'_> {
         &self,
         wish: Rc<Wish>,
         flight_id: Vec<u8>,
-        stale: Option<(Arc<Entry>, Fallback)>,
+        (stale, asks_beneath): (Option<(Arc<Entry>, Fallback)>, bool),
         leader: Leader<Reason>,
         first: oneshot::Sender<Fetched>,
     ) {
@@ -236,10 +269,11 @@ impl Serving<'_> {
             routed: self.routed.clone(),
             wish,
             stale,
+            asks_beneath,
             flight_id,
             l2_ttl: self.core.parts.cache.l2_ttl(),
         };
-        tokio::task::spawn_local(fetch.run(leader, first));
+        tokio::task::spawn_local(fetch.run_while_wanted(leader, first));
     }
 
     /// The request as it is, for this client alone. `solo`: because others were of no use to anybody else; if this one

@@ -25,6 +25,22 @@ pub(in super::super) struct Compressors {
     bytes: Cell<usize>,
 }
 
+impl Compressors {
+    /// Takes so much, if there is.
+    fn take(&self, bytes: usize) -> bool {
+        let taken = self.bytes.get() + bytes;
+        let has_room = taken <= BYTES_MAX;
+        if has_room {
+            self.bytes.set(taken);
+        }
+        has_room
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.bytes.set(self.bytes.get() - bytes);
+    }
+}
+
 /// Memory that one compressor may take, until dropped.
 pub(in super::super) struct Room {
     core: Rc<Core>,
@@ -35,21 +51,16 @@ impl Room {
     /// Room for one stream, if there is.
     pub(super) fn take(core: &Rc<Core>, coding: Coding, level: Level) -> Option<Self> {
         let bytes = streamed_memory_bytes_max(coding, level);
-        let taken = core.compressors.bytes.get() + bytes;
-        (taken <= BYTES_MAX).then(|| {
-            core.compressors.bytes.set(taken);
-            Self {
-                core: Rc::clone(core),
-                bytes,
-            }
+        core.compressors.take(bytes).then(|| Self {
+            core: Rc::clone(core),
+            bytes,
         })
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        let taken = &self.core.compressors.bytes;
-        taken.set(taken.get() - self.bytes);
+        self.core.compressors.give_back(self.bytes);
     }
 }
 
@@ -94,5 +105,29 @@ impl StreamBody {
 
     pub(in super::super) fn is_end_stream(&self) -> bool {
         self.body.is_end_stream()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compressors_of_one_core_never_take_more_than_128_mib() {
+        for coding in [Coding::Brotli, Coding::Gzip, Coding::Zstd] {
+            let compressors = Compressors::default();
+            let bytes = streamed_memory_bytes_max(coding, Level::new(4));
+            let mut streams = 0;
+            while compressors.take(bytes) {
+                streams += 1;
+                assert!(compressors.bytes.get() <= 128 << 20);
+            }
+            assert!(streams >= 5, "{coding:?}: {streams}");
+            assert!(!compressors.take(bytes), "what is refused is not taken");
+            compressors.give_back(bytes);
+            assert!(compressors.take(bytes) && !compressors.take(bytes));
+            (0..streams).for_each(|_| compressors.give_back(bytes));
+            assert_eq!(compressors.bytes.get(), 0);
+        }
     }
 }

@@ -110,7 +110,7 @@ impl Asked<'_> {
         boundary: impl FnOnce() -> String,
     ) -> Result<(Response<()>, VecDeque<Piece>), Reason> {
         let (stamp, now) = (&looked.stamp, self.now);
-        let etag = stamp.etag(now);
+        let etag = stamp.etag(looked.coding, now);
         let validators = Validators {
             etag: Some(&etag),
             last_modified: Some(stamp.last_modified(now)),

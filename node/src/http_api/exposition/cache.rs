@@ -66,6 +66,18 @@ const PLAIN: &[(&str, &str, &str, Pick)] = &[
         |s| s.fills_broken,
     ),
     (
+        "weir_cache_fetches_unwanted",
+        "gauge",
+        "Fetches under way that nobody wants any more.",
+        |s| s.fetches_unwanted,
+    ),
+    (
+        "weir_cache_fetches_given_up_total",
+        "counter",
+        "Fetches given up because too many went on for nobody.",
+        |s| s.fetches_given_up,
+    ),
+    (
         "weir_cache_invalidated_total",
         "counter",
         "Keys that unsafe requests made invalid.",

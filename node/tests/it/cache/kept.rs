@@ -335,3 +335,35 @@ async fn answers_that_were_for_one_alone_are_kept_once_they_are_for_all() {
         assert_eq!(client.get("/").await.unwrap().text(), wanted);
     }
 }
+
+#[tokio::test]
+async fn memory_asks_beneath_once_it_has_had_a_copy_for_its_time() {
+    let origin = Origin::start(|mut asked| async move {
+        let fields = "cache-control: max-age=600\r\netag: \"v1\"\r\n";
+        if asked.head.contains("if-none-match: \"v1\"") {
+            asked
+                .say(&format!("HTTP/1.1 304 Not Modified\r\n{fields}\r\n"))
+                .await;
+        } else {
+            asked.answer("200 OK", fields, "kept").await;
+        }
+        asked
+    })
+    .await;
+    let weir = cached(
+        origin.address,
+        "cache = true",
+        "[cache]\nl1_ttl = \"50ms\"\n",
+    )
+    .await;
+    let mut client = Client::connect(weir.ingress).await;
+    let deadline = tokio::time::Instant::now() + crate::common::PATIENCE;
+    loop {
+        let answer = client.get("/").await.unwrap();
+        assert_eq!(answer.text(), "kept");
+        if status_of_cache(&answer).contains("fwd-status=304") {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{}", answer.head);
+    }
+}

@@ -1,5 +1,6 @@
 //! Answers that the node keeps.
 
+mod attacks;
 mod cdns;
 mod crowds;
 mod faults;
@@ -8,6 +9,7 @@ pub mod origin;
 mod peers;
 mod purges;
 mod redis;
+mod values;
 
 use crate::common::Weir;
 

@@ -44,25 +44,27 @@ async fn a_profile_is_in_force_on_every_node_and_says_where_it_comes_from() {
     let set = [
         "profile",
         "set",
-        "cache.l1_ttl=9s",
+        "broadcaster.history_messages_max=9",
         "ingress.header_timeout=6s",
     ];
     let out = plane.weir(&set).await.done();
-    let refused = "in force on 2 of 3 nodes; 1 knob refused as not supported:\n  cache.l1_ttl: refused as not \
+    let refused = "in force on 2 of 3 nodes; 1 knob refused as not supported:\n  broadcaster.history_messages_max: refused as not \
                    supported by node-a, node-b, node-c; it is not in force there\n";
     assert!(out.contains(refused), "{out}");
     let told = plane.sees_in_sync("node-a").await.profile.unwrap();
-    assert_eq!(told.unsupported[0].path, "cache.l1_ttl");
+    assert_eq!(told.unsupported[0].path, "broadcaster.history_messages_max");
     let out = plane.weir(&["nodes", "get", "node-a"]).await.done();
     assert!(out.contains("1 knob refused as not supported"), "{out}");
-    let refused = "\nrefused: cache.l1_ttl: not supported by this node\n";
+    let refused = "\nrefused: broadcaster.history_messages_max: not supported by this node\n";
     assert!(out.contains(refused), "{out}");
-    let knob = nodes[0].effective(&plane, "cache.l1_ttl").await;
+    let knob = nodes[0]
+        .effective(&plane, "broadcaster.history_messages_max")
+        .await;
     assert_eq!(
         (&knob["value"], &knob["source"]),
         (&Value::Null, &Value::Null)
     );
-    let note = "refused: not supported by this node; fleet@2 gives 9s";
+    let note = "refused: not supported by this node; fleet@2 gives 9";
     assert_eq!(knob["note"], note);
     let knob = nodes[0].effective(&plane, "ingress.header_timeout").await;
     assert_eq!(knob["value"], "6s");

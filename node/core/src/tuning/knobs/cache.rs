@@ -5,22 +5,22 @@ use super::declare::*;
 knobs! {
     L1_BYTES_MAX = "cache.l1_bytes_max", Kind::Bytes(1_048_576, 1_099_511_627_776),
         Literal::Bytes(2_147_483_648), ApplyClass::Hot,
-        "Memory of the first tier.";
+        "Memory of the first tier; at most half of the machine's, a quarter unless told.";
     L1_TTL = "cache.l1_ttl", Kind::Duration(millis(0), secs(2_592_000)),
         Literal::Duration(secs(300)), ApplyClass::Hot,
-        "How long the first tier keeps what has no lifetime of its own.";
+        "How long memory answers by itself before the tier beneath is asked.";
     L2_TTL = "cache.l2_ttl", Kind::Duration(millis(0), secs(2_592_000)),
         Literal::Duration(secs(3600)), ApplyClass::Hot,
         "The longest that Redis keeps a response.";
     L2_BYTES_MAX = "cache.l2_bytes_max", Kind::Bytes(1_048_576, 17_592_186_044_416),
-        Literal::Bytes(8_589_934_592), ApplyClass::Drain,
-        "Memory of Redis that the cache may take.";
+        Literal::Bytes(8_589_934_592), ApplyClass::Hot,
+        "Memory of Redis beyond which nothing more is written.";
     L3_TTL = "cache.l3_ttl", Kind::Duration(millis(0), secs(31_536_000)),
         Literal::Duration(secs(86_400)), ApplyClass::Hot,
-        "How long the tier beyond keeps it.";
+        "The longest that the mesh uses an answer without asking the origin.";
     ASIDE_TTL = "cache.aside_ttl", Kind::Duration(millis(0), secs(2_592_000)),
         Literal::Duration(secs(3600)), ApplyClass::Hot,
-        "How long cache-aside entries live without a time of their own.";
+        "How long values that applications put live without a time of their own.";
     WARM_ON_START = "cache.warm_on_start", Kind::Texts,
         Literal::Texts(&[]), ApplyClass::Hot,
         "Paths that are fetched when a node starts.";
@@ -36,19 +36,10 @@ knobs! {
     WARM_SCHEDULE = "cache.warm_schedule", Kind::Texts,
         Literal::Texts(&["0 6 * * *"]), ApplyClass::Hot,
         "When the listed paths are fetched again (cron, UTC).";
-    REDIS_CONNECTIONS_MAX = "cache.redis_connections_max", Kind::Count(1, 10_000),
-        Literal::Count(50), ApplyClass::Drain,
-        "Connections to Redis.";
     REDIS_CONNECT_TIMEOUT = "cache.redis_connect_timeout", Kind::Duration(millis(1), secs(60)),
         Literal::Duration(millis(250)), ApplyClass::Hot,
         "To open a connection to Redis.";
     REDIS_COMMAND_TIMEOUT = "cache.redis_command_timeout", Kind::Duration(millis(1), secs(60)),
         Literal::Duration(millis(50)), ApplyClass::Hot,
         "For one Redis command, before the tier is left out.";
-    REDIS_RETRIES = "cache.redis_retries", Kind::Count(0, 100),
-        Literal::Count(3), ApplyClass::Hot,
-        "Tries of a Redis command.";
-    REDIS_RETRY_DELAY = "cache.redis_retry_delay", Kind::Duration(millis(1), secs(60)),
-        Literal::Duration(millis(100)), ApplyClass::Hot,
-        "Before a Redis command is tried again.";
 }

@@ -1,0 +1,76 @@
+//! Who still wants what is fetched.
+//!
+//! A fetch goes on when its clients have left, because others will want the same. How many do so is bounded: whoever
+//! asks and leaves at once does not make a node fetch without end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+/// Fetches that go on for nobody, on one node.
+pub const UNWANTED_MAX: usize = 256;
+
+/// How many want one fetch.
+#[derive(Debug, Default)]
+pub(crate) struct Interest {
+    count: AtomicUsize,
+    lost: Notify,
+}
+
+impl Interest {
+    /// One more who wants it.
+    pub(crate) fn one(self: &Arc<Self>) -> Interested {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Interested(Arc::clone(self))
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.count.load(Ordering::Relaxed) == 0
+    }
+
+    /// Waits until nobody wants it.
+    pub(crate) async fn lost(&self) {
+        while !self.is_lost() {
+            self.lost.notified().await;
+        }
+    }
+}
+
+/// One who wants what is fetched, until dropped.
+#[derive(Debug)]
+pub struct Interested(Arc<Interest>);
+
+impl Drop for Interested {
+    fn drop(&mut self) {
+        if self.0.count.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.lost.notify_one();
+        }
+    }
+}
+
+/// Places for fetches that nobody wants.
+#[derive(Debug, Default)]
+pub(crate) struct UnwantedPlaces(AtomicUsize);
+
+/// The place of a fetch that goes on for nobody, until dropped.
+#[derive(Debug)]
+pub struct Unwanted(Arc<UnwantedPlaces>);
+
+impl UnwantedPlaces {
+    pub(crate) fn taken(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn take(self: &Arc<Self>) -> Option<Unwanted> {
+        let before = self.0.fetch_add(1, Ordering::Relaxed);
+        let place = Unwanted(Arc::clone(self));
+        (before < UNWANTED_MAX).then_some(place)
+    }
+}
+
+impl Drop for Unwanted {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

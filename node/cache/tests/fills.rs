@@ -1,0 +1,126 @@
+//! Who reads, who is held up, and who wants what is fetched.
+
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use tokio::time::timeout;
+use weir_cache::{Budget, Fill, FillReader, FillWriter, Flights, Joined, Landed, UNWANTED_MAX};
+use weir_core::cache::{self, Exchange, Policy, Stored, UnixMs};
+use weir_core::purge::Hlc;
+
+const PIECE: usize = 64 << 10;
+
+fn stored() -> Stored {
+    let mut response = HeaderMap::new();
+    response.insert("cache-control", HeaderValue::from_static("max-age=60"));
+    let exchange = Exchange {
+        method: &Method::GET,
+        path_and_query: "/",
+        request: &HeaderMap::new(),
+        status: StatusCode::OK,
+        response: &response,
+        requested_at: UnixMs(1_000),
+        responded_at: UnixMs(1_000),
+    };
+    cache::store(&exchange, &Policy::default()).unwrap()
+}
+
+fn fill() -> FillWriter {
+    Fill::begin(
+        stored(),
+        Hlc::default(),
+        None,
+        1 << 10,
+        Budget::new(1 << 30),
+    )
+}
+
+fn cx() -> Context<'static> {
+    Context::from_waker(std::task::Waker::noop())
+}
+
+fn read_all(reader: &mut FillReader) {
+    while let Poll::Ready(Some(Ok(_))) = reader.poll_piece(&cx()) {}
+}
+
+/// Writes until there is no room.
+fn write_all(writer: &mut FillWriter) -> usize {
+    let mut pieces = 0;
+    while writer.poll_room(&cx()).is_ready() && pieces < 1_000 {
+        let _ = writer.push(&[7; PIECE]);
+        pieces += 1;
+    }
+    pieces
+}
+
+#[test]
+fn who_holds_up_others_is_cut_and_who_only_reads_slowly_alone_is_not() {
+    let mut writer = fill();
+    let mut slow = writer.fill().read().unwrap();
+    let mut fast = writer.fill().read().unwrap();
+    writer.let_go();
+    assert_eq!(write_all(&mut writer), 16);
+    assert!(!writer.is_held_up(), "nobody waits yet");
+    assert_eq!(writer.cut_laggards(), 0);
+    read_all(&mut fast);
+    assert!(writer.is_held_up());
+    assert_eq!(writer.cut_laggards(), 1);
+    assert!(write_all(&mut writer) > 0, "and there is room");
+    assert!(matches!(slow.poll_piece(&cx()), Poll::Ready(Some(Err(_)))));
+    drop(slow);
+    assert!(!writer.is_held_up());
+    assert_eq!(writer.cut_laggards(), 0, "who is alone takes their time");
+    read_all(&mut fast);
+    assert!(write_all(&mut writer) > 0);
+    assert!(writer.finish().is_none());
+    read_all(&mut fast);
+    assert!(matches!(fast.poll_piece(&cx()), Poll::Ready(None)));
+}
+
+#[tokio::test]
+async fn a_fetch_is_wanted_as_long_as_anybody_waits_or_reads() {
+    let flights: Arc<Flights<()>> = Flights::new(10);
+    let Joined::Leader(leader) = flights.join(b"a") else {
+        panic!("nobody leads");
+    };
+    let (want, first) = (leader.want(), leader.interested());
+    let Joined::Follower(mut follower) = flights.join(b"a") else {
+        panic!("somebody leads");
+    };
+    drop(first);
+    let soon = Duration::from_millis(20);
+    assert!(timeout(soon, want.lost()).await.is_err(), "one waits");
+    let writer = fill();
+    leader.filling(writer.fill());
+    let Landed::Filling(coming) = follower.landed().await else {
+        panic!("it comes");
+    };
+    let reader = coming.read().unwrap().with(follower.into_interested());
+    assert!(timeout(soon, want.lost()).await.is_err(), "and reads");
+    drop(reader);
+    let place = timeout(soon, want.lost()).await.unwrap();
+    assert!(place.is_some());
+    assert_eq!(flights.unwanted(), 1);
+    drop(place);
+    assert_eq!(flights.unwanted(), 0);
+}
+
+#[tokio::test]
+async fn only_so_many_fetches_go_on_for_nobody() {
+    let flights: Arc<Flights<()>> = Flights::new(10);
+    let mut places = Vec::new();
+    for number in 0..UNWANTED_MAX + 5 {
+        let Joined::Leader(leader) = flights.join(&number.to_be_bytes()) else {
+            panic!("nobody leads");
+        };
+        places.push((leader.want().lost().await, leader));
+    }
+    let kept = places.iter().filter(|(place, _)| place.is_some()).count();
+    assert_eq!((kept, flights.unwanted()), (UNWANTED_MAX, UNWANTED_MAX));
+    places.clear();
+    assert_eq!(flights.unwanted(), 0);
+}

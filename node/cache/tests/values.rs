@@ -1,0 +1,220 @@
+//! Values that applications put: versions, leases, purges.
+
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use weir_cache::aside::{PutOrder, PutRefused, version_of};
+use weir_cache::{Entry, MemoryLimits, PurgeLimits, Purges, Resource, Store};
+use weir_core::aside::{Asked, What};
+use weir_core::cache::UnixMs;
+use weir_core::purge::{DEFAULT_DRIFT_MAX_MS, Hardness, HlcClock, Scope, namespace_id, tag_id};
+
+const NOW: UnixMs = UnixMs(1_800_000_000_000);
+const TTL: Duration = Duration::from_secs(60);
+const SPACE: &str = "values";
+
+fn store() -> Store<()> {
+    let limits = MemoryLimits {
+        bytes_max: 64 << 20,
+        entry_bytes_max: 2 << 20,
+    };
+    let clock = HlcClock::new(1, DEFAULT_DRIFT_MAX_MS);
+    Store::new(limits, 2, Purges::new(1, clock, PurgeLimits::default()))
+}
+
+fn at(ms: u64) -> UnixMs {
+    UnixMs(NOW.0 + ms)
+}
+
+fn resource() -> Resource {
+    Resource::of_value(SPACE, "user/7").unwrap()
+}
+
+fn order(value: &'static str) -> PutOrder {
+    PutOrder {
+        resource: resource(),
+        value: Bytes::from_static(value.as_bytes()),
+        tags: vec!["users".to_owned()],
+        ttl: TTL,
+        if_version: None,
+        if_absent: false,
+        lease: None,
+    }
+}
+
+fn put(store: &Store<()>, order: PutOrder, now: UnixMs) -> Result<Arc<Entry>, PutRefused> {
+    store.put_value(order, "a", None, now)
+}
+
+fn found(store: &Store<()>, now: UnixMs) -> Option<Bytes> {
+    let entry = store.value_in_memory(&resource(), "a", now)?;
+    Some(entry.body.concat().into())
+}
+
+/// A lease that begins now.
+fn lease(store: &Store<()>, now: UnixMs) -> String {
+    let (asked, began) = store.lease_value(&resource(), now, now.after(TTL));
+    assert_eq!(asked, Asked::Granted);
+    format!("{:x}-{:x}", began.time(), began.node())
+}
+
+#[test]
+fn a_version_is_put_over_only_by_whoever_knows_it() {
+    let store = store();
+    let first = put(&store, order("one"), NOW).unwrap();
+    let is = version_of(&first).to_owned();
+    let absent = PutOrder {
+        if_absent: true,
+        ..order("two")
+    };
+    let refused = put(&store, absent.clone(), at(1)).unwrap_err();
+    assert_eq!(refused, PutRefused::Present { is: is.clone() });
+    let known = |version: &str| PutOrder {
+        if_version: Some(version.to_owned()),
+        ..order("two")
+    };
+    let refused = put(&store, known("0-0"), at(1)).unwrap_err();
+    assert_eq!(refused, PutRefused::OtherVersion { is: is.clone() });
+    let second = put(&store, known(&is), at(1)).unwrap();
+    assert_ne!(version_of(&second), is);
+    assert_eq!(found(&store, at(2)).unwrap(), "two");
+    assert!(put(&store, known(&is), at(2)).is_err());
+    let ended = at(2).after(TTL);
+    let refused = put(&store, known(&is), ended).unwrap_err();
+    assert_eq!(refused, PutRefused::Absent);
+    put(&store, absent, ended).unwrap();
+}
+
+#[test]
+fn a_purge_beats_a_put_whose_load_began_before_it() {
+    for scope in [
+        Scope::Key(resource().key_id()),
+        Scope::Tag(tag_id(SPACE, "users")),
+        Scope::All(namespace_id(SPACE)),
+        Scope::Prefix {
+            host: Resource::host_of_values(SPACE),
+            path: "user/".into(),
+        },
+    ] {
+        let store = store();
+        put(&store, order("old"), NOW).unwrap();
+        store.purges.purge(scope.clone(), Hardness::Hard, at(1));
+        assert_eq!(found(&store, at(2)), None, "{scope:?}");
+        let loaded_before = lease(&store, at(10_000));
+        store
+            .purges
+            .purge(scope.clone(), Hardness::Hard, at(10_001));
+        let late = PutOrder {
+            lease: Some(loaded_before),
+            ..order("late")
+        };
+        let refused = put(&store, late, at(20_000)).unwrap_err();
+        assert_eq!(refused, PutRefused::Purged, "{scope:?}");
+        assert_eq!(found(&store, at(20_000)), None);
+        put(&store, order("new"), at(20_001)).unwrap();
+        assert_eq!(found(&store, at(20_002)).unwrap(), "new");
+    }
+}
+
+#[test]
+fn a_loader_neither_outlives_its_lease_nor_overwrites_what_was_put_since() {
+    let store = store();
+    let slow = lease(&store, NOW);
+    let with = |lease: &str| PutOrder {
+        lease: Some(lease.to_owned()),
+        ..order("loaded")
+    };
+    let (held, _) = store.lease_value(&resource(), at(1), at(2));
+    assert_eq!(held, Asked::Held(NOW.after(TTL)));
+    let late = put(&store, with(&slow), NOW.after(TTL)).unwrap_err();
+    assert_eq!(late, PutRefused::LeaseEnded);
+    let next = lease(&store, NOW.after(TTL));
+    let now = NOW.after(TTL).after(Duration::from_millis(5));
+    let newer = put(&store, order("newer"), now).unwrap();
+    let is = version_of(&newer).to_owned();
+    assert_eq!(
+        put(&store, with(&next), now).unwrap_err(),
+        PutRefused::Overtaken { is }
+    );
+    assert_eq!(found(&store, now).unwrap(), "newer");
+    assert_eq!(
+        put(&store, with("nonsense"), now).unwrap_err(),
+        PutRefused::LeaseEnded
+    );
+}
+
+#[test]
+fn a_touch_lengthens_a_life_and_changes_no_version() {
+    let store = store();
+    let before = put(&store, order("one"), NOW).unwrap();
+    let touch = |ttl, version, now| store.touch_value(&resource(), (ttl, version), "a", None, now);
+    assert!(touch(TTL, Some("0-0"), at(1)).is_err());
+    let touched = touch(2 * TTL, Some(version_of(&before)), at(1)).unwrap();
+    assert_eq!(version_of(&touched), version_of(&before));
+    assert_eq!(found(&store, NOW.after(TTL)).unwrap(), "one");
+    assert_eq!(found(&store, at(1).after(2 * TTL)), None);
+    let gone = touch(TTL, None, at(1).after(2 * TTL)).unwrap_err();
+    assert_eq!(gone, PutRefused::Absent);
+}
+
+#[test]
+fn what_happens_is_told_in_order_and_an_end_once() {
+    let store = store();
+    let _watcher = store.values.changes.watcher().unwrap();
+    put(&store, order("one"), NOW).unwrap();
+    store
+        .touch_value(&resource(), (2 * TTL, None), "a", None, at(1))
+        .unwrap();
+    store.expire_values(NOW.after(TTL));
+    store.expire_values(at(1).after(2 * TTL));
+    store.expire_values(at(2).after(2 * TTL));
+    let told = store.values.changes.after(0, 10).unwrap();
+    let told: Vec<_> = told.iter().map(|change| change.what.clone()).collect();
+    assert_eq!(told, [What::Put, What::Touched, What::Expired]);
+}
+
+#[test]
+fn watchers_are_bounded() {
+    let store = store();
+    let changes = &store.values.changes;
+    let places: Vec<_> = (0..256).map(|_| changes.watcher().unwrap()).collect();
+    assert!(changes.watcher().is_err());
+    drop(places);
+    assert!(changes.watcher().is_ok());
+}
+
+#[test]
+fn values_count_as_everything_else_in_memory_does() {
+    let store = store();
+    let before = store.bytes();
+    let value = PutOrder {
+        value: vec![7; 500_000].into(),
+        ..order("")
+    };
+    put(&store, value, NOW).unwrap();
+    assert!(store.bytes() >= before + 500_000);
+    let limits = MemoryLimits {
+        bytes_max: 1 << 20,
+        entry_bytes_max: 1 << 17,
+    };
+    store.configure(limits);
+    assert!(store.bytes() <= 1 << 20);
+    let value = PutOrder {
+        value: vec![7; 500_000].into(),
+        ..order("")
+    };
+    let refused = put(&store, value, at(1)).unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            PutRefused::TooLarge {
+                bytes_max: 131_072,
+                ..
+            }
+        ),
+        "{refused}"
+    );
+}
