@@ -3,6 +3,7 @@
 mod look;
 mod purge;
 mod resolve;
+mod warm;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,7 +13,9 @@ use weir_core::cache::{NotStored, UnixMs};
 use weir_core::purge::Verdict;
 use weir_proto::node::v1 as pb;
 
+pub use self::warm::warm_result;
 use crate::actors::cache_tier::CacheTierHandle;
+use crate::actors::cache_warmer::{CacheWarmerHandle, NotWarmed};
 use crate::data_plane::answer::Reason;
 use crate::data_plane::routing::Routing;
 use crate::ports::clock::WallClock;
@@ -26,6 +29,7 @@ use crate::wiring::Wired;
 #[derive(Clone)]
 pub struct CacheApi {
     tier: CacheTierHandle,
+    warmer: CacheWarmerHandle,
     routing: Snapshot<Routing>,
     metrics: NodeMetrics,
     clock: WallClock,
@@ -49,6 +53,9 @@ pub enum Error {
         /// What was asked for.
         uri: String,
     },
+    /// Nothing is fetched.
+    #[error(transparent)]
+    NotWarmed(#[from] NotWarmed),
 }
 
 impl Error {
@@ -63,6 +70,7 @@ impl CacheApi {
     pub fn new(wired: &Wired) -> Self {
         Self {
             tier: wired.cache_tier.clone(),
+            warmer: wired.cache_warmer.clone(),
             routing: wired.core_parts.routing.clone(),
             metrics: wired.core_parts.metrics.clone(),
             clock: wired.core_parts.clock,

@@ -9,6 +9,7 @@ use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::cache_client::CacheClient;
 use weir_proto::node::v1::purge_request::Scope;
 
+use super::cache_warm::Warm;
 use super::output::{Failure, Format, connect, note, print, print_json, table};
 use super::{Target, block_on};
 
@@ -59,6 +60,12 @@ enum Action {
         weir cache purge --prefix www.example.com/blog/ --soft\n  weir cache purge --tag article-7 --wait all"
     )]
     Purge(Purge),
+    /// Fetch what will be asked for, through the node's own routes
+    #[command(
+        after_help = "Example:\n  weir cache warm http://www.example.com/ http://www.example.com/blog/\n  \
+        weir cache warm --file urls.txt\n  weir cache warm --hot"
+    )]
+    Warm(Warm),
 }
 
 #[derive(Args)]
@@ -140,6 +147,7 @@ impl Cache {
                     show(told.get_ref(), format, explanation_as_text)
                 }
                 Action::Purge(purge) => purge.run(client, format).await,
+                Action::Warm(warm) => warm.run(client, format).await,
             }
         })
     }

@@ -2,6 +2,7 @@
 
 mod backends;
 mod cache;
+mod cache_warm;
 mod control;
 mod control_plane;
 mod demo;

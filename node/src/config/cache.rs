@@ -13,6 +13,7 @@ use weir_core::tuning::knobs::cache;
 use weir_core::units::{format_bytes, format_duration, parse_bytes, parse_duration};
 
 use super::reader::{Problem, Section};
+use super::warming::WarmSettings;
 
 const LIFETIME: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(86_400 * 365);
 const RULES_MAX: usize = 256;
@@ -26,6 +27,8 @@ pub struct CacheSettings {
     pub l1_entry_bytes_max: u64,
     /// How nodes share it.
     pub shared: SharedTier,
+    /// What is fetched before anybody asks for it.
+    pub warm: WarmSettings,
 }
 
 impl CacheSettings {
@@ -46,7 +49,11 @@ impl CacheSettings {
         let url = read_redis_url(&mut redis, problems);
         redis.finish(problems);
         let l1_bytes_max = s.tuned(problems, "l1_bytes_max", &cache::L1_BYTES_MAX);
+        let mut of_warming = s.read_by("cache warming");
+        let warm = WarmSettings::read(&mut of_warming, problems);
+        let mut s = of_warming.read_by("cache");
         let read = Self {
+            warm,
             l1_bytes_max,
             l1_entry_bytes_max: s
                 .quantity(

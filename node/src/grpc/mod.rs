@@ -1,6 +1,7 @@
 //! The node's gRPC: `weir.node.v1`, health and reflection.
 
 mod cache;
+mod cache_warm;
 mod events;
 mod load_balancer;
 mod node;

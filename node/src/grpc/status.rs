@@ -2,6 +2,7 @@
 
 use tonic::Status;
 
+use crate::actors::cache_warmer::NotWarmed;
 use crate::actors::load_balancer::CommandError;
 use crate::cache_api;
 use crate::engine_api;
@@ -49,5 +50,11 @@ pub(super) fn of_cache(error: &cache_api::Error) -> Status {
     match error {
         cache_api::Error::Invalid { .. } => Status::invalid_argument(error.to_string()),
         cache_api::Error::NotKept { .. } => Status::not_found(error.to_string()),
+        cache_api::Error::NotWarmed(NotWarmed::Refused(refused)) => {
+            of_actor(*refused, error.to_string())
+        }
+        cache_api::Error::NotWarmed(NotWarmed::Busy(_)) => {
+            Status::resource_exhausted(error.to_string())
+        }
     }
 }

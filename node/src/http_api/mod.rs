@@ -6,6 +6,7 @@ mod engines;
 mod events;
 mod exposition;
 mod sites;
+mod warm;
 
 use axum::Router;
 use axum::extract::State;
@@ -56,6 +57,7 @@ pub fn router(shown: Shown) -> Router {
         .route("/metrics", get(metrics))
         .merge(engines::router())
         .merge(answers::router())
+        .merge(warm::router())
         .layer(middleware::from_fn_with_state(
             shown.clone(),
             sites::refuse_others,

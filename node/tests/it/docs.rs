@@ -164,7 +164,7 @@ async fn every_command_of_the_readme_that_asks_the_control_plane_works() {
 }
 
 /// Every command that people type.
-const COMMANDS: [&[&str]; 71] = [
+const COMMANDS: [&[&str]; 72] = [
     &["up"],
     &["node"],
     &["status"],
@@ -192,6 +192,7 @@ const COMMANDS: [&[&str]; 71] = [
     &["cache", "get"],
     &["cache", "explain"],
     &["cache", "purge"],
+    &["cache", "warm"],
     &["events"],
     &["profile"],
     &["profile", "list"],

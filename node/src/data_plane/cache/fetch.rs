@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures::future::poll_fn;
-use http::header::{CONTENT_LENGTH, HeaderValue};
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use tokio::sync::oneshot;
@@ -210,7 +210,7 @@ impl Fetch {
         }
         let routed = match peer {
             Some((peers, at)) => {
-                headers.insert(&HOP, HeaderValue::from_static("1"));
+                headers.insert(&HOP, peers::hop_value(self.wish.min_fresh_s));
                 self.routed.to_peer(peers.routing(), at)
             }
             None => self.routed.clone(),

@@ -7,6 +7,7 @@ pub mod origin;
 mod peers;
 mod purges;
 mod redis;
+mod warming;
 
 use crate::common::Weir;
 
