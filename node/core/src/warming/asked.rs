@@ -96,8 +96,8 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// What a URL asks for: `[http[s]://]host[:port][/path][?query][#fragment]`. `https` is what clients reach through a
-    /// proxy that ends TLS and says so.
+    /// What a URL asks for: `[http[s]://]host[:port][/path][?query][#fragment]`. `https` is what clients reach
+    /// through a proxy that ends TLS and says so.
     ///
     /// # Errors
     /// [`BadAsked`]; user information is no part of a host.

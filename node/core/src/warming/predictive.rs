@@ -39,9 +39,9 @@ pub struct Observed {
 }
 
 impl PredictiveRules {
-    /// Whether it is to be refreshed now: after most of its lifetime, or earlier if it would be too late by the next look,
-    /// but not before half of it. Only requests that certainly came count; what is stale already is fetched by whoever
-    /// asks for it.
+    /// Whether it is to be refreshed now: after most of its lifetime, or earlier if it would be too late by the next
+    /// look, but not before half of it. Only requests that certainly came count; what is stale already is fetched by
+    /// whoever asks for it.
     pub fn refresh_now(&self, entry: &Observed) -> bool {
         let due_ms = entry.ttl_ms / 100 * u64::from(self.refresh_at_percent)
             + entry.ttl_ms % 100 * u64::from(self.refresh_at_percent) / 100;

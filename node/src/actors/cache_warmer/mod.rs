@@ -1,8 +1,8 @@
 //! Has cores fetch what will be asked for: at the start, by schedules, before it ends, and when somebody says so.
 //!
 //! Owns      what is asked for most, the turns of schedules, orders under way, the list on disk.
-//! Receives  [`Configure`] from `config_agent`; [`Order`] from whoever wants something fetched; [`Save`] from a node that
-//!           ends; its own tick, at which it takes what cores have counted.
+//! Receives  [`Configure`] from `config_agent`; [`Order`] from whoever wants something fetched; [`Save`] from a node
+//!           that ends; its own tick, at which it takes what cores have counted.
 //! Sends     jobs to cores (`run.rs`), events; says when the start's list was fetched.
 //! Bound     64 messages; when full one is refused, and whoever sent it is told.
 //! Restarts  with counts from nothing and schedules from their next turn, so that none runs twice. The start's list is

@@ -2,8 +2,8 @@
 //!
 //! Owns      the configuration in force, what it was made of, and the last refusals.
 //! Receives  [`Offer`] from the file watcher; [`Take`] from whoever speaks with the control plane.
-//! Sends     a part each to `load_balancer`, `port_cache`, `provision_supervisor`, `cache_tier`, `cache_warmer`; the rest through
-//!           [`Outlets`].
+//! Sends     a part each to `load_balancer`, `port_cache`, `provision_supervisor`, `cache_tier` and
+//!           `cache_warmer`; the rest through [`Outlets`].
 //! Bound     8 messages; when full one is refused: the watcher offers again at its next look, others see it.
 //! Restarts  with the configuration that was in force, which it publishes itself.
 //!
