@@ -28,6 +28,7 @@ use crate::grpc::{self, LoadBalancerService};
 use crate::guardian::BudgetSpent;
 use crate::http_api::{self, Shown, StatusCache};
 use crate::link::Refused;
+use crate::orders::OrdersHandle;
 use crate::ports::clock::WallClock;
 use crate::ports::net::Tcp;
 use crate::telemetry::otlp::Exporter;
@@ -246,12 +247,17 @@ async fn start(
     let servers_stop = Arc::new(Notify::new());
     serve_grpc(grpc_listener, &wired, status.clone(), &servers_stop)?;
     serve_api(api_listener, &wired, status);
-    wired.orders.started().await;
-    tracing::info!(
-        node = name,
-        version = env!("CARGO_PKG_VERSION"),
-        "node ready"
-    );
+    match wired.cache_warmer.is_warm() {
+        true => say_ready(&wired.orders, &name).await,
+        false => {
+            wired.orders.warms().await;
+            let (warmer, orders) = (wired.cache_warmer.clone(), wired.orders.clone());
+            tokio::task::spawn_local(async move {
+                warmer.until_warm().await;
+                say_ready(&orders, &name).await;
+            });
+        }
+    }
     Ok(Running {
         env,
         wired,
@@ -259,6 +265,11 @@ async fn start(
         exporter,
         servers_stop,
     })
+}
+
+async fn say_ready(orders: &OrdersHandle, node: &str) {
+    orders.started().await;
+    tracing::info!(node, version = env!("CARGO_PKG_VERSION"), "node ready");
 }
 
 fn serve_grpc(
@@ -353,7 +364,9 @@ impl Running {
         tracing::info!(?drain_timeout, "stopping");
         let began = Instant::now();
         let leaving = self.wired.provision.leave();
-        futures::future::join(leaving, self.wired.orders.stop(began + drain_timeout)).await;
+        let saved = self.wired.cache_warmer.save();
+        let stopped = self.wired.orders.stop(began + drain_timeout);
+        futures::future::join3(leaving, stopped, saved).await;
         let cores = self.cores;
         // Joining blocks; the control thread must go on serving status and health meanwhile.
         let joined = tokio::task::spawn_blocking(move || cores.join()).await;

@@ -30,6 +30,7 @@ pub struct OrdersHandle(Arc<Obeying>);
 struct Obeying {
     orders: Snapshot<Orders>,
     stopping: AtomicBool,
+    warming: AtomicBool,
     stopper: Stopper,
     readiness: Readiness,
     /// One change at a time: what readiness says last is what was ordered last.
@@ -43,6 +44,7 @@ impl OrdersHandle {
         let obeying = Obeying {
             orders: Snapshot::new(Orders::default()),
             stopping: AtomicBool::new(false),
+            warming: AtomicBool::new(false),
             stopper,
             readiness: Readiness::default(),
             turn: Mutex::default(),
@@ -50,9 +52,16 @@ impl OrdersHandle {
         (Self(Arc::new(obeying)), stop)
     }
 
+    /// Says that the node fetches first what it shall have when it is ready.
+    pub async fn warms(&self) {
+        self.change(|obeying| obeying.warming.store(true, Ordering::Relaxed))
+            .await;
+    }
+
     /// Says that the node has started: ready, unless it was ordered otherwise.
     pub async fn started(&self) {
-        self.change(|_| {}).await;
+        self.change(|obeying| obeying.warming.store(false, Ordering::Relaxed))
+            .await;
     }
 
     /// Puts `orders` in force in place of those before: status, readiness and connections.
@@ -94,6 +103,7 @@ impl OrdersHandle {
             true => "stopping",
             false if orders.draining => "draining",
             false if orders.cordoned => "cordoned",
+            false if self.0.warming.load(Ordering::Relaxed) => WARMING,
             false => READY,
         }
     }
@@ -112,12 +122,31 @@ impl OrdersHandle {
     }
 }
 
+/// The state of a node that will want them once its cache is warm.
+pub const WARMING: &str = "warming";
 /// The state of a node that wants new clients.
 pub const READY: &str = "ready";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_node_that_warms_is_not_ready_and_obeys_all_the_same() {
+        let (handle, _stop) = OrdersHandle::new();
+        handle.warms().await;
+        assert_eq!(handle.state(), WARMING);
+        let cordoned = Orders {
+            cordoned: true,
+            draining: false,
+        };
+        handle.obey(cordoned).await;
+        assert_eq!(handle.state(), "cordoned");
+        handle.started().await;
+        assert_eq!(handle.state(), "cordoned");
+        handle.obey(Orders::default()).await;
+        assert_eq!(handle.state(), READY);
+    }
 
     #[tokio::test]
     async fn a_stop_wins_over_a_drain_and_a_drain_over_a_cordon() {

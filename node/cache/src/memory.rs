@@ -142,6 +142,15 @@ impl Memory {
         }
     }
 
+    /// What is kept for a request, without saying that somebody wants it.
+    pub(crate) fn peek(&self, key: &str, request: &HeaderMap) -> Option<Arc<Entry>> {
+        let variants = self.cache.peek(key)?;
+        let mut entries = variants.entries.iter();
+        entries
+            .find(|entry| entry.stored.matches(request))
+            .map(Arc::clone)
+    }
+
     /// Puts an entry in the place of the one for the same requests. An older one never replaces a newer.
     pub(crate) fn insert(&self, entry: Arc<Entry>, now: UnixMs) {
         let key = entry.resource.key.as_str();

@@ -238,6 +238,13 @@ impl<F: Clone + Send + Sync> Store<F> {
         }
     }
 
+    /// What is kept for a request and valid, without saying that somebody wants it.
+    pub fn peek(&self, key: &str, request: &HeaderMap) -> Option<Arc<Entry>> {
+        let kept = self.memory.peek(key, request);
+        let kept = kept.or_else(|| self.mirror.peek(key, request))?;
+        (self.verdict(&kept) == Verdict::Valid).then_some(kept)
+    }
+
     /// What purges say of an entry.
     pub fn verdict(&self, entry: &Entry) -> Verdict {
         entry.verdict(&self.purges.stamps())

@@ -4,6 +4,7 @@ mod look;
 mod purge;
 mod resolve;
 mod values;
+mod warm;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,11 +17,14 @@ use weir_core::purge::Verdict;
 use weir_proto::node::v1 as pb;
 
 pub use self::values::{ChangeStream, HOP, VALUES, is_hop};
+pub use self::warm::warm_result;
 use crate::actors::cache_tier::CacheTierHandle;
+use crate::actors::cache_warmer::{CacheWarmerHandle, NotWarmed};
 use crate::actors::cdn_outbox::CdnOutboxHandle;
 use crate::actors::config_agent::ConfigAgentHandle;
 use crate::data_plane::answer::Reason;
 use crate::data_plane::routing::Routing;
+use crate::link::Refused;
 use crate::ports::clock::WallClock;
 use crate::snapshot::Snapshot;
 use crate::telemetry::cache::{CacheCoreMetrics, Outcome};
@@ -33,6 +37,7 @@ use crate::wiring::Wired;
 pub struct CacheApi {
     tier: CacheTierHandle,
     cdns: CdnOutboxHandle,
+    warmer: CacheWarmerHandle,
     routing: Snapshot<Routing>,
     metrics: NodeMetrics,
     clock: WallClock,
@@ -99,6 +104,9 @@ pub enum Error {
         /// In words.
         message: String,
     },
+    /// Nothing is fetched.
+    #[error(transparent)]
+    NotWarmed(#[from] NotWarmed),
 }
 
 impl Error {
@@ -116,6 +124,11 @@ impl Error {
             Self::Busy { .. } => Code::ResourceExhausted,
             Self::Away { .. } => Code::Unavailable,
             Self::Told { code, .. } => Code::from(*code),
+            Self::NotWarmed(NotWarmed::Busy(_) | NotWarmed::Refused(Refused::Full)) => {
+                Code::ResourceExhausted
+            }
+            Self::NotWarmed(NotWarmed::Refused(Refused::Away)) => Code::Unavailable,
+            Self::NotWarmed(NotWarmed::Refused(Refused::Late)) => Code::DeadlineExceeded,
         }
     }
 }
@@ -126,6 +139,7 @@ impl CacheApi {
         Self {
             tier: wired.cache_tier.clone(),
             cdns: wired.cdns.clone(),
+            warmer: wired.cache_warmer.clone(),
             routing: wired.core_parts.routing.clone(),
             metrics: wired.core_parts.metrics.clone(),
             clock: wired.core_parts.clock,

@@ -10,6 +10,7 @@ use weir_proto::node::v1::cache_client::CacheClient;
 use weir_proto::node::v1::purge_request::Scope;
 
 use super::cache_values as values;
+use super::cache_warm::Warm;
 use super::output::{Failure, Format, connect, note, print, print_json, table};
 use super::{Target, block_on};
 
@@ -79,6 +80,12 @@ enum Action {
         after_help = "Example:\n  weir cache watch --key user/7\n  weir cache watch --prefix user/ --count 10"
     )]
     Watch(values::Watch),
+    /// Fetch what will be asked for, through the node's own routes
+    #[command(
+        after_help = "Example:\n  weir cache warm http://www.example.com/ http://www.example.com/blog/\n  \
+        weir cache warm --file urls.txt\n  weir cache warm --hot"
+    )]
+    Warm(Warm),
 }
 
 #[derive(Args)]
@@ -174,6 +181,7 @@ impl Cache {
                 Action::Put(put) => put.run(client, format).await,
                 Action::Touch(touch) => touch.run(client, format).await,
                 Action::Watch(watch) => watch.run(client, format).await,
+                Action::Warm(warm) => warm.run(client, format).await,
             }
         })
     }

@@ -3,6 +3,7 @@
 mod backends;
 mod cache;
 mod cache_values;
+mod cache_warm;
 mod control;
 mod control_plane;
 mod demo;

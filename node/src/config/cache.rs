@@ -14,6 +14,7 @@ use weir_core::tuning::knobs::cache;
 use weir_core::units::{format_bytes, format_duration, parse_bytes, parse_duration};
 
 use super::reader::{Problem, Section};
+use super::warming::WarmSettings;
 use crate::ports::memory;
 
 const LIFETIME: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(86_400 * 365);
@@ -33,6 +34,8 @@ pub struct CacheSettings {
     pub shared: SharedTier,
     /// Namespaces of values that applications put, beside those of routes.
     pub namespaces: Vec<String>,
+    /// What is fetched before anybody asks for it.
+    pub warm: WarmSettings,
 }
 
 impl CacheSettings {
@@ -53,7 +56,11 @@ impl CacheSettings {
         let url = read_redis_url(&mut redis, problems);
         redis.finish(problems);
         let l1_bytes_max = read_l1_bytes(&mut s, problems);
+        let mut of_warming = s.read_by("cache warming");
+        let warm = WarmSettings::read(&mut of_warming, problems);
+        let mut s = of_warming.read_by("cache");
         let read = Self {
+            warm,
             l1_bytes_max,
             l1_entry_bytes_max: s
                 .quantity(

@@ -40,6 +40,7 @@ mod services;
 mod tests;
 mod tuned;
 mod vpns;
+mod warming;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -75,6 +76,7 @@ pub use services::{
 use tuned::{Facts, Reading};
 pub use tuned::{Source, supported};
 pub use vpns::{VpnAuth, VpnSettings};
+pub use warming::WarmSettings;
 
 /// Bytes of a configuration file; more is refused before it is parsed.
 const FILE_BYTES_MAX: u64 = 16 << 20;

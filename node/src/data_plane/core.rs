@@ -15,7 +15,8 @@ use weir_core::cache::{Phrases, UnixMs};
 use weir_core::proxy::Via;
 
 use super::answer::Reason;
-use super::cache::CachePeers;
+use super::cache::warming::Warming;
+use super::cache::{CachePeers, Hits};
 use super::compress::Compressors;
 use super::files::Files;
 use super::leaving::Leaving;
@@ -46,6 +47,8 @@ pub struct CoreParts {
     pub cache: Arc<Store<Reason>>,
     /// The nodes among which keys of the cache are shared out.
     pub cache_peers: Snapshot<CachePeers>,
+    /// What cores are asked to fetch, and what they tell of what is asked for.
+    pub warming: Warming,
     /// How backends are reached.
     pub net: Arc<dyn Net>,
     /// All counters of the node.
@@ -68,6 +71,7 @@ pub(super) struct Core {
     pub(super) leaving: Leaving,
     pub(super) compressors: Compressors,
     pub(super) files: Files,
+    pub(super) hits: Hits,
     routing: RefCell<Reader<Routing>>,
     newest: RefCell<LocalRouting>,
     ingress: RefCell<Reader<Ingress>>,
@@ -85,6 +89,7 @@ impl Core {
             leaving: Leaving::default(),
             compressors: Compressors::default(),
             files: Files::new(),
+            hits: Hits::new(&parts.warming),
             routing: RefCell::new(parts.routing.reader()),
             newest: RefCell::new(LocalRouting::new(&parts.routing.load())),
             ingress: RefCell::new(parts.ingress.reader()),

@@ -28,6 +28,7 @@ mod compress;
 mod connection;
 mod core;
 mod exchange;
+mod facing;
 mod files;
 mod forward;
 mod leaving;
@@ -56,7 +57,7 @@ use tokio::time::{Instant, sleep_until};
 
 use self::accept::Places;
 pub use self::accept::claim;
-pub use self::cache::CachePeers;
+pub use self::cache::{CachePeers, warming};
 use self::core::Core;
 pub use self::core::CoreParts;
 
@@ -128,6 +129,7 @@ impl Cores {
 async fn run_core(core: Rc<Core>, listeners: Vec<TcpListener>, places: Arc<Places>) {
     let mut stop = core.parts.stop.clone();
     tokio::task::spawn_local(Rc::clone(&core).tend_pools());
+    tokio::task::spawn_local(cache::warm(Rc::clone(&core)));
     tokio::task::spawn_local({
         let (core, stop) = (Rc::clone(&core), stop.clone());
         async move { core.leaving.follow(stop).await }

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
-use weir_core::proxy::{self, Hop, Presence, Scheme};
+use weir_core::proxy::{self, Hop, Presence};
 use weir_core::route::{Route, RouteRequest, normalise_path};
 
 use super::accept::OpenConnection;
@@ -24,6 +24,7 @@ use super::compress::{self, Offer};
 use super::connection::Client;
 use super::core::Core;
 use super::exchange::Exchange;
+use super::facing::{Caller, Facing};
 use super::origin;
 use super::routing::{LocalRouting, Routing, Service};
 use super::stream_watch::StreamWatch;
@@ -151,46 +152,6 @@ impl Routed {
     }
 }
 
-/// Scheme and authority by which the client reached this node, or the trusted proxy before it.
-#[derive(Clone)]
-pub(super) struct Facing {
-    pub(super) scheme: Scheme,
-    /// `host[:port]` that the request is for.
-    pub(super) authority: Rc<str>,
-    /// A trusted proxy says that the client asked for another host.
-    pub(super) has_other_host: bool,
-}
-
-impl Facing {
-    fn nothing() -> Self {
-        Self {
-            scheme: Scheme::Http,
-            authority: Rc::default(),
-            has_other_host: false,
-        }
-    }
-
-    /// Read after the fields about the client were made true: what trusted proxies say stands there.
-    fn of(request: &Request<Incoming>) -> Self {
-        let headers = request.headers();
-        let told = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let is_https =
-            told("x-forwarded-proto").is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
-        let own = proxy::effective_host(request.uri(), headers, request.version());
-        let own = own.map_or("", |own| own.as_str());
-        let other = told("x-forwarded-host");
-        Self {
-            scheme: if is_https {
-                Scheme::Https
-            } else {
-                Scheme::Http
-            },
-            authority: own.into(),
-            has_other_host: other.is_some_and(|other| !other.eq_ignore_ascii_case(own)),
-        }
-    }
-}
-
 /// A client's wish to leave HTTP.
 pub(super) struct Upgrade {
     pub(super) protocol: HeaderValue,
@@ -211,7 +172,7 @@ async fn handle(
     } else {
         None
     };
-    let routed = match admit(core, client, &mut request, asked) {
+    let routed = match admit(core, &Caller::of(client), &mut request, asked) {
         Ok(routed) => routed,
         Err(reason) => return Err(Refused { reason, exchange }),
     };
@@ -243,10 +204,10 @@ fn take_upgrade(client: &Client, request: &mut Request<Incoming>) -> Option<Upgr
 }
 
 /// Checks the request, finds its route and makes it fit to be forwarded.
-fn admit(
+pub(super) fn admit<B>(
     core: &Core,
-    client: &Client,
-    request: &mut Request<Incoming>,
+    caller: &Caller<'_>,
+    request: &mut Request<B>,
     asked: Asked,
 ) -> Result<Routed, Reason> {
     proxy::check_method(request.method()).map_err(|_| Reason::MethodRefused)?;
@@ -256,13 +217,13 @@ fn admit(
             .map_err(|_| Reason::LoopDetected)?;
     }
     if request.version() == Version::HTTP_2 {
-        check_http2(client, request)?;
+        check_http2(caller, request)?;
     }
     normalise(request)?;
     let routing = core.routing();
     let (route, service) = find_route(core, &routing, request)?;
     let offer = offer(core, &routing.routes[route], request, asked);
-    let client_address = rewrite_headers(core, client, request, asked.presence)?;
+    let client_address = rewrite_headers(core, caller, request, asked.presence)?;
     let facing = match routing.routes[route].cache {
         Some(_) => Facing::of(request),
         None => Facing::nothing(),
@@ -288,10 +249,10 @@ fn admit(
 }
 
 /// In which codings the answer may be; the cache sees to the conditions of its requests itself.
-fn offer(
+fn offer<B>(
     core: &Core,
     settings: &RouteSettings,
-    request: &mut Request<Incoming>,
+    request: &mut Request<B>,
     asked: Asked,
 ) -> Option<Rc<Offer>> {
     let route = settings.compression.as_ref()?;
@@ -303,8 +264,8 @@ fn offer(
 }
 
 /// What the guard checks of HTTP/1 heads and the parser of HTTP/2 does not.
-fn check_http2(client: &Client, request: &Request<Incoming>) -> Result<(), Reason> {
-    if request.headers().len() > client.limits.headers_max {
+fn check_http2<B>(caller: &Caller<'_>, request: &Request<B>) -> Result<(), Reason> {
+    if request.headers().len() > caller.limits.headers_max {
         return Err(Reason::TooManyHeaders);
     }
     let target = request
@@ -319,7 +280,7 @@ fn check_http2(client: &Client, request: &Request<Incoming>) -> Result<(), Reaso
 }
 
 /// Routes and backends see the path that the client means, without dot segments.
-fn normalise(request: &mut Request<Incoming>) -> Result<(), Reason> {
+fn normalise<B>(request: &mut Request<B>) -> Result<(), Reason> {
     let uri = request.uri();
     if uri.path() == "*" {
         return Ok(());
@@ -334,17 +295,17 @@ fn normalise(request: &mut Request<Incoming>) -> Result<(), Reason> {
     set_path(request, target.parse().map_err(|_| Reason::BadPath)?)
 }
 
-fn set_path(request: &mut Request<Incoming>, target: PathAndQuery) -> Result<(), Reason> {
+fn set_path<B>(request: &mut Request<B>, target: PathAndQuery) -> Result<(), Reason> {
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     parts.path_and_query = Some(target);
     *request.uri_mut() = parts.try_into().map_err(|_| Reason::BadPath)?;
     Ok(())
 }
 
-fn find_route(
+fn find_route<B>(
     core: &Core,
     routing: &Routing,
-    request: &Request<Incoming>,
+    request: &Request<B>,
 ) -> Result<(usize, usize), Reason> {
     let authority = proxy::effective_host(request.uri(), request.headers(), request.version())
         .map_err(|_| Reason::BadAuthority)?;
@@ -365,10 +326,10 @@ fn find_route(
 }
 
 /// Replaces what was meant for this node by what the backend shall know; tells the client's address.
-fn rewrite_headers(
+fn rewrite_headers<B>(
     core: &Core,
-    client: &Client,
-    request: &mut Request<Incoming>,
+    caller: &Caller<'_>,
+    request: &mut Request<B>,
     presence: Presence,
 ) -> Result<IpAddr, Reason> {
     let version = request.version();
@@ -386,18 +347,16 @@ fn rewrite_headers(
         headers.remove(EXPECT);
     }
     let hop = Hop {
-        peer: client.peer.ip(),
-        peer_value: &client.peer_value,
-        scheme: Scheme::Http,
+        peer: caller.ip,
+        peer_value: caller.ip_value,
+        scheme: caller.scheme,
         host: &host,
     };
-    let forwarding = &client.limits.forwarding;
-    let address = if core.is_hop(client.peer.ip(), headers) {
+    let forwarding = &caller.limits.forwarding;
+    let address = if core.is_hop(caller.ip, headers) {
         // What it says of its client is this node's word too.
         let mut forwarding = forwarding.clone();
-        forwarding
-            .trusted
-            .push(client.peer.ip().to_canonical().into());
+        forwarding.trusted.push(caller.ip.to_canonical().into());
         forwarding.apply(&hop, headers)
     } else if presence.tells_of_client() {
         forwarding.apply(&hop, headers)
@@ -408,7 +367,7 @@ fn rewrite_headers(
     Ok(address)
 }
 
-fn rewrite_target(route: &Route, request: &mut Request<Incoming>) -> Result<(), Reason> {
+fn rewrite_target<B>(route: &Route, request: &mut Request<B>) -> Result<(), Reason> {
     let uri = request.uri();
     let new = route
         .rewrite

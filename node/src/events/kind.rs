@@ -145,6 +145,12 @@ kinds! {
         "An engine is not what its service's configuration makes by now.";
     ReplacementStopped = "replacement.stopped", Warning, "service", ["why"],
         "No engine is replaced as outdated any more, because one that should be as configured did not get ready.";
+    CacheWarmed = "cache.warmed", Info, "node", ["source", "kept", "fresh", "not_kept", "failed", "unfinished"],
+        "What was to be fetched before anybody asks for it was fetched, as far as it could be.";
+    CacheWarmFailed = "cache.warm_failed", Warning, "node", ["source", "url", "why"],
+        "Something that was to be fetched could not be; of many the first few are told.";
+    CacheHotListDamaged = "cache.hot_list_damaged", Warning, "node", ["why"],
+        "The list on disk of what was asked for most cannot be used; nothing of it is.";
     EngineImageDrifted = "engine.image_drifted", Info, "engine", ["image"],
         "The name of an engine's image means another image by now.";
 }

@@ -5,6 +5,7 @@ use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::cache_peer_server::CachePeer;
 use weir_proto::node::v1::cache_server::Cache;
 
+use super::cache_warm::{self, Warmed};
 use super::status;
 use crate::actors::cache_tier::Told;
 use crate::cache_api::{CacheApi, ChangeStream};
@@ -17,6 +18,12 @@ pub(super) struct CacheService {
 
 #[tonic::async_trait]
 impl Cache for CacheService {
+    type WarmStream = Warmed;
+
+    async fn warm(&self, request: Request<pb::WarmRequest>) -> Result<Response<Warmed>, Status> {
+        cache_warm::warm(&self.cache, request.into_inner()).await
+    }
+
     async fn purge(
         &self,
         request: Request<pb::PurgeRequest>,

@@ -2,6 +2,7 @@
 
 mod cache;
 mod cache_values;
+mod cache_warm;
 mod events;
 mod load_balancer;
 mod node;

@@ -7,6 +7,7 @@ mod events;
 mod exposition;
 mod sites;
 mod values;
+mod warm;
 
 use axum::Router;
 use axum::extract::State;
@@ -58,6 +59,7 @@ pub fn router(shown: Shown) -> Router {
         .merge(engines::router())
         .merge(answers::router())
         .merge(values::router())
+        .merge(warm::router())
         .layer(middleware::from_fn_with_state(
             shown.clone(),
             sites::refuse_others,

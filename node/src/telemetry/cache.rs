@@ -66,9 +66,77 @@ impl Outcome {
     }
 }
 
+/// Why something is fetched before anybody asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum WarmSource {
+    /// The list of the configuration, at the start.
+    Start,
+    /// What was asked for most before the start.
+    Hot,
+    /// It is asked for often and ends soon.
+    Predictive,
+    /// A schedule.
+    Schedule,
+    /// Somebody said so.
+    Order,
+}
+
+impl WarmSource {
+    /// Every source.
+    pub const ALL: [Self; 5] = [
+        Self::Start,
+        Self::Hot,
+        Self::Predictive,
+        Self::Schedule,
+        Self::Order,
+    ];
+
+    /// As metrics, traces and events name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Hot => "hot",
+            Self::Predictive => "predictive",
+            Self::Schedule => "schedule",
+            Self::Order => "order",
+        }
+    }
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum WarmOutcome {
+    /// It was fetched and is kept.
+    Kept,
+    /// It was there, and is fresh for long enough.
+    Fresh,
+    /// It was fetched, or could be, and is not kept.
+    NotKept,
+    /// It could not be fetched.
+    Failed,
+}
+
+impl WarmOutcome {
+    /// Every outcome.
+    pub const ALL: [Self; 4] = [Self::Kept, Self::Fresh, Self::NotKept, Self::Failed];
+
+    /// As metrics, traces and answers name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Fresh => "fresh",
+            Self::NotKept => "not_kept",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// What one core counts of the cache.
 #[derive(Debug, Default)]
 pub struct CacheCoreMetrics {
+    warmed: [[Counter; WarmOutcome::ALL.len()]; WarmSource::ALL.len()],
     requests: [Counter; Outcome::ALL.len()],
     not_stored: [Counter; NotStored::ALL.len()],
     /// Responses stored.
@@ -91,6 +159,11 @@ impl CacheCoreMetrics {
     /// Requests with that outcome.
     pub fn requests(&self, outcome: Outcome) -> &Counter {
         &self.requests[outcome as usize]
+    }
+
+    /// What was fetched before anybody asked for it.
+    pub fn warmed(&self, source: WarmSource, outcome: WarmOutcome) -> &Counter {
+        &self.warmed[source as usize][outcome as usize]
     }
 
     /// Responses that were not stored for that reason.

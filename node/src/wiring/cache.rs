@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use weir_cache::{MemoryLimits, PurgeLimits, Purges, Store};
 use weir_core::purge::{DEFAULT_DRIFT_MAX_MS, HlcClock};
 
 use super::Env;
 use crate::actors::cache_tier::{self, CacheTier, CacheTierHandle};
+use crate::actors::cache_warmer::{self, CacheWarmer, CacheWarmerHandle};
 use crate::actors::config_agent::InForce;
+use crate::actors::config_agent::control_plane::LinkStatus;
 use crate::config::Config;
 use crate::data_plane::CoreParts;
 use crate::data_plane::answer::Reason;
+use crate::events::Events;
 use crate::guardian::{Budget, BudgetSpent, guard};
 use crate::peers::{self, Peers};
 use crate::snapshot::Snapshot;
@@ -54,6 +58,45 @@ pub(super) fn wire(
         move || {
             let part = cache_tier::Configure::of(&in_force.load().config);
             CacheTier::new(parts.clone(), part)
+        },
+        move |life| links.point_at(life),
+    ));
+    handle
+}
+
+/// The actor that has cores fetch what will be asked for.
+pub(super) fn wire_warmer(
+    core_parts: &CoreParts,
+    peers: &Peers,
+    (control_plane, events): (&Snapshot<LinkStatus>, &Events),
+    in_force: &Snapshot<InForce>,
+    guardians: &mut JoinSet<Result<(), BudgetSpent>>,
+) -> CacheWarmerHandle {
+    let config = Arc::clone(&in_force.load().config);
+    let settings = &config.cache.warm;
+    let parts = cache_warmer::Parts {
+        warming: core_parts.warming.clone(),
+        store: Arc::clone(&core_parts.cache),
+        routing: core_parts.routing.clone(),
+        peers: peers.clone(),
+        is_alone: config.control_plane.endpoints.is_empty(),
+        control_plane: control_plane.clone(),
+        clock: core_parts.clock,
+        events: events.clone(),
+        folder: config.node.data_dir.clone(),
+        settings: Snapshot::new(settings.clone()),
+        warm: Arc::new(watch::Sender::new(settings.on_start.is_empty())),
+        has_begun: Arc::default(),
+    };
+    let handle = CacheWarmerHandle::new(&parts);
+    let (links, in_force) = (handle.links.clone(), in_force.clone());
+    guardians.spawn_local(guard(
+        "cache_warmer",
+        cache_warmer::MESSAGES_WAITING_MAX,
+        Budget::default(),
+        move || {
+            let part = cache_warmer::Configure::of(&in_force.load().config);
+            CacheWarmer::new(parts.clone(), part)
         },
         move |life| links.point_at(life),
     ));

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use self::engines::EngineLinks;
 use crate::actors::cache_tier::CacheTierHandle;
+use crate::actors::cache_warmer::CacheWarmerHandle;
 use crate::actors::cdn_outbox::CdnOutboxHandle;
 use crate::actors::config_agent::control_plane::LinkStatus;
 use crate::actors::config_agent::{self, ConfigAgent, ConfigAgentHandle, InForce, Outlets, Takers};
@@ -22,7 +23,9 @@ use crate::actors::load_balancer::{
 };
 use crate::actors::port_cache::PortCacheHandle;
 use crate::actors::provision_supervisor::ProvisionHandle;
-use crate::config::Environment;
+use crate::config::{Config, Environment};
+use crate::data_plane::stop::Stop;
+use crate::data_plane::warming::Warming;
 use crate::data_plane::{CachePeers, CoreParts};
 use crate::engine_room::EngineRoom;
 use crate::events::Events;
@@ -69,6 +72,8 @@ pub struct Wired {
     pub cache_tier: CacheTierHandle,
     /// What CDNs have not been told yet.
     pub cdns: CdnOutboxHandle,
+    /// What is fetched before it is asked for.
+    pub cache_warmer: CacheWarmerHandle,
     /// The other nodes.
     pub peers: Peers,
     /// What happens.
@@ -89,26 +94,13 @@ pub struct Wired {
 /// When the load balancer does not take its part.
 pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
     let config = Arc::clone(&first.config);
-    let metrics = NodeMetrics::new(config.node.cores);
     let outlets = Outlets::new(first, &env.tracer.weak());
     let (orders, stop) = OrdersHandle::new();
     let mut guardians = JoinSet::new();
 
     let outlet = Outlet::new();
     let load_balancer = guard_load_balancer(&outlet, env, config.node.cores, &mut guardians);
-    let core_parts = CoreParts {
-        routing: outlet.routing().clone(),
-        revisions: load_balancer.revisions(),
-        ingress: outlets.ingress.clone(),
-        net: Arc::clone(&env.net),
-        metrics,
-        cache: cache::new_store(&config, env),
-        cache_peers: Snapshot::new(CachePeers::new(&config.node.name, &[], config.node.cores)),
-        tracer: env.tracer.clone(),
-        clock: env.clock,
-        stop,
-        name: config.node.name.as_str().into(),
-    };
+    let core_parts = core_parts(&config, env, (&outlet, &load_balancer, &outlets), stop);
 
     let control_plane = Snapshot::new(LinkStatus::default());
     let peers = Peers::new(
@@ -120,6 +112,13 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
     let in_force = outlets.in_force.clone();
     let cache_tier = cache::wire(&core_parts, &peers, env, &in_force, &mut guardians);
     let cdns = cdn::wire(&cache_tier, &events, env, &in_force, &mut guardians);
+    let cache_warmer = cache::wire_warmer(
+        &core_parts,
+        &peers,
+        (&control_plane, &events),
+        &in_force,
+        &mut guardians,
+    );
     let agent = ConfigAgentHandle::new(&outlets.in_force);
     let engines = engines::wire(
         &EngineLinks {
@@ -139,6 +138,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         port_cache: engines.port_cache.clone(),
         provision: engines.provision.clone(),
         cache_tier: cache_tier.clone(),
+        cache_warmer: cache_warmer.clone(),
     };
     guard_config_agent(&agent, outlets, env, takers, &mut guardians);
 
@@ -155,6 +155,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         port_cache: engines.port_cache,
         cache_tier,
         cdns,
+        cache_warmer,
         peers,
         events,
         control_plane,
@@ -162,6 +163,30 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         status_age_max,
         guardians,
     })
+}
+
+/// What each core is given.
+fn core_parts(
+    config: &Config,
+    env: &Env,
+    (outlet, load_balancer, outlets): (&Outlet, &LoadBalancerHandle, &Outlets),
+    stop: Stop,
+) -> CoreParts {
+    let node = &config.node;
+    CoreParts {
+        routing: outlet.routing().clone(),
+        revisions: load_balancer.revisions(),
+        ingress: outlets.ingress.clone(),
+        net: Arc::clone(&env.net),
+        metrics: NodeMetrics::new(node.cores),
+        cache: cache::new_store(config, env),
+        warming: Warming::new(node.cores),
+        cache_peers: Snapshot::new(CachePeers::new(&node.name, &[], node.cores)),
+        tracer: env.tracer.clone(),
+        clock: env.clock,
+        stop,
+        name: node.name.as_str().into(),
+    }
 }
 
 fn guard_load_balancer(

@@ -180,7 +180,7 @@ async fn every_command_of_the_readme_that_asks_the_control_plane_works() {
 }
 
 /// Every command that people type.
-const COMMANDS: [&[&str]; 74] = [
+const COMMANDS: [&[&str]; 75] = [
     &["up"],
     &["node"],
     &["status"],
@@ -211,6 +211,7 @@ const COMMANDS: [&[&str]; 74] = [
     &["cache", "put"],
     &["cache", "touch"],
     &["cache", "watch"],
+    &["cache", "warm"],
     &["events"],
     &["profile"],
     &["profile", "list"],

@@ -1,10 +1,11 @@
 //! Rules between knobs.
 
 use super::knob::Knob;
-use super::knobs::{balancer, host, ingress, provision, upstream};
+use super::knobs::{balancer, cache, host, ingress, provision, upstream};
 use super::problem::{Code, Problem};
 use super::value::Value;
 use crate::content_coding::Coding;
+use crate::warming::{Schedule, Wanted};
 
 /// The value of the first knob may not be greater than that of the second.
 static AT_MOST: [(&Knob, &Knob); 9] = [
@@ -34,7 +35,29 @@ pub fn check_rules(value_of: impl Fn(&Knob) -> Value) -> Vec<Problem> {
         }
     }
     problems.extend(unknown_codings(value_of(&ingress::COMPRESSION)));
+    problems.extend(unreadable(&cache::WARM_ON_START, &value_of, |text| {
+        Wanted::parse(text).err().map(|why| why.to_string())
+    }));
+    problems.extend(unreadable(&cache::WARM_SCHEDULE, &value_of, |text| {
+        Schedule::parse(text).err().map(|why| why.to_string())
+    }));
     problems
+}
+
+/// Texts of a knob in which `why_not` finds something wrong.
+fn unreadable(
+    knob: &Knob,
+    value_of: impl Fn(&Knob) -> Value,
+    why_not: impl Fn(&str) -> Option<String>,
+) -> Vec<Problem> {
+    let Value::Texts(texts) = value_of(knob) else {
+        return Vec::new();
+    };
+    let problems = texts.into_iter().filter_map(|text| {
+        let why = why_not(&text)?;
+        Some(Problem::new(knob.path, Code::Range, why, text))
+    });
+    problems.collect()
 }
 
 /// Texts of `ingress.compression` that are no codings which are made.

@@ -34,14 +34,19 @@ pub struct Observed {
     pub age_ms: u64,
     /// For how long it is fresh, in milliseconds.
     pub ttl_ms: u64,
+    /// When somebody looks again, in milliseconds from now.
+    pub next_look_ms: u64,
 }
 
 impl PredictiveRules {
-    /// Whether it is to be refreshed now. Only requests that certainly came count; what is stale already is fetched by
+    /// Whether it is to be refreshed now: after most of its lifetime, or earlier if it would be too late by the next
+    /// look, but not before half of it. Only requests that certainly came count; what is stale already is fetched by
     /// whoever asks for it.
     pub fn refresh_now(&self, entry: &Observed) -> bool {
         let due_ms = entry.ttl_ms / 100 * u64::from(self.refresh_at_percent)
             + entry.ttl_ms % 100 * u64::from(self.refresh_at_percent) / 100;
+        let last_look_ms = entry.ttl_ms.saturating_sub(entry.next_look_ms);
+        let due_ms = due_ms.min(last_look_ms.max(entry.ttl_ms / 2));
         entry.requests.at_least() >= self.requests_min
             && entry.fetch_cost_ms >= self.cost_min_ms
             && (due_ms..entry.ttl_ms).contains(&entry.age_ms)
@@ -61,6 +66,7 @@ mod tests {
             fetch_cost_ms: 5,
             age_ms: 900,
             ttl_ms: 1_000,
+            next_look_ms: 0,
         }
     }
 
@@ -109,6 +115,19 @@ mod tests {
             ttl_ms: 0,
             ..entry()
         }));
+    }
+
+    #[test]
+    fn what_would_be_stale_by_the_next_look_is_refreshed_in_the_second_half_of_its_life() {
+        let at = |age_ms, next_look_ms| {
+            refresh(Observed {
+                age_ms,
+                next_look_ms,
+                ..entry()
+            })
+        };
+        assert!(at(700, 300) && !at(699, 300));
+        assert!(at(500, 5_000) && !at(499, 5_000));
     }
 
     #[test]

@@ -43,6 +43,11 @@ impl<K: Ord + Clone> SpaceSaving<K> {
 
     /// It came once more. What takes the place of the least frequent one takes over its count as its error.
     pub fn count(&mut self, key: &K) -> Counted {
+        self.count_many(key, 1)
+    }
+
+    /// It came so many times more.
+    pub fn count_many(&mut self, key: &K, times: u64) -> Counted {
         let before = match self.counted.get(key) {
             Some(before) => {
                 self.by_count.remove(&(before.count, key.clone()));
@@ -62,7 +67,7 @@ impl<K: Ord + Clone> SpaceSaving<K> {
             }
         };
         let counted = Counted {
-            count: before.count + 1,
+            count: before.count.saturating_add(times),
             ..before
         };
         self.counted.insert(key.clone(), counted);

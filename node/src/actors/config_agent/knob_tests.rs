@@ -55,6 +55,10 @@ fn parts(wired: &Wired) -> BTreeMap<&'static str, String> {
             let memory = (store.bytes_max(), store.entry_bytes_max());
             format!("{memory:?} {:?}", store.shared())
         }),
+        (
+            "cache warming",
+            format!("{:?}", wired.cache_warmer.settings()),
+        ),
         ("status", format!("{:?}", wired.status_age_max.load())),
     ])
 }
@@ -78,7 +82,7 @@ fn others(knob: &Knob, now: &Value) -> Vec<Value> {
             .iter()
             .map(|choice| Value::Choice((*choice).to_owned()))
             .collect(),
-        Kind::Texts => ["one", "gzip"]
+        Kind::Texts => ["one", "gzip", "5 5 * * *"]
             .map(|text| Value::Texts(vec![text.to_owned()]))
             .to_vec(),
     };

@@ -2,8 +2,8 @@
 //!
 //! Owns      the configuration in force, what it was made of, and the last refusals.
 //! Receives  [`Offer`] from the file watcher; [`Take`] from whoever speaks with the control plane.
-//! Sends     a part each to `load_balancer`, `port_cache`, `provision_supervisor` and `cache_tier`; the rest through
-//!           [`Outlets`].
+//! Sends     a part each to `load_balancer`, `port_cache`, `provision_supervisor`, `cache_tier` and
+//!           `cache_warmer`; the rest through [`Outlets`].
 //! Bound     8 messages; when full one is refused: the watcher offers again at its next look, others see it.
 //! Restarts  with the configuration that was in force, which it publishes itself.
 //!
@@ -31,6 +31,7 @@ use weir_core::trace::Sampler;
 use weir_core::tuning;
 
 use super::cache_tier::{self, CacheTierHandle};
+use super::cache_warmer::{self, CacheWarmerHandle};
 use super::load_balancer::{Configure, LoadBalancerHandle};
 use super::port_cache::{self, PortCacheHandle};
 use super::provision_supervisor::{Plan, ProvisionHandle};
@@ -154,6 +155,8 @@ pub struct Takers {
     pub provision: ProvisionHandle,
     /// Takes the tiers of the cache.
     pub cache_tier: CacheTierHandle,
+    /// Takes what is fetched before it is asked for.
+    pub cache_warmer: CacheWarmerHandle,
 }
 
 /// The actor.
@@ -250,6 +253,8 @@ impl ConfigAgent {
         takers.provision.configure(part, APPLY_TIMEOUT).await?;
         let part = cache_tier::Configure::of(&config);
         takers.cache_tier.configure(part, APPLY_TIMEOUT).await?;
+        let part = cache_warmer::Configure::of(&config);
+        takers.cache_warmer.configure(part, APPLY_TIMEOUT).await?;
         Ok(config)
     }
 

@@ -41,6 +41,7 @@ pub(super) fn takers(wired: &Wired) -> Takers {
         port_cache: wired.port_cache.clone(),
         provision: wired.provision.clone(),
         cache_tier: wired.cache_tier.clone(),
+        cache_warmer: wired.cache_warmer.clone(),
     }
 }
 

@@ -1,7 +1,6 @@
 //! What runs on an engine that drains through other nodes of the mesh: they had it as a backend, and hear a moment
 //! later that it leaves.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -12,6 +11,7 @@ use super::engines::Task;
 use super::messages::Look;
 use super::settle::tell_looked;
 use super::{Parts, ProvisionSupervisor};
+use crate::peers::Loads;
 
 /// Between two questions; also what another node may hear later than this one.
 const ASK_INTERVAL: Duration = Duration::from_millis(250);
@@ -73,7 +73,7 @@ async fn ask(parts: Parts, service: ServiceName, engine: String, fence: u64) {
     let mut silences = 0;
     loop {
         sleep(ASK_INTERVAL).await;
-        let loads = parts.peers.loads(&service, BTreeMap::new()).await;
+        let loads = parts.peers.loads(&service, Loads::default()).await;
         let in_flight = loads.in_flight.get(&engine).copied().unwrap_or_default();
         silences += u32::from(!loads.complete);
         let is_known = loads.complete || silences >= SILENCES_MAX;

@@ -243,6 +243,9 @@ impl Mesh {
         for node in &mut self.nodes {
             node.joined().await;
         }
+        for node in &mut self.nodes {
+            node.warm().await;
+        }
         Ok(())
     }
 

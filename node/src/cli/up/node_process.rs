@@ -12,9 +12,12 @@ use super::process::Process;
 use super::processes::{Place, Plan, did_not_start, start_node};
 use crate::cli::output::Failure;
 use crate::cli::status::{percent, uptime};
+use crate::orders::WARMING;
 
 /// How long a node may take until it answers.
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
+/// More than any node may take to fetch what it shall have.
+const WARM_TIMEOUT: Duration = Duration::from_secs(610);
 /// How long it may take until the control plane knows it. It serves without, so longer is no reason to end.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 const READY_LOOK_INTERVAL: Duration = Duration::from_millis(50);
@@ -65,6 +68,18 @@ impl NodeProcess {
             },
         };
         Err(did_not_start(&self.place.name, ended, &self.log))
+    }
+
+    /// Waits until it has fetched what it shall have when it is ready; the node sees to it that this ends.
+    pub(super) async fn warm(&mut self) {
+        let warms = async {
+            while let Ok(status) = self.client.get_status(GetStatusRequest {}).await
+                && status.get_ref().state == WARMING
+            {
+                sleep(READY_LOOK_INTERVAL).await;
+            }
+        };
+        let _ = timeout(WARM_TIMEOUT, warms).await;
     }
 
     /// Waits until the control plane counts it, so that what is said to the mesh next reaches it.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HeaderValue};
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -231,7 +231,7 @@ impl Fetch {
         }
         let routed = match peer {
             Some((peers, at)) => {
-                headers.insert(&HOP, HeaderValue::from_static("1"));
+                headers.insert(&HOP, peers::hop_value(self.wish.min_fresh_s));
                 self.routed.to_peer(peers.routing(), at)
             }
             None => self.routed.clone(),

@@ -11,6 +11,8 @@
 //! answer    a stored response as this client gets it                        answer.rs
 //! coded     in which coding that is                                         coded.rs
 //! body      its body on the way to the client                               body.rs
+//! warm      what is fetched before anybody asks for it                      warm.rs, warming.rs
+//! hits      how often what is kept is asked for                             hits.rs
 //! ```
 //!
 //! A fetch goes the way of every request (`forward.rs`). Who waits for one waits for an event, and at most as long as
@@ -20,14 +22,19 @@ mod answer;
 mod body;
 mod coded;
 mod fetch;
+mod hits;
 mod invalidate;
 mod join;
 mod peers;
 mod pieces;
 mod redis;
 mod serve;
+mod warm;
+pub mod warming;
 mod wish;
 
 pub(super) use self::body::CachedBody;
+pub(super) use self::hits::Hits;
 pub use self::peers::CachePeers;
 pub(super) use self::serve::serve;
+pub(super) use self::warm::warm;

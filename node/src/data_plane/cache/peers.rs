@@ -18,7 +18,8 @@ use super::super::routing::{Backend, Routing, Service};
 use crate::config::{Config, Environment, Given, RouteSettings, ServiceSettings};
 use crate::telemetry::metrics::ServiceMetrics;
 
-/// Says that a node of the mesh asks, and that whoever is asked answers by itself.
+/// Says that a node of the mesh asks, and that whoever is asked answers by itself: `1`, or `fresh=SECONDS` if what is
+/// kept answers only when it stays fresh for so long.
 pub(super) static HOP: HeaderName = HeaderName::from_static("x-weir-cache-hop");
 /// When the fetch of an answer to such a node began, as purges compare it.
 pub(super) static FETCHED_AT: HeaderName = HeaderName::from_static("x-weir-cache-fetched-at");
@@ -139,6 +140,22 @@ fn settings(address: SocketAddr) -> Option<Arc<ServiceSettings>> {
     );
     let config = Config::parse(&text, &Environment::new(), &Given::default()).ok()?;
     config.services.first().cloned()
+}
+
+/// As [`HOP`] says it.
+pub(super) fn hop_value(min_fresh_s: u32) -> HeaderValue {
+    match min_fresh_s {
+        0 => HeaderValue::from_static("1"),
+        seconds => HeaderValue::from_str(&format!("fresh={seconds}"))
+            .unwrap_or(const { HeaderValue::from_static("1") }),
+    }
+}
+
+/// For how many seconds an answer to another node shall stay fresh.
+pub(super) fn min_fresh_s(headers: &HeaderMap) -> u32 {
+    let told = headers.get(&HOP).and_then(|value| value.to_str().ok());
+    let seconds = told.and_then(|told| told.strip_prefix("fresh=")?.parse().ok());
+    seconds.unwrap_or(0)
 }
 
 /// What [`FETCHED_AT`] says.

@@ -94,7 +94,7 @@ pub(super) struct Serving<'a> {
     pub(super) limits: &'a Arc<Ingress>,
     pub(super) routed: &'a Routed,
     pub(super) wish: Rc<Wish>,
-    begun: Instant,
+    pub(super) begun: Instant,
 }
 
 /// What the origin is asked for, and why.
@@ -141,6 +141,7 @@ impl Serving<'_> {
         };
         let passes = need.stale.is_none()
             && (self.wish.method == Method::HEAD || self.wish.lookup.has_range);
+        self.count_fetch();
         if passes {
             return self.alone(request, need.forwarded, None, exchange).await;
         }
@@ -148,7 +149,7 @@ impl Serving<'_> {
     }
 
     /// What is kept, and whether it answers.
-    fn look(&self, now: UnixMs) -> Look {
+    pub(super) fn look(&self, now: UnixMs) -> Look {
         let store = &self.core.parts.cache;
         let lookup = &self.wish.lookup;
         let (entry, verdict) = match store.find(self.wish.key.as_str(), &self.wish.headers, now) {
@@ -221,6 +222,7 @@ impl Serving<'_> {
         mut exchange: Box<Exchange>,
     ) -> Response<ResponseBody> {
         self.note(outcome);
+        self.count(&entry);
         self.trace(&mut exchange, outcome);
         let ttl_s = entry.stored.ttl_s(now);
         let status = self.core.with_phrases(|phrases| phrases.hit(ttl_s));
@@ -336,7 +338,7 @@ impl Serving<'_> {
     }
 }
 
-enum Look {
+pub(super) enum Look {
     Answer(Arc<Entry>, Outcome),
     OnlyIfCached,
     Ask(Need),

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body;
 use weir_cache::Resource;
-use weir_core::cache::{Bypass, Key, Lookup, Policy, Target, strip_unkeyed};
+use weir_core::cache::{Bypass, Key, Lookup, Policy, RequestDirectives, Target, strip_unkeyed};
 use weir_core::content_coding::Coding;
 use weir_core::proxy::{self, Scheme};
 
 use super::super::compress::Offer;
 use super::super::request::Routed;
-use super::peers::HOP;
+use super::peers::{self, HOP};
 
 /// Why a request passes by the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub(super) struct Wish {
     pub(super) target: PathAndQuery,
     /// Another node of the mesh asks.
     pub(super) is_hop: bool,
+    /// What is kept answers only if it stays fresh for so many seconds, whatever the route says of directives.
+    pub(super) min_fresh_s: u32,
     /// At random, for what must not occur in a body.
     pub(super) draw: u64,
     /// In which codings the client takes the answer.
@@ -63,9 +65,9 @@ pub(super) struct Wish {
 
 impl Wish {
     /// The wish of a request to a route with a cache.
-    pub(super) fn of(
+    pub(super) fn of<B: Body>(
         routed: &Routed,
-        request: &mut Request<Incoming>,
+        request: &mut Request<B>,
         is_hop: bool,
         draw: u64,
     ) -> Result<Self, PassBy> {
@@ -77,7 +79,12 @@ impl Wish {
         }
         let policy = cache.policy(request.uri().path()).ok_or(PassBy::Rule)?;
         let lookup = Lookup::of(request.method(), request.headers(), policy);
-        let lookup = lookup.map_err(PassBy::Request)?;
+        let mut lookup = lookup.map_err(PassBy::Request)?;
+        let min_fresh_s = match is_hop {
+            true => peers::min_fresh_s(request.headers()),
+            false => 0,
+        };
+        want_fresh(&mut lookup, min_fresh_s);
         if !request.body().is_end_stream() {
             return Err(PassBy::Request(Bypass::Content));
         }
@@ -111,9 +118,17 @@ impl Wish {
             key,
             target,
             is_hop,
+            min_fresh_s,
             draw,
             offer: routed.offer.clone().filter(|_| !is_hop),
         })
+    }
+
+    /// The same for whoever wants what is fresh for longer.
+    pub(super) fn fresh_for(mut self, min_fresh_s: u32) -> Self {
+        want_fresh(&mut self.lookup, min_fresh_s);
+        self.min_fresh_s = min_fresh_s;
+        self
     }
 
     /// The same of nobody in particular: what is fetched beside an answer is for everybody.
@@ -165,5 +180,14 @@ impl Wish {
         id.push(0);
         id.extend_from_slice(variant);
         id
+    }
+}
+
+fn want_fresh(lookup: &mut Lookup, min_fresh_s: u32) {
+    if min_fresh_s > 0 {
+        lookup.directives = Some(RequestDirectives {
+            min_fresh_s: Some(min_fresh_s),
+            ..RequestDirectives::default()
+        });
     }
 }

@@ -4,6 +4,7 @@ mod cache;
 mod compression;
 mod engines;
 mod events;
+mod warming;
 
 use std::sync::atomic::Ordering;
 
@@ -118,6 +119,7 @@ pub(super) fn render(shown: &Shown) -> String {
     compression::render(shown, &mut text);
     engines::render(shown, &mut text);
     cache::render(shown, &mut text);
+    warming::render(shown, &mut text);
     events::render(&shown.events, &mut text);
     text.into_text()
 }

@@ -10,6 +10,7 @@ mod peers;
 mod purges;
 mod redis;
 mod values;
+mod warming;
 
 use crate::common::Weir;
 

@@ -23,7 +23,19 @@ knobs! {
         "How long values that applications put live without a time of their own.";
     WARM_ON_START = "cache.warm_on_start", Kind::Texts,
         Literal::Texts(&[]), ApplyClass::Hot,
-        "Paths that are fetched when a node starts.";
+        "URLs, or paths of the hosts that routes name, that are fetched when a node starts.";
+    WARM_START_TIMEOUT = "cache.warm_start_timeout", Kind::Duration(millis(0), secs(600)),
+        Literal::Duration(secs(10)), ApplyClass::Hot,
+        "How long a node that starts waits for that; then it is ready all the same.";
+    WARM_CONCURRENT_MAX = "cache.warm_concurrent_max", Kind::Count(1, 64),
+        Literal::Count(4), ApplyClass::Hot,
+        "Fetches ahead of requests at a time.";
+    WARM_RATE_MAX = "cache.warm_rate_max", Kind::Count(1, 100_000),
+        Literal::Count(100), ApplyClass::Hot,
+        "Fetches ahead of requests that begin within a second.";
+    WARM_HOT_KEYS = "cache.warm_hot_keys", Kind::Count(0, 10_000),
+        Literal::Count(1_000), ApplyClass::Hot,
+        "What was asked for most is kept on disk, so many, and fetched at the next start; 0: nothing.";
     WARM_PREDICTIVE = "cache.warm_predictive", Kind::Flag,
         Literal::Flag(true), ApplyClass::Hot,
         "Fetches what was asked for often before it expires.";
@@ -33,9 +45,12 @@ knobs! {
     WARM_PREDICTIVE_WINDOW = "cache.warm_predictive_window", Kind::Duration(secs(60), secs(604_800)),
         Literal::Duration(secs(3600)), ApplyClass::Hot,
         "The window of predictive warming.";
+    WARM_PREDICTIVE_COST_MIN = "cache.warm_predictive_cost_min", Kind::Duration(millis(0), secs(60)),
+        Literal::Duration(millis(5)), ApplyClass::Hot,
+        "How long the origin must have taken for a path to be worth it.";
     WARM_SCHEDULE = "cache.warm_schedule", Kind::Texts,
         Literal::Texts(&["0 6 * * *"]), ApplyClass::Hot,
-        "When the listed paths are fetched again (cron, UTC).";
+        "When what is fetched at the start, or what follows the times, is fetched again (cron, UTC).";
     REDIS_CONNECT_TIMEOUT = "cache.redis_connect_timeout", Kind::Duration(millis(1), secs(60)),
         Literal::Duration(millis(250)), ApplyClass::Hot,
         "To open a connection to Redis.";

@@ -1,0 +1,266 @@
+//! What is fetched before anybody asks for it: as a client of no name would ask, on one of the cores.
+
+use std::future::poll_fn;
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::{HeaderMap, HeaderValue, Request};
+use http_body_util::Empty;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use weir_cache::{Entry, FillReader, Found, Joined, Landed};
+use weir_core::proxy::{Presence, address_value};
+use weir_core::purge::Verdict;
+
+use super::fetch::Fetched;
+use super::serve::{Look, Need, Serving};
+use super::warming::{WarmJob, Warmed};
+use super::wish::Wish;
+use crate::data_plane::core::Core;
+use crate::data_plane::facing::Caller;
+use crate::data_plane::request::{Asked, admit};
+use crate::telemetry::cache::WarmOutcome;
+use crate::telemetry::spans::{Span, SpanKind, Started, TRACEPARENT};
+
+/// Between two times that a core tells what it counted.
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
+/// How often one job joins the fetch of somebody else.
+const JOINS_MAX: usize = 3;
+/// Another core keeps what it fetched a moment after the last byte was read here.
+const KEEP_WAIT: Duration = Duration::from_millis(10);
+
+/// Does the jobs of a core, and tells what is asked for on it, until the core ends.
+pub(in super::super) async fn warm(core: Rc<Core>) {
+    let Some(mut jobs) = core.parts.warming.desk.take(core.index) else {
+        return;
+    };
+    let mut ticks = interval(TELL_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            job = jobs.recv() => {
+                let Some((job, answer)) = job else {
+                    return;
+                };
+                let core = Rc::clone(&core);
+                tokio::task::spawn_local(async move {
+                    let _ = answer.send(run(&core, &job).await);
+                });
+            }
+            _ = ticks.tick() => core.hits.tell(),
+        }
+    }
+}
+
+async fn run(core: &Rc<Core>, job: &WarmJob) -> Warmed {
+    let started = Instant::now();
+    let sampled = core.parts.tracer.is_on().then(|| {
+        let tracer = &core.parts.tracer;
+        core.with_rng(|rng| tracer.sample(&HeaderMap::new(), rng))
+    });
+    let sampled = sampled.flatten();
+    let warmed = timeout(job.within, fetch(core, job, sampled.as_ref())).await;
+    let warmed = warmed.unwrap_or_else(|_| Warmed::failed("no answer in time"));
+    core.cache_metrics()
+        .warmed(job.source, warmed.outcome)
+        .increment();
+    if let Some(span) = sampled {
+        record(core, job, &warmed, started, span);
+    }
+    warmed
+}
+
+fn record(core: &Core, job: &WarmJob, warmed: &Warmed, start: Instant, span: Started) {
+    let is_failed = warmed.outcome == WarmOutcome::Failed;
+    core.parts.tracer.record(vec![Span {
+        context: span.context,
+        parent: span.parent,
+        name: "cache warm",
+        kind: SpanKind::Internal,
+        start,
+        end: Instant::now(),
+        attributes: vec![
+            ("url.path", job.asked.target().path().to_owned().into()),
+            ("weir.warm.source", job.source.name().into()),
+            ("weir.warm.outcome", warmed.outcome.name().into()),
+        ],
+        error: is_failed.then(|| warmed.why.clone().into()),
+    }]);
+}
+
+/// Goes the way of a client's request, through the routes of this node and nowhere else.
+async fn fetch(core: &Rc<Core>, job: &WarmJob, span: Option<&Started>) -> Warmed {
+    let limits = core.ingress();
+    let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let caller = Caller {
+        ip,
+        ip_value: &address_value(ip),
+        scheme: job.asked.scheme(),
+        limits: &limits,
+    };
+    let Some(mut request) = request(job, span) else {
+        return Warmed::failed("it is no request");
+    };
+    let asked = Asked {
+        presence: Presence::of(request.headers()),
+        grpc: false,
+        upgrade: false,
+    };
+    let routed = match admit(core, &caller, &mut request, asked) {
+        Ok(routed) => routed,
+        Err(reason) => return Warmed::failed(reason.as_str()),
+    };
+    if routed.settings().cache.is_none() {
+        return Warmed::not_kept(0, 0, "its route has no cache");
+    }
+    let draw = core.with_rng(|rng| rng.u64(..));
+    let wish = match Wish::of(&routed, &mut request, false, draw) {
+        Ok(wish) => wish.fresh_for(job.min_fresh_s),
+        Err(why) => return Warmed::not_kept(0, 0, format!("it passes by: {}", why.name())),
+    };
+    if job
+        .key
+        .as_ref()
+        .is_some_and(|key| **key != *wish.key.as_str())
+    {
+        return Warmed::not_kept(0, 0, "another route takes it now");
+    }
+    let serving = Serving {
+        core,
+        limits: &limits,
+        routed: &routed,
+        wish: Rc::new(wish),
+        begun: Instant::now(),
+    };
+    serving.warm().await
+}
+
+fn request(job: &WarmJob, span: Option<&Started>) -> Option<Request<Empty<Bytes>>> {
+    let mut request = Request::new(Empty::new());
+    *request.uri_mut() = job.asked.target().clone().into();
+    let headers = request.headers_mut();
+    headers.insert(HOST, HeaderValue::from_str(job.asked.authority()).ok()?);
+    for (name, value) in job.asked.fields() {
+        headers.append(name, value.clone());
+    }
+    if let Some(span) = span {
+        headers.insert(TRACEPARENT, span.context.header_value());
+    }
+    Some(request)
+}
+
+impl Serving<'_> {
+    async fn warm(&self) -> Warmed {
+        let need = match self.look(self.core.unix_ms()) {
+            Look::Answer(entry, _) => {
+                return Warmed {
+                    outcome: WarmOutcome::Fresh,
+                    ..kept(&entry)
+                };
+            }
+            Look::OnlyIfCached => return Warmed::failed("nothing is kept"),
+            Look::Ask(need) => need,
+        };
+        self.fetch_or_join(need).await
+    }
+
+    async fn fetch_or_join(&self, need: Need) -> Warmed {
+        let store = &self.core.parts.cache;
+        let variant = need
+            .stale
+            .as_ref()
+            .and_then(|(entry, _)| entry.stored.variant.as_ref());
+        let id = self.wish.flight_id(variant.map(|variant| variant.key()));
+        for _ in 0..JOINS_MAX {
+            if store.is_solo(&id, self.core.unix_ms()) {
+                return Warmed::not_kept(0, 0, "answers are for one client alone");
+            }
+            let landed = match store.flights.join(&store.since_purges(&id)) {
+                Joined::Leader(leader) => {
+                    let (first, fetched) = oneshot::channel();
+                    let stale = (need.stale, need.asks_beneath);
+                    self.begin(Rc::clone(&self.wish), id, stale, leader, first);
+                    return match fetched.await {
+                        Ok(fetched) => self.fetched(fetched).await,
+                        Err(_) => Warmed::failed("the fetch broke off"),
+                    };
+                }
+                Joined::Follower(follower) => follower.landed().await,
+                Joined::Full => return Warmed::failed("too many wait for it"),
+            };
+            match landed {
+                Landed::Filling(fill) => match fill.read() {
+                    Some(reader) => return self.read(reader).await,
+                    None => return Warmed::not_kept(fill.stored.status.as_u16(), 0, "too long"),
+                },
+                Landed::Kept(entry) => return kept(&entry),
+                Landed::Unshared => return Warmed::not_kept(0, 0, "the answer is not shared"),
+                Landed::Failed(reason) => return Warmed::failed(reason.as_str()),
+                Landed::Abandoned => {}
+            }
+        }
+        Warmed::failed("who fetched it gave up")
+    }
+
+    async fn fetched(&self, fetched: Fetched) -> Warmed {
+        match fetched {
+            Fetched::Coming(reader, _) => self.read(reader).await,
+            Fetched::InRedis(entry) | Fetched::Renewed(entry) => self.is_there(&entry),
+            Fetched::Stale(_) => Warmed::failed("the origin failed"),
+            Fetched::Own(response, why) => {
+                Warmed::not_kept(response.status().as_u16(), 0, why.to_string())
+            }
+            Fetched::Failed(reason) => Warmed::failed(reason.as_str()),
+        }
+    }
+
+    /// Reads to the end, so that whoever waits for this knows that it is there.
+    async fn read(&self, mut reader: FillReader) -> Warmed {
+        let status = reader.fill().stored.status.as_u16();
+        let mut bytes = 0;
+        while let Some(piece) = poll_fn(|cx| reader.poll_piece(cx)).await {
+            match piece {
+                Ok(piece) => bytes += piece.len() as u64,
+                Err(_) => {
+                    return Warmed {
+                        status,
+                        bytes,
+                        ..Warmed::failed("the body broke off")
+                    };
+                }
+            }
+        }
+        if !self.is_kept() {
+            sleep(KEEP_WAIT).await;
+        }
+        match self.is_kept() {
+            true => Warmed::kept(status, bytes),
+            false => Warmed::not_kept(status, bytes, "too long, or purged meanwhile"),
+        }
+    }
+
+    fn is_kept(&self) -> bool {
+        let store = &self.core.parts.cache;
+        let now = self.core.unix_ms();
+        let found = store.find(self.wish.key.as_str(), &self.wish.headers, now);
+        matches!(found, Found::Entry(_, Verdict::Valid))
+    }
+
+    fn is_there(&self, entry: &Entry) -> Warmed {
+        match self.is_kept() {
+            true => kept(entry),
+            false => Warmed {
+                outcome: WarmOutcome::NotKept,
+                why: "not stored any more, or purged meanwhile".to_owned(),
+                ..kept(entry)
+            },
+        }
+    }
+}
+
+fn kept(entry: &Entry) -> Warmed {
+    Warmed::kept(entry.stored.status.as_u16(), entry.body_bytes)
+}

@@ -1,0 +1,76 @@
+//! How a request reached this node, and from whom.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Request};
+use weir_core::proxy::{self, Scheme};
+
+use super::connection::Client;
+use crate::config::Ingress;
+
+/// Who a request is from.
+pub(super) struct Caller<'a> {
+    pub(super) ip: IpAddr,
+    /// The same as the value of a header.
+    pub(super) ip_value: &'a HeaderValue,
+    pub(super) scheme: Scheme,
+    pub(super) limits: &'a Ingress,
+}
+
+impl<'a> Caller<'a> {
+    /// A client of this node.
+    pub(super) fn of(client: &'a Client) -> Self {
+        Self {
+            ip: client.peer.ip(),
+            ip_value: &client.peer_value,
+            scheme: Scheme::Http,
+            limits: &client.limits,
+        }
+    }
+}
+
+/// Scheme and authority by which the client reached this node, or the trusted proxy before it.
+#[derive(Clone)]
+pub(super) struct Facing {
+    pub(super) scheme: Scheme,
+    /// `host[:port]` that the request is for.
+    pub(super) authority: Rc<str>,
+    /// Path and query before any rewrite.
+    pub(super) target: Option<PathAndQuery>,
+    /// A trusted proxy says that the client asked for another host.
+    pub(super) has_other_host: bool,
+}
+
+impl Facing {
+    pub(super) fn nothing() -> Self {
+        Self {
+            scheme: Scheme::Http,
+            authority: Rc::default(),
+            target: None,
+            has_other_host: false,
+        }
+    }
+
+    /// Read after the fields about the client were made true: what trusted proxies say stands there.
+    pub(super) fn of<B>(request: &Request<B>) -> Self {
+        let headers = request.headers();
+        let told = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let is_https =
+            told("x-forwarded-proto").is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
+        let own = proxy::effective_host(request.uri(), headers, request.version());
+        let own = own.map_or("", |own| own.as_str());
+        let other = told("x-forwarded-host");
+        Self {
+            scheme: if is_https {
+                Scheme::Https
+            } else {
+                Scheme::Http
+            },
+            authority: own.into(),
+            target: request.uri().path_and_query().cloned(),
+            has_other_host: other.is_some_and(|other| !other.eq_ignore_ascii_case(own)),
+        }
+    }
+}
