@@ -188,6 +188,7 @@ impl Jobs {
         if found.tally.counts.open >= self.options.open_max {
             return Err(Error::Full {
                 queue: open.job.queue,
+                open: found.tally.counts.open,
                 open_max: self.options.open_max,
             });
         }

@@ -63,6 +63,7 @@ everywhere! {
         of_jobs_added_at_once_with_one_key_there_is_one,
         of_a_thousand_jobs_added_at_once_each_is_taken,
         a_full_queue_refuses_and_names_its_bound,
+        adders_at_once_never_pass_the_bound_that_they_name,
         a_wrong_job_is_refused_by_field;
     claiming:
         of_claimers_at_once_one_gets_the_job,

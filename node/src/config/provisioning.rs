@@ -20,8 +20,8 @@ pub struct ProvisionSettings {
     pub fleet_concurrent_max: u32,
     /// Between the starts of two provisions.
     pub interval_min: Duration,
-    /// Requests that may wait.
-    pub queue_max: usize,
+    /// Jobs that may be open in the whole mesh; one more wish is refused.
+    pub queue_max: u32,
     /// After this a provision is asked to end.
     pub soft_limit: Duration,
     /// After this it is ended.

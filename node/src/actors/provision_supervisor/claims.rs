@@ -23,6 +23,9 @@ const AWAY_INTERVAL: Duration = Duration::from_secs(2);
 /// Between two tries to hand over what was claimed.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
+/// No node has more jobs in hand, whatever its limits are. What was taken has passed `queue_max` when it was wished for.
+const IN_HAND_MAX: usize = 1_100;
+
 /// Jobs in hand.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
@@ -51,7 +54,7 @@ pub(super) fn gate_limits(limits: &ProvisionSettings) -> GateLimits {
     GateLimits {
         concurrent_max: limits.concurrent_max,
         interval_min: limits.interval_min,
-        queue_max: limits.queue_max,
+        queue_max: IN_HAND_MAX,
     }
 }
 

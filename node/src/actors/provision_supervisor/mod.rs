@@ -21,6 +21,7 @@ mod kept;
 mod listing;
 mod messages;
 mod pacer;
+mod patience;
 mod plan;
 mod publish;
 mod registrar;
@@ -37,6 +38,7 @@ mod tests;
 mod told;
 mod trace;
 mod vpn_wait;
+mod waits;
 mod whose;
 mod wishes;
 

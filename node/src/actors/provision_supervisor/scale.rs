@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use weir_control_plane::jobs::{JobQueue, State};
+use weir_control_plane::jobs::{Error, JobQueue, State};
 use weir_core::ids::{EngineId, ServiceName, VpnName};
 use weir_core::provision::{EngineFacts, EngineStanding, Scaler, Scaling, ScalingRules, VpnState};
 
 use super::publish::{EngineView, Leave, Outlet};
 use super::vpn_wait::VpnWait;
+use super::waits::QueueWait;
 use super::{EnginePlan, Links, Plan, StopEngine, Wish, room, told, wishes};
 use crate::actors::config_agent::InForce;
 use crate::actors::port_cache::PortCacheHandle;
@@ -76,6 +77,8 @@ struct Memory {
     /// When this node began to decide.
     since: Option<Instant>,
     vpns: VpnWait,
+    /// Wishes are refused because too many jobs are open.
+    queue: QueueWait,
     /// Jobs that are ready wait for others of the mesh.
     fleet_is_full: bool,
 }
@@ -175,7 +178,11 @@ impl Scale {
                 let lasting = missing.min(std::mem::replace(&mut memory.missing, missing));
                 let wanted = known + open.len() + lasting;
                 let keys = unused_keys(&engines.service, open, lasting);
-                return self.start(plan, engines, keys, wanted).await;
+                let started = self.start(plan, engines, keys, wanted).await;
+                memory
+                    .queue
+                    .look(&started, engines, &plan.limits, &self.events);
+                return started.map_err(|error| error.to_string());
             }
             Scaling::Start(_) | Scaling::Keep => {}
             // Who did not answer may have work for them.
@@ -330,7 +337,7 @@ impl Scale {
         engines: &EnginePlan,
         keys: Vec<String>,
         wanted: usize,
-    ) -> Result<(), String> {
+    ) -> Result<(), Error> {
         for key in keys {
             let wish = Wish {
                 service: engines.service.clone(),
@@ -340,8 +347,7 @@ impl Scale {
                 trace: None,
             };
             let telling = (&self.events, &self.tracer);
-            let wished = wishes::enqueue(&self.queue, wish, &plan.limits, telling).await;
-            wished.map_err(|error| error.to_string())?;
+            wishes::enqueue(&self.queue, wish, &plan.limits, telling).await?;
         }
         Ok(())
     }

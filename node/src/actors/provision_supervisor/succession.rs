@@ -10,7 +10,7 @@ use weir_core::provision::{EndReason, Observation, Places, Succession};
 use super::engines::{REPLACEMENT_LIMIT, Task};
 use super::messages::Look;
 use super::settle::tell_looked;
-use super::{Parts, ProvisionSupervisor, Wish, room, wishes};
+use super::{Parts, ProvisionSupervisor, Wish, room, told, wishes};
 
 /// Between two looks whether the successor is there.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -117,7 +117,12 @@ async fn succeeded(parts: &Parts, old: &Old) -> Result<(), String> {
     }
     let (limits, telling) = (&in_force.config.provision, (&parts.events, &parts.tracer));
     let job = wishes::enqueue(&parts.queue, old.wish.clone(), limits, telling).await;
-    let job = job.map_err(words)?;
+    let job = job.map_err(|error| {
+        if matches!(error, Error::Full { .. }) {
+            told::queue_is_full(&parts.events, &old.service, (&error, limits));
+        }
+        words(error)
+    })?;
     let deadline = Instant::now() + REPLACEMENT_LIMIT;
     loop {
         sleep(LOOK_INTERVAL).await;

@@ -9,15 +9,15 @@ knobs! {
     INTERVAL_MIN = "provision.interval_min", Kind::Duration(millis(0), secs(60)),
         Literal::Duration(millis(500)), ApplyClass::Hot,
         "Between the starts of two provisions.";
-    QUEUE_MAX = "provision.queue_max", Kind::Count(0, 1_000_000),
+    QUEUE_MAX = "provision.queue_max", Kind::Count(0, 10_000),
         Literal::Count(1000), ApplyClass::Hot,
-        "Requests that may wait.";
+        "Jobs that may be open in the whole mesh, waiting or under way; one more wish is refused.";
     SOFT_LIMIT = "provision.soft_limit", Kind::Duration(secs(1), secs(86_400)),
         Literal::Duration(secs(270)), ApplyClass::Hot,
-        "After this a provision is asked to end.";
+        "After this a provision is asked to end: it stops what it began, and is tried again.";
     HARD_LIMIT = "provision.hard_limit", Kind::Duration(secs(1), secs(86_400)),
         Literal::Duration(secs(300)), ApplyClass::Hot,
-        "After this a provision is ended.";
+        "After this a provision is cut, whatever it does.";
     ATTEMPTS_MAX = "provision.attempts_max", Kind::Count(1, 100),
         Literal::Count(3), ApplyClass::Hot,
         "Tries of one job.";

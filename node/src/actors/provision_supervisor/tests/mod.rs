@@ -1,10 +1,12 @@
 //! Nodes with the actor under its guardian, in paused time: the store is real, machine and network are scripted.
 
+mod bounds;
 mod breaker;
 mod burst;
 mod care;
 mod images;
 mod killed;
+mod late;
 mod lives;
 mod outside;
 mod queue;
