@@ -87,7 +87,7 @@ impl Jobs {
             Compare::Absent(keys.job(id)),
         ];
         let named = encode(&records::JobRef { job_id: id.clone() });
-        let mut then = wait(keys, job.clone(), 0);
+        let mut then = wait(keys, job.clone(), 0, job.enqueued_at_unix_ms);
         then.extend([Op::put(key, named), tally.changed(keys, 1, 0, 0)]);
         then.extend(by.map(|by| by.audit(&self.keys, "job.enqueue", job)));
         let made = self.commit(Txn::only_if(when, then)).await?;

@@ -74,6 +74,9 @@ everywhere! {
         a_zombie_is_told_that_it_is_one,
         a_claim_that_is_extended_lives_on,
         a_job_that_was_given_back_did_not_fail;
+    clocks:
+        a_clock_that_steps_while_jobs_are_claimed_loses_and_doubles_none,
+        what_a_wrong_clock_told_to_wait_is_handed_out_when_it_is_right_again;
     ending:
         a_failed_attempt_waits_and_the_last_one_is_dead,
         what_cannot_be_retried_is_dead_at_once,
