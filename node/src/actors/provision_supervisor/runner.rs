@@ -315,8 +315,7 @@ async fn turn<'a>(parts: &'a Parts, lot: &Lot, taken: &mut Taken) -> Result<Turn
     let waits_for = parts.links.admit.ask(admit, None, ASK_TIMEOUT).await??;
     trace::waits(parts, taken, lot, waits_for);
     may_start.await.map_err(|_| Failed::Away(Refused::Away))??;
-    let interval_min = parts.in_force.load().config.provision.interval_min;
-    Ok(parts.pacer.turn(interval_min).await)
+    Ok(parts.pacer.turn().await)
 }
 
 /// Waits a while until the control plane tells this node of the engine: then it tells others, too.
