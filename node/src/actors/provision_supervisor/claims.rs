@@ -95,7 +95,7 @@ impl ProvisionSupervisor {
             holder: self.parts.holder.clone(),
             services: services.iter().map(ToString::to_string).collect(),
             fleet_concurrent_max: limits.fleet_concurrent_max,
-            ..Want::default()
+            fleet_interval_min: limits.fleet_interval_min,
         };
         let (queue, claimed) = (self.parts.queue.clone(), self.parts.links.claimed.clone());
         let (life, in_hand) = (self.life, Arc::new(self.parts.outlet.in_hand()));

@@ -14,8 +14,8 @@ use weir_core::provision::{EngineFacts, EngineStanding, Scaler, Scaling, Scaling
 
 use super::publish::{EngineView, Leave, Outlet};
 use super::vpn_wait::VpnWait;
-use super::waits::QueueWait;
-use super::{EnginePlan, Links, Plan, StopEngine, Wish, room, told, wishes};
+use super::waits::{FleetWait, QueueWait, fleet_limit};
+use super::{EnginePlan, Links, Plan, StopEngine, Wish, room, wishes};
 use crate::actors::config_agent::InForce;
 use crate::actors::port_cache::PortCacheHandle;
 use crate::config::ProvisionSettings;
@@ -31,8 +31,6 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const LISTED_WITHIN: Duration = Duration::from_secs(30);
 /// Services whose loads are asked for at a time.
 const SERVICES_AT_ONCE: usize = 4;
-/// Starts beyond the minimum that are under way at a time.
-const BURST_MAX: usize = 2;
 
 /// What decisions are made of.
 pub struct Scale {
@@ -63,8 +61,8 @@ pub struct Scale {
 struct OpenJobs {
     /// Their ids and keys.
     keys: BTreeMap<String, String>,
-    /// One is ready, and may not begin because of others in the mesh.
-    fleet_is_full: bool,
+    /// Why one that is ready may not begin because of others in the mesh, if so.
+    fleet: Option<String>,
 }
 
 /// What is remembered of one service.
@@ -80,7 +78,7 @@ struct Memory {
     /// Wishes are refused because too many jobs are open.
     queue: QueueWait,
     /// Jobs that are ready wait for others of the mesh.
-    fleet_is_full: bool,
+    fleet: FleetWait,
 }
 
 impl Scale {
@@ -150,10 +148,10 @@ impl Scale {
         memory: &mut Memory,
         (loads, open): (&Loads, &OpenJobs),
     ) -> Result<(), String> {
-        if open.fleet_is_full && !memory.fleet_is_full {
-            told::fleet_is_full(&self.events, &engines.service, &plan.limits);
-        }
-        memory.fleet_is_full = open.fleet_is_full;
+        let telling = (&self.events, &self.tracer);
+        memory
+            .fleet
+            .look(open.fleet.as_deref(), &engines.service, telling);
         let open = &open.keys;
         let now = Instant::now();
         let may_start = memory.vpns.is_over(engines, &self.ports, now);
@@ -241,15 +239,15 @@ impl Scale {
     ) -> Result<BTreeMap<String, OpenJobs>, String> {
         let listed = room::all_open_jobs(&self.queue).await;
         let listed = listed.map_err(|error| error.to_string())?;
-        let claimed = listed.iter().filter(|job| job.state() == State::Claimed);
-        let most = limits.fleet_concurrent_max as usize;
-        let is_full = most > 0 && claimed.count() >= most;
+        let fleet = fleet_limit(&listed, limits, self.events.unix_ms_now());
         let mut open: BTreeMap<String, OpenJobs> = BTreeMap::new();
         for job in listed {
             let is_ready = job.state() == State::Ready;
             if let Some(spec) = job.spec {
                 let of_service = open.entry(spec.service).or_default();
-                of_service.fleet_is_full |= is_full && is_ready;
+                if is_ready {
+                    of_service.fleet.clone_from(&fleet);
+                }
                 of_service.keys.insert(job.job_id, job.idempotency_key);
             }
         }
@@ -403,7 +401,7 @@ fn rules(engines: &EnginePlan) -> ScalingRules {
         engines_max: scale.max as usize,
         engines_free: scale.free as usize,
         streams_max: scale.streams_max,
-        burst_max: BURST_MAX,
+        burst_max: scale.burst_max as usize,
         idle_grace: scale.idle_grace,
         scale_down_cooldown: scale.down_cooldown,
     }

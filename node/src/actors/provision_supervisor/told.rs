@@ -17,13 +17,6 @@ pub fn enqueued(events: &Events, job: &str, service: &ServiceName, reason: Strin
     events.record(Kind::JobEnqueued, job, attributes);
 }
 
-/// Jobs of a service are ready, and others of the mesh have all places.
-pub(super) fn fleet_is_full(events: &Events, service: &ServiceName, limits: &ProvisionSettings) {
-    let most = limits.fleet_concurrent_max;
-    let message = format!("{most} starts are under way in the mesh, and {most} may be");
-    events.limited(Limit::Fleet, service.as_str(), "", message);
-}
-
 /// A wish of this node is refused, because as many jobs are open as may be.
 pub(super) fn queue_is_full(
     events: &Events,

@@ -36,6 +36,9 @@ knobs! {
     FLEET_CONCURRENT_MAX = "provision.fleet_concurrent_max", Kind::Count(0, 1000),
         Literal::Count(0), ApplyClass::Hot,
         "Provisions in flight in the whole mesh; 0 for no bound.";
+    FLEET_INTERVAL_MIN = "provision.fleet_interval_min", Kind::Duration(millis(0), secs(3600)),
+        Literal::Duration(millis(0)), ApplyClass::Hot,
+        "Between the starts of two jobs in the whole mesh; 0 for no bound.";
     BREAKER_FAILURES = "provision.breaker_failures", Kind::Count(1, 1000),
         Literal::Count(5), ApplyClass::Hot,
         "Failures within the window after which nothing is provisioned for a time.";
