@@ -23,7 +23,7 @@ const AWAY_INTERVAL: Duration = Duration::from_secs(2);
 /// Between two tries to hand over what was claimed.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-/// No node has more jobs in hand, whatever its limits are. What was taken has passed `queue_max` when it was wished for.
+/// No node has more jobs in hand, whatever its limits are; each of them passed `queue_max` when it was wished for.
 const IN_HAND_MAX: usize = 1_100;
 
 /// Jobs in hand.
