@@ -1,8 +1,8 @@
 //! How long an attempt may take: at the soft limit it is asked to end, at the hard one it is cut.
 //!
-//! Asked, it stops waiting wherever it waits, stops the engine that it has begun, gives back what it holds and fails, to
-//! be tried again. A driver that was told to start an engine is not interrupted: it may not know afterwards what it has
-//! left. The hard limit interrupts that, too. An engine that is ready is no longer asked: it is about to serve.
+//! Asked, it stops waiting wherever it waits, stops the engine that it has begun, gives back what it holds and fails,
+//! to be tried again. A driver that was told to start an engine is not interrupted: it may not know afterwards what it
+//! has left. The hard limit interrupts that, too. An engine that is ready is no longer asked: it is about to serve.
 
 use std::time::Duration;
 

@@ -8,8 +8,8 @@ const CONFIG: &str = "[provision]\nhost_ports = \"22300-22399\"\nretry_delay = \
 const DAY_MS: i64 = 86_400_000;
 const WISHES: usize = 12;
 
-/// Twelve jobs of which two fail once, with steps of the clock while some are claimed, some wait for their first try and
-/// some for their second one.
+/// Twelve jobs of which two fail once, with steps of the clock while some are claimed, some wait for their first try
+/// and some for their second one.
 async fn with_steps(steps_ms: &[i64]) {
     let mut world = World::new();
     let (mut life, node) = world.node("a", CONFIG);

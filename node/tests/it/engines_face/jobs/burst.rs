@@ -16,8 +16,8 @@ use crate::tracing::{attribute, receiver};
 
 const PERMITS: usize = 5;
 const SPACING: Duration = Duration::from_millis(500);
-/// Six that are asked for; two that there always are; one that is free; one that is killed, one that is used up and their
-/// successors.
+/// Six that are asked for; two that there always are; one that is free; one that is killed, one that is used up and
+/// their successors.
 const JOBS: usize = 13;
 
 /// Services whose engines take a while until they serve.
