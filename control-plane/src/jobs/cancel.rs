@@ -188,6 +188,7 @@ impl Jobs {
         if found.tally.counts.open >= self.options.open_max {
             return Err(Error::Full {
                 queue: open.job.queue,
+                open: found.tally.counts.open,
                 open_max: self.options.open_max,
             });
         }
@@ -204,7 +205,12 @@ impl Jobs {
         let named = encode(&records::JobRef {
             job_id: id.to_owned(),
         });
-        let mut then = wait(keys, job.clone(), open.record.settled_fence);
+        let mut then = wait(
+            keys,
+            job.clone(),
+            open.record.settled_fence,
+            self.now_unix_ms(),
+        );
         then.extend([
             Op::Delete(dead.key.clone()),
             Op::put(key, named),

@@ -28,10 +28,13 @@ impl Jobs {
         let now = self.now_unix_ms();
         let id = new.job_id.take();
         let id = id.unwrap_or_else(|| job_id(now, self.random().u64(..)));
+        let open_max = new.queue_max.unwrap_or(u64::MAX).min(self.options.open_max);
         let job = made(new, &id, now);
         let mut tries = Tries::begin();
         loop {
-            let outcome = self.in_line(self.try_enqueue(&keys, &job, by)).await;
+            let outcome = self
+                .in_line(self.try_enqueue(&keys, &job, open_max, by))
+                .await;
             if let Some(done) = tries.after(outcome).await? {
                 return Ok(done);
             }
@@ -42,6 +45,7 @@ impl Jobs {
         &self,
         keys: &JobKeys,
         job: &Job,
+        open_max: u64,
         by: Option<By<'_>>,
     ) -> Result<Option<Enqueued>, Error> {
         let id = &job.job_id;
@@ -66,10 +70,12 @@ impl Jobs {
         }
         let is_new_queue = tally.is_none();
         let tally = Tally::of(tally.as_ref())?;
-        if tally.counts.open >= self.options.open_max {
+        // What is made compares the count, so jobs that are added at the same time never pass the bound together.
+        if tally.counts.open >= open_max {
             return Err(Error::Full {
                 queue: job.queue.clone(),
-                open_max: self.options.open_max,
+                open: tally.counts.open,
+                open_max,
             });
         }
         if is_new_queue {
@@ -81,7 +87,7 @@ impl Jobs {
             Compare::Absent(keys.job(id)),
         ];
         let named = encode(&records::JobRef { job_id: id.clone() });
-        let mut then = wait(keys, job.clone(), 0);
+        let mut then = wait(keys, job.clone(), 0, job.enqueued_at_unix_ms);
         then.extend([Op::put(key, named), tally.changed(keys, 1, 0, 0)]);
         then.extend(by.map(|by| by.audit(&self.keys, "job.enqueue", job)));
         let made = self.commit(Txn::only_if(when, then)).await?;

@@ -30,10 +30,12 @@ pub enum Error {
         by: Holder,
     },
     /// The queue is full.
-    #[error("queue `{queue}` has as many open jobs as it may have: {open_max}")]
+    #[error("queue `{queue}` has {open} open jobs, and may have {open_max}")]
     Full {
         /// Which.
         queue: String,
+        /// Its open jobs.
+        open: u64,
         /// The bound.
         open_max: u64,
     },

@@ -73,14 +73,18 @@ pub(super) fn ready_key(keys: &JobKeys, job: &Job) -> bytes::Bytes {
 }
 
 /// Lets a job wait from `job.not_before_unix_ms` on.
-pub(super) fn wait(keys: &JobKeys, mut job: Job, settled_fence: u64) -> Vec<Op> {
+pub(super) fn wait(keys: &JobKeys, mut job: Job, settled_fence: u64, now_unix_ms: u64) -> Vec<Op> {
+    let wait_ms = job.not_before_unix_ms.saturating_sub(now_unix_ms);
     job.set_state(State::Ready);
     job.holder = None;
     let service = job.spec.clone().unwrap_or_default().service;
     vec![
         Op::put(
             ready_key(keys, &job),
-            encode(&records::JobReady { service }),
+            encode(&records::JobReady {
+                service,
+                wait_ms: Some(wait_ms),
+            }),
         ),
         Op::put(keys.job(&job.job_id), written(job, settled_fence)),
     ]

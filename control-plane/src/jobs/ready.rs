@@ -5,6 +5,7 @@ use weir_proto::control::records::v1 as records;
 
 use super::error::Error;
 use super::local::{Jobs, decode};
+use super::rules::was_told_wrong;
 use super::types::Want;
 use crate::keys::JobKeys;
 use crate::store::limits::PAGE_ENTRIES_MAX;
@@ -38,18 +39,20 @@ impl Jobs {
             entries_max: FIRST_PAGE_ENTRIES,
             ..List::default()
         };
-        'pages: for _ in 0..PAGES_MAX {
+        for _ in 0..PAGES_MAX {
             let page = self.store.list(list.clone()).await?;
             list.entries_max = PAGE_ENTRIES_MAX;
             list.after = page.entries.last().map(|entry| entry.key.clone());
+            // The others of this priority wait even longer. Those on this page are looked at for a wrong clock's.
+            let mut next_priority = None;
             for entry in &page.entries {
                 let Some(ready) = keys.parse_ready(&entry.key) else {
                     continue;
                 };
-                if ready.not_before_unix_ms > now {
-                    // The others of this priority wait even longer.
-                    list.after = Some(keys.after_priority(ready.priority));
-                    continue 'pages;
+                let not_before = ready.not_before_unix_ms;
+                if not_before > now && !is_long_due(entry, now, not_before) {
+                    next_priority = Some(ready.priority);
+                    continue;
                 }
                 let is_next = found.first().is_none_or(|c| c.priority == ready.priority);
                 if !is_next || found.len() == CANDIDATES_MAX {
@@ -64,12 +67,22 @@ impl Jobs {
                     });
                 }
             }
+            if let Some(waits) = next_priority {
+                list.after = list.after.max(Some(keys.after_priority(waits)));
+            }
             if !page.more {
                 break;
             }
         }
         Ok(found)
     }
+}
+
+/// Whether its time was told by a clock that was far ahead.
+fn is_long_due(entry: &Entry, now: u64, not_before: u64) -> bool {
+    let ready: Option<records::JobReady> = decode(entry).ok();
+    let wait_ms = ready.and_then(|ready| ready.wait_ms);
+    wait_ms.is_some_and(|wait_ms| was_told_wrong(now, not_before, wait_ms))
 }
 
 /// What cannot be read is nobody's, and holds up no other.

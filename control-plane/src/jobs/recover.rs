@@ -82,7 +82,7 @@ impl Jobs {
         job.last_error = format!("its holder, node `{node_id}`, went away");
         if job.attempt < limits_of(&job).attempts_max {
             job.not_before_unix_ms = now;
-            then.extend(wait(keys, job, settled));
+            then.extend(wait(keys, job, settled, now));
         } else {
             let tally = Tally::of(tally.as_ref())?;
             when.push(tally.is_seen(keys));

@@ -200,7 +200,7 @@ fn operations(keys: &JobKeys, next: Next, fence: u64, now: u64) -> Result<Operat
     Ok(match next {
         Next::Waits(job) => {
             let retry = Failed::RetryAt(job.not_before_unix_ms);
-            (Settled::Failed(retry), wait(keys, job, fence), None)
+            (Settled::Failed(retry), wait(keys, job, fence, now), None)
         }
         Next::Dead(job) => {
             let ops = bury(keys, job, fence, now)?;

@@ -35,6 +35,8 @@ pub struct NewJob {
     pub not_before_unix_ms: u64,
     /// How often, and how far apart.
     pub limits: Limits,
+    /// It is refused when the queue has so many open jobs, or as many as the store keeps; `None`: only then.
+    pub queue_max: Option<u64>,
 }
 
 /// How often a job is tried.

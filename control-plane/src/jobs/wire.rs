@@ -29,6 +29,7 @@ pub(super) fn enqueue_request(job: NewJob, node_id: &str) -> pb::EnqueueJobReque
         not_before_unix_ms: job.not_before_unix_ms,
         limits: Some(job.limits.into()),
         node_id: node_id.to_owned(),
+        queue_max: job.queue_max,
         ..pb::EnqueueJobRequest::default()
     }
 }
@@ -43,6 +44,7 @@ pub(crate) fn new_job(request: pb::EnqueueJobRequest) -> NewJob {
         priority: request.priority,
         not_before_unix_ms: request.not_before_unix_ms,
         limits: request.limits.unwrap_or_default().into(),
+        queue_max: request.queue_max,
     }
 }
 
@@ -154,8 +156,13 @@ pub(crate) fn refused(error: &Error) -> Option<Status> {
             details.holder = Some(by.clone());
             (Code::AlreadyExists, Kind::Held)
         }
-        Error::Full { queue, open_max } => {
+        Error::Full {
+            queue,
+            open,
+            open_max,
+        } => {
             details.name.clone_from(queue);
+            details.open = *open;
             details.open_max = *open_max;
             (Code::ResourceExhausted, Kind::Full)
         }
@@ -210,6 +217,7 @@ fn known(code: Code, details: pb::JobRefusal) -> Option<Error> {
         },
         (Code::ResourceExhausted, Kind::Full) => Error::Full {
             queue: name,
+            open: details.open,
             open_max: details.open_max,
         },
         (Code::NotFound, Kind::NotFound) => Error::NotFound { job_id: name },
@@ -264,6 +272,7 @@ mod tests {
             Error::Held { name, by },
             Error::Full {
                 queue: "engines".to_owned(),
+                open: 10_001,
                 open_max: 10_000,
             },
             Error::NotFound {
@@ -296,6 +305,7 @@ mod tests {
         let told = NewJob {
             job_id: Some("1".to_owned()),
             priority: 3,
+            queue_max: Some(7),
             ..job
         };
         assert_eq!(new_job(enqueue_request(told.clone(), "node-a")), told);

@@ -63,6 +63,7 @@ everywhere! {
         of_jobs_added_at_once_with_one_key_there_is_one,
         of_a_thousand_jobs_added_at_once_each_is_taken,
         a_full_queue_refuses_and_names_its_bound,
+        adders_at_once_never_pass_the_bound_that_they_name,
         a_wrong_job_is_refused_by_field;
     claiming:
         of_claimers_at_once_one_gets_the_job,
@@ -73,6 +74,9 @@ everywhere! {
         a_zombie_is_told_that_it_is_one,
         a_claim_that_is_extended_lives_on,
         a_job_that_was_given_back_did_not_fail;
+    clocks:
+        a_clock_that_steps_while_jobs_are_claimed_loses_and_doubles_none,
+        what_a_wrong_clock_told_to_wait_is_handed_out_when_it_is_right_again;
     ending:
         a_failed_attempt_waits_and_the_last_one_is_dead,
         what_cannot_be_retried_is_dead_at_once,

@@ -32,6 +32,8 @@ pub struct Scale {
     pub free: u32,
     /// Requests that one engine is meant to serve at a time.
     pub streams_max: u32,
+    /// Starts beyond the minimum that are under way at a time.
+    pub burst_max: u32,
     /// How long an engine that has work gets no more after some was given to it, while others are free.
     pub settle: Duration,
     /// How long an engine is without work before it may be stopped.
@@ -59,6 +61,8 @@ pub struct Care {
     pub failures_max: u32,
     /// How long it may be unhealthy before it is replaced.
     pub unhealthy_grace: Duration,
+    /// So many times both while something runs on it: work slows its answers.
+    pub in_use_patience: u32,
     /// Between two replacements in one service.
     pub replacement_cooldown: Duration,
     /// Whether one that is not what would be started now is replaced.
@@ -123,6 +127,7 @@ fn read_scale(s: &mut Section, problems: &mut Vec<Problem>) -> Scale {
         max: max.map_or_else(|| min.max(20), count),
         free: count(s.number(problems, "free", 0, 0..=ENGINES_MAX)),
         streams_max: count(s.number(problems, "streams_max", 100, 1..=1_000_000)),
+        burst_max: count(s.number(problems, "burst_max", 2, 1..=ENGINES_MAX)),
         settle: time(s, problems, "settle", 0, Duration::ZERO..=HOUR),
         idle_grace: time(
             s,
@@ -180,6 +185,7 @@ fn read_care(s: &mut Section, problems: &mut Vec<Problem>) -> Care {
             60_000,
             Duration::ZERO..=24 * HOUR,
         ),
+        in_use_patience: count(probe.number(problems, "in_use_patience", 3, 1..=100)),
         replacement_cooldown: time(
             s,
             problems,

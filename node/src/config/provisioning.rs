@@ -20,8 +20,10 @@ pub struct ProvisionSettings {
     pub fleet_concurrent_max: u32,
     /// Between the starts of two provisions.
     pub interval_min: Duration,
-    /// Requests that may wait.
-    pub queue_max: usize,
+    /// Between the starts of two jobs in the whole mesh; zero for no bound.
+    pub fleet_interval_min: Duration,
+    /// Jobs that may be open in the whole mesh; one more wish is refused.
+    pub queue_max: u32,
     /// After this a provision is asked to end.
     pub soft_limit: Duration,
     /// After this it is ended.
@@ -67,6 +69,16 @@ pub struct PortCacheSettings {
     pub health_rise: u32,
     /// Bad looks in a row that make it unhealthy.
     pub health_fall: u32,
+    /// How long a healthy VPN may be without a port.
+    pub missing_max: Duration,
+    /// Changes of a port within the window that are not flapping.
+    pub changes_max: u32,
+    /// The window.
+    pub changes_window: Duration,
+    /// How long a VPN is not asked after its container was restarted because of an outage.
+    pub restart_quiet: Duration,
+    /// A new port so soon after a restart belongs to that.
+    pub restart_settle: Duration,
 }
 
 impl Default for ProvisionSettings {
@@ -97,6 +109,11 @@ impl ProvisionSettings {
                 &provision::FLEET_CONCURRENT_MAX,
             ),
             interval_min: s.tuned(problems, "interval_min", &provision::INTERVAL_MIN),
+            fleet_interval_min: s.tuned(
+                problems,
+                "fleet_interval_min",
+                &provision::FLEET_INTERVAL_MIN,
+            ),
             queue_max: s.tuned(problems, "queue_max", &provision::QUEUE_MAX),
             soft_limit: s.tuned(problems, "soft_limit", &provision::SOFT_LIMIT),
             hard_limit: s.tuned(problems, "hard_limit", &provision::HARD_LIMIT),
@@ -167,6 +184,11 @@ impl PortCacheSettings {
             health_interval: s.tuned(problems, "health_interval", &port_cache::HEALTH_INTERVAL),
             health_rise: s.tuned(problems, "health_rise", &port_cache::HEALTH_RISE),
             health_fall: s.tuned(problems, "health_fall", &port_cache::HEALTH_FALL),
+            missing_max: s.tuned(problems, "missing_max", &port_cache::MISSING_MAX),
+            changes_max: s.tuned(problems, "changes_max", &port_cache::CHANGES_MAX),
+            changes_window: s.tuned(problems, "changes_window", &port_cache::CHANGES_WINDOW),
+            restart_quiet: s.tuned(problems, "restart_quiet", &port_cache::RESTART_QUIET),
+            restart_settle: s.tuned(problems, "restart_settle", &port_cache::RESTART_SETTLE),
         };
         s.finish(problems);
         read

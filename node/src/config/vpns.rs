@@ -37,6 +37,8 @@ pub struct VpnSettings {
     pub engines_max: u32,
     /// After how long an outage its container is restarted, once; `None` for never.
     pub restart_after: Option<Duration>,
+    /// Whether a tunnel that runs is healthy only with a public address.
+    pub needs_public_ip: bool,
     /// Whether every engine behind it is replaced when it is back, not only the forwarded one.
     pub replace_on_reconnect: bool,
 }
@@ -85,6 +87,7 @@ fn read_vpn(name: &str, mut s: Section, problems: &mut Vec<Problem>) -> VpnSetti
         engines_max: u32::try_from(s.number(problems, "engines_max", 20, 1..=10_000))
             .unwrap_or(u32::MAX),
         restart_after,
+        needs_public_ip: s.flag(problems, "needs_public_ip", true),
         replace_on_reconnect: s.flag(problems, "replace_on_reconnect", false),
     };
     s.finish(problems);

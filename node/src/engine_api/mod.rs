@@ -21,7 +21,7 @@ use crate::events::{Events, Limit};
 use crate::link::Refused;
 use crate::peers::Peers;
 use crate::telemetry::spans::{SpanKind, Tracer};
-use crate::telemetry::steps::StepTrace;
+use crate::telemetry::steps::{LIMIT, StepTrace};
 use crate::wiring::Wired;
 
 pub use self::describe::refusal;
@@ -173,6 +173,7 @@ impl EngineApi {
             Err(refusal) => {
                 trace.note(("weir.refusal", refusal.code.as_str().into()));
                 if let Some(limit) = Limit::of(refusal.code) {
+                    trace.note((LIMIT, limit.as_str().into()));
                     let message = refusal.message.clone();
                     self.events.limited(limit, service, "", message);
                 }

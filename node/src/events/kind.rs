@@ -193,7 +193,7 @@ limits! {
     Concurrency = "concurrency";
     /// The time between two starts of this node (`provision.interval_min`).
     Spacing = "spacing";
-    /// Starts that wait, or open jobs of the queue.
+    /// Open jobs of the whole mesh (`provision.queue_max`).
     Queue = "queue";
     /// Starts failed too often.
     Breaker = "breaker";

@@ -134,6 +134,11 @@ impl Events {
         inner.news.notify_waiters();
     }
 
+    /// The time that an event gets now, in ms since 1970.
+    pub fn unix_ms_now(&self) -> u64 {
+        self.0.clock.unix_ms_now()
+    }
+
     /// A start of this service ran into a limit; `job` is empty when there is none yet.
     pub fn limited(&self, limit: Limit, service: &str, job: &str, message: String) {
         self.0.by_limit[limit as usize].fetch_add(1, Ordering::Relaxed);

@@ -9,6 +9,8 @@ use super::spans::{Attribute, Span, SpanKind, Tracer};
 
 /// How a look-up of a VPN's port was answered: `hit`, `stale` or `miss`.
 pub const PORT_CACHE: &str = "weir.port_cache";
+/// Which limit something ran into, as events name it.
+pub const LIMIT: &str = "weir.limit";
 /// Steps of one whole that are told; more are not.
 const STEPS_MAX: usize = 64;
 

@@ -22,6 +22,8 @@ pub const FLEET_CONCURRENT_MAX: u32 = 1_000;
 pub const SERVICES_MAX: usize = 1_000;
 /// Longest [`super::Spec::reason`].
 pub const REASON_BYTES_MAX: usize = 1_024;
+/// Clocks of one store that are as far apart are right.
+const CLOCKS_APART_MAX_MS: u64 = 60_000;
 /// What a wait differs by from what it is called, at most.
 const JITTER: f64 = 0.1;
 
@@ -41,6 +43,15 @@ pub fn may_start(now_unix_ms: u64, last_start_unix_ms: u64, interval_min: Durati
     let interval_ms = u64::try_from(interval_min.as_millis()).unwrap_or(u64::MAX);
     let next = last_start_unix_ms.saturating_add(interval_ms);
     now_unix_ms >= next || last_start_unix_ms > now_unix_ms.saturating_add(interval_ms)
+}
+
+/// Whether a job that waits until then, and was to wait for so long when it was told to, was told by a clock that was
+/// wrong: it has to wait much longer than that. It holds no job up.
+pub fn was_told_wrong(now_unix_ms: u64, not_before_unix_ms: u64, wait_ms: u64) -> bool {
+    let left = not_before_unix_ms.saturating_sub(now_unix_ms);
+    left > wait_ms
+        .saturating_mul(2)
+        .saturating_add(CLOCKS_APART_MAX_MS)
 }
 
 /// A free place in the fleet's bound, if less than `concurrent_max` are taken: one of the free by `draw`, so that

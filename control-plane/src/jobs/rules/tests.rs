@@ -53,6 +53,16 @@ fn starts_are_spaced_and_a_wrong_clock_holds_nobody_up() {
 }
 
 #[test]
+fn a_job_that_has_to_wait_much_longer_than_it_was_told_to_waits_for_a_wrong_clock() {
+    assert!(!was_told_wrong(1_000, 900, 0));
+    assert!(!was_told_wrong(1_000, 601_000, 600_000));
+    // One clock may be a little ahead of the other.
+    assert!(!was_told_wrong(1_000, 61_000, 0) && was_told_wrong(1_000, 61_001, 0));
+    assert!(!was_told_wrong(0, 180_000, 60_000) && was_told_wrong(0, 180_001, 60_000));
+    assert!(!was_told_wrong(0, u64::MAX, u64::MAX));
+}
+
+#[test]
 fn a_job_waits_until_its_time_and_is_ready_from_then_on() {
     let job = Job {
         state: State::Ready.into(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use weir_control_plane::jobs::{DEFAULT_QUEUE, Error, State};
+use weir_control_plane::jobs::{DEFAULT_QUEUE, Error, NewJob, State};
 
 use crate::support::{Home, new};
 
@@ -61,7 +61,7 @@ pub(crate) async fn a_full_queue_refuses_and_names_its_bound(home: Home) {
         matches!(refused, Error::Full { open_max: 3, .. }),
         "{refused:?}"
     );
-    let told = "queue `engines` has as many open jobs as it may have: 3";
+    let told = "queue `engines` has 3 open jobs, and may have 3";
     assert_eq!(refused.to_string(), told);
     // One that is there is still named, and one that ends makes room.
     assert!(jobs.enqueue(new("c")).await.unwrap().already);
@@ -74,6 +74,51 @@ pub(crate) async fn a_full_queue_refuses_and_names_its_bound(home: Home) {
         .await
         .unwrap();
     jobs.enqueue(new("d")).await.unwrap();
+}
+
+pub(crate) async fn adders_at_once_never_pass_the_bound_that_they_name(home: Home) {
+    const BOUND: u64 = 20;
+    let bounded = |key: &str, most| NewJob {
+        queue_max: Some(most),
+        ..new(key)
+    };
+    // Each of these has a line of its own, as processes have.
+    let mut adding = Vec::new();
+    for node in 0..4 {
+        let jobs = home.through(&home.store, |_| {}).await;
+        adding.extend((0..20).map(|number| {
+            let (jobs, key) = (Arc::clone(&jobs), format!("tv-{node}-{number}"));
+            tokio::spawn(async move { jobs.enqueue(bounded(&key, BOUND)).await })
+        }));
+    }
+    let mut added = 0;
+    for outcome in futures::future::join_all(adding).await {
+        match outcome.unwrap() {
+            Ok(_) => added += 1,
+            Err(Error::Full { open, open_max, .. }) => assert_eq!((open, open_max), (BOUND, BOUND)),
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    assert_eq!(added, BOUND);
+    let open = home.all(&[]).await;
+    assert_eq!(open.len(), 20);
+    // A claimed one is open; one that has ended makes room; each adder is held to its own bound.
+    let claim = home.ask("a").await.unwrap();
+    let refused = home.jobs.enqueue(bounded("more", BOUND)).await;
+    assert!(matches!(refused, Err(Error::Full { .. })), "{refused:?}");
+    let again = home
+        .jobs
+        .enqueue(bounded(&open[0].idempotency_key, 0))
+        .await;
+    assert!(again.unwrap().already, "one that is there is no more");
+    home.jobs
+        .complete(&claim.ticket, String::new())
+        .await
+        .unwrap();
+    let lower = home.jobs.enqueue(bounded("more", BOUND - 1)).await;
+    let told = "queue `engines` has 19 open jobs, and may have 19";
+    assert_eq!(lower.unwrap_err().to_string(), told);
+    home.jobs.enqueue(bounded("more", BOUND)).await.unwrap();
 }
 
 pub(crate) async fn a_wrong_job_is_refused_by_field(home: Home) {

@@ -46,7 +46,7 @@ codes! {
     CircuitBreaker = "circuit_breaker", retry true, wait true;
     /// The service, or every VPN that it may use, has as many engines as it may have.
     MaxCapacity = "max_capacity", retry true, wait false;
-    /// As many starts wait as may wait.
+    /// As many jobs are open as may be, or as many starts wait as may wait.
     QueueFull = "queue_full", retry true, wait true;
     /// The store of jobs cannot be reached.
     StoreAway = "store_away", retry true, wait true;
@@ -125,6 +125,28 @@ impl Refusal {
         }
     }
 
+    /// As many jobs are open as may be: `field` bounds them to `open_max`. So many have to end that one more fits, and
+    /// their starts are at least `interval_min` apart; nothing ever ends while none may be open.
+    pub fn queue_full(
+        field: &'static str,
+        open: u64,
+        open_max: u64,
+        interval_min: Duration,
+    ) -> Self {
+        let message = format!("{field}: {open} jobs are open, and {open_max} may be");
+        let to_end = open.saturating_sub(open_max).saturating_add(1);
+        let eta = interval_min.saturating_mul(u32::try_from(to_end).unwrap_or(u32::MAX));
+        Self {
+            recovery_eta: (open_max > 0).then_some(eta),
+            wrong: Some(Box::new(Wrong {
+                field,
+                value: open.to_string(),
+                bound: format!("less than {open_max}"),
+            })),
+            ..Self::new(RefusalCode::QueueFull, message)
+        }
+    }
+
     /// The same, with the time that it takes at least.
     #[must_use]
     pub fn with_eta(self, recovery_eta: Duration) -> Self {
@@ -174,6 +196,27 @@ mod tests {
         for code in RefusalCode::ALL {
             assert!(code.can_retry() || !code.should_wait(), "{code}");
         }
+    }
+
+    #[test]
+    fn a_full_queue_names_field_value_and_bound_and_when_a_place_is_free_at_the_earliest() {
+        let half = Duration::from_millis(500);
+        let full = Refusal::queue_full("provision.queue_max", 7, 7, half);
+        assert_eq!(
+            full.message,
+            "provision.queue_max: 7 jobs are open, and 7 may be"
+        );
+        assert_eq!(full.recovery_eta, Some(half));
+        let wrong = full.wrong.unwrap();
+        let told = (wrong.field, &*wrong.value, &*wrong.bound);
+        assert_eq!(told, ("provision.queue_max", "7", "less than 7"));
+        // The bound was lowered meanwhile: more than one has to end.
+        let over = Refusal::queue_full("provision.queue_max", 9, 7, half);
+        assert_eq!(over.recovery_eta, Some(half * 3));
+        let never = Refusal::queue_full("provision.queue_max", 0, 0, half);
+        assert_eq!(never.retry_after_seconds(), None);
+        let most = Refusal::queue_full("provision.queue_max", u64::MAX, 1, Duration::MAX);
+        assert_eq!(most.recovery_eta, Some(Duration::MAX));
     }
 
     #[test]

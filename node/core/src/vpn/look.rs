@@ -128,23 +128,26 @@ pub struct HealthLimits {
 
 impl Default for HealthLimits {
     fn default() -> Self {
-        let unreachable_max = match port_cache::STALE_MAX.default {
-            Literal::Duration(duration) => duration,
-            _ => Duration::ZERO,
-        };
         Self {
             rise: default_count(&port_cache::HEALTH_RISE),
             fall: default_count(&port_cache::HEALTH_FALL),
             needs_public_ip: true,
-            unreachable_max,
+            unreachable_max: default_time(&port_cache::STALE_MAX),
             forced_restart_after: None,
-            quiet_after_restart: Duration::from_secs(15),
-            settle_after_restart: Duration::from_secs(300),
+            quiet_after_restart: default_time(&port_cache::RESTART_QUIET),
+            settle_after_restart: default_time(&port_cache::RESTART_SETTLE),
         }
     }
 }
 
-fn default_count(knob: &Knob) -> u32 {
+pub(super) fn default_time(knob: &Knob) -> Duration {
+    match knob.default {
+        Literal::Duration(duration) => duration,
+        _ => Duration::ZERO,
+    }
+}
+
+pub(super) fn default_count(knob: &Knob) -> u32 {
     match knob.default {
         Literal::Count(count) => u32::try_from(count).unwrap_or(u32::MAX),
         _ => 1,

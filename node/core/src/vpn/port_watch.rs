@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::look::{default_count, default_time};
 use crate::port_cache::Port;
+use crate::tuning::knobs::port_cache;
 
 /// What rules the watch over a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,9 +21,9 @@ pub struct WatchLimits {
 impl Default for WatchLimits {
     fn default() -> Self {
         Self {
-            missing_max: Duration::from_secs(120),
-            changes_max: 3,
-            flap_window: Duration::from_secs(600),
+            missing_max: default_time(&port_cache::MISSING_MAX),
+            changes_max: default_count(&port_cache::CHANGES_MAX),
+            flap_window: default_time(&port_cache::CHANGES_WINDOW),
         }
     }
 }

@@ -278,7 +278,7 @@ impl Handler<Carried<Fetched>> for PortCache {
             why,
         } = fetched.message;
         if let Some(vpn) = self.vpns.get_mut(&vpn) {
-            vpn.fetched(now, (ticket, reading), why);
+            vpn.fetched(now, (ticket, reading), why, &self.limits);
             vpn.answer_waiting(now, &self.limits);
         }
         self.tell();

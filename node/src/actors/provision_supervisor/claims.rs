@@ -23,6 +23,9 @@ const AWAY_INTERVAL: Duration = Duration::from_secs(2);
 /// Between two tries to hand over what was claimed.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
+/// No node has more jobs in hand, whatever its limits are; each of them passed `queue_max` when it was wished for.
+const IN_HAND_MAX: usize = 1_100;
+
 /// Jobs in hand.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
@@ -51,7 +54,7 @@ pub(super) fn gate_limits(limits: &ProvisionSettings) -> GateLimits {
     GateLimits {
         concurrent_max: limits.concurrent_max,
         interval_min: limits.interval_min,
-        queue_max: limits.queue_max,
+        queue_max: IN_HAND_MAX,
     }
 }
 
@@ -92,7 +95,7 @@ impl ProvisionSupervisor {
             holder: self.parts.holder.clone(),
             services: services.iter().map(ToString::to_string).collect(),
             fleet_concurrent_max: limits.fleet_concurrent_max,
-            ..Want::default()
+            fleet_interval_min: limits.fleet_interval_min,
         };
         let (queue, claimed) = (self.parts.queue.clone(), self.parts.links.claimed.clone());
         let (life, in_hand) = (self.life, Arc::new(self.parts.outlet.in_hand()));

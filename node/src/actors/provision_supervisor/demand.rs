@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use weir_core::provision::{Demand, Scaler};
 
 use super::vpn_wait::VpnWait;
+use super::waits::{FleetWait, QueueWait};
 use crate::peers::Loads;
 
 /// What is remembered of one service.
@@ -19,8 +20,10 @@ pub(super) struct Memory {
     /// When this node began to decide.
     pub(super) since: Option<Instant>,
     pub(super) vpns: VpnWait,
+    /// Wishes are refused because too many jobs are open.
+    pub(super) queue: QueueWait,
     /// Jobs that are ready wait for others of the mesh.
-    pub(super) fleet_is_full: bool,
+    pub(super) fleet: FleetWait,
 }
 
 /// What was seen of the demand for a service.

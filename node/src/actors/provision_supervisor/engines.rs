@@ -23,8 +23,6 @@ use crate::config::{DriverKind, ProvisionSettings};
 use crate::data_plane::routing::Routing;
 use crate::prober::{Target, probe};
 
-/// An engine in use answers slowly; so many times the failures and the grace are its own.
-const IN_USE_PATIENCE: u32 = 3;
 /// A replacement that takes longer does not keep others waiting.
 pub(super) const REPLACEMENT_LIMIT: std::time::Duration = std::time::Duration::from_secs(300);
 
@@ -175,7 +173,7 @@ impl Engine {
             readiness_timeout: care.ready_timeout,
             failures_max: care.failures_max,
             unhealthy_grace: care.unhealthy_grace,
-            in_use_patience: IN_USE_PATIENCE,
+            in_use_patience: care.in_use_patience,
             recycle_after_uses: care.uses_max.unwrap_or(limits.uses_max),
             outdated: self.is_to_be_renewed(),
             drain_timeout,

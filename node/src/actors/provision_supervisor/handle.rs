@@ -10,6 +10,7 @@ use weir_control_plane::jobs::{DEFAULT_QUEUE, Error, JobQueue, Limits, NewJob, S
 use weir_core::ids::ServiceName;
 use weir_core::provision::{Refusal, RefusalCode, Wrong};
 use weir_core::trace::TraceContext;
+use weir_core::tuning::knobs::provision;
 use weir_engines::driver;
 
 use super::publish::{Leave, Outlet, Picture};
@@ -116,7 +117,7 @@ impl ProvisionHandle {
             return Err(blocked.clone());
         }
         let open = room::open_jobs(&self.queue, wish.service.as_str()).await;
-        let open = open.map_err(|error| refusal(&error))?;
+        let open = open.map_err(|error| refusal(&error, &config.provision))?;
         room::check(&wish, &engines.scale, &open, (&picture, config))?;
         let job = new_job(wish, &config.provision);
         match self.queue.enqueue(job).await {
@@ -124,7 +125,7 @@ impl ProvisionHandle {
                 job_id: enqueued.job_id,
                 already: enqueued.already,
             }),
-            Err(error) => Err(refusal(&error)),
+            Err(error) => Err(refusal(&error, &config.provision)),
         }
     }
 
@@ -228,6 +229,7 @@ pub(super) fn new_job(wish: Wish, limits: &ProvisionSettings) -> NewJob {
             retry_delay: limits.retry_delay,
             retry_delay_max: limits.retry_delay_max,
         },
+        queue_max: Some(u64::from(limits.queue_max)),
         ..NewJob::default()
     }
 }
@@ -256,12 +258,17 @@ pub(super) fn engines_wanted(spec: &Spec) -> Option<usize> {
 }
 
 /// What a queue's "no" means for who wants an engine.
-fn refusal(error: &Error) -> Refusal {
-    let code = match error {
-        Error::Full { .. } => RefusalCode::QueueFull,
-        _ => RefusalCode::StoreAway,
-    };
-    Refusal::new(code, error.to_string())
+pub(super) fn refusal(error: &Error, limits: &ProvisionSettings) -> Refusal {
+    match error {
+        Error::Full { open, open_max, .. } => {
+            let field = match *open_max == u64::from(limits.queue_max) {
+                true => provision::QUEUE_MAX.path,
+                false => "open jobs of the store",
+            };
+            Refusal::queue_full(field, *open, *open_max, limits.interval_min)
+        }
+        _ => Refusal::new(RefusalCode::StoreAway, error.to_string()),
+    }
 }
 
 #[cfg(test)]

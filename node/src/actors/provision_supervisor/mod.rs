@@ -23,6 +23,7 @@ mod kept;
 mod listing;
 mod messages;
 mod pacer;
+mod patience;
 mod plan;
 mod problems;
 mod publish;
@@ -41,6 +42,7 @@ mod tests;
 mod told;
 mod trace;
 mod vpn_wait;
+mod waits;
 mod whose;
 mod wishes;
 
@@ -224,6 +226,7 @@ impl ProvisionSupervisor {
     /// A life that knows no engine yet.
     pub fn new(parts: Parts, plan: Plan) -> Self {
         let limits = &plan.limits;
+        parts.pacer.set_interval(limits.interval_min);
         Self {
             gate: Gate::new(claims::gate_limits(limits)),
             waiting: BTreeMap::new(),
@@ -275,6 +278,7 @@ impl Handler<Carried<Configure>> for ProvisionSupervisor {
         let now = Instant::now();
         let plan = configure.message.plan;
         self.gate.set_limits(claims::gate_limits(&plan.limits));
+        self.parts.pacer.set_interval(plan.limits.interval_min);
         self.breaker
             .set_config(claims::breaker_config(&plan.limits));
         self.reservations.configure(&plan);

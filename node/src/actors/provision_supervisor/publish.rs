@@ -381,7 +381,6 @@ impl ProvisionSupervisor {
         ProvisionSettings {
             concurrent_max: gate.concurrent_max,
             interval_min: gate.interval_min,
-            queue_max: gate.queue_max,
             breaker_failures: breaker.failures_max,
             breaker_window: breaker.window,
             breaker_recovery: breaker.open_for,

@@ -28,6 +28,7 @@ use super::holds::{Held, hold_forwarded, hold_port, hold_slot};
 use super::kept::Kept;
 use super::messages::{Admit, Over, Ready, Reserve, Reserved, Started};
 use super::pacer::Turn;
+use super::patience::Soft;
 use super::plan::EnginePlan;
 use super::publish::Leave;
 use super::settle::{complete, give_back, release, settle, tell_over};
@@ -81,9 +82,12 @@ pub(super) enum Failed {
     /// The job took longer than it may.
     #[error("took longer than the hard limit of {0:?}")]
     Late(Duration),
-    /// Its turn to start came when half of its time was over.
-    #[error("its turn came after the soft limit")]
-    TooLate,
+    /// It was asked to end, and did, with whatever it had begun.
+    #[error("took longer than the soft limit of {0:?}, and ended as it was asked to")]
+    Asked(Duration),
+    /// It was asked to end while others had the turn to start: nothing of it failed.
+    #[error("its turn did not come before the soft limit of {0:?}")]
+    TooLate(Duration),
     /// It got ready, and was gone before clients could reach it.
     #[error("it was gone before clients could reach it")]
     GoneAgain,
@@ -133,7 +137,11 @@ impl Failed {
     pub(super) const fn is_failure(&self) -> bool {
         matches!(
             self,
-            Self::Driver { .. } | Self::NotReady { .. } | Self::Late(_) | Self::GoneAgain
+            Self::Driver { .. }
+                | Self::NotReady { .. }
+                | Self::Asked(_)
+                | Self::Late(_)
+                | Self::GoneAgain
         )
     }
 }
@@ -220,7 +228,7 @@ async fn attempt(
             std::future::pending().await
         }
     };
-    let provisioned = provision(parts, claim, plan, taken, began + soft_limit);
+    let provisioned = provision(parts, claim, plan, taken, Soft::after(began, soft_limit));
     tokio::select! {
         biased;
         () = kept.lost() => Err(Failed::Lost),
@@ -237,12 +245,13 @@ async fn provision(
     claim: &Claim,
     plan: &Arc<EnginePlan>,
     taken: &mut Taken,
-    begin_until: Instant,
+    soft: Soft,
 ) -> Result<String, Failed> {
     let job = claim.ticket.job_id.clone();
     taken.trace.step("slot.hold", SpanKind::Internal);
     let reserved = reserve(parts, claim, plan, false).await?;
-    let (number, slot) = hold_slot(parts, claim, plan, &reserved.slots).await?;
+    let slot = hold_slot(parts, claim, plan, &reserved.slots);
+    let (number, slot) = soft.unless_asked(slot).await?;
     let fence = slot.hold.fence;
     taken.held.push(slot);
     taken.trace.step("port.reserve", SpanKind::Internal);
@@ -251,7 +260,9 @@ async fn provision(
         vpn,
         wants_forwarded,
         ..
-    } = hold_port(parts, claim, plan, reserved, taken).await?;
+    } = soft
+        .unless_asked(hold_port(parts, claim, plan, reserved, taken))
+        .await?;
     let mut lot = Lot {
         job: job.clone(),
         service: plan.service.as_str().to_owned(),
@@ -263,9 +274,10 @@ async fn provision(
         is_forwarded: false,
     };
     if let Some(vpn) = &vpn {
-        peer_port(parts, vpn, wants_forwarded, &mut lot, taken).await?;
+        let port = peer_port(parts, vpn, wants_forwarded, &mut lot, taken);
+        soft.unless_asked(port).await?;
     }
-    let turn = turn(parts, &lot, taken, begin_until).await?;
+    let turn = soft.turn(turn(parts, &lot, taken)).await?;
     taken.trace.step("driver.start", SpanKind::Client);
     let running = start_it(parts, plan, (&lot, fence), vpn.as_ref(), taken, turn).await?;
     let started = Started {
@@ -276,7 +288,8 @@ async fn provision(
     };
     parts.links.started.ask(started, None, ASK_TIMEOUT).await?;
     taken.trace.step("readiness.probe", SpanKind::Client);
-    let probes = until_ready(parts, plan, &lot, vpn.as_ref()).await?;
+    let ready = until_ready(parts, plan, &lot, vpn.as_ref());
+    let probes = soft.unless_asked(ready).await?;
     taken.trace.note_step(("weir.probes", probes.into()));
     taken.is_ready.set(true);
     taken.trace.step("engine.register", SpanKind::Internal);
@@ -302,12 +315,7 @@ async fn provision(
 }
 
 /// Waits until the start may begin: it has the turn until the driver has been asked.
-async fn turn<'a>(
-    parts: &'a Parts,
-    lot: &Lot,
-    taken: &mut Taken,
-    begin_until: Instant,
-) -> Result<Turn<'a>, Failed> {
+async fn turn<'a>(parts: &'a Parts, lot: &Lot, taken: &mut Taken) -> Result<Turn<'a>, Failed> {
     trace::reserved(taken, lot);
     taken.trace.step("gate.wait", SpanKind::Internal);
     let (start, may_start) = oneshot::channel();
@@ -318,12 +326,7 @@ async fn turn<'a>(
     let waits_for = parts.links.admit.ask(admit, None, ASK_TIMEOUT).await??;
     trace::waits(parts, taken, lot, waits_for);
     may_start.await.map_err(|_| Failed::Away(Refused::Away))??;
-    let interval_min = parts.in_force.load().config.provision.interval_min;
-    let turn = parts.pacer.turn(interval_min).await;
-    match Instant::now() >= begin_until {
-        true => Err(Failed::TooLate),
-        false => Ok(turn),
-    }
+    Ok(parts.pacer.turn().await)
 }
 
 /// Waits a while until the control plane tells this node of the engine: then it tells others, too.

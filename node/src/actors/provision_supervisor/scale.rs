@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use weir_control_plane::jobs::{JobQueue, State};
+use weir_control_plane::jobs::{Error, JobQueue, State};
 use weir_core::ids::{EngineId, ServiceName, VpnName};
 use weir_core::provision::{Demand, EngineFacts, EngineStanding, Scaling, ScalingRules, VpnState};
 
 use super::demand::Memory;
 use super::publish::{EngineView, Leave, Outlet};
+use super::waits::fleet_limit;
 use super::{EnginePlan, Links, Plan, StopEngine, Wish, room, told, wishes};
 use crate::actors::config_agent::InForce;
 use crate::actors::port_cache::PortCacheHandle;
@@ -30,8 +31,6 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const LISTED_WITHIN: Duration = Duration::from_secs(30);
 /// Services whose loads are asked for at a time.
 const SERVICES_AT_ONCE: usize = 4;
-/// Starts beyond the minimum that are under way at a time.
-const BURST_MAX: usize = 2;
 
 /// What decisions are made of.
 pub struct Scale {
@@ -62,8 +61,8 @@ pub struct Scale {
 struct OpenJobs {
     /// Their ids and keys.
     keys: BTreeMap<String, String>,
-    /// One is ready, and may not begin because of others in the mesh.
-    fleet_is_full: bool,
+    /// Why one that is ready may not begin because of others in the mesh, if so.
+    fleet: Option<String>,
 }
 
 impl Scale {
@@ -133,10 +132,10 @@ impl Scale {
         memory: &mut Memory,
         (loads, open): (&Loads, &OpenJobs),
     ) -> Result<(), String> {
-        if open.fleet_is_full && !memory.fleet_is_full {
-            told::fleet_is_full(&self.events, &engines.service, &plan.limits);
-        }
-        memory.fleet_is_full = open.fleet_is_full;
+        let telling = (&self.events, &self.tracer);
+        memory
+            .fleet
+            .look(open.fleet.as_deref(), &engines.service, telling);
         let open = &open.keys;
         let now = Instant::now();
         if memory.demand.look(loads, now) {
@@ -165,7 +164,11 @@ impl Scale {
                 let lasting = missing.min(std::mem::replace(&mut memory.missing, missing));
                 let wanted = known + open.len() + lasting;
                 let keys = unused_keys(&engines.service, open, lasting);
-                return self.start(plan, engines, keys, (wanted, demand)).await;
+                let started = self.start(plan, engines, keys, (wanted, demand)).await;
+                memory
+                    .queue
+                    .look(&started, engines, &plan.limits, &self.events);
+                return started.map_err(|error| error.to_string());
             }
             Scaling::Start(_) | Scaling::Keep => {}
             // Who did not answer may have work for them.
@@ -230,15 +233,15 @@ impl Scale {
     ) -> Result<BTreeMap<String, OpenJobs>, String> {
         let listed = room::all_open_jobs(&self.queue).await;
         let listed = listed.map_err(|error| error.to_string())?;
-        let claimed = listed.iter().filter(|job| job.state() == State::Claimed);
-        let most = limits.fleet_concurrent_max as usize;
-        let is_full = most > 0 && claimed.count() >= most;
+        let fleet = fleet_limit(&listed, limits, self.events.unix_ms_now());
         let mut open: BTreeMap<String, OpenJobs> = BTreeMap::new();
         for job in listed {
             let is_ready = job.state() == State::Ready;
             if let Some(spec) = job.spec {
                 let of_service = open.entry(spec.service).or_default();
-                of_service.fleet_is_full |= is_full && is_ready;
+                if is_ready {
+                    of_service.fleet.clone_from(&fleet);
+                }
                 of_service.keys.insert(job.job_id, job.idempotency_key);
             }
         }
@@ -326,7 +329,7 @@ impl Scale {
         engines: &EnginePlan,
         keys: Vec<String>,
         (wanted, demand): (usize, Demand),
-    ) -> Result<(), String> {
+    ) -> Result<(), Error> {
         let reason = match demand.waiting {
             0 => format!("{wanted} engines are wanted"),
             waiting => format!("{wanted} engines are wanted, {waiting} requests wait"),
@@ -340,8 +343,7 @@ impl Scale {
                 trace: None,
             };
             let telling = (&self.events, &self.tracer);
-            let wished = wishes::enqueue(&self.queue, wish, &plan.limits, telling).await;
-            wished.map_err(|error| error.to_string())?;
+            wishes::enqueue(&self.queue, wish, &plan.limits, telling).await?;
         }
         Ok(())
     }
@@ -397,7 +399,7 @@ fn rules(engines: &EnginePlan) -> ScalingRules {
         engines_max: scale.max as usize,
         engines_free: scale.free as usize,
         streams_max: scale.streams_max,
-        burst_max: BURST_MAX,
+        burst_max: scale.burst_max as usize,
         idle_grace: scale.idle_grace,
         scale_down_cooldown: scale.down_cooldown,
     }

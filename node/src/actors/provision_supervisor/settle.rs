@@ -79,11 +79,15 @@ pub(super) async fn settle(parts: &Parts, claim: &Claim, failed: &Failed) {
         | Failed::Queue(_)
         // Holds of a life that is over end in a moment.
         | Failed::NoSlot
-        | Failed::TooLate => {
+        | Failed::TooLate(_) => {
             let released = parts.queue.release(ticket).await;
             released.map(|()| Some(Kind::JobReleased))
         }
-        Failed::Driver { .. } | Failed::NotReady { .. } | Failed::Late(_) | Failed::GoneAgain => {
+        Failed::Driver { .. }
+        | Failed::NotReady { .. }
+        | Failed::Asked(_)
+        | Failed::Late(_)
+        | Failed::GoneAgain => {
             let why = chain(failed).to_string();
             let became = parts.queue.fail(ticket, why, true).await;
             became.map(|became| match became {

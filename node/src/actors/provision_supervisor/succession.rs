@@ -11,7 +11,7 @@ use weir_core::provision::{EndReason, Observation, Places, Succession};
 use super::engines::{Engine, REPLACEMENT_LIMIT, Task};
 use super::messages::Look;
 use super::settle::tell_looked;
-use super::{EnginePlan, Parts, Plan, ProvisionSupervisor, Wish, room, wishes};
+use super::{EnginePlan, Parts, Plan, ProvisionSupervisor, Wish, room, told, wishes};
 
 /// Between two looks whether the successor is there.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -208,7 +208,12 @@ async fn succeeded(
         return Ok(Succession::EndFirst);
     }
     let (limits, telling) = (&in_force.config.provision, (&parts.events, &parts.tracer));
-    let job = wishes::enqueue(&parts.queue, old.wish.clone(), limits, telling).await?;
+    let job = wishes::enqueue(&parts.queue, old.wish.clone(), limits, telling).await;
+    let job = job.inspect_err(|error| {
+        if matches!(error, Error::Full { .. }) {
+            told::queue_is_full(&parts.events, &old.service, (error, limits));
+        }
+    })?;
     let outcome = tokio::select! {
         biased;
         Ok(()) = is_cancelled => Err(NoSuccessor::NotWanted),

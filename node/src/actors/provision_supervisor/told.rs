@@ -1,11 +1,13 @@
 //! What the supervisor tells as events beside what it does: changes of what is so for a while, and who waits for what.
 
 use tokio::time::Instant;
+use weir_control_plane::jobs::Error;
 use weir_core::ids::ServiceName;
 use weir_core::provision::{BreakerState, EndReason};
 
 use super::ProvisionSupervisor;
 use super::engines::{Engine, state_name};
+use super::handle::refusal;
 use crate::config::ProvisionSettings;
 use crate::events::{Events, Kind, Limit};
 
@@ -15,11 +17,14 @@ pub fn enqueued(events: &Events, job: &str, service: &ServiceName, reason: Strin
     events.record(Kind::JobEnqueued, job, attributes);
 }
 
-/// Jobs of a service are ready, and others of the mesh have all places.
-pub(super) fn fleet_is_full(events: &Events, service: &ServiceName, limits: &ProvisionSettings) {
-    let most = limits.fleet_concurrent_max;
-    let message = format!("{most} starts are under way in the mesh, and {most} may be");
-    events.limited(Limit::Fleet, service.as_str(), "", message);
+/// A wish of this node is refused, because as many jobs are open as may be.
+pub(super) fn queue_is_full(
+    events: &Events,
+    service: &ServiceName,
+    (error, limits): (&Error, &ProvisionSettings),
+) {
+    let message = refusal(error, limits).message;
+    events.limited(Limit::Queue, service.as_str(), "", message);
 }
 
 /// Requests wait for the first engine of a service.

@@ -10,7 +10,7 @@ use super::runner::{Failed, Taken};
 use super::spec::Lot;
 use crate::events::{Kind, Limit};
 use crate::telemetry::spans::SpanKind;
-use crate::telemetry::steps::StepTrace;
+use crate::telemetry::steps::{LIMIT, StepTrace};
 
 /// Digits of the time in a job's id.
 const ID_TIME_DIGITS: usize = 12;
@@ -65,7 +65,7 @@ pub(super) fn reserved(taken: &mut Taken, lot: &Lot) {
 /// Its start has to wait for that.
 pub(super) fn waits(parts: &Parts, taken: &mut Taken, lot: &Lot, limit: Option<Limit>) {
     let Some(limit) = limit else { return };
-    taken.trace.note_step(("weir.limit", limit.as_str().into()));
+    taken.trace.note_step((LIMIT, limit.as_str().into()));
     let limits = &parts.in_force.load().config.provision;
     let message = match limit {
         Limit::Concurrency => format!("{} starts are under way", limits.concurrent_max),
@@ -93,7 +93,7 @@ pub(super) fn end(
     if let Some(Failed::Refused(refusal)) = failed
         && let Some(limit) = Limit::of(refusal.code)
     {
-        trace.note_step(("weir.limit", limit.as_str().into()));
+        trace.note_step((LIMIT, limit.as_str().into()));
         let message = refusal.message.clone();
         parts.events.limited(limit, service, job, message);
     }

@@ -8,9 +8,9 @@ use weir_control_plane::jobs::{Error, JobQueue};
 use super::handle::{Wish, new_job};
 use super::told;
 use crate::config::ProvisionSettings;
-use crate::events::Events;
+use crate::events::{Events, Limit};
 use crate::telemetry::spans::{SpanKind, Tracer};
-use crate::telemetry::steps::StepTrace;
+use crate::telemetry::steps::{LIMIT, StepTrace};
 
 /// Adds the job of a wish, unless it is there already: its id. The job's spans are under the one that is begun here.
 ///
@@ -28,7 +28,16 @@ pub(super) async fn enqueue(
     trace.step("job.enqueue", SpanKind::Producer);
     wish.trace = trace.context();
     let (service, reason) = (wish.service.clone(), wish.reason.clone());
-    let enqueued = queue.enqueue(new_job(wish, limits)).await?;
+    let enqueued = match queue.enqueue(new_job(wish, limits)).await {
+        Ok(enqueued) => enqueued,
+        Err(error) => {
+            if matches!(error, Error::Full { .. }) {
+                trace.note((LIMIT, Limit::Queue.as_str().into()));
+            }
+            trace.finish(Some(error.to_string()));
+            return Err(error);
+        }
+    };
     if !enqueued.already {
         trace.note_step(("weir.job", enqueued.job_id.clone().into()));
         trace.finish(None);

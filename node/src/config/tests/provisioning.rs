@@ -10,18 +10,11 @@ fn provision() {
         &[
             ("concurrent_max = 0", "0 is out of bounds (1 to 1000)"),
             (
-                "fleet_concurrent_max = 1001",
-                "1001 is out of bounds (0 to 1000)",
-            ),
-            (
                 "interval_min = \"61s\"",
                 "`61s` is out of bounds (0ms to 1m)",
             ),
             ("interval_min = 1", "expected a text, found integer (1)"),
-            (
-                "queue_max = 1000001",
-                "1000001 is out of bounds (0 to 1000000)",
-            ),
+            ("queue_max = 10001", "10001 is out of bounds (0 to 10000)"),
             ("soft_limit = \"2d\"", "`2d` is out of bounds (1s to 1d)"),
             ("hard_limit = \"0s\"", "`0s` is out of bounds (1s to 1d)"),
             ("attempts_max = 101", "101 is out of bounds (1 to 100)"),
@@ -78,6 +71,23 @@ fn provision() {
 }
 
 #[test]
+fn provision_in_the_whole_mesh() {
+    check(
+        "provision",
+        &[
+            (
+                "fleet_concurrent_max = 1001",
+                "1001 is out of bounds (0 to 1000)",
+            ),
+            (
+                "fleet_interval_min = \"2h\"",
+                "`2h` is out of bounds (0ms to 1h)",
+            ),
+        ],
+    );
+}
+
+#[test]
 fn limits_of_provisioning_that_contradict_each_other_are_told() {
     for (keys, wanted) in [
         (
@@ -117,6 +127,20 @@ fn port_cache() {
             ),
             ("health_rise = 0", "0 is out of bounds (1 to 100)"),
             ("health_fall = 101", "101 is out of bounds (1 to 100)"),
+            ("missing_max = \"0s\"", "`0s` is out of bounds (1s to 1d)"),
+            ("changes_max = 0", "0 is out of bounds (1 to 1000)"),
+            (
+                "changes_window = \"2d\"",
+                "`2d` is out of bounds (1s to 1d)",
+            ),
+            (
+                "restart_quiet = \"11m\"",
+                "`11m` is out of bounds (0ms to 10m)",
+            ),
+            (
+                "restart_settle = \"2h\"",
+                "`2h` is out of bounds (0ms to 1h)",
+            ),
             ("colour = 1", "unknown key"),
         ],
     );
@@ -157,6 +181,10 @@ fn vpns() {
                 "`http://a:1/v1` must be http://host:port",
             ),
             ("control_url = 7", "expected a text, found integer (7)"),
+            (
+                "needs_public_ip = 1",
+                "expected true or false, found integer (1)",
+            ),
             ("container = 7", "expected a text, found integer (7)"),
             ("engine_host = \"a:1\"", "`a:1` is no host name or address"),
             (

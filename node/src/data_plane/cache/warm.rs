@@ -188,7 +188,7 @@ impl Serving<'_> {
                         Err(_) => Warmed::failed("the fetch broke off"),
                     };
                 }
-                Joined::Follower(follower) => follower.landed().await,
+                Joined::Follower(mut follower) => follower.landed().await,
                 Joined::Full => return Warmed::failed("too many wait for it"),
             };
             match landed {

@@ -2,6 +2,7 @@
 
 mod apart;
 mod events;
+mod jobs;
 mod mesh;
 mod operators;
 mod ports;

@@ -27,4 +27,19 @@ knobs! {
     HEALTH_FALL = "port_cache.health_fall", Kind::Count(1, 100),
         Literal::Count(2), ApplyClass::Hot,
         "Bad looks in a row that make it unhealthy.";
+    MISSING_MAX = "port_cache.missing_max", Kind::Duration(secs(1), secs(86_400)),
+        Literal::Duration(secs(120)), ApplyClass::Hot,
+        "How long a healthy VPN may be without a port before that is an alarm.";
+    CHANGES_MAX = "port_cache.changes_max", Kind::Count(1, 1000),
+        Literal::Count(3), ApplyClass::Hot,
+        "Changes of a port within the window; with more it flaps: an alarm, and nothing is replaced for it.";
+    CHANGES_WINDOW = "port_cache.changes_window", Kind::Duration(secs(1), secs(86_400)),
+        Literal::Duration(secs(600)), ApplyClass::Hot,
+        "Within which changes of a port are counted together.";
+    RESTART_QUIET = "port_cache.restart_quiet", Kind::Duration(millis(0), secs(600)),
+        Literal::Duration(secs(15)), ApplyClass::Hot,
+        "How long a VPN is not asked after its container was restarted because of an outage.";
+    RESTART_SETTLE = "port_cache.restart_settle", Kind::Duration(millis(0), secs(3600)),
+        Literal::Duration(secs(300)), ApplyClass::Hot,
+        "A new port so soon after a VPN was lost or restarted belongs to that.";
 }

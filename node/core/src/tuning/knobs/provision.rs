@@ -9,15 +9,15 @@ knobs! {
     INTERVAL_MIN = "provision.interval_min", Kind::Duration(millis(0), secs(60)),
         Literal::Duration(millis(500)), ApplyClass::Hot,
         "Between the starts of two provisions.";
-    QUEUE_MAX = "provision.queue_max", Kind::Count(0, 1_000_000),
+    QUEUE_MAX = "provision.queue_max", Kind::Count(0, 10_000),
         Literal::Count(1000), ApplyClass::Hot,
-        "Requests that may wait.";
+        "Jobs that may be open in the whole mesh, waiting or under way; one more wish is refused.";
     SOFT_LIMIT = "provision.soft_limit", Kind::Duration(secs(1), secs(86_400)),
         Literal::Duration(secs(270)), ApplyClass::Hot,
-        "After this a provision is asked to end.";
+        "After this a provision is asked to end: it stops what it began, and is tried again.";
     HARD_LIMIT = "provision.hard_limit", Kind::Duration(secs(1), secs(86_400)),
         Literal::Duration(secs(300)), ApplyClass::Hot,
-        "After this a provision is ended.";
+        "After this a provision is cut, whatever it does.";
     ATTEMPTS_MAX = "provision.attempts_max", Kind::Count(1, 100),
         Literal::Count(3), ApplyClass::Hot,
         "Tries of one job.";
@@ -36,6 +36,9 @@ knobs! {
     FLEET_CONCURRENT_MAX = "provision.fleet_concurrent_max", Kind::Count(0, 1000),
         Literal::Count(0), ApplyClass::Hot,
         "Provisions in flight in the whole mesh; 0 for no bound.";
+    FLEET_INTERVAL_MIN = "provision.fleet_interval_min", Kind::Duration(millis(0), secs(3600)),
+        Literal::Duration(millis(0)), ApplyClass::Hot,
+        "Between the starts of two jobs in the whole mesh; 0 for no bound.";
     BREAKER_FAILURES = "provision.breaker_failures", Kind::Count(1, 1000),
         Literal::Count(5), ApplyClass::Hot,
         "Failures within the window after which nothing is provisioned for a time.";

@@ -1,6 +1,7 @@
 //! What the actor does with its messages, before a control server and a Docker that do as they are told.
 
 mod health;
+mod limits;
 mod owner;
 mod port;
 
@@ -44,6 +45,7 @@ struct Says {
     is_down: bool,
     denies: bool,
     status: TunnelStatus,
+    has_no_address: bool,
 }
 
 impl Default for Says {
@@ -54,6 +56,7 @@ impl Default for Says {
             is_down: false,
             denies: false,
             status: TunnelStatus::Running,
+            has_no_address: false,
         }
     }
 }
@@ -90,7 +93,8 @@ impl ControlServer for Server {
 
     fn public_ip(&self, _: Duration) -> BoxFuture<'_, Result<Option<IpAddr>, Error>> {
         Box::pin(async {
-            let is_up = self.said().await?.status == TunnelStatus::Running;
+            let said = self.said().await?;
+            let is_up = said.status == TunnelStatus::Running && !said.has_no_address;
             Ok(is_up.then_some([198, 51, 100, 7].into()))
         })
     }

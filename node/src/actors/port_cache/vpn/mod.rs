@@ -141,6 +141,7 @@ impl Vpn {
         now: Instant,
         (ticket, reading): (Ticket, Reading),
         why: Option<String>,
+        limits: &PortCacheSettings,
     ) {
         let outcome = self.entry.end_fetch(ticket, now.into_std(), reading);
         if outcome == Outcome::DroppedStale {
@@ -161,10 +162,8 @@ impl Vpn {
         };
         // A VPN that nobody has looked at yet is not down.
         let is_up = self.health.state().is_up() || self.health.state() == State::Unknown;
-        for event in self
-            .watch
-            .read(now.into_std(), port, is_up, &WatchLimits::default())
-        {
+        let limits = watch_limits(limits);
+        for event in self.watch.read(now.into_std(), port, is_up, &limits) {
             tracing::info!(vpn = self.settings.name, ?event, "port of the VPN");
             if matches!(event, PortEvent::Confirm(_)) {
                 self.confirm_at = Some(now + CONFIRM_AFTER);
@@ -191,9 +190,11 @@ impl Vpn {
         let limits = HealthLimits {
             rise: limits.health_rise,
             fall: limits.health_fall,
+            needs_public_ip: self.settings.needs_public_ip,
             unreachable_max: limits.stale_max,
             forced_restart_after: self.settings.restart_after,
-            ..HealthLimits::default()
+            quiet_after_restart: limits.restart_quiet,
+            settle_after_restart: limits.restart_settle,
         };
         for event in self.health.look(now.into_std(), &look, &limits) {
             tracing::info!(vpn = self.settings.name, ?event, "VPN");
@@ -321,6 +322,15 @@ impl Vpn {
             true => self.watch.settled(),
             false => self.followed.settled(),
         }
+    }
+}
+
+/// What rules the watch over a port, as core takes it.
+fn watch_limits(limits: &PortCacheSettings) -> WatchLimits {
+    WatchLimits {
+        missing_max: limits.missing_max,
+        changes_max: limits.changes_max,
+        flap_window: limits.changes_window,
     }
 }
 

@@ -220,6 +220,37 @@ async fn of_10000_provisions_that_fail_nothing_is_left_behind() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_start_that_waits_right_before_its_driver_learns_of_another_spacing_too() {
+    let spaced = |interval: &str| {
+        let limits = format!("[provision]\ninterval_min = \"{interval}\"\n");
+        CONFIG.replacen("[provision]\n", &limits, 1)
+    };
+    let mut world = World::new();
+    let (mut life, node) = world.node("a", &spaced("1m"));
+    let test = async {
+        sleep(LOOK_INTERVAL).await;
+        wish_for(&node, 1).await;
+        until_begun(&world, 1, seconds(10)).await;
+        // Its next life lets the next one start at once, and knows nothing of the last one.
+        node.crash.offer(Crash).unwrap();
+        node.wish("next").await.unwrap();
+        sleep(seconds(20)).await;
+        assert_eq!(
+            (world.machine.begun().len(), node.picture().in_flight),
+            (1, 1)
+        );
+        node.configure(&spaced("30s")).await;
+        until_begun(&world, 2, seconds(15)).await;
+        assert!(closest(&world.machine.begun()) >= seconds(30));
+        node.wish("last").await.unwrap();
+        sleep(seconds(5)).await;
+        node.configure(&spaced("10s")).await;
+        until_begun(&world, 3, seconds(6)).await;
+    };
+    live(&mut [&mut life], test).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn starts_are_as_far_apart_when_the_actor_panics_between_them() {
     let mut world = World::new();
     let (mut life, node) = world.node("a", CONFIG);

@@ -1,22 +1,27 @@
 //! Nodes with the actor under its guardian, in paused time: the store is real, machine and network are scripted.
 
+mod bounds;
 mod breaker;
 mod burst;
 mod care;
+mod clocks;
+mod cycles;
 mod images;
 mod killed;
+mod late;
 mod lives;
 mod outdated;
 mod outside;
 mod queue;
 mod races;
 mod scaling;
+mod settings;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -121,6 +126,8 @@ struct World {
     store: Arc<dyn Store>,
     machine: Arc<Scripted>,
     clock: WallClock,
+    /// How far, in ms, the clock of those that keep jobs is ahead.
+    ahead_ms: Arc<AtomicI64>,
     lives: u64,
     /// Nodes wait until the control plane tells them of their engines.
     registers: bool,
@@ -199,6 +206,7 @@ impl World {
             store: Arc::new(MemoryStore::start(Options::new(1))),
             machine: Scripted::new(),
             clock: WallClock::starting_at(seconds(1_000_000)),
+            ahead_ms: Arc::default(),
             lives: 0,
             registers: false,
             has_containers: false,
@@ -208,7 +216,10 @@ impl World {
     fn jobs(&self, seed: u64) -> Jobs {
         let keys = Keys::new(DEFAULT_NAMESPACE).unwrap();
         let options = jobs::Options::new(seed);
-        Jobs::new(Arc::clone(&self.store), keys, self.clock.to_fn(), options)
+        let (clock, ahead_ms) = (self.clock, Arc::clone(&self.ahead_ms));
+        let ahead_ms = move || ahead_ms.load(Ordering::Relaxed);
+        let now = Arc::new(move || clock.unix_ms_now().saturating_add_signed(ahead_ms()));
+        Jobs::new(Arc::clone(&self.store), keys, now, options)
     }
 
     fn node(&mut self, name: &str, text: &str) -> (Life, Node) {
