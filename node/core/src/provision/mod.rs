@@ -6,6 +6,7 @@
 //! | [`breaker`] | whether starting is worth trying after failures |
 //! | [`allocator`] | which ports a start gets |
 //! | [`placement`] | which VPN an engine goes behind, and whether as its forwarded one |
+//! | [`rebalance`] | which engine moves to another VPN when they are spread unevenly |
 //! | [`scaling`] | how many engines a service should have |
 //! | [`care`] | what becomes of one engine: traffic, replacement, drain, stop; whose turn it is to be replaced |
 //! | [`refusal`] | how a "no" is told, by machine-readable code |
@@ -18,12 +19,13 @@ pub mod breaker;
 pub mod care;
 pub mod gate;
 pub mod placement;
+pub mod rebalance;
 pub mod refusal;
 pub mod scaling;
 
 use std::time::{Duration, Instant};
 
-pub use allocator::{PoolName, PortPool, Ports, Taken, follower_port};
+pub use allocator::{PoolName, PortPool, Ports, Taken, follower_ports};
 pub use breaker::{Breaker, BreakerConfig, BreakerState, Ticket};
 pub use care::{
     Action, Care, CareRules, CareState, EndReason, Observation, Places, Replacements, Succession,
@@ -31,6 +33,7 @@ pub use care::{
 };
 pub use gate::{Gate, GateLimits, Next, Position};
 pub use placement::{Placement, Role, VpnFacts, VpnState, place};
+pub use rebalance::{Movable, Move, rebalance};
 pub use refusal::{Refusal, RefusalCode, Wrong};
 pub use scaling::{EngineFacts, EngineStanding, Scaler, Scaling, ScalingRules};
 

@@ -21,8 +21,10 @@ mod kept;
 mod listing;
 mod messages;
 mod pacer;
+mod peer_ports;
 mod plan;
 mod publish;
+mod rebalance;
 mod registrar;
 mod reservations;
 mod room;
@@ -206,6 +208,7 @@ pub struct ProvisionSupervisor {
     /// VPNs whose forwarded port no engine has, and until when that is left so.
     unused_ports: BTreeMap<String, Instant>,
     driver_problems: BTreeMap<DriverKind, String>,
+    rebalance: rebalance::Rebalance,
     told: Told,
     /// Which life of the actor this is.
     life: u64,
@@ -229,6 +232,7 @@ impl ProvisionSupervisor {
             findings: Findings::default(),
             unused_ports: BTreeMap::new(),
             driver_problems: BTreeMap::new(),
+            rebalance: rebalance::Rebalance::default(),
             told: Told::default(),
             life: parts.outlet.next_life(),
             followers: JoinSet::new(),
@@ -243,6 +247,7 @@ impl ProvisionSupervisor {
         self.claim(now);
         self.care(now);
         self.use_forwarded_ports(now);
+        self.rebalance(now);
         self.tell_changes(now);
         self.publish();
         ctx.run_later(TICK, Self::tick);

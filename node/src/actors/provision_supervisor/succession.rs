@@ -1,4 +1,5 @@
-//! Starts the successor of an engine that was used as often as it may be, before that one leaves.
+//! Starts the successor of an engine that serves well, before that one leaves: it was used as often as it may be, or is
+//! to be behind another VPN.
 
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// An engine to be succeeded.
 struct Old {
     id: String,
+    reason: EndReason,
+    vpn: Option<String>,
     service: ServiceName,
     forwarded: bool,
     engines_max: usize,
@@ -31,25 +34,27 @@ impl ProvisionSupervisor {
         let Some(engine) = self.engines.get_mut(id) else {
             return;
         };
-        let may_wait = reason == EndReason::Recycled;
+        let may_wait = reason.leaves_it_serving();
         if may_wait && engine.succession.is_some() {
             return;
         }
         let service = engine.plan.service.clone();
         let is_waited_for = may_wait && self.has_room(&service);
         let Some(engine) = self.engines.get_mut(id).filter(|_| is_waited_for) else {
-            self.observe(id, Observation::ReplacementGranted, now);
+            self.observe(id, granted(reason), now);
             return;
         };
         let fence = engine.running.fence;
         let old = Old {
             id: id.to_owned(),
+            reason,
+            vpn: engine.lot.vpn.clone(),
             forwarded: engine.lot.is_forwarded,
             engines_max: engine.plan.settings.scale.max as usize,
             wish: Wish {
                 service: service.clone(),
-                key: format!("recycle:{id}:{fence}"),
-                reason: format!("engine `{id}` is used up"),
+                key: format!("{}:{id}:{fence}", key_of(reason)),
+                reason: format!("engine `{id}` makes way: {}", reason.as_str()),
                 engines_wanted: None,
                 trace: None,
             },
@@ -84,18 +89,63 @@ impl ProvisionSupervisor {
         engine.succession = None;
         let service = engine.plan.service.clone();
         match result {
-            Ok(()) => self.observe(id, Observation::ReplacementGranted, now),
+            Ok(()) => {
+                let reason = match self.rebalance.moves(&service, id) {
+                    true => EndReason::Rebalanced,
+                    false => EndReason::Recycled,
+                };
+                self.observe(id, granted(reason), now);
+            }
             Err(why) => {
                 tracing::warn!(
                     engine = id,
                     why,
-                    "an engine that is used up has no successor and stays"
+                    "an engine that should make way has no successor and stays"
                 );
                 if let Some(turns) = self.engines.replacements.get_mut(&service) {
                     turns.ended(&EngineId::from(id), now.into_std());
                 }
             }
         }
+    }
+}
+
+/// What lets an engine go that is replaced for this reason.
+const fn granted(reason: EndReason) -> Observation {
+    match reason {
+        EndReason::Rebalanced => Observation::Moved,
+        _ => Observation::ReplacementGranted,
+    }
+}
+
+const fn key_of(reason: EndReason) -> &'static str {
+    match reason {
+        EndReason::Rebalanced => "rebalance",
+        _ => "recycle",
+    }
+}
+
+/// Whether the successor is what it was started for: for another VPN it has to be behind another one. One that is not
+/// is one too many, and is stopped as such.
+fn suits(parts: &Parts, old: &Old, successor: &str) -> Result<(), String> {
+    if old.reason != EndReason::Rebalanced {
+        return Ok(());
+    }
+    let picture = parts.outlet.picture.load();
+    let own = picture.engines.iter().find(|own| own.id == successor);
+    let in_force = parts.in_force.load();
+    let registered = in_force.config.given().endpoints.get(&old.service);
+    let others = registered.into_iter().flatten();
+    let mut others = others.filter(|(id, _)| id.as_str() == successor);
+    let vpn = match own {
+        Some(own) => own.vpn.clone(),
+        None => others.find_map(|(_, backend)| backend.engine.as_ref()?.vpn.clone()),
+    };
+    match vpn.is_some() && vpn != old.vpn {
+        true => Ok(()),
+        false => Err(format!(
+            "`{successor}`, which is behind {vpn:?}, evens nothing out"
+        )),
     }
 }
 
@@ -112,7 +162,7 @@ async fn succeeded(parts: &Parts, old: &Old) -> Result<(), String> {
         engines: there + others.count(),
         engines_max: old.engines_max,
     };
-    if Succession::of(EndReason::Recycled, old.forwarded, places) == Succession::EndFirst {
+    if Succession::of(old.reason, old.forwarded, places) == Succession::EndFirst {
         return Ok(());
     }
     let (limits, telling) = (&in_force.config.provision, (&parts.events, &parts.tracer));
@@ -123,7 +173,9 @@ async fn succeeded(parts: &Parts, old: &Old) -> Result<(), String> {
         sleep(LOOK_INTERVAL).await;
         let state = parts.queue.get(DEFAULT_QUEUE, &job).await;
         match state.as_ref().map(|job| (job.state(), job)) {
-            Ok((State::Done, job)) if !job.result.is_empty() => return Ok(()),
+            Ok((State::Done, job)) if !job.result.is_empty() => {
+                return suits(parts, old, &job.result);
+            }
             Ok((State::Ready | State::Waiting | State::Claimed, _)) | Err(_)
                 if Instant::now() < deadline => {}
             Ok((State::Ready | State::Waiting | State::Claimed, _)) => {

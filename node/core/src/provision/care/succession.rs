@@ -25,7 +25,7 @@ impl Succession {
     /// one gets only once it is free.
     pub fn of(reason: EndReason, forwarded: bool, places: Places) -> Self {
         // All others are out of traffic already, or must be at once.
-        let serves_well = reason == EndReason::Recycled;
+        let serves_well = reason.leaves_it_serving();
         match serves_well && !forwarded && places.engines < places.engines_max {
             true => Self::SuccessorFirst,
             false => Self::EndFirst,
@@ -49,6 +49,10 @@ mod tests {
     fn only_one_that_serves_well_waits_for_its_successor_and_only_if_there_is_a_place_for_it() {
         assert_eq!(
             of(EndReason::Recycled, false, 1),
+            Succession::SuccessorFirst
+        );
+        assert_eq!(
+            of(EndReason::Rebalanced, false, 1),
             Succession::SuccessorFirst
         );
         assert_eq!(of(EndReason::Recycled, false, 2), Succession::EndFirst);

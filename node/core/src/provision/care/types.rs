@@ -94,9 +94,16 @@ pub enum EndReason {
     VpnLost,
     /// It was used as often as an engine may be.
     Recycled,
+    /// Engines were spread unevenly over VPNs.
+    Rebalanced,
 }
 
 impl EndReason {
+    /// Whether an engine that is replaced for it serves well until then.
+    pub const fn leaves_it_serving(self) -> bool {
+        matches!(self, Self::Recycled | Self::Rebalanced)
+    }
+
     /// The reason in snake case, for programs.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -108,6 +115,7 @@ impl EndReason {
             Self::NetworkGone => "network_gone",
             Self::VpnLost => "vpn_lost",
             Self::Recycled => "recycled",
+            Self::Rebalanced => "rebalanced",
         }
     }
 }
@@ -144,6 +152,8 @@ pub enum Observation {
     NetworkGone,
     /// [`super::Replacements`] granted what [`Action::Replace`] asked for.
     ReplacementGranted,
+    /// One behind another VPN takes its place.
+    Moved,
     /// Nothing but time.
     Tick,
 }

@@ -1,5 +1,7 @@
 //! What the actor does with its messages, before a control server and a Docker that do as they are told.
 
+mod calls;
+mod doubt;
 mod health;
 mod owner;
 mod port;
@@ -63,6 +65,7 @@ struct Server {
     says: watch::Sender<Says>,
     calls: AtomicUsize,
     looks: AtomicUsize,
+    statuses: AtomicUsize,
 }
 
 impl Server {
@@ -89,6 +92,7 @@ impl ControlServer for Server {
     }
 
     fn public_ip(&self, _: Duration) -> BoxFuture<'_, Result<Option<IpAddr>, Error>> {
+        self.looks.fetch_add(1, Ordering::Relaxed);
         Box::pin(async {
             let is_up = self.said().await?.status == TunnelStatus::Running;
             Ok(is_up.then_some([198, 51, 100, 7].into()))
@@ -96,7 +100,7 @@ impl ControlServer for Server {
     }
 
     fn status(&self, _: Duration) -> BoxFuture<'_, Result<TunnelStatus, Error>> {
-        self.looks.fetch_add(1, Ordering::Relaxed);
+        self.statuses.fetch_add(1, Ordering::Relaxed);
         Box::pin(async { Ok(self.said().await?.status) })
     }
 
@@ -174,6 +178,7 @@ impl Rig {
             says: watch::Sender::new(says),
             calls: AtomicUsize::new(0),
             looks: AtomicUsize::new(0),
+            statuses: AtomicUsize::new(0),
         });
         let docker = Arc::new(Docker {
             has: watch::Sender::new(None),
@@ -232,6 +237,11 @@ impl Rig {
 
     fn calls(&self) -> usize {
         self.server.calls.load(Ordering::Relaxed)
+    }
+
+    /// Calls for the address, one a look.
+    fn looks(&self) -> usize {
+        self.server.looks.load(Ordering::Relaxed)
     }
 
     fn restarts(&self) -> usize {
