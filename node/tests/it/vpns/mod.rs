@@ -1,6 +1,7 @@
 //! VPNs: every node knows the port that each one forwards, and one engine of each listens on it.
 
 mod engines;
+mod lives;
 mod mesh;
 mod port;
 mod two;
