@@ -1,6 +1,7 @@
 //! What the actor does with its messages, before a control server and a Docker that do as they are told.
 
 mod calls;
+mod clock;
 mod doubt;
 mod health;
 mod owner;

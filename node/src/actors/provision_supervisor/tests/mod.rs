@@ -3,6 +3,7 @@
 mod breaker;
 mod burst;
 mod care;
+mod doubt;
 mod images;
 mod killed;
 mod lives;
