@@ -10,7 +10,7 @@ use weir_fakes::gluetun::{FakeGluetun, Listen, Settings};
 use weir_proto::node::v1::GetPortRequest;
 use weir_proto::node::v1::port_cache_client::PortCacheClient;
 
-use super::mesh::{Mesh, MeshNode, PORT_ROUTE};
+use super::mesh::{HEALTH_ROUTES, Mesh, MeshNode, PORT_ROUTE};
 use super::process::cpu_ms_of;
 use super::report::{Report, ms};
 use super::{Options, PATIENCE};
@@ -24,8 +24,10 @@ const IN_FLIGHT_MAX: usize = 4_096;
 const TICK: Duration = Duration::from_millis(1);
 /// Look-ups on each node before it counts.
 const FIRST_LOOK_UPS: u64 = 200;
-/// A port is asked for once in the time to live less the lead, by default.
-const ASKED_EVERY: Duration = Duration::from_secs(50);
+/// A port is asked for once in the interval of the watch, by default.
+const ASKED_EVERY: Duration = Duration::from_secs(30);
+/// A VPN's health is looked at once in this time, by default.
+const LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
 /// The port that the emulator forwards.
 const PORT: u32 = 5_914;
 
@@ -50,19 +52,19 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> Result<(), St
         rate: options.rate,
     };
     load.send(FIRST_LOOK_UPS * NODES as u64).await?;
-    let (calls, cpu, own_cpu) = (fake.calls(PORT_ROUTE), cpu_ms(&mesh)?, own_cpu_ms()?);
+    let (before, cpu, own_cpu) = (Calls::of(&fake), cpu_ms(&mesh)?, own_cpu_ms()?);
     let begun = Instant::now();
     let total = options.rate * options.seconds;
     let mut tally = load.send(total).await?;
     let took = begun.elapsed();
-    let calls = fake.calls(PORT_ROUTE) - calls;
+    let calls = Calls::of(&fake);
     let (cpu, own_cpu) = (cpu_ms(&mesh)? - cpu, own_cpu_ms()? - own_cpu);
     report.section(&format!(
         "{} port look-ups a second for {} s over {NODES} nodes, by gRPC",
         options.rate, options.seconds
     ));
     tell(&mut tally, total, took, report);
-    tell_calls(calls, options, report);
+    tell_calls(&before, &calls, options, report);
     let us = |cpu_ms: u64| format!("{:.1} us", ratio(cpu_ms * 1_000, total));
     report.figure("processor time of a look-up, all nodes", us(cpu));
     report.figure("  and of whoever looks up", us(own_cpu));
@@ -97,15 +99,31 @@ fn tell(tally: &mut Tally, total: u64, took: Duration, report: &mut Report) {
     }
 }
 
-fn tell_calls(calls: u64, options: &Options, report: &mut Report) {
-    let most = options.seconds / ASKED_EVERY.as_secs() + 1;
-    let bar = format!("one in {} s: at most {most}", ASKED_EVERY.as_secs());
-    report.bar(
-        "calls of the control server for its port",
-        calls,
-        &bar,
-        calls <= most,
-    );
+/// What a control server was called for so far.
+struct Calls {
+    port: u64,
+    health: u64,
+}
+
+impl Calls {
+    fn of(fake: &FakeGluetun) -> Self {
+        Self {
+            port: fake.calls(PORT_ROUTE),
+            health: HEALTH_ROUTES.map(|route| fake.calls(route)).iter().sum(),
+        }
+    }
+}
+
+fn tell_calls(before: &Calls, now: &Calls, options: &Options, report: &mut Report) {
+    let mut tell = |what: &str, calls: u64, every: Duration| {
+        let most = options.seconds / every.as_secs() + 1;
+        let bar = format!("one in {} s: at most {most}", every.as_secs());
+        report.bar(what, calls, &bar, calls <= most);
+    };
+    let calls = now.port - before.port;
+    tell("port calls of the control server", calls, ASKED_EVERY);
+    let calls = now.health - before.health;
+    tell("  and health calls", calls, LOOKED_AT_EVERY);
 }
 
 /// Look-ups at a rate.

@@ -14,6 +14,8 @@ use super::{Options, PATIENCE};
 
 /// The route at which a control server tells its port.
 pub(super) const PORT_ROUTE: &str = "GET /v1/portforward";
+/// The routes at which it tells how the VPN is.
+pub(super) const HEALTH_ROUTES: [&str; 2] = ["GET /v1/publicip/ip", "GET /v1/vpn/status"];
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 

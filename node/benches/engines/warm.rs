@@ -53,7 +53,7 @@ pub(super) async fn run(report: &mut Report) -> Result<(), String> {
         "0",
         waited == 0,
     );
-    report.bar("calls of the control server", calls, "0", calls == 0);
+    report.bar("port calls of the control server", calls, "0", calls == 0);
     Ok(())
 }
 

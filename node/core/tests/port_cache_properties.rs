@@ -38,17 +38,21 @@ fn limits() -> impl Strategy<Value = Limits> {
     (
         millis(1_000..120_000),
         millis(0..150_000),
+        millis(1_000..120_000),
         millis(0..200_000),
         millis(100..60_000),
         millis(100..60_000),
     )
         .prop_map(
-            |(ttl, refresh_lead, stale_max, negative_ttl, request_timeout)| Limits {
-                ttl,
-                refresh_lead,
-                stale_max,
-                negative_ttl,
-                request_timeout,
+            |(ttl, refresh_lead, watch_interval, stale_max, negative_ttl, request_timeout)| {
+                Limits {
+                    ttl,
+                    refresh_lead,
+                    watch_interval,
+                    stale_max,
+                    negative_ttl,
+                    request_timeout,
+                }
             },
         )
 }

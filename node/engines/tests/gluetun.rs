@@ -228,10 +228,16 @@ async fn a_look_tells_status_and_address_as_far_as_they_may_be_seen() {
         ("completed", TunnelStatus::Completed, None),
     ] {
         fake.set("status", word).unwrap();
-        let status = Some(status);
+        // An address says that the tunnel is there.
+        let status = Some(status).filter(|_| public_ip.is_none());
         let look = Control { status, public_ip };
         assert_eq!(client.look(LIMIT).await.unwrap(), look, "{word}");
     }
+    let calls = |route| fake.calls(route);
+    assert_eq!(
+        (calls("GET /v1/publicip/ip"), calls("GET /v1/vpn/status")),
+        (6, 5)
+    );
     fake.set("auth", "apikey").unwrap();
     assert_eq!(client.look(LIMIT).await.unwrap(), Control::default());
     fake.set("fault", "reset").unwrap();

@@ -67,6 +67,8 @@ pub struct Care {
     pub replacement_cooldown: Duration,
     /// Whether one that is not what would be started now is replaced.
     pub replace_outdated: bool,
+    /// How long two VPNs have to be up before engines move between them to be spread evenly; `None` for never.
+    pub rebalance_after: Option<Duration>,
     /// Requests after which it is replaced, 0 for never; `None` for what `provision` says.
     pub uses_max: Option<u64>,
 }
@@ -165,6 +167,7 @@ const fn wait_max(min: u32) -> u64 {
 
 fn read_care(s: &mut Section, problems: &mut Vec<Problem>) -> Care {
     let uses_max = s.whole_number(problems, "uses_max", 0..=10_000_000);
+    let rebalance_after = read_rebalance_after(s, problems);
     let mut probe = s.section(problems, "probe");
     let care = Care {
         probe: read_check(&mut probe, problems),
@@ -194,10 +197,20 @@ fn read_care(s: &mut Section, problems: &mut Vec<Problem>) -> Care {
             Duration::ZERO..=24 * HOUR,
         ),
         replace_outdated: s.flag(problems, "replace_outdated", true),
+        rebalance_after,
         uses_max,
     };
     probe.finish(problems);
     care
+}
+
+fn read_rebalance_after(s: &mut Section, problems: &mut Vec<Problem>) -> Option<Duration> {
+    if s.table.get("rebalance_after").and_then(toml::Value::as_str) == Some("off") {
+        s.table.remove("rebalance_after");
+        return None;
+    }
+    let bounds = Duration::ZERO..=24 * HOUR;
+    Some(time(s, problems, "rebalance_after", 60_000, bounds))
 }
 
 /// Ports as `19000-19999`.

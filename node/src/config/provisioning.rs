@@ -57,6 +57,8 @@ pub struct PortCacheSettings {
     pub ttl: Duration,
     /// How long before its end it is asked for again.
     pub refresh_lead: Duration,
+    /// Most time between two questions for a port.
+    pub watch_interval: Duration,
     /// How long the last good port is served while nobody answers.
     pub stale_max: Duration,
     /// How long a failure is believed.
@@ -178,6 +180,7 @@ impl PortCacheSettings {
         let read = Self {
             ttl: s.tuned(problems, "ttl", &port_cache::TTL),
             refresh_lead: s.tuned(problems, "refresh_lead", &port_cache::REFRESH_LEAD),
+            watch_interval: s.tuned(problems, "watch_interval", &port_cache::WATCH_INTERVAL),
             stale_max: s.tuned(problems, "stale_max", &port_cache::STALE_MAX),
             negative_ttl: s.tuned(problems, "negative_ttl", &port_cache::NEGATIVE_TTL),
             request_timeout: s.tuned(problems, "request_timeout", &port_cache::REQUEST_TIMEOUT),

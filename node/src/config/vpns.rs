@@ -33,6 +33,8 @@ pub struct VpnSettings {
     pub ports: RangeInclusive<u16>,
     /// Whether it forwards a port.
     pub forwards_port: bool,
+    /// Whether it tells of each new port itself, so that it need not be watched.
+    pub tells_port: bool,
     /// Engines that may be behind it.
     pub engines_max: u32,
     /// After how long an outage its container is restarted, once; `None` for never.
@@ -84,6 +86,7 @@ fn read_vpn(name: &str, mut s: Section, problems: &mut Vec<Problem>) -> VpnSetti
         engine_host: read_host(&mut s, problems, "engine_host").unwrap_or(host),
         ports: read_ports(&mut s, problems, "ports", 19_000..=19_999),
         forwards_port: s.flag(problems, "forwards_port", true),
+        tells_port: s.flag(problems, "tells_port", false),
         engines_max: u32::try_from(s.number(problems, "engines_max", 20, 1..=10_000))
             .unwrap_or(u32::MAX),
         restart_after,

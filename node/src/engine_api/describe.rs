@@ -134,6 +134,10 @@ fn picture(view: &VpnView, now: Instant) -> pb::PortPicture {
         settled_port: view.settled.map_or(0, |port| port.get().into()),
         networks: view.networks,
         tunnels: view.tunnels,
+        // 0 is for ports that do not take turns.
+        calm_in_ms: view
+            .calm_at
+            .map_or(0, |at| ms(at.saturating_duration_since(now)).max(1)),
     }
 }
 
@@ -187,6 +191,7 @@ mod tests {
             port_state,
             good: good.map(|(port, asked)| (NonZeroU16::new(port).unwrap(), asked)),
             settled: NonZeroU16::new(5_000),
+            calm_at: None,
             asked_at: Some((told, told)),
             epoch: 3,
             incarnation: 7,

@@ -139,6 +139,8 @@ kinds! {
         "An engine is out of traffic.";
     EngineGone = "engine.gone", Info, "engine", ["service", "reason", "why"],
         "An engine is gone, and what it had is given back.";
+    EngineRebalanced = "engine.rebalanced", Info, "engine", ["service", "from", "to"],
+        "An engine makes way for one behind another VPN, because engines are spread unevenly.";
     EngineLinesLost = "engine.lines_lost", Warning, "engine", [],
         "Lines that an engine wrote were not kept, because it wrote too many.";
     EngineOutdated = "engine.outdated", Info, "engine", ["service", "image"],
@@ -201,7 +203,7 @@ limits! {
     Fleet = "fleet";
     /// Engines of the service, or behind its VPNs.
     Engines = "engines";
-    /// No VPN of the service is up.
+    /// No VPN of the service is up, or its forwarded port is in doubt.
     Vpn = "vpn";
     /// Ports of the machine or of a VPN.
     Ports = "ports";
@@ -211,7 +213,7 @@ impl Limit {
     /// The limit behind a refusal; `None` when it is none.
     pub const fn of(code: RefusalCode) -> Option<Self> {
         match code {
-            RefusalCode::VpnDisconnected => Some(Self::Vpn),
+            RefusalCode::VpnDisconnected | RefusalCode::PortUnconfirmed => Some(Self::Vpn),
             RefusalCode::CircuitBreaker => Some(Self::Breaker),
             RefusalCode::MaxCapacity => Some(Self::Engines),
             RefusalCode::QueueFull => Some(Self::Queue),

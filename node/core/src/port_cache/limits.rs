@@ -12,6 +12,8 @@ pub struct Limits {
     pub ttl: Duration,
     /// How long before that ends it is asked for again; at most half of `ttl` counts.
     pub refresh_lead: Duration,
+    /// Most time between two questions, however long a port is believed: a VPN may have another port without a sign.
+    pub watch_interval: Duration,
     /// How long past its end the last good port is served while nobody answers.
     pub stale_max: Duration,
     /// How long a failure, or that there is no port yet, is believed.
@@ -25,6 +27,7 @@ impl Default for Limits {
         Self {
             ttl: default_of(&port_cache::TTL),
             refresh_lead: default_of(&port_cache::REFRESH_LEAD),
+            watch_interval: default_of(&port_cache::WATCH_INTERVAL),
             stale_max: default_of(&port_cache::STALE_MAX),
             negative_ttl: default_of(&port_cache::NEGATIVE_TTL),
             request_timeout: default_of(&port_cache::REQUEST_TIMEOUT),
@@ -35,7 +38,8 @@ impl Default for Limits {
 impl Limits {
     /// The age at which a port that was asked for successfully is asked for again.
     pub fn refresh_age(&self) -> Duration {
-        self.ttl.saturating_sub(self.refresh_lead.min(self.ttl / 2))
+        let ahead = self.ttl.saturating_sub(self.refresh_lead.min(self.ttl / 2));
+        ahead.min(self.watch_interval)
     }
 
     /// The age at which a port is served no more, whoever is away.
@@ -46,7 +50,7 @@ impl Limits {
     /// How long to wait, unless somebody asks, after the `failures`th answer in a row that held no port.
     pub(super) fn retry_wait(&self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(16);
-        let longest = self.ttl.max(self.negative_ttl);
+        let longest = self.ttl.min(self.watch_interval).max(self.negative_ttl);
         self.negative_ttl
             .saturating_mul(1 << doublings)
             .min(longest)

@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::*;
 
+/// Of a VPN that tells of each new port itself.
 const LIMITS: Limits = Limits {
     ttl: Duration::from_secs(60),
     refresh_lead: Duration::from_secs(10),
+    watch_interval: Duration::from_secs(60),
     stale_max: Duration::from_secs(600),
     negative_ttl: Duration::from_secs(2),
     request_timeout: Duration::from_secs(5),
@@ -68,7 +70,15 @@ fn answer(number: u16, is_stale: bool, age: u64) -> Answer {
 
 #[test]
 fn the_standard_limits_are_those_of_the_knobs() {
-    assert_eq!(Limits::default(), LIMITS);
+    let watched = Limits {
+        watch_interval: Duration::from_secs(30),
+        ..LIMITS
+    };
+    assert_eq!(Limits::default(), watched);
+    assert_eq!(
+        (watched.refresh_age(), watched.ttl),
+        (watched.watch_interval, LIMITS.ttl)
+    );
     let early = Limits {
         refresh_lead: LIMITS.ttl * 2,
         ..LIMITS

@@ -6,6 +6,7 @@
 //! | [`breaker`] | whether starting is worth trying after failures |
 //! | [`allocator`] | which ports a start gets |
 //! | [`placement`] | which VPN an engine goes behind, and whether as its forwarded one |
+//! | [`rebalance`] | which engine moves to another VPN when they are spread unevenly |
 //! | [`scaling`] | how many engines a service should have |
 //! | [`made`] | whether an engine is what would be started now |
 //! | [`rolling`] | which outdated engine is replaced next, and whether any is |
@@ -21,13 +22,14 @@ pub mod care;
 pub mod gate;
 pub mod made;
 pub mod placement;
+pub mod rebalance;
 pub mod refusal;
 pub mod rolling;
 pub mod scaling;
 
 use std::time::{Duration, Instant};
 
-pub use allocator::{PoolName, PortPool, Ports, Taken, follower_port};
+pub use allocator::{PoolName, PortPool, Ports, Taken, follower_ports};
 pub use breaker::{Breaker, BreakerConfig, BreakerState, Ticket};
 pub use care::{
     Action, Care, CareRules, CareState, EndReason, Observation, Places, Replacements, Succession,
@@ -36,6 +38,7 @@ pub use care::{
 pub use gate::{Gate, GateLimits, Next, Position};
 pub use made::{MadeOf, Seen, is_outdated};
 pub use placement::{Placement, Role, VpnFacts, VpnState, place};
+pub use rebalance::{Movable, Move, rebalance};
 pub use refusal::{Refusal, RefusalCode, Wrong};
 pub use rolling::{Outdated, Rolling, next_outdated};
 pub use scaling::{Demand, EngineFacts, EngineStanding, Scaler, Scaling, ScalingRules};

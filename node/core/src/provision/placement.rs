@@ -35,12 +35,17 @@ pub struct VpnFacts {
 }
 
 impl VpnFacts {
-    fn load(&self) -> usize {
+    pub(super) fn load(&self) -> usize {
         self.engines.saturating_add(self.pending)
     }
 
     fn wants_leader(&self) -> bool {
         self.has_port && !self.has_leader
+    }
+
+    /// Least for the VPN that the next engine goes behind.
+    pub(super) fn order(&self) -> (usize, bool, &VpnName) {
+        (self.load(), !self.wants_leader(), &self.name)
     }
 }
 
@@ -78,7 +83,7 @@ pub fn place(vpns: &[VpnFacts], density_max: usize) -> Result<Placement, Refusal
     }
     let chosen = stable()
         .filter(|vpn| vpn.load() < density_max)
-        .min_by_key(|vpn| (vpn.load(), !vpn.wants_leader(), &vpn.name));
+        .min_by_key(|vpn| vpn.order());
     let Some(vpn) = chosen else {
         let message = format!(
             "each stable VPN ({}) has the {density_max} engines that it may have",

@@ -52,6 +52,8 @@ codes! {
     StoreAway = "store_away", retry true, wait true;
     /// What runs engines, a container daemon for example, cannot be reached.
     DriverUnavailable = "driver_unavailable", retry true, wait true;
+    /// It may be that the VPN lost the forwarded port that is known.
+    PortUnconfirmed = "port_unconfirmed", retry true, wait true;
     /// Every port of a range is in use.
     NoPortFree = "no_port_free", retry true, wait false;
     /// No such service, or none whose engines Weir runs.

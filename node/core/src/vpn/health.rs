@@ -306,7 +306,7 @@ impl Seen {
             .is_some_and(|at| now.saturating_duration_since(at) < limits.settle_after_restart);
         differs(self.public_ip, control.public_ip)
             || (self.is_other_port(look) && !is_settling)
-            || (self.tunnel_was_down && control.status == Some(TunnelStatus::Running))
+            || (self.tunnel_was_down && control.is_there())
     }
 
     fn is_other_port(&self, look: &Look) -> bool {

@@ -52,7 +52,7 @@ impl TunnelStatus {
 /// What the control server said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Control {
-    /// Of the tunnel; `None` when this node may not see it.
+    /// Of the tunnel; `None` when this node may not see it, or need not because an address is told.
     pub status: Option<TunnelStatus>,
     /// Where the tunnel ends; `None` when it said none.
     pub public_ip: Option<IpAddr>,
@@ -187,6 +187,14 @@ impl Look {
 }
 
 impl Control {
+    /// Whether it says that there is a tunnel: an address is told only while there is one.
+    pub(super) const fn is_there(self) -> bool {
+        match self.status {
+            Some(status) => matches!(status, TunnelStatus::Running),
+            None => self.public_ip.is_some(),
+        }
+    }
+
     fn verdict(self, container_is_healthy: bool, limits: &HealthLimits) -> Verdict {
         let is_proven = self.public_ip.is_some() || container_is_healthy;
         match self.status {

@@ -1,8 +1,10 @@
 //! A VPN that engines are behind: how its health and port change, and who asks it.
 //!
 //! [`Health`] makes events of looks. [`PortWatch`] looks at the port apart from health, because a VPN makes its tunnel
-//! anew inside its container without ever being unhealthy. [`owner`] says which node asks a VPN for all nodes.
+//! anew inside its container without ever being unhealthy. [`grant`] says which port a new engine gets. [`owner`] says
+//! which node asks a VPN for all nodes.
 
+mod grant;
 mod health;
 mod look;
 mod owner;
@@ -10,6 +12,7 @@ mod port_watch;
 #[cfg(test)]
 mod tests;
 
+pub use grant::{CONFIRM_AFTER, Doubt, PortFacts, grant};
 pub use health::{Change, Event, Health, State};
 pub use look::{
     Container, ContainerHealth, ContainerLook, Control, HealthLimits, Look, TunnelStatus,

@@ -90,6 +90,12 @@ impl PortWatch {
         self.is_flapping
     }
 
+    /// While changes are not acted on: until when at least.
+    pub fn calm_at(&self, limits: &WatchLimits) -> Option<Instant> {
+        let oldest = self.changes.front().filter(|_| self.is_flapping)?;
+        Some(*oldest + limits.flap_window)
+    }
+
     /// Whether the VPN is healthy and has been without a port for too long.
     pub const fn is_port_missing(&self) -> bool {
         self.is_missing_told

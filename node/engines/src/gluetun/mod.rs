@@ -68,15 +68,20 @@ pub trait ControlServer: Send + Sync + 'static {
         })
     }
 
-    /// Status and address together, for [`weir_core::vpn::Health`]; what may not be seen is left out.
+    /// What [`weir_core::vpn::Health`] needs, in one call while all is well: Gluetun tells an address only while the
+    /// tunnel is there. The status says more when it tells none. What may not be seen is left out.
     fn look(&self, limit: Duration) -> BoxFuture<'_, Result<Control, Error>> {
         Box::pin(async move {
-            let (status, public_ip) =
-                futures::future::join(self.status(limit), self.public_ip(limit)).await;
-            Ok(Control {
-                status: visible(status)?,
-                public_ip: visible(public_ip)?.flatten(),
-            })
+            let until = tokio::time::Instant::now() + limit;
+            let public_ip = visible(self.public_ip(limit).await)?.flatten();
+            let status = match public_ip {
+                Some(_) => None,
+                None => {
+                    let rest = until.saturating_duration_since(tokio::time::Instant::now());
+                    visible(self.status(rest).await)?
+                }
+            };
+            Ok(Control { status, public_ip })
         })
     }
 }

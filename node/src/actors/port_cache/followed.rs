@@ -4,6 +4,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use weir_core::port_cache::{Failure, Good, Latest, Origin, Picture, Port};
 use weir_core::vpn::State;
 use weir_proto::node::v1::{ListPortsResponse, PortPicture, VpnPort};
@@ -17,6 +18,8 @@ pub(super) struct Followed {
     last: Option<Told>,
     health: State,
     settled: Option<Port>,
+    /// Ports take turns, until then at least.
+    calm_at: Option<Instant>,
 }
 
 /// What another node told of a VPN.
@@ -26,6 +29,7 @@ pub(super) struct Told {
     pub(super) picture: Picture,
     pub(super) public_ip: Option<String>,
     settled: Option<Port>,
+    calm_in: Option<Duration>,
     health: State,
     networks: u64,
     alarms: Vec<String>,
@@ -50,6 +54,7 @@ impl Told {
             picture,
             public_ip: Some(port.public_ip.clone()).filter(|ip| !ip.is_empty()),
             settled: port_of(wire.settled_port),
+            calm_in: (wire.calm_in_ms > 0).then_some(Duration::from_millis(wire.calm_in_ms)),
             health: health(&port.health),
             networks: wire.networks,
             alarms: port.alarms.clone(),
@@ -75,11 +80,12 @@ impl Followed {
             last: None,
             health,
             settled,
+            calm_at: None,
         }
     }
 
     /// Takes what was told; `None` when it is the message that was taken before.
-    pub(super) fn take(&mut self, told: Told) -> Option<News> {
+    pub(super) fn take(&mut self, told: Told, now: Instant) -> Option<News> {
         let before = self.last.replace(told.clone());
         if before
             .as_ref()
@@ -89,6 +95,7 @@ impl Followed {
         }
         let events = self.events(before.as_ref(), &told);
         (self.health, self.settled) = (told.health, told.settled);
+        self.calm_at = told.calm_in.map(|calm_in| now + calm_in);
         Some(News { told, events })
     }
 
@@ -98,6 +105,10 @@ impl Followed {
 
     pub(super) const fn settled(&self) -> Option<Port> {
         self.settled
+    }
+
+    pub(super) const fn calm_at(&self) -> Option<Instant> {
+        self.calm_at
     }
 
     pub(super) fn alarms(&self) -> &[String] {

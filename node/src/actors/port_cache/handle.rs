@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use weir_core::port_cache::{Answer, Failure, Port, Reason};
 use weir_core::provision::VpnState;
+use weir_core::vpn::{Doubt, grant};
 use weir_proto::node::v1::VpnPort;
 
 use super::{Ask, Configure, Confirmed, Invalidate, Links, Table, VpnView};
@@ -75,8 +76,18 @@ impl Found {
 pub struct Standing {
     /// How far.
     pub state: VpnState,
-    /// The port that engines should have.
-    pub port: Option<Port>,
+    /// The port that an engine may be given now, or why none.
+    pub port: Result<Port, Doubt>,
+    /// It had one when it was asked last that it was up.
+    pub had_port: bool,
+}
+
+impl Standing {
+    /// Whether an engine that starts now has reason to wait for the port.
+    pub fn may_have_port(&self) -> bool {
+        self.port
+            .map_or_else(|doubt| self.had_port && doubt.ends_soon(), |_| true)
+    }
 }
 
 /// The port cache, for everyone else. Cheap to clone.
@@ -118,7 +129,8 @@ impl PortCacheHandle {
         let view = self.view(name)?;
         Some(Standing {
             state: view.standing(),
-            port: view.settled,
+            port: grant(&view.port_facts(Instant::now())),
+            had_port: view.settled.is_some(),
         })
     }
 
@@ -161,31 +173,40 @@ impl PortCacheHandle {
         Ok(answered.ok().and_then(Result::ok).unwrap_or(unreachable))
     }
 
-    /// The port for an engine to start with, waited for a while when the VPN is up and has none yet.
+    /// The port for an engine to start with: one that the VPN has, as far as anybody can tell. What is in doubt for
+    /// moments only is waited for.
     ///
     /// Tells besides where the first answer came from; `None` without such a VPN.
-    pub async fn port_for_provision(&self, name: &str) -> (Option<Port>, Option<How>) {
+    pub async fn port_for_provision(&self, name: &str) -> (Result<Port, Doubt>, Option<How>) {
         let found = self.look_up(name).await.ok();
-        let port = self.settled_port(name, found).await;
+        let port = self.granted(name, found).await;
         (port, found.map(|found| found.how))
     }
 
-    async fn settled_port(&self, name: &str, mut found: Option<Found>) -> Option<Port> {
+    async fn granted(&self, name: &str, mut found: Option<Found>) -> Result<Port, Doubt> {
         let deadline = Instant::now() + PROVISION_WAIT;
         loop {
-            match found?.answer {
-                // One that is not settled yet would be replaced when another one is.
-                Answer::Port { port, .. } => {
-                    let settled = self.view(name).and_then(|view| view.settled);
-                    return Some(settled.unwrap_or(port));
-                }
-                Answer::NotReady | Answer::Unknown if Instant::now() < deadline => {
-                    tokio::time::sleep(PROVISION_LOOK_INTERVAL).await;
-                    found = self.look_up(name).await.ok();
-                }
-                _ => return None,
+            let found_now = found.ok_or(Doubt::NoPort)?;
+            let doubt = match (found_now.answer, self.grant(name)) {
+                (Answer::Refused(_), _) => return Err(Doubt::NoPort),
+                (_, Ok(port)) => return Ok(port),
+                (_, Err(doubt)) => doubt,
+            };
+            if !doubt.ends_soon() || Instant::now() >= deadline {
+                return Err(doubt);
             }
+            tokio::time::sleep(PROVISION_LOOK_INTERVAL).await;
+            found = self.look_up(name).await.ok();
         }
+    }
+
+    /// The port that an engine may be given now, by what is known: no call, no wait.
+    ///
+    /// # Errors
+    /// Why none.
+    pub fn grant(&self, name: &str) -> Result<Port, Doubt> {
+        let view = self.view(name).ok_or(Doubt::NoPort)?;
+        grant(&view.port_facts(Instant::now()))
     }
 
     /// The node that asks was told of an invalidation here, at that time, and said this.

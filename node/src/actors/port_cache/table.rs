@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use weir_core::port_cache::{Counters, Port, State};
+use weir_core::port_cache::{Counters, Failure, Port, State};
 use weir_core::provision::VpnState;
-use weir_core::vpn;
+use weir_core::vpn::{self, PortFacts};
 
 use crate::config::PortCacheSettings;
 
@@ -47,6 +47,8 @@ pub struct VpnView {
     pub good: Option<(Port, Instant)>,
     /// The port that engines should have.
     pub settled: Option<Port>,
+    /// Ports take turns, until then at least.
+    pub calm_at: Option<Instant>,
     /// When the newest answer was asked for, and when it came.
     pub asked_at: Option<(Instant, Instant)>,
     /// Rises with each invalidation.
@@ -95,6 +97,7 @@ impl PartialEq for VpnView {
             &self.alarms,
             self.networks,
             self.tunnels,
+            self.calm_at,
         ) == (
             other.asked_at,
             &other.owner,
@@ -102,11 +105,23 @@ impl PartialEq for VpnView {
             &other.alarms,
             other.networks,
             other.tunnels,
+            other.calm_at,
         ) && self.counters == other.counters
     }
 }
 
 impl VpnView {
+    /// What decides which port a new engine gets.
+    pub fn port_facts(&self, now: Instant) -> PortFacts {
+        PortFacts {
+            health: self.health,
+            told: self.good.map(|(port, _)| port),
+            settled: self.settled,
+            calm_in: self.calm_at.map(|at| at.saturating_duration_since(now)),
+            is_out: self.port_state == State::Failed(Failure::Unreachable),
+        }
+    }
+
     /// How far it can be relied on.
     pub fn standing(&self) -> VpnState {
         match self.health {

@@ -328,6 +328,7 @@ async fn hold_ports(
         return Ok(true);
     };
     let mut names = vec![port_name(vpn, lot.port)];
+    names.extend(lot.p2p_port.map(|port| port_name(vpn, port)));
     names.extend(lot.is_forwarded.then(|| forwarded_name(vpn)));
     for name in names {
         loop {

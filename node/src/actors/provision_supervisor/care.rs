@@ -377,6 +377,7 @@ impl Handler<Carried<Looked>> for ProvisionSupervisor {
             Look::IsTheirs { engine, fence } => self.is_theirs(&engine, fence, now),
             Look::Listed { driver, running } => self.listed(driver, running, now),
             Look::PortIsNobodys { vpn } => self.port_is_nobodys(&vpn, now),
+            Look::MayRebalance { service, held } => self.may_rebalance(&service, held, now),
             Look::Found { engine, found } => self.take_in(&engine, found, now),
             Look::LetGo { engine, is_gone } => self.was_let_go(&engine, is_gone),
             Look::Image {

@@ -30,7 +30,7 @@ impl ProvisionSupervisor {
             }
             let not_before = self.unused_ports.entry(vpn.clone());
             let is_time = now >= *not_before.or_insert(now + NOBODYS_FOR);
-            if is_time && self.first_behind(&vpn).is_some() {
+            if is_time && self.makes_way(&vpn).is_some() {
                 self.unused_ports.insert(vpn.clone(), now + REPLACED_FOR);
                 self.ask_whose(vpn);
             }
@@ -55,7 +55,7 @@ impl ProvisionSupervisor {
 
     /// Replaces an engine of this VPN, unless an engine got its port meanwhile.
     pub(super) fn port_is_nobodys(&mut self, vpn: &str, now: Instant) {
-        let engine = self.first_behind(vpn).filter(|_| self.is_port_nobodys(vpn));
+        let engine = self.makes_way(vpn).filter(|_| self.is_port_nobodys(vpn));
         if !engine.is_some_and(|engine| self.replace_for_port(&engine, now)) {
             self.unused_ports.insert(vpn.to_owned(), now + NOBODYS_FOR);
         }
@@ -78,7 +78,7 @@ impl ProvisionSupervisor {
         let forwards = self.plan.vpns.get(vpn).is_some_and(|vpn| vpn.forwards_port);
         let known = self.parts.ports.vpn(vpn);
         let is_there =
-            known.is_some_and(|known| known.state == VpnState::Stable && known.port.is_some());
+            known.is_some_and(|known| known.state == VpnState::Stable && known.port.is_ok());
         let is_ours = self
             .engines
             .all()
@@ -90,7 +90,20 @@ impl ProvisionSupervisor {
             && !self.engines_behind(vpn).1
     }
 
-    /// The engine that makes way, if it is one of this node: of all in traffic behind the VPN the first by id.
+    /// The engine that makes way, if it is one of this node: the one that listens on the very number, else one of all.
+    fn makes_way(&self, vpn: &str) -> Option<String> {
+        let port = self.parts.ports.grant(vpn).ok()?.get();
+        let own = self
+            .engines
+            .all()
+            .filter(|engine| engine.lot.vpn.as_deref() == Some(vpn) && engine.care.is_published());
+        let mut in_the_way =
+            own.filter(|engine| engine.lot.p2p_port == Some(port) || engine.lot.port == port);
+        let in_the_way = in_the_way.next().map(super::engines::Engine::id);
+        in_the_way.or_else(|| self.first_behind(vpn))
+    }
+
+    /// Of all in traffic behind the VPN the first by id, if it is one of this node.
     fn first_behind(&self, vpn: &str) -> Option<String> {
         let own = self
             .engines

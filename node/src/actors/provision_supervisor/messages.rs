@@ -182,6 +182,13 @@ pub enum Look {
         /// Its driver has nothing of it any more.
         is_gone: bool,
     },
+    /// No other node moves an engine of this service to another VPN.
+    MayRebalance {
+        /// The service.
+        service: ServiceName,
+        /// Says so as long as it is kept.
+        held: Held,
+    },
     /// Its driver told whether its image is out of date.
     Image {
         /// The engine.

@@ -24,9 +24,11 @@ mod listing;
 mod messages;
 mod pacer;
 mod patience;
+mod peer_ports;
 mod plan;
 mod problems;
 mod publish;
+mod rebalance;
 mod registrar;
 mod reservations;
 mod rolling;
@@ -215,6 +217,7 @@ pub struct ProvisionSupervisor {
     /// VPNs whose forwarded port no engine has, and until when that is left so.
     unused_ports: BTreeMap<String, Instant>,
     problems: Problems,
+    rebalance: rebalance::Rebalance,
     told: Told,
     /// Which life of the actor this is.
     life: u64,
@@ -240,6 +243,7 @@ impl ProvisionSupervisor {
             rollings: Rollings::default(),
             unused_ports: BTreeMap::new(),
             problems: Problems::default(),
+            rebalance: rebalance::Rebalance::default(),
             told: Told::default(),
             life: parts.outlet.next_life(),
             followers: JoinSet::new(),
@@ -255,6 +259,7 @@ impl ProvisionSupervisor {
         self.care(now);
         self.find_again(now);
         self.use_forwarded_ports(now);
+        self.rebalance(now);
         self.tell_changes(now);
         self.publish();
         ctx.run_later(TICK, Self::tick);

@@ -98,6 +98,11 @@ impl Reservations {
         self.ports.release(&Holder::Engine(engine.to_owned()));
     }
 
+    /// A job is under way.
+    pub(super) fn is_anything_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     /// A job under way is to have this VPN's forwarded port.
     pub(super) fn wants_forwarded(&self, vpn: &str) -> bool {
         let mut pending = self.pending.values();
@@ -275,7 +280,7 @@ impl ProvisionSupervisor {
         place(&open, usize::MAX).map(Some)
     }
 
-    fn vpn_facts(&self, vpn: &crate::config::VpnSettings) -> VpnFacts {
+    pub(super) fn vpn_facts(&self, vpn: &crate::config::VpnSettings) -> VpnFacts {
         let known = self.parts.ports.vpn(&vpn.name);
         let pending = self.reservations.pending.values();
         let pending: Vec<_> = pending
@@ -293,7 +298,7 @@ impl ProvisionSupervisor {
             engines,
             pending: pending.len(),
             has_leader: led || pending.iter().any(|pending| pending.wants_forwarded),
-            has_port: vpn.forwards_port && known.is_some_and(|known| known.port.is_some()),
+            has_port: vpn.forwards_port && known.is_some_and(|known| known.may_have_port()),
         }
     }
 

@@ -19,26 +19,26 @@ use tokio::time::{Instant, sleep, timeout_at};
 use weir_control_plane::jobs::{Claim, Error as QueueError};
 use weir_core::error::chain;
 use weir_core::ids::{BackendId, ServiceName};
-use weir_core::provision::{Refusal, follower_port};
+use weir_core::provision::Refusal;
 use weir_engines::driver::{self, Running};
 
-use super::Parts;
 use super::handle::engines_wanted;
-use super::holds::{Held, hold_forwarded, hold_port, hold_slot};
+use super::holds::{Held, hold_port, hold_slot};
 use super::kept::Kept;
 use super::messages::{Admit, Over, Ready, Reserve, Reserved, Started};
 use super::pacer::Turn;
 use super::patience::Soft;
 use super::plan::EnginePlan;
 use super::publish::Leave;
-use super::settle::{complete, give_back, release, settle, tell_over};
+use super::settle::{complete, give_back, settle, tell_over};
 use super::spec::{Lot, id_of, spec};
 use super::trace;
+use super::{Parts, peer_ports};
 use crate::config::{DriverKind, VpnSettings};
 use crate::link::Refused;
 use crate::prober::{self, probe};
 use crate::telemetry::spans::SpanKind;
-use crate::telemetry::steps::{PORT_CACHE, StepTrace};
+use crate::telemetry::steps::StepTrace;
 
 /// How long the supervisor may take to answer.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -274,10 +274,11 @@ async fn provision(
         is_forwarded: false,
     };
     if let Some(vpn) = &vpn {
-        let port = peer_port(parts, vpn, wants_forwarded, &mut lot, taken);
-        soft.unless_asked(port).await?;
+        let chosen = peer_ports::choose(parts, vpn, wants_forwarded, &mut lot, taken);
+        soft.unless_asked(chosen).await?;
     }
     let turn = soft.turn(turn(parts, &lot, taken)).await?;
+    peer_ports::check(parts, &lot)?;
     taken.trace.step("driver.start", SpanKind::Client);
     let running = start_it(parts, plan, (&lot, fence), vpn.as_ref(), taken, turn).await?;
     let started = Started {
@@ -367,47 +368,6 @@ pub(super) async fn reserve(
         .ask(reserve, None, ASK_TIMEOUT)
         .await??;
     reserved.ok_or(Failed::NotNeeded)
-}
-
-/// The port that other peers reach it at: the forwarded one if it is wanted and to be had.
-async fn peer_port(
-    parts: &Parts,
-    vpn: &VpnSettings,
-    wants_forwarded: bool,
-    lot: &mut Lot,
-    taken: &mut Taken,
-) -> Result<(), Failed> {
-    // Another engine that has it or is about to is followed.
-    if wants_forwarded
-        && is_known(parts, &vpn.name, taken).await
-        && let Some(hold) = hold_forwarded(parts, &vpn.name, taken).await?
-    {
-        taken.held.push(hold);
-        // It may have changed meanwhile.
-        match parts.ports.port_for_provision(&vpn.name).await.0 {
-            Some(port) => {
-                lot.p2p_port = Some(port.get());
-                lot.is_forwarded = true;
-                return Ok(());
-            }
-            None => {
-                if let Some(unused) = taken.held.pop() {
-                    release(parts, unused).await;
-                }
-            }
-        }
-    }
-    lot.p2p_port = Some(follower_port(lot.port));
-    Ok(())
-}
-
-/// Whether a VPN has a forwarded port.
-async fn is_known(parts: &Parts, vpn: &str, taken: &mut Taken) -> bool {
-    let (port, how) = parts.ports.port_for_provision(vpn).await;
-    if let Some(how) = how {
-        taken.trace.note_step((PORT_CACHE, how.as_str().into()));
-    }
-    port.is_some()
 }
 
 async fn start_it(

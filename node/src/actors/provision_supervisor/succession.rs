@@ -67,6 +67,8 @@ struct Old {
     id: String,
     service: ServiceName,
     reason: EndReason,
+    /// Behind which it is.
+    vpn: Option<String>,
     forwarded: bool,
     engines_max: usize,
     /// One more engine, unless the job is there already.
@@ -86,9 +88,14 @@ impl Old {
                 format!("outdated:{id}:{fence}:{}", engine.wanted(plan)),
                 "outdated",
             ),
+            EndReason::Rebalanced => (
+                format!("rebalance:{id}:{fence}"),
+                "to be behind another VPN",
+            ),
             _ => (format!("recycle:{id}:{fence}"), "used up"),
         };
         Self {
+            vpn: engine.lot.vpn.clone(),
             forwarded: engine.lot.is_forwarded,
             engines_max: engine.plan.settings.scale.max as usize,
             wish: Wish {
@@ -111,7 +118,7 @@ impl ProvisionSupervisor {
         let Some(engine) = self.engines.get_mut(id) else {
             return;
         };
-        let may_wait = matches!(reason, EndReason::Recycled | EndReason::Outdated);
+        let may_wait = reason.leaves_it_serving();
         if may_wait && engine.succession.is_some() {
             return;
         }
@@ -149,7 +156,7 @@ impl ProvisionSupervisor {
         if reason == EndReason::Outdated {
             self.renewed_in_place(plan, now);
         }
-        self.observe(id, Observation::ReplacementGranted, now);
+        self.observe(id, granted(reason), now);
     }
 
     /// The successor of an engine is there, or will not come: then the engine stays, and it is tried again later.
@@ -165,15 +172,11 @@ impl ProvisionSupervisor {
             return;
         };
         let reason = engine.succession.take().map(|one| one.reason);
+        let reason = reason.unwrap_or(EndReason::Recycled);
         let plan = engine.plan.clone();
         let why = match result {
-            Ok(Succession::SuccessorFirst) => {
-                return self.observe(id, Observation::ReplacementGranted, now);
-            }
-            Ok(Succession::EndFirst) => {
-                let reason = reason.unwrap_or(EndReason::Recycled);
-                return self.end_first(id, reason, &plan, now);
-            }
+            Ok(Succession::SuccessorFirst) => return self.observe(id, granted(reason), now),
+            Ok(Succession::EndFirst) => return self.end_first(id, reason, &plan, now),
             Err(why) => why,
         };
         tracing::warn!(engine = id, %why, "an engine has no successor and stays");
@@ -183,9 +186,41 @@ impl ProvisionSupervisor {
                 _ => drop(turns.ended(&EngineId::from(id), now.into_std())),
             }
         }
-        if let (NoSuccessor::Failed(why), Some(EndReason::Outdated)) = (&why, reason) {
+        if let (NoSuccessor::Failed(why), EndReason::Outdated) = (&why, reason) {
             self.start_failed(&plan, why);
         }
+    }
+}
+
+/// What lets an engine go that is replaced for this reason.
+const fn granted(reason: EndReason) -> Observation {
+    match reason {
+        EndReason::Rebalanced => Observation::Moved,
+        _ => Observation::ReplacementGranted,
+    }
+}
+
+/// Whether the successor is what it was started for: for another VPN it has to be behind another one. One that is not
+/// is one too many, and is stopped as such.
+fn suits(parts: &Parts, old: &Old, successor: &str) -> Result<(), NoSuccessor> {
+    if old.reason != EndReason::Rebalanced {
+        return Ok(());
+    }
+    let picture = parts.outlet.picture.load();
+    let own = picture.engines.iter().find(|own| own.id == successor);
+    let in_force = parts.in_force.load();
+    let registered = in_force.config.given().endpoints.get(&old.service);
+    let others = registered.into_iter().flatten();
+    let mut others = others.filter(|(id, _)| id.as_str() == successor);
+    let vpn = match own {
+        Some(own) => own.vpn.clone(),
+        None => others.find_map(|(_, backend)| backend.engine.as_ref()?.vpn.clone()),
+    };
+    match vpn.is_some() && vpn != old.vpn {
+        true => Ok(()),
+        false => Err(NoSuccessor::Failed(format!(
+            "`{successor}`, which is behind {vpn:?}, evens nothing out"
+        ))),
     }
 }
 
@@ -217,7 +252,7 @@ async fn succeeded(
     let outcome = tokio::select! {
         biased;
         Ok(()) = is_cancelled => Err(NoSuccessor::NotWanted),
-        outcome = until_done(parts, &job) => outcome,
+        outcome = until_done(parts, old, &job) => outcome,
     };
     if outcome.is_err() {
         // One that comes all the same is one too many, and is stopped as such.
@@ -227,7 +262,7 @@ async fn succeeded(
 }
 
 /// Waits until the job's engine is there.
-async fn until_done(parts: &Parts, job: &str) -> Result<(), NoSuccessor> {
+async fn until_done(parts: &Parts, old: &Old, job: &str) -> Result<(), NoSuccessor> {
     let deadline = Instant::now() + REPLACEMENT_LIMIT;
     loop {
         sleep(LOOK_INTERVAL).await;
@@ -236,7 +271,9 @@ async fn until_done(parts: &Parts, job: &str) -> Result<(), NoSuccessor> {
             |job: &Job| matches!(job.state(), State::Ready | State::Waiting | State::Claimed);
         let is_late = Instant::now() >= deadline;
         match known {
-            Ok(job) if job.state() == State::Done && !job.result.is_empty() => return Ok(()),
+            Ok(job) if job.state() == State::Done && !job.result.is_empty() => {
+                return suits(parts, old, &job.result);
+            }
             Ok(job) if is_open(&job) && is_late => {
                 let why = format!("none within {REPLACEMENT_LIMIT:?}: {}", job.last_error);
                 return Err(NoSuccessor::Failed(why));

@@ -140,6 +140,14 @@ fn how_an_engine_is_cared_for() {
                     "replacement_cooldown = \"2d\"",
                     "`2d` is out of bounds (0ms to 1d)",
                 ),
+                (
+                    "rebalance_after = \"2d\"",
+                    "`2d` is out of bounds (0ms to 1d)",
+                ),
+                (
+                    "rebalance_after = false",
+                    "expected a text, found boolean (false)",
+                ),
             ],
         );
         check(

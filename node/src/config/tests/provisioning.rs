@@ -111,6 +111,10 @@ fn port_cache() {
         &[
             ("ttl = \"999ms\"", "`999ms` is out of bounds (1s to 1h)"),
             ("ttl = 60", "expected a text, found integer (60)"),
+            (
+                "watch_interval = \"999ms\"",
+                "`999ms` is out of bounds (1s to 1h)",
+            ),
             ("refresh_lead = \"2h\"", "`2h` is out of bounds (0ms to 1h)"),
             ("stale_max = \"2d\"", "`2d` is out of bounds (0ms to 1d)"),
             (
@@ -203,6 +207,10 @@ fn vpns() {
             ("restart_after = 60", "expected a text, found integer (60)"),
             (
                 "replace_on_reconnect = 1",
+                "expected true or false, found integer (1)",
+            ),
+            (
+                "tells_port = 1",
                 "expected true or false, found integer (1)",
             ),
             ("user = 1", "expected a text, found integer (1)"),

@@ -11,3 +11,4 @@ mod stage;
 mod store;
 mod tap;
 mod vpn;
+mod vpn_versions;

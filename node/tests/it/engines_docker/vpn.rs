@@ -16,8 +16,8 @@ const CONTROL: u16 = 8000;
 const ADMIN: u16 = 8001;
 
 /// A network with a VPN's container at an address that stays.
-struct Vpn {
-    stage: Stage,
+pub(super) struct Vpn {
+    pub(super) stage: Stage,
     name: String,
     image: String,
     network: String,
@@ -26,7 +26,7 @@ struct Vpn {
 
 impl Vpn {
     /// With these ports that it forwards from the start.
-    fn new(test: &str, ports: &str) -> Self {
+    pub(super) fn new(test: &str, ports: &str) -> Self {
         let stage = Stage::new(test);
         let image = stage.docker.image_of("fake-gluetun").unwrap();
         let part = std::process::id() % 250;
@@ -58,7 +58,7 @@ impl Vpn {
     }
 
     /// A node with three engines behind it; these further keys are the VPN's.
-    fn config(&self, vpn: &str) -> String {
+    pub(super) fn config(&self, vpn: &str) -> String {
         format!(
             "{}[port_cache]\nhealth_interval = \"200ms\"\nttl = \"2s\"\nrefresh_lead = \"1s\"\n\
              [vpns.v1]\ncontainer = \"{}\"\ncontrol_url = \"http://{}:{CONTROL}\"\n{vpn}\n{}",
@@ -71,7 +71,7 @@ impl Vpn {
     }
 
     /// Tells the fake something.
-    async fn tell(&self, order: &str) {
+    pub(super) async fn tell(&self, order: &str) {
         let target = format!("{}:{ADMIN}/admin/{order}", self.address);
         let deadline = Instant::now() + EVENTUALLY;
         while !put(&target).is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
@@ -81,7 +81,7 @@ impl Vpn {
     }
 
     /// Waits until three engines serve in the network of the VPN's container as it is now, one with this port.
-    async fn until_served(&self, weir: &Weir, port: u16) -> Vec<pb::Engine> {
+    pub(super) async fn until_served(&self, weir: &Weir, port: u16) -> Vec<pb::Engine> {
         let what = format!("three engines, one of which has port {port}");
         eventually(weir, &what, async || {
             let engines = self.stage.until_ready(weir, 3).await;
@@ -139,7 +139,7 @@ fn put(target: &str) -> Option<String> {
     Some(answer)
 }
 
-fn forwarded(engines: &[pb::Engine]) -> String {
+pub(super) fn forwarded(engines: &[pb::Engine]) -> String {
     let one = engines.iter().find(|engine| engine.forwarded).unwrap();
     one.container_id.clone()
 }

@@ -19,10 +19,15 @@ pub struct Mesh {
 
 /// A node with a service `tv` whose engines are behind these VPNs; these are its further keys.
 pub async fn node(vpns: &[(&str, &FakeGluetun)], keys: &str) -> Mesh {
+    node_with(vpns, "", keys).await
+}
+
+/// The same with keys of each VPN.
+pub async fn node_with(vpns: &[(&str, &FakeGluetun)], vpn_keys: &str, keys: &str) -> Mesh {
     let data = tempfile::tempdir().unwrap();
     let sections: String = vpns
         .iter()
-        .map(|(name, fake)| vpn(name, fake, &format!("ports = \"{}\"", ports())))
+        .map(|(name, fake)| vpn(name, fake, &format!("ports = \"{}\"\n{vpn_keys}", ports())))
         .collect();
     let names: Vec<&str> = vpns.iter().map(|(name, _)| *name).collect();
     let config = format!(

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use rustix::process::Signal;
 use tokio::time::{Instant, sleep, timeout};
 use weir_proto::node::v1::port_cache_client::PortCacheClient;
 use weir_proto::node::v1::{Engine, InvalidatePortRequest};
 
-use super::{FAST, LOOK_INTERVAL, PATIENCE, PORT_ROUTE, engines, gluetun, vpn};
+use super::{FAST, HEALTH_ROUTE, LOOK_INTERVAL, PATIENCE, PORT_ROUTE, engines, gluetun, vpn};
 use crate::control_plane::Node;
 use crate::control_plane::plane::ControlPlane;
 
@@ -56,6 +57,7 @@ async fn three_nodes_ask_a_control_server_as_one_and_another_takes_over_when_it_
     // One call in the time to live less the lead, for all nodes and however many look it up.
     let until = Instant::now() + Duration::from_secs(10);
     let before = fake.calls(PORT_ROUTE);
+    let health_before = fake.calls(HEALTH_ROUTE);
     let looks = nodes.iter().map(async |node| {
         let mut looks = 0;
         while Instant::now() < until {
@@ -68,8 +70,18 @@ async fn three_nodes_ask_a_control_server_as_one_and_another_takes_over_when_it_
     });
     let looks: u32 = join_all(looks).await.into_iter().sum();
     let calls = fake.calls(PORT_ROUTE) - before;
-    eprintln!("{looks} look-ups on 3 nodes in 10 s: {calls} calls");
+    let health_calls = fake.calls(HEALTH_ROUTE) - health_before;
+    eprintln!(
+        "{looks} look-ups on 3 nodes in 10 s: {calls} calls for it, {health_calls} for health"
+    );
     assert!((5..=8).contains(&calls), "{calls} calls, {looks} look-ups");
+    // One for each look, each 200 ms, of one node.
+    assert!((25..=51).contains(&health_calls), "{health_calls}");
+    assert_eq!(
+        fake.calls("GET /v1/vpn/status"),
+        0,
+        "an address says enough"
+    );
     assert!(looks > 100, "{looks}");
 
     let at = nodes.iter().position(|node| node.id == owner).unwrap();
@@ -96,6 +108,34 @@ async fn three_nodes_ask_a_control_server_as_one_and_another_takes_over_when_it_
     nodes.push(killed);
     let all: Vec<&Node> = nodes.iter().collect();
     assert_eq!(agreed(&all, &next).await, owner);
+}
+
+#[tokio::test]
+async fn when_the_node_that_asks_hangs_another_one_asks_within_one_interval_of_health() {
+    let fake = gluetun(&[]);
+    let (_plane, nodes, owner) = mesh(&vpn("v1", &fake, "")).await;
+    let asks = |node: &&Node| node.id == owner;
+    let hung = nodes.iter().find(asks).unwrap();
+    let others: Vec<&Node> = nodes.iter().filter(|node| !asks(node)).collect();
+    hung.signal(Signal::STOP);
+    let since = Instant::now();
+    // What it asked for before is counted by now.
+    sleep(Duration::from_millis(200)).await;
+    let before = fake.calls(HEALTH_ROUTE);
+    while fake.calls(HEALTH_ROUTE) == before {
+        assert!(since.elapsed() < PATIENCE, "{}", others[0].log());
+        sleep(LOOK_INTERVAL).await;
+    }
+    let took = since.elapsed();
+    let next = agreed(&others, &owner).await;
+    eprintln!("{owner} hangs; {next} asks after {took:?}");
+    // That of the default.
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    hung.signal(Signal::CONT);
+    assert_eq!(
+        agreed(&nodes.iter().collect::<Vec<_>>(), &next).await,
+        owner
+    );
 }
 
 #[tokio::test]

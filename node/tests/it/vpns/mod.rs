@@ -1,6 +1,7 @@
 //! VPNs: every node knows the port that each one forwards, and one engine of each listens on it.
 
 pub mod engines;
+mod lives;
 mod mesh;
 mod port;
 mod renewal;
@@ -21,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(40);
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// The route that the newer versions tell ports at.
 const PORT_ROUTE: &str = "GET /v1/portforward";
+/// The route that each look at a VPN's health asks at.
+const HEALTH_ROUTE: &str = "GET /v1/publicip/ip";
 /// Times so short that a test sees them pass.
 const FAST: &str = "[port_cache]\nttl = \"2s\"\nrefresh_lead = \"500ms\"\nnegative_ttl = \"200ms\"\n\
                     request_timeout = \"500ms\"\nhealth_interval = \"200ms\"\n";

@@ -223,13 +223,12 @@ impl<H: Clone + Ord> Ports<H> {
     }
 }
 
-/// The peer-to-peer port of an engine without a forwarded one that serves on `port`: from 40,000 to 59,999, never
-/// the port itself, and another one for each of 10,000 ports in a row.
-pub fn follower_port(port: u16) -> u16 {
+/// Ports for the peers of an engine without a forwarded port that serves on `port`, the best first: all from 50,000 to
+/// 59,999 but the port itself. Engines that serve on other ports begin with others, as far as 10,000 ports differ.
+pub fn follower_ports(port: u16) -> impl Iterator<Item = u16> {
     const FIRST: u16 = 50_000;
     const COUNT: u16 = 10_000;
-    match FIRST + port % COUNT {
-        own if own == port => own - COUNT,
-        other => other,
-    }
+    let best = port % COUNT;
+    let all = (0..COUNT).map(move |step| FIRST + (best + step) % COUNT);
+    all.filter(move |other| *other != port)
 }

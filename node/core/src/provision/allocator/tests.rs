@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 
 fn vpn(name: &str) -> PoolName {
@@ -106,13 +108,22 @@ fn a_new_range_leaves_ports_in_use_and_gives_only_its_own() {
 }
 
 #[test]
-fn a_follower_never_has_its_own_port_for_its_peers() {
-    for port in 1..=u16::MAX {
-        let peers = follower_port(port);
-        assert!(
-            peers != port && (40_000..60_000).contains(&peers),
-            "{port}: {peers}"
-        );
+fn a_follower_is_offered_every_port_of_the_range_once_but_its_own() {
+    for port in [1, 19_000, 49_999, 50_000, 50_001, 59_999, 60_000, 65_535] {
+        let offered: Vec<u16> = follower_ports(port).collect();
+        let distinct: BTreeSet<u16> = offered.iter().copied().collect();
+        assert_eq!(offered.len(), distinct.len(), "{port}");
+        let own = usize::from((50_000..60_000).contains(&port));
+        assert_eq!(offered.len(), 10_000 - own, "{port}");
+        assert!(!distinct.contains(&port), "{port}");
+        assert!(distinct.iter().all(|p| (50_000..60_000).contains(p)));
     }
-    assert_ne!(follower_port(19_000), follower_port(19_001));
+}
+
+#[test]
+fn followers_begin_with_different_ports_and_go_on_where_nodes_have_other_ranges() {
+    let first = |port| follower_ports(port).next();
+    assert_ne!(first(19_000), first(19_001));
+    assert_eq!(first(19_000), first(29_000), "so both have to be reserved");
+    assert_ne!(follower_ports(19_000).nth(1), first(29_000));
 }

@@ -110,6 +110,11 @@ impl Care {
         self.published
     }
 
+    /// What runs on it.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
     /// Since when nothing runs on it; `None` while something does.
     pub fn idle_since(&self) -> Option<Instant> {
         (self.in_flight == 0).then_some(self.idle_since)
@@ -147,6 +152,11 @@ impl Care {
                 self.drain(EndReason::PortChanged, rules, now);
             }
             Observation::PortChanged => {}
+            // Whatever else became of it meanwhile goes its own way.
+            Observation::Moved if self.state == CareState::Ready => {
+                self.drain(EndReason::Rebalanced, rules, now);
+            }
+            Observation::Moved => {}
             Observation::NetworkGone => self.stop(EndReason::NetworkGone, now),
             Observation::ReplacementGranted => {
                 if let Some(reason) = self.wants_replacement(rules, now) {

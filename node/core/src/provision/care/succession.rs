@@ -25,7 +25,7 @@ impl Succession {
     /// one gets only once it is free.
     pub fn of(reason: EndReason, forwarded: bool, places: Places) -> Self {
         // All others are out of traffic already, or must be at once.
-        let serves_well = matches!(reason, EndReason::Recycled | EndReason::Outdated);
+        let serves_well = reason.leaves_it_serving();
         match serves_well && !forwarded && places.engines < places.engines_max {
             true => Self::SuccessorFirst,
             false => Self::EndFirst,
@@ -53,6 +53,10 @@ mod tests {
         );
         assert_eq!(
             of(EndReason::Outdated, false, 1),
+            Succession::SuccessorFirst
+        );
+        assert_eq!(
+            of(EndReason::Rebalanced, false, 1),
             Succession::SuccessorFirst
         );
         assert_eq!(of(EndReason::Recycled, false, 2), Succession::EndFirst);

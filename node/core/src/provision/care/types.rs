@@ -99,9 +99,16 @@ pub enum EndReason {
     Recycled,
     /// It is not what would be started now.
     Outdated,
+    /// Engines were spread unevenly over VPNs.
+    Rebalanced,
 }
 
 impl EndReason {
+    /// Whether an engine that is replaced for it serves well until then.
+    pub const fn leaves_it_serving(self) -> bool {
+        matches!(self, Self::Recycled | Self::Outdated | Self::Rebalanced)
+    }
+
     /// The reason in snake case, for programs.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -114,6 +121,7 @@ impl EndReason {
             Self::VpnLost => "vpn_lost",
             Self::Recycled => "recycled",
             Self::Outdated => "outdated",
+            Self::Rebalanced => "rebalanced",
         }
     }
 }
@@ -150,6 +158,8 @@ pub enum Observation {
     NetworkGone,
     /// [`super::Replacements`] granted what [`Action::Replace`] asked for.
     ReplacementGranted,
+    /// One behind another VPN takes its place.
+    Moved,
     /// Nothing but time.
     Tick,
 }

@@ -116,3 +116,17 @@ fn an_adopted_engine_has_to_prove_itself_in_the_time_that_its_vpn_leaves_it() {
         [removed(EndReason::NotReady, true)]
     );
 }
+
+#[test]
+fn an_engine_that_moves_ends_what_runs_on_it_and_is_replaced() {
+    let mut life = Life::ready(false);
+    life.used(4, 1);
+    assert_eq!(life.see(5, Observation::Moved), [Action::Hide]);
+    let stop = Action::Stop(EndReason::Rebalanced);
+    assert_eq!(life.used(6, 0), [stop]);
+    let gone = removed(EndReason::Rebalanced, true);
+    assert_eq!(life.see(7, Observation::Ended), [gone]);
+    // One that turned bad meanwhile goes its own way.
+    let mut unhealthy = Life::unhealthy();
+    assert_eq!(unhealthy.see(20, Observation::Moved), []);
+}

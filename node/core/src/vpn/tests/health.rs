@@ -254,3 +254,19 @@ fn an_outage_that_another_node_saw_begin_ends_here() {
     assert_eq!(taken.looks(3, &good()), []);
     assert_eq!(taken.health.state(), State::Stable);
 }
+
+#[test]
+fn an_address_alone_says_that_the_tunnel_is_there_and_after_an_outage_that_it_is_another_one() {
+    let told = |ip: &str| {
+        let mut look = running(ip);
+        look.control.as_mut().unwrap().status = None;
+        look
+    };
+    let mut bench = bench();
+    assert_eq!(bench.looks(3, &told("198.51.100.7")), []);
+    assert_eq!(bench.health.state(), State::Healthy);
+    let mut down = running("");
+    down.control.as_mut().unwrap().status = Some(TunnelStatus::Starting);
+    assert_eq!(bench.look(&down), []);
+    assert_eq!(bench.look(&told("198.51.100.7")), [Event::RestartedInPlace]);
+}

@@ -1,5 +1,6 @@
 //! One VPN through what happens to it.
 
+mod grant;
 mod health;
 mod owner;
 mod port_watch;

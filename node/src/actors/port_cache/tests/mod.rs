@@ -1,5 +1,8 @@
 //! What the actor does with its messages, before a control server and a Docker that do as they are told.
 
+mod calls;
+mod clock;
+mod doubt;
 mod health;
 mod limits;
 mod owner;
@@ -66,6 +69,7 @@ struct Server {
     says: watch::Sender<Says>,
     calls: AtomicUsize,
     looks: AtomicUsize,
+    statuses: AtomicUsize,
 }
 
 impl Server {
@@ -92,6 +96,7 @@ impl ControlServer for Server {
     }
 
     fn public_ip(&self, _: Duration) -> BoxFuture<'_, Result<Option<IpAddr>, Error>> {
+        self.looks.fetch_add(1, Ordering::Relaxed);
         Box::pin(async {
             let said = self.said().await?;
             let is_up = said.status == TunnelStatus::Running && !said.has_no_address;
@@ -100,7 +105,7 @@ impl ControlServer for Server {
     }
 
     fn status(&self, _: Duration) -> BoxFuture<'_, Result<TunnelStatus, Error>> {
-        self.looks.fetch_add(1, Ordering::Relaxed);
+        self.statuses.fetch_add(1, Ordering::Relaxed);
         Box::pin(async { Ok(self.said().await?.status) })
     }
 
@@ -178,6 +183,7 @@ impl Rig {
             says: watch::Sender::new(says),
             calls: AtomicUsize::new(0),
             looks: AtomicUsize::new(0),
+            statuses: AtomicUsize::new(0),
         });
         let docker = Arc::new(Docker {
             has: watch::Sender::new(None),
@@ -236,6 +242,11 @@ impl Rig {
 
     fn calls(&self) -> usize {
         self.server.calls.load(Ordering::Relaxed)
+    }
+
+    /// Calls for the address, one a look.
+    fn looks(&self) -> usize {
+        self.server.looks.load(Ordering::Relaxed)
     }
 
     fn restarts(&self) -> usize {

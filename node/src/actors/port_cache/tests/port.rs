@@ -3,6 +3,7 @@
 use futures::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 use weir_core::port_cache::{Answer, Failure, State};
+use weir_core::vpn::Doubt;
 
 use super::*;
 
@@ -75,8 +76,8 @@ async fn a_port_is_asked_for_ahead_of_its_end_so_that_nobody_waits() {
             assert!(rig.handle.warm("v1").is_some(), "{:?}", rig.view());
             sleep(100 * MS).await;
         }
-        // Once in the time to live less the lead, and once before.
-        assert_eq!(rig.calls(), 1 + 605 / 50);
+        // Once in the interval of the watch, and once before.
+        assert_eq!(rig.calls(), 1 + 605 / 30);
     })
     .await;
 }
@@ -170,14 +171,14 @@ async fn another_port_is_settled_by_two_equal_reads_in_a_row() {
     run(async {
         let rig = Rig::start(FILE).await;
         rig.says(|says| says.port = 2222);
-        sleep(49 * SECOND + 500 * MS).await;
+        sleep(29 * SECOND + 500 * MS).await;
         assert_eq!(told(&rig).await, (2222, false));
         assert_eq!(rig.settled(), 1111);
         rig.says(|says| says.port = 1111);
         sleep(2 * SECOND).await;
         assert_eq!((told(&rig).await.0, rig.settled()), (1111, 1111));
         rig.says(|says| says.port = 3333);
-        sleep(49 * SECOND).await;
+        sleep(29 * SECOND).await;
         let calls = rig.calls();
         sleep(3 * SECOND).await;
         assert_eq!(rig.settled(), 3333);
@@ -220,11 +221,21 @@ async fn a_port_that_flaps_is_an_alarm_and_settles_nothing() {
         for turn in 0..20 {
             rig.says(|says| says.port = [2222, 1111][turn % 2]);
             sleep(5 * SECOND).await;
-            assert_eq!(rig.settled(), settled);
-            // What starts now gets what it can keep.
+            assert_eq!(rig.settled(), settled, "what runs keeps what it has");
+            // What starts now gets none of them, and is told for how long.
             let (port, _) = rig.handle.port_for_provision("v1").await;
-            assert_eq!(port.map(Port::get), Some(settled));
+            let Err(Doubt::Flapping { calm_in }) = port else {
+                panic!("{port:?}");
+            };
+            assert!(
+                (500 * SECOND..600 * SECOND).contains(&calm_in),
+                "{calm_in:?}"
+            );
         }
+        sleep(620 * SECOND).await;
+        let (port, _) = rig.handle.port_for_provision("v1").await;
+        assert_eq!(port.map(Port::get), Ok(1111));
+        assert_eq!(rig.view().alarms, [""; 0]);
     })
     .await;
 }
@@ -269,7 +280,10 @@ async fn a_vpn_that_forwards_no_port_says_so_at_once() {
         let rig = Rig::start(&format!("{FILE}forwards_port = false\n")).await;
         let since = Instant::now();
         assert_eq!(answer(&rig).await, Answer::Refused(Failure::Unsupported));
-        assert_eq!(rig.handle.port_for_provision("v1").await.0, None);
+        assert_eq!(
+            rig.handle.port_for_provision("v1").await.0,
+            Err(Doubt::NoPort)
+        );
         assert_eq!((since.elapsed(), rig.calls()), (Duration::ZERO, 0));
         assert!(rig.handle.port("v2").await.is_err());
     })

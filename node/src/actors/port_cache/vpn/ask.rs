@@ -8,7 +8,7 @@ use weir_core::port_cache::{Failure, Upstream};
 
 use super::super::look::look;
 use super::super::{Fetched, Looked, Parts};
-use super::{Vpn, core};
+use super::Vpn;
 use crate::config::PortCacheSettings;
 
 /// Between two tries to hand an answer over.
@@ -29,7 +29,7 @@ impl Vpn {
         }
         let is_due = self
             .entry
-            .next_fetch_in(now.into_std(), &core(limits))
+            .next_fetch_in(now.into_std(), &self.limits(limits))
             .is_zero();
         if is_due || self.confirm_at.is_some_and(|at| at <= now) {
             self.confirm_at = None;
@@ -63,9 +63,10 @@ impl Vpn {
         if !self.settings.forwards_port {
             return;
         }
+        let within = self.limits(limits);
         let begun = self
             .entry
-            .begin_fetch(now.into_std(), &core(limits), Upstream::ControlServer);
+            .begin_fetch(now.into_std(), &within, Upstream::ControlServer);
         let Some(ticket) = begun else {
             return;
         };

@@ -5,12 +5,15 @@ mod view;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use weir_core::port_cache::{Answer, Came, Entry, Failure, Outcome, Port, Reading, Reason, Ticket};
-use weir_core::vpn::{Event, Health, HealthLimits, Look, PortEvent, PortWatch, State, WatchLimits};
+use weir_core::port_cache::{
+    Answer, Came, Entry, Failure, Limits, Outcome, Port, Reading, Reason, Ticket,
+};
+use weir_core::vpn::{
+    CONFIRM_AFTER, Event, Health, HealthLimits, Look, PortEvent, PortWatch, State, WatchLimits,
+};
 use weir_engines::gluetun::ControlServer;
 
 use super::followed::{Followed, Told, told_by};
@@ -18,9 +21,6 @@ use super::{Confirmed, Counts, Found, Parts, WAITING_MAX};
 use crate::actors::provision_supervisor::{VpnEvent, VpnHappened};
 use crate::config::{PortCacheSettings, VpnAuth, VpnSettings};
 use crate::peers::Heard;
-
-/// A port that was seen once is read again after this time, before anything is done about it.
-const CONFIRM_AFTER: Duration = Duration::from_secs(1);
 
 /// One VPN.
 pub(super) struct Vpn {
@@ -238,7 +238,8 @@ impl Vpn {
             let _ = answer.send(Found::known(Answer::Refused(Failure::Unsupported)));
             return;
         }
-        let found = self.entry.look_up(now.into_std(), &core(limits)).answer;
+        let within = self.limits(limits);
+        let found = self.entry.look_up(now.into_std(), &within).answer;
         if found != Answer::Unknown {
             // Whoever asked may have given up.
             let _ = answer.send(Found::known(found));
@@ -257,7 +258,7 @@ impl Vpn {
     /// Answers those who wait, if there is an answer by now.
     pub(super) fn answer_waiting(&mut self, now: Instant, limits: &PortCacheSettings) {
         self.waiting.retain(|waiting| !waiting.is_closed());
-        let answer = self.entry.answer(now.into_std(), &core(limits));
+        let answer = self.entry.answer(now.into_std(), &self.limits(limits));
         if answer == Answer::Unknown {
             return;
         }
@@ -277,7 +278,7 @@ impl Vpn {
         let Some(told) = Told::of(heard, &self.owner, &self.settings.name) else {
             return;
         };
-        let Some(news) = self.followed.take(told) else {
+        let Some(news) = self.followed.take(told, now) else {
             return;
         };
         self.entry.learn(
@@ -323,6 +324,22 @@ impl Vpn {
             false => self.followed.settled(),
         }
     }
+
+    /// The limits as core takes them.
+    fn limits(&self, limits: &PortCacheSettings) -> Limits {
+        Limits {
+            ttl: limits.ttl,
+            refresh_lead: limits.refresh_lead,
+            // What tells of each change itself is asked for no other reason than that answers end.
+            watch_interval: match self.settings.tells_port {
+                true => limits.ttl,
+                false => limits.watch_interval,
+            },
+            stale_max: limits.stale_max,
+            negative_ttl: limits.negative_ttl,
+            request_timeout: limits.request_timeout,
+        }
+    }
 }
 
 /// What rules the watch over a port, as core takes it.
@@ -331,16 +348,5 @@ fn watch_limits(limits: &PortCacheSettings) -> WatchLimits {
         missing_max: limits.missing_max,
         changes_max: limits.changes_max,
         flap_window: limits.changes_window,
-    }
-}
-
-/// The limits as core takes them.
-fn core(limits: &PortCacheSettings) -> weir_core::port_cache::Limits {
-    weir_core::port_cache::Limits {
-        ttl: limits.ttl,
-        refresh_lead: limits.refresh_lead,
-        stale_max: limits.stale_max,
-        negative_ttl: limits.negative_ttl,
-        request_timeout: limits.request_timeout,
     }
 }

@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 use weir_core::port_cache::Answer;
+use weir_core::vpn::WatchLimits;
 
 use super::super::VpnView;
-use super::{Vpn, core};
+use super::Vpn;
 use crate::config::PortCacheSettings;
 
 impl Vpn {
     /// What others see of it.
     pub(in super::super) fn view(&self, now: Instant, limits: &PortCacheSettings) -> VpnView {
         let at = now.into_std();
-        let good = match self.entry.answer(at, &core(limits)) {
+        let good = match self.entry.answer(at, &self.limits(limits)) {
             Answer::Port { port, age, .. } => Some((port, now - age)),
             _ => None,
         };
@@ -36,6 +37,13 @@ impl Vpn {
             port_state: self.entry.state(),
             good,
             settled: self.settled(),
+            calm_at: match self.ours {
+                true => self
+                    .watch
+                    .calm_at(&WatchLimits::default())
+                    .map(Instant::from_std),
+                false => self.followed.calm_at(),
+            },
             asked_at: picture.map(|latest| (now - latest.asked_age, now - latest.told_age)),
             epoch: self.entry.epoch(),
             incarnation: self.incarnation,

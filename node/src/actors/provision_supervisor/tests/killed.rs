@@ -26,13 +26,19 @@ pub(super) fn behind_a_vpn(config: &str) -> String {
 
 /// A VPN that is up and forwards port 50,505.
 pub(super) fn vpn_with_a_port(config: &str) -> Table {
+    vpn_that_is(config, |_| {})
+}
+
+/// The same, but for this.
+pub(super) fn vpn_that_is(config: &str, change: impl FnOnce(&mut VpnView)) -> Table {
     let port = Port::new(50_505).unwrap();
     let now = Instant::now();
-    let view = VpnView {
+    let mut view = VpnView {
         name: "v".to_owned(),
         port_state: PortState::Ready(port),
         good: Some((port, now)),
         settled: Some(port),
+        calm_at: None,
         asked_at: Some((now, now)),
         epoch: 0,
         incarnation: 0,
@@ -45,6 +51,7 @@ pub(super) fn vpn_with_a_port(config: &str) -> Table {
         counters: Counters::default(),
         counts: Arc::default(),
     };
+    change(&mut view);
     let limits = PortCacheSettings {
         ttl: seconds(3_600),
         ..parsed(config, &Given::default()).port_cache
@@ -119,7 +126,9 @@ async fn one_engine_is_left(world: &World, node: &Node, job: &Job) {
     if let Some(vpn) = label("weir.vpn") {
         assert_eq!(label("weir.p2p_port").unwrap(), "50505");
         held.push(format!("hold/forwarded:{vpn}"));
-        held.push(format!("hold/port:{vpn}:{}", label("weir.port").unwrap()));
+        for port in [label("weir.port").unwrap(), "50505".to_owned()] {
+            held.push(format!("hold/port:{vpn}:{port}"));
+        }
     }
     assert_eq!(world.held().await, held);
 }

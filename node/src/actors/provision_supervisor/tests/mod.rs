@@ -6,6 +6,7 @@ mod burst;
 mod care;
 mod clocks;
 mod cycles;
+mod doubt;
 mod images;
 mod killed;
 mod late;

@@ -6,15 +6,16 @@ use super::*;
 const CONFIG: &str = "[provision]\nhost_ports = \"21400-21499\"\n[services.tv.engines]\ncommand = [\"tv\"]\nmin = 0\n\
                       max = 6\n";
 
-/// Two nodes with what `config` says and as many jobs as there are slots, until all are done.
-async fn both(config: &str, ports: fn(&str) -> Table) -> (World, [Inside; 2]) {
+/// Two nodes with what these configurations say and as many jobs as there are slots, until all are done.
+async fn both(configs: [&str; 2], ports: fn(&str) -> Table) -> (World, [Inside; 2]) {
     let mut world = World::new();
     let jobs = world.jobs(99);
     for number in 0..6 {
         jobs.enqueue(job(&number.to_string())).await.unwrap();
     }
-    let (mut life_a, a) = world.node_by("a", config, &Way::open(), ports(config));
-    let (mut life_b, b) = world.node_by("b", config, &Way::open(), ports(config));
+    let [of_a, of_b] = configs;
+    let (mut life_a, a) = world.node_by("a", of_a, &Way::open(), ports(of_a));
+    let (mut life_b, b) = world.node_by("b", of_b, &Way::open(), ports(of_b));
     let test = async {
         until("engines", seconds(60), || {
             world.machine.running().len() >= 6
@@ -30,7 +31,7 @@ async fn both(config: &str, ports: fn(&str) -> Table) -> (World, [Inside; 2]) {
 
 #[tokio::test(start_paused = true)]
 async fn two_nodes_that_race_for_jobs_and_slots_start_one_engine_a_job() {
-    let (world, [a, b]) = both(CONFIG, |_| Table::default()).await;
+    let (world, [a, b]) = both([CONFIG; 2], |_| Table::default()).await;
     let jobs = world.all_jobs().await;
     let mut results: Vec<&str> = jobs.iter().map(|job| job.result.as_str()).collect();
     results.sort_unstable();
@@ -42,9 +43,11 @@ async fn two_nodes_that_race_for_jobs_and_slots_start_one_engine_a_job() {
     assert_eq!(world.held().await.len(), 6);
 }
 
-#[tokio::test(start_paused = true)]
-async fn of_two_nodes_behind_one_vpn_one_engine_has_its_port_and_no_two_share_one() {
-    let (world, [a, b]) = both(&behind_a_vpn(CONFIG), vpn_with_a_port).await;
+/// What six engines of two nodes behind one VPN have, of which the one with its port is one.
+async fn six_behind_a_vpn(ranges: [&str; 2]) {
+    let configs = ranges.map(|range| behind_a_vpn(CONFIG).replace("21200-21299", range));
+    let (world, [a, b]) = both([&configs[0], &configs[1]], vpn_with_a_port).await;
+    assert!(a.engines > 0 && b.engines > 0, "{a:?} {b:?}");
     assert_eq!(a.engines + b.engines, 6);
     let running = world.machine.running();
     let label = |name: &str| -> Vec<String> {
@@ -57,12 +60,25 @@ async fn of_two_nodes_behind_one_vpn_one_engine_has_its_port_and_no_two_share_on
         .into_iter()
         .filter(|text| text == "true");
     assert_eq!(leaders.count(), 1);
-    for name in ["weir.port", "weir.p2p_port"] {
-        let different: BTreeSet<String> = label(name).into_iter().collect();
-        assert_eq!(different.len(), 6, "{name}");
-    }
-    // Slots, ports, and the forwarded one.
-    assert_eq!(world.held().await.len(), 13);
+    let listened = [label("weir.port"), label("weir.p2p_port")].concat();
+    let different: BTreeSet<&String> = listened.iter().collect();
+    assert_eq!(different.len(), 12, "two on one port: {listened:?}");
+    assert!(listened.contains(&"50505".to_owned()));
+    // Slots, both ports of each, and the forwarded one.
+    assert_eq!(world.held().await.len(), 19);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_nodes_behind_one_vpn_one_engine_has_its_port_and_no_two_share_one() {
+    six_behind_a_vpn(["21200-21299"; 2]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_two_engines_listen_on_one_port_though_their_nodes_know_nothing_of_each_other() {
+    // By their own ports both would begin with the same one for peers, next to the one that is forwarded.
+    six_behind_a_vpn(["20503-20602", "30503-30602"]).await;
+    // What serves on the one node is what peers would be on the other.
+    six_behind_a_vpn(["20510-20609", "50510-50609"]).await;
 }
 
 #[tokio::test(start_paused = true)]
