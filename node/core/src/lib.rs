@@ -12,6 +12,7 @@
 
 pub mod backoff;
 pub mod balance;
+pub mod broadcast;
 pub mod cache;
 pub mod calendar;
 pub mod content_coding;
