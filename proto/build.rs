@@ -10,6 +10,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "weir/control/v1/records.proto",
         "weir/control/v1/sync.proto",
         "weir/demo/v1/echo.proto",
+        "weir/node/v1/broadcast.proto",
         "weir/node/v1/cache.proto",
         "weir/node/v1/cache_values.proto",
         "weir/node/v1/events.proto",
@@ -26,6 +27,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .codec_path("crate::codec::FittingCodec")
         .btree_map(".weir")
         .bytes(".weir.control.v1.Resource.payload")
+        .bytes(".weir.node.v1.Message.data")
+        .bytes(".weir.node.v1.PublishRequest.data")
         .message_attribute(".weir", "#[derive(serde::Serialize)]")
         .enum_attribute(".weir", "#[derive(serde::Serialize)]")
         .field_attribute(

@@ -13,6 +13,7 @@
 pub mod aside;
 pub mod backoff;
 pub mod balance;
+pub mod broadcast;
 pub mod cache;
 pub mod calendar;
 pub mod content_coding;

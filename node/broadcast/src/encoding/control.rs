@@ -1,0 +1,155 @@
+//! What a subscriber is told beside messages.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message as _;
+use weir_core::broadcast::{Position, TopicName};
+use weir_proto::convert::encode_position;
+use weir_proto::node::v1 as pb;
+use weir_proto::node::v1::delivery::What;
+
+use super::json::text;
+use super::{Encoding, Opcode, event, header};
+
+/// What a subscriber is told beside messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// These offsets are gone.
+    Gap {
+        /// Of this topic.
+        topic: TopicName,
+        /// The topic's life, and the last offset that is gone.
+        to: Position,
+        /// The first one.
+        from: u64,
+    },
+    /// Whether everything after the position that was asked for is there.
+    Recovered {
+        /// Of this topic.
+        topic: TopicName,
+        /// If not, the topic began anew.
+        ok: bool,
+        /// Where it goes on.
+        position: Position,
+    },
+    /// The node goes.
+    Reconnect {
+        /// How long to wait before coming back.
+        after: Duration,
+        /// Where to; empty for the same name.
+        alternative: Box<str>,
+    },
+    /// Messages are taken more slowly than they come.
+    Slow {
+        /// Bytes that wait.
+        lag_bytes: u64,
+        /// Ephemeral messages that were dropped since it was told last.
+        dropped: u64,
+    },
+    /// Nothing but a sign of life.
+    Ping,
+}
+
+impl Control {
+    /// As it goes out.
+    pub fn encode(&self, encoding: Encoding) -> Bytes {
+        let framed = |opcode, payload: Vec<u8>| {
+            let mut out = header(opcode, payload.len());
+            out.extend_from_slice(&payload);
+            Bytes::from(out)
+        };
+        match encoding {
+            Encoding::WebSocketJson => framed(Opcode::Text, self.json().into_bytes()),
+            Encoding::WebSocketProto => framed(Opcode::Binary, self.proto()),
+            Encoding::Grpc => self.proto().into(),
+            Encoding::Json => self.json().into(),
+            Encoding::Sse => self.event().into(),
+        }
+    }
+
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Gap { .. } => "gap",
+            Self::Recovered { .. } => "recovered",
+            Self::Reconnect { .. } => "reconnect",
+            Self::Slow { .. } => "slow",
+            Self::Ping => "ping",
+        }
+    }
+
+    fn json(&self) -> String {
+        let fields = match self {
+            Self::Gap { topic, to, from } => format!(
+                "\"topic\":\"{topic}\",\"epoch\":\"{}\",\"from\":{from},\"to\":{}",
+                to.epoch, to.offset
+            ),
+            Self::Recovered {
+                topic,
+                ok,
+                position,
+            } => format!(
+                "\"topic\":\"{topic}\",\"ok\":{ok},\"epoch\":\"{}\",\"offset\":{}",
+                position.epoch, position.offset
+            ),
+            Self::Reconnect { after, alternative } => format!(
+                "\"after_ms\":{},\"alternative\":{}",
+                after.as_millis(),
+                text(alternative)
+            ),
+            Self::Slow { lag_bytes, dropped } => {
+                format!("\"lag_bytes\":{lag_bytes},\"dropped\":{dropped}")
+            }
+            Self::Ping => String::new(),
+        };
+        format!("{{\"{}\":{{{fields}}}}}", self.name())
+    }
+
+    fn event(&self) -> Vec<u8> {
+        let json = self.json();
+        match self {
+            // A comment: clients see it as traffic and nothing else.
+            Self::Ping => b":\n\n".to_vec(),
+            // Who comes back resumes from here: what is gone is told once.
+            Self::Gap { to: position, .. } | Self::Recovered { position, .. } => {
+                event(Some(position), Some(self.name()), json.as_bytes())
+            }
+            Self::Reconnect { after, .. } => {
+                let mut out = format!("retry: {}\n", after.as_millis()).into_bytes();
+                out.extend(event(None, Some(self.name()), json.as_bytes()));
+                out
+            }
+            Self::Slow { .. } => event(None, Some(self.name()), json.as_bytes()),
+        }
+    }
+
+    fn proto(&self) -> Vec<u8> {
+        let what = match self {
+            Self::Gap { topic, to, from } => What::Gap(pb::Gap {
+                topic: topic.to_string(),
+                epoch: to.epoch.0,
+                from: *from,
+                to: to.offset,
+            }),
+            Self::Recovered {
+                topic,
+                ok,
+                position,
+            } => What::Recovered(pb::Recovered {
+                topic: topic.to_string(),
+                ok: *ok,
+                position: Some(encode_position(*position)),
+            }),
+            Self::Reconnect { after, alternative } => What::Reconnect(pb::Reconnect {
+                after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+                alternative: alternative.to_string(),
+            }),
+            Self::Slow { lag_bytes, dropped } => What::Slow(pb::Slow {
+                lag_bytes: *lag_bytes,
+                dropped: *dropped,
+            }),
+            Self::Ping => What::Ping(pb::Ping {}),
+        };
+        pb::Delivery { what: Some(what) }.encode_to_vec()
+    }
+}

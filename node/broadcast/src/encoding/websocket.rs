@@ -1,0 +1,47 @@
+//! Headers of WebSocket frames (RFC 6455, section 5.2).
+
+/// What a frame holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opcode {
+    Text = 1,
+    Binary = 2,
+}
+
+const FINAL: u8 = 0x80;
+
+/// The header of an unfragmented, unmasked frame: 2, 4 or 10 bytes.
+pub(crate) fn header(opcode: Opcode, payload_bytes: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(10);
+    out.push(FINAL | opcode as u8);
+    match (u8::try_from(payload_bytes), u16::try_from(payload_bytes)) {
+        (Ok(short @ ..=125), _) => out.push(short),
+        (_, Ok(medium)) => {
+            out.push(126);
+            out.extend_from_slice(&medium.to_be_bytes());
+        }
+        _ => {
+            out.push(127);
+            out.extend_from_slice(&(payload_bytes as u64).to_be_bytes());
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_as_short_as_its_payload_allows() {
+        for (bytes, expected) in [
+            (0, &[0x81, 0][..]),
+            (125, &[0x81, 125]),
+            (126, &[0x81, 126, 0, 126]),
+            (65_535, &[0x81, 126, 0xff, 0xff]),
+            (65_536, &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            assert_eq!(header(Opcode::Text, bytes), expected, "{bytes}");
+        }
+        assert_eq!(header(Opcode::Binary, 1), [0x82, 1]);
+    }
+}

@@ -1,0 +1,268 @@
+//! What waits for one connection.
+//!
+//! Two rings of frames that others share: the urgent one is written first. A topic's frames move to it together, so its
+//! order stays. What waits is charged until it is written.
+
+mod lanes;
+mod loss;
+mod subscription;
+mod writing;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use slab::Slab;
+use tokio::sync::Notify;
+use weir_core::broadcast::{Admission, CutReason, Kind, OutboxLimits, admit};
+use weir_core::cache::UnixMs;
+
+use self::lanes::{Item, Lanes};
+use crate::batch::Batch;
+use crate::counters::{Count, Counters};
+use crate::encoding::{Control, Encoding};
+
+pub(crate) use self::subscription::Subscription;
+pub use self::writing::{SLICES_MAX, Writing};
+
+/// What a connection writes at a time.
+const BATCHES_MAX: usize = 10;
+const BYTES_MAX: usize = 64 << 10;
+
+/// What a batch needs beside itself to be put into an outbox.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) now: UnixMs,
+    pub(crate) limits: &'a OutboxLimits,
+    pub(crate) counters: &'a Counters,
+}
+
+/// What waits for one connection, and where it is in its topics.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    pub(crate) id: u64,
+    pub(crate) client: Arc<str>,
+    pub(crate) encoding: Encoding,
+    lanes: Lanes,
+    pub(crate) subscriptions: Slab<Subscription>,
+    /// Which of them is of which topic.
+    pub(crate) by_local: BTreeMap<usize, usize>,
+    /// Those that read from history, in the order of their turns.
+    pub(crate) behind: VecDeque<usize>,
+    pub(crate) patterns: Vec<weir_core::broadcast::Pattern>,
+    /// Topics that it asked for by name.
+    pub(crate) named: usize,
+    pub(crate) cut: Option<CutReason>,
+    wake: Rc<Notify>,
+    /// The connection's task knows that there is something to do.
+    woken: bool,
+    told_slow: bool,
+    dropped_untold: u64,
+    pub(crate) dropped: u64,
+}
+
+impl Outbox {
+    pub(crate) fn new(id: u64, client: Arc<str>, encoding: Encoding) -> Self {
+        Self {
+            id,
+            client,
+            encoding,
+            lanes: Lanes::default(),
+            subscriptions: Slab::new(),
+            by_local: BTreeMap::new(),
+            behind: VecDeque::new(),
+            patterns: Vec::new(),
+            named: 0,
+            cut: None,
+            wake: Rc::default(),
+            woken: false,
+            told_slow: false,
+            dropped_untold: 0,
+            dropped: 0,
+        }
+    }
+
+    /// Gives a batch of its topic to a subscription, in so far as it has not had it.
+    pub(crate) fn offer(&mut self, slot: usize, batch: &Batch, context: Context<'_>) {
+        let Some(subscription) = self.subscriptions.get(slot) else {
+            return;
+        };
+        let (position, at) = (batch.position(), subscription.at);
+        if self.cut.is_some() {
+            return;
+        }
+        if subscription.behind {
+            return self.drop_ephemeral(batch.ephemeral(), context.counters);
+        }
+        if at.epoch != position.epoch || batch.after() > at.offset {
+            self.fall_behind(slot, context.counters);
+            return self.drop_ephemeral(batch.ephemeral(), context.counters);
+        }
+        if position.offset <= at.offset {
+            match batch.ephemeral() {
+                0 => return,
+                _ if batch.kind() == Kind::Ephemeral => return self.put(slot, batch, context),
+                _ => {}
+            }
+        }
+        match at.offset > batch.after() {
+            true => self.put(slot, &batch.since(at.offset), context),
+            false => self.put(slot, batch, context),
+        }
+    }
+
+    /// Puts what was read from history behind everything else; whether it fits.
+    pub(crate) fn put_page(&mut self, slot: usize, batch: &Batch, context: Context<'_>) -> bool {
+        let charge = lanes::charge_of(&batch.frame(self.encoding));
+        let admission = admit(self.lanes.load(), batch.kind(), charge, context.limits);
+        let fits = admission == Admission::Take;
+        if fits {
+            self.put(slot, batch, context);
+        }
+        fits
+    }
+
+    fn put(&mut self, slot: usize, batch: &Batch, context: Context<'_>) {
+        let frame = batch.frame(self.encoding);
+        let item = Item::batch(slot, batch, frame, context.now);
+        let kind = batch.kind();
+        loop {
+            match admit(self.lanes.load(), kind, item.charge, context.limits) {
+                Admission::Take => break,
+                Admission::DropEphemeral => match self.lanes.pop_ephemeral() {
+                    Some(older) => {
+                        self.uncount(&older);
+                        self.drop_ephemeral(older.ephemeral, context.counters);
+                    }
+                    None => return self.drop_ephemeral(item.ephemeral, context.counters),
+                },
+                Admission::CatchUp => {
+                    self.shed(Count::ShedFull, context);
+                    // It would come again otherwise, before what was dropped.
+                    return self.fall_behind(slot, context.counters);
+                }
+                Admission::Cut(reason) => return self.cut(reason, context.counters),
+            }
+        }
+        let Some(subscription) = self.subscriptions.get_mut(slot) else {
+            return;
+        };
+        subscription.at.offset = subscription.at.offset.max(item.last);
+        context.counters.add(Count::Deliveries, 1);
+        context
+            .counters
+            .add(Count::DeliveredMessages, batch.messages().len() as u64);
+        match kind {
+            Kind::Critical => {
+                if std::mem::take(&mut subscription.queued) > 0 {
+                    self.lanes.promote(slot);
+                }
+                self.lanes.push_urgent(item);
+            }
+            _ => {
+                subscription.queued += 1;
+                self.lanes.push(item);
+            }
+        }
+        if self.lanes.load().bytes > context.limits.soft_bytes() {
+            self.tell_slow(context.now);
+        }
+        self.wake();
+    }
+
+    /// Tells something about a topic, after everything that waits of it.
+    pub(crate) fn tell_of(&mut self, slot: usize, control: &Control, now: UnixMs) {
+        let frame = control.encode(self.encoding);
+        self.lanes.push(Item::control(Some(slot), frame, now));
+        if let Some(subscription) = self.subscriptions.get_mut(slot) {
+            subscription.queued += 1;
+        }
+        self.wake();
+    }
+
+    /// Tells something about the connection, before everything that waits.
+    pub(crate) fn tell(&mut self, control: &Control, now: UnixMs) {
+        if self.cut.is_none() {
+            let frame = control.encode(self.encoding);
+            self.lanes.push_first(Item::control(None, frame, now));
+            self.wake();
+        }
+    }
+
+    /// Moves what is to be written next; what was moved before is written.
+    pub(crate) fn take(&mut self, writing: &mut Writing, batches: &mut usize) {
+        while *batches < BATCHES_MAX && writing.bytes() < BYTES_MAX && writing.frames() < SLICES_MAX
+        {
+            let Some(item) = self.lanes.pop() else {
+                return;
+            };
+            if let Some(subscription) = item.slot.and_then(|slot| self.subscriptions.get_mut(slot))
+            {
+                subscription.taken = subscription.taken.max(item.last);
+            }
+            self.uncount(&item);
+            *batches += usize::from(item.kind.is_some());
+            writing.push(item.frame);
+        }
+    }
+
+    /// Whether more fits into what is written next.
+    pub(crate) fn fits(writing: &Writing, batches: usize) -> bool {
+        batches < BATCHES_MAX && writing.bytes() < BYTES_MAX && writing.frames() < SLICES_MAX
+    }
+
+    /// What was taken is written.
+    pub(crate) fn written(&mut self) {
+        self.lanes.land();
+        if self.lanes.is_empty() && self.behind.is_empty() {
+            self.told_slow = false;
+        }
+    }
+
+    /// Forgets a subscription with what waits of it.
+    pub(crate) fn remove(&mut self, slot: usize) -> Option<Subscription> {
+        let subscription = self.subscriptions.try_remove(slot)?;
+        self.lanes.forget(slot);
+        self.behind.retain(|other| *other != slot);
+        self.by_local.remove(&subscription.local);
+        self.named -= usize::from(subscription.named);
+        Some(subscription)
+    }
+
+    /// Whether the connection's task has something to do.
+    pub(crate) fn has_work(&self) -> bool {
+        self.cut.is_some() || !self.lanes.is_empty() || !self.behind.is_empty()
+    }
+
+    pub(crate) fn has_queue(&self) -> bool {
+        !self.lanes.is_empty()
+    }
+
+    /// What wakes the connection's task, which sleeps from here on.
+    pub(crate) fn sleeps(&mut self) -> Rc<Notify> {
+        self.woken = false;
+        Rc::clone(&self.wake)
+    }
+
+    /// Bytes that wait or are being written, and since when the oldest waits.
+    pub(crate) fn waiting(&self) -> (usize, Option<UnixMs>) {
+        let load = self.lanes.load_with_ages();
+        let oldest = load.oldest.into_iter().chain(load.critical_oldest).min();
+        (load.bytes + load.critical_bytes, oldest)
+    }
+
+    fn uncount(&mut self, item: &Item) {
+        if let Some(subscription) = item.slot.and_then(|slot| self.subscriptions.get_mut(slot)) {
+            subscription.queued = subscription
+                .queued
+                .saturating_sub(usize::from(!item.promoted));
+        }
+    }
+
+    /// One wake for each time that something comes to a task that sleeps.
+    pub(crate) fn wake(&mut self) {
+        if !std::mem::replace(&mut self.woken, true) {
+            self.wake.notify_one();
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What a connection wants and does not want any more.
+
+use weir_core::broadcast::{Pattern, Position, Refused, TopicName};
+use weir_core::cache::UnixMs;
+
+use super::connection::Since;
+use super::state::State;
+
+impl State {
+    pub(super) fn subscribe(
+        &mut self,
+        key: usize,
+        name: &TopicName,
+        since: Since,
+        now: UnixMs,
+    ) -> Result<Position, Refused> {
+        let max = self.limits.connection_topics_max;
+        let named = self.outboxes.get(key).map_or(0, |outbox| outbox.named);
+        let known = self.by_name.get(name).copied();
+        let slot = known.and_then(|local| self.outboxes.get(key)?.by_local.get(&local).copied());
+        let already = slot.is_some_and(|slot| {
+            let subscription = self
+                .outboxes
+                .get(key)
+                .and_then(|outbox| outbox.subscriptions.get(slot));
+            subscription.is_some_and(|subscription| subscription.named)
+        });
+        if !already && named >= max {
+            return Err(Refused::TooMany {
+                field: "topics of the connection",
+                value: named + 1,
+                max,
+            });
+        }
+        let position = self.topics.join(self.index, name, now)?;
+        if already {
+            return Ok(position);
+        }
+        let start = match since {
+            Since::Now => position,
+            Since::Start => self.topics.start(name).unwrap_or(position),
+            Since::Position(position) => position,
+        };
+        let local = self.local(name, position, now);
+        // One that a pattern made before stays where it is.
+        let start = slot.is_none().then_some((start, since));
+        if let Some(slot) = self.attach(key, local, position, false) {
+            self.name(key, slot, local, start);
+        }
+        Ok(position)
+    }
+
+    /// Makes a subscription one by name, and puts it where it is to start.
+    fn name(&mut self, key: usize, slot: usize, local: usize, start: Option<(Position, Since)>) {
+        if let Some(topic) = self.locals.get_mut(local) {
+            topic.named += 1;
+        }
+        let Some(outbox) = self.outboxes.get_mut(key) else {
+            return;
+        };
+        outbox.named += 1;
+        let Some(subscription) = outbox.subscriptions.get_mut(slot) else {
+            return;
+        };
+        subscription.named = true;
+        if let Some((start, since)) = start {
+            subscription.jump(start);
+            subscription.resuming = matches!(since, Since::Position(_));
+            if since != Since::Now {
+                outbox.fall_behind(slot, &self.counters);
+            }
+        }
+    }
+
+    pub(super) fn unsubscribe(&mut self, key: usize, name: &TopicName) {
+        let Some(local) = self.by_name.get(name).copied() else {
+            return;
+        };
+        let Some(outbox) = self.outboxes.get_mut(key) else {
+            return;
+        };
+        let Some(slot) = outbox.by_local.get(&local).copied() else {
+            return;
+        };
+        if !outbox.patterns.iter().any(|pattern| pattern.takes(name)) {
+            return self.detach(key, slot);
+        }
+        if let Some(subscription) = outbox.subscriptions.get_mut(slot)
+            && std::mem::take(&mut subscription.named)
+        {
+            outbox.named -= 1;
+            self.unname(local);
+        }
+    }
+
+    pub(super) fn subscribe_pattern(
+        &mut self,
+        key: usize,
+        pattern: &Pattern,
+    ) -> Result<(), Refused> {
+        let max = self.limits.connection_patterns_max;
+        let Some(outbox) = self.outboxes.get_mut(key) else {
+            return Ok(());
+        };
+        if outbox.patterns.contains(pattern) {
+            return Ok(());
+        }
+        if outbox.patterns.len() >= max {
+            return Err(Refused::TooMany {
+                field: "patterns of the connection",
+                value: outbox.patterns.len() + 1,
+                max,
+            });
+        }
+        if !self.patterns.contains(pattern) {
+            self.topics.join_pattern(self.index, pattern)?;
+        }
+        outbox.patterns.push(pattern.clone());
+        self.patterns.insert(pattern, key);
+        let taken = self.by_name.iter().filter(|(name, _)| pattern.takes(name));
+        let taken: Vec<_> = taken.map(|(name, local)| (name.clone(), *local)).collect();
+        for (name, local) in taken {
+            // Else the first message that comes does it.
+            let is_matched = self.locals.get(local).is_some_and(|topic| topic.is_matched);
+            if is_matched && let Some(position) = self.topics.position(&name) {
+                self.attach(key, local, position, false);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn unsubscribe_pattern(&mut self, key: usize, pattern: &Pattern) {
+        let Some(outbox) = self.outboxes.get_mut(key) else {
+            return;
+        };
+        outbox.patterns.retain(|other| other != pattern);
+        let patterns = outbox.patterns.clone();
+        let matched = outbox
+            .subscriptions
+            .iter()
+            .filter(|(_, subscription)| !subscription.named);
+        let matched: Vec<_> = matched
+            .map(|(slot, subscription)| (slot, subscription.local))
+            .collect();
+        for (slot, local) in matched {
+            let name = self.locals.get(local).map(|topic| &topic.name);
+            if name.is_some_and(|name| !patterns.iter().any(|pattern| pattern.takes(name))) {
+                self.detach(key, slot);
+            }
+        }
+        if self.patterns.remove(pattern, &key) && !self.patterns.contains(pattern) {
+            self.topics.leave_pattern(self.index, pattern);
+        }
+    }
+
+    pub(super) fn disconnect(&mut self, key: usize) {
+        let Some(outbox) = self.outboxes.get(key) else {
+            return;
+        };
+        let patterns = outbox.patterns.clone();
+        let slots: Vec<_> = outbox.subscriptions.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            self.detach(key, slot);
+        }
+        for pattern in patterns {
+            self.unsubscribe_pattern(key, &pattern);
+        }
+        self.outboxes.try_remove(key);
+    }
+}

@@ -1,0 +1,89 @@
+//! One topic.
+
+use std::sync::Arc;
+
+use weir_core::broadcast::{Epoch, Facts as _, History, HistoryLimits, Position, Recent};
+use weir_core::cache::UnixMs;
+
+use crate::account::Account;
+use crate::message::Message;
+
+/// The shard of a thread.
+pub(crate) type ShardIndex = u16;
+
+/// What all threads know of a topic.
+#[derive(Debug)]
+pub(crate) struct Topic {
+    pub(crate) history: History<Arc<Message>>,
+    pub(crate) recent: Recent,
+    /// Bytes of these that are charged.
+    charged: usize,
+    /// Shards with subscribers by name, and with patterns that take it.
+    pub(crate) named: Vec<ShardIndex>,
+    pub(crate) matched: Vec<ShardIndex>,
+    /// When somebody last wanted something of it.
+    pub(crate) touched_at: UnixMs,
+    /// Its history is among those that may be dropped from.
+    pub(crate) is_listed: bool,
+}
+
+impl Topic {
+    pub(crate) fn new(epoch: Epoch, matched: Vec<ShardIndex>, now: UnixMs) -> Self {
+        Self {
+            history: History::new(epoch, 0),
+            recent: Recent::default(),
+            charged: 0,
+            named: Vec::new(),
+            matched,
+            touched_at: now,
+            is_listed: false,
+        }
+    }
+
+    pub(crate) fn position(&self) -> Position {
+        let window = self.history.window();
+        Position {
+            epoch: window.epoch,
+            offset: window.last,
+        }
+    }
+
+    /// Begins a new life after this offset; nothing of the old one is kept.
+    pub(crate) fn restart(&mut self, epoch: Epoch, after: u64) {
+        self.history = History::new(epoch, after);
+        self.recent.clear();
+    }
+
+    /// Keeps a message; whether it is new.
+    pub(crate) fn append(
+        &mut self,
+        message: &Arc<Message>,
+        now: UnixMs,
+        limits: &HistoryLimits,
+    ) -> bool {
+        self.touched_at = now;
+        !message.class().is_numbered() || self.history.append(Arc::clone(message), now, limits)
+    }
+
+    /// Charges what the keys of its newest messages take now.
+    pub(crate) fn charge_keys(&mut self, account: &Account) {
+        let bytes = self.recent.bytes();
+        account.charge(bytes.saturating_sub(self.charged));
+        account.discharge(self.charged.saturating_sub(bytes));
+        self.charged = bytes;
+    }
+
+    /// Every shard that wants its messages, each once.
+    pub(crate) fn interested(&self) -> impl Iterator<Item = ShardIndex> {
+        let matched = self
+            .matched
+            .iter()
+            .filter(|shard| !self.named.contains(shard));
+        self.named.iter().chain(matched).copied()
+    }
+
+    /// Whether nothing would be lost with it.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.named.is_empty() && self.history.is_empty() && self.recent.is_empty()
+    }
+}

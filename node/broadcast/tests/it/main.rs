@@ -1,0 +1,11 @@
+//! What subscribers are promised.
+
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+mod bounds;
+mod client;
+mod encodings;
+mod order;
+mod resume;
+mod schedules;
+mod tasks;
