@@ -10,7 +10,7 @@ knobs! {
         Literal::Duration(secs(10)), ApplyClass::Hot,
         "How long before its end it is asked for again.";
     WATCH_INTERVAL = "port_cache.watch_interval", Kind::Duration(secs(1), secs(3600)),
-        Literal::Duration(secs(30)), ApplyClass::Hot,
+        Literal::Duration(secs(60)), ApplyClass::Hot,
         "Most time between two questions for the port of a VPN that does not tell of a new one itself.";
     STALE_MAX = "port_cache.stale_max", Kind::Duration(millis(0), secs(86_400)),
         Literal::Duration(secs(600)), ApplyClass::Hot,
