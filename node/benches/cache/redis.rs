@@ -47,7 +47,7 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> Result<(), St
     redis.start_again();
     let back = load.run().await;
     report.section(&format!(
-        "{CLIENTS} clients of what is kept and one of what is not, Redis frozen {ROUNDS} times for {WINDOW:?} and killed"
+        "{CLIENTS} clients of what is kept, one of what is not; Redis frozen {ROUNDS} times for {WINDOW:?}, and killed"
     ));
     let all = healthy.iter().chain(&frozen).chain([&killed, &back]);
     let (errors, hits): (u64, u64) =

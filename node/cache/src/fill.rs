@@ -2,8 +2,8 @@
 //!
 //! As long as it may be kept, everything that came stays, and the writer waits for nobody: a slow or vanished client
 //! holds up nobody else. Once it turned out too long to be kept ([`FillWriter::let_go`]) only what the slowest reader
-//! has not read stays, no further readers are let in, and the writer waits for the slowest; one that holds up others for
-//! too long is cut ([`FillWriter::cut_laggards`]).
+//! has not read stays, no further readers are let in, and the writer waits for the slowest; one that holds up others
+//! for too long is cut ([`FillWriter::cut_laggards`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

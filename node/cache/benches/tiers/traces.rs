@@ -179,8 +179,8 @@ pub(super) fn run(folder: Option<PathBuf>, report: &mut Report) -> Result<(), St
     weighted(&folder, report)
 }
 
-/// Objects of many sizes within 10 MB, in one shard. An object costs what the trace says, as in the simulations that the
-/// bars are from: its head is part of that.
+/// Objects of many sizes within 10 MB, in one shard. An object costs what the trace says, as in the simulations that
+/// the bars are from: its head is part of that.
 fn weighted(folder: &Path, report: &mut Report) -> Result<(), String> {
     const BYTES_MAX: u64 = 10_000_000;
     let text = unpacked(folder, "adapt_size/request.trace.xz")?;

@@ -60,8 +60,8 @@ pub struct Change {
 }
 
 impl Change {
-    /// Whether the change concerns whoever watches. Of a purge that may concern them they are told: which values it hit is
-    /// known to nobody.
+    /// Whether the change concerns whoever watches. Of a purge that may concern them they are told: which values it hit
+    /// is known to nobody.
     pub fn concerns(&self, namespace: &str, watched: &Watched) -> bool {
         if *self.namespace != *namespace {
             return matches!(self.what, What::Gap(_)) && self.namespace.is_empty();

@@ -1,8 +1,8 @@
 //! Whose copy of a value is believed.
 //!
-//! The owner of a key changes with the nodes that there are. A node that owned it, lost it to another one and got it back
-//! may still have what was put before, and nobody told it what was put meanwhile. So a copy is believed only if its node
-//! has owned the key ever since it was put.
+//! The owner of a key changes with the nodes that there are. A node that owned it, lost it to another one and got it
+//! back may still have what was put before, and nobody told it what was put meanwhile. So a copy is believed only if
+//! its node has owned the key ever since it was put.
 
 use std::collections::BTreeMap;
 

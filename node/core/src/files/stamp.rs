@@ -32,8 +32,8 @@ impl Stamp {
         u128::try_from(age_ns).is_ok_and(|age_ns| age_ns >= SETTLES_AFTER.as_nanos())
     }
 
-    /// Its entity tag: strong once it has settled (RFC 9110 section 8.8.1). Of its length and modification time alone, so
-    /// that hosts to which one file was copied with its times say the same; where it is on disk tells it apart only
+    /// Its entity tag: strong once it has settled (RFC 9110 section 8.8.1). Of its length and modification time alone,
+    /// so that hosts to which one file was copied with its times say the same; where it is on disk tells it apart only
     /// within this host. What was compressed beforehand is another representation, and may have length and time of the
     /// original.
     pub fn etag(&self, coding: Coding, now: UnixMs) -> HeaderValue {

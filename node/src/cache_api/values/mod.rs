@@ -1,8 +1,8 @@
 //! Values that applications put, at whichever node owns their keys.
 //!
-//! The first node by rendezvous hashing among those that live has a value in memory, compares its versions and gives its
-//! leases; every other one asks it. An owner that does not answer is let alone for a while: meanwhile Redis answers, each
-//! node gives leases of its own, and nothing is put, because nobody could compare it.
+//! The first node by rendezvous hashing among those that live has a value in memory, compares its versions and gives
+//! its leases; every other one asks it. An owner that does not answer is let alone for a while: meanwhile Redis
+//! answers, each node gives leases of its own, and nothing is put, because nobody could compare it.
 
 mod forward;
 mod here;

@@ -13,8 +13,8 @@ use super::super::{CacheApi, Error};
 use super::forward::Client;
 use super::{millis_until, not_kept};
 
-/// A purge may be dated later than it was told, by how far clocks of nodes are apart. Whoever puts after it waits for that
-/// time to come, at most for so long.
+/// A purge may be dated later than it was told, by how far clocks of nodes are apart. Whoever puts after it waits for
+/// that time to come, at most for so long.
 const PURGE_AHEAD_MAX: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 

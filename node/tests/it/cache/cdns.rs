@@ -232,8 +232,8 @@ async fn a_slow_cdn_hears_of_every_purge_though_the_node_is_killed() {
     .await;
     let folder = tempfile::tempdir().unwrap();
     let mut weir = node(&format!(
-        "[node]\ndata_dir = \"{}\"\n[cdns.front]\nkind = \"cloudflare\"\nzone = \"z1\"\nurl = \"http://{}\"\ntoken = \"file:{}\"\n\
-         requests_per_minute = 1200\n",
+        "[node]\ndata_dir = \"{}\"\n[cdns.front]\nkind = \"cloudflare\"\nzone = \"z1\"\n\
+         url = \"http://{}\"\ntoken = \"file:{}\"\nrequests_per_minute = 1200\n",
         folder.path().display(),
         cdn.address,
         token.path().display()

@@ -62,7 +62,10 @@ async fn a_port_that_changes_in_the_same_tunnel_is_seen_within_the_watch_interva
     run(async {
         let watched = format!("{WATCHED}{FILE}");
         let docked = format!("{watched}container = \"gluetun\"\n");
-        for (file, docker) in [(&*watched, None), (&*docked, container("a", Health::Healthy))] {
+        for (file, docker) in [
+            (&*watched, None),
+            (&*docked, container("a", Health::Healthy)),
+        ] {
             let rig = Rig::start(file).await;
             rig.docker.has.send_replace(docker);
             for (number, wait) in [(2222, 0), (3333, 29), (4444, 44)] {
