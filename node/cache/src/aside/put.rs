@@ -14,7 +14,7 @@ use super::State;
 use super::value::{fields, stored, tag_ids, time_of, version, version_of};
 use crate::entry::{Entry, Resource};
 use crate::store::{Found, Store};
-use crate::value::encode;
+use crate::value::{encode, key_of};
 
 /// A value, and when it is put.
 #[derive(Clone, Debug)]
@@ -175,8 +175,16 @@ impl<F: Clone + Send + Sync> Store<F> {
         if self.verdict(entry) != Verdict::Valid || !self.insert(entry, now) {
             return Err(PutRefused::Purged);
         }
-        if let (Some(l2), Some((key, bytes))) = (self.l2(), encode(entry)) {
-            l2.put(&key, bytes, entry.stored.keep_until.since(now));
+        if let Some(l2) = self.l2() {
+            // Later than whatever was put there before, also where the value is as old as its load or its first put.
+            let stamp = self.fetch_time(now).time();
+            match encode(entry) {
+                Some((key, bytes)) => {
+                    let ttl = entry.stored.keep_until.since(now);
+                    l2.replace(&key, bytes, ttl, stamp);
+                }
+                None => l2.delete(&[&key_of(&entry.resource, None)], stamp),
+            }
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ use super::link::{Lane, Link, TRIP};
 use super::server::{Server, identify, used_bytes};
 use super::settings::L2Settings;
 use super::shared::Shared;
+use super::writer;
 
 /// For how long nothing is asked, with full jitter.
 const OPEN_FOR: RangeInclusive<Duration> = Duration::from_millis(250)..=Duration::from_secs(5);
@@ -128,6 +129,7 @@ impl Keeper {
         let deadline = Instant::now() + settings.connect_timeout;
         let server = identify(&link.quick, deadline).await?;
         generations::learn(&self.shared, &link.quick, deadline).await?;
+        writer::settle(&self.shared, &link, deadline).await?;
         Ok((link, server))
     }
 

@@ -14,6 +14,7 @@ mod generations;
 mod keeper;
 mod link;
 mod namespace;
+mod owed;
 mod queue;
 mod read;
 mod server;
@@ -44,6 +45,8 @@ pub const QUICK_VALUE_BYTES_MAX: usize = 64 << 10;
 pub const KEY_BYTES_MAX: usize = 8 << 10;
 /// Bytes that may wait to be written.
 pub const QUEUE_BYTES_MAX: usize = 4 << 20;
+/// Bytes of keys that may wait to be deleted because a newer value was lost.
+pub const OWED_BYTES_MAX: usize = 2 << 20;
 /// Reads that may be under way at once.
 pub const READS_MAX: usize = 512;
 

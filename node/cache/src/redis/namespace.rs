@@ -70,16 +70,42 @@ impl Namespace {
 
     /// Keeps a value for so long, some time soon, if nothing prevents it. An empty value is as good as none.
     pub fn put(&self, key: &[u8], value: Bytes, ttl: Duration) {
+        self.put_or_delete(key, value, ttl, None);
+    }
+
+    /// The same, and if the value does not get to Redis, what is there is forgotten by that stamp: a reader finds this
+    /// value or none. While Redis is away that waits for it; what cannot wait raises [`L2::trust_floor`].
+    pub fn replace(&self, key: &[u8], value: Bytes, ttl: Duration, stamp: u64) {
+        self.put_or_delete(key, value, ttl, Some(stamp));
+    }
+
+    fn put_or_delete(&self, key: &[u8], value: Bytes, ttl: Duration, instead: Option<u64>) {
         let shared = self.shared();
         let fits = (1..=VALUE_BYTES_MAX).contains(&value.len()) && key.len() <= KEY_BYTES_MAX;
         if !fits || ttl < Duration::from_millis(1) {
             shared.counters.puts_refused.one();
+            if let Some(stamp) = instead {
+                self.delete(&[key], stamp);
+            }
             return;
         }
-        let ttl = ttl.min(TTL_MAX);
-        match self.generation.full_key(key) {
-            Some(key) if shared.takes_values() => shared.push(Write::Put { key, value, ttl }),
-            _ => shared.counters.puts_dropped.one(),
+        let full_key = self.generation.full_key(key);
+        if let Some(key) = full_key {
+            let write = Write::Put {
+                key,
+                value,
+                ttl: ttl.min(TTL_MAX),
+                instead,
+            };
+            match shared.takes_values() {
+                true => shared.push(write),
+                false => shared.lost(write),
+            }
+            return;
+        }
+        shared.counters.puts_dropped.one();
+        if let Some(stamp) = instead {
+            shared.undelivered(1, stamp);
         }
     }
 

@@ -24,6 +24,8 @@ pub(super) enum Write {
         key: Vec<u8>,
         value: Bytes,
         ttl: Duration,
+        /// If it is lost nothing older may stay either: the stamp by which that is deleted.
+        instead: Option<u64>,
     },
     /// Forget keys, by a purge of that stamp.
     Delete { keys: Vec<Vec<u8>>, stamp: u64 },
@@ -77,7 +79,7 @@ impl Queue {
         if self.bytes() > self.bytes_max {
             self.make_room(lost);
         }
-        self.added.notify_one();
+        self.wake();
     }
 
     /// The oldest.
@@ -86,6 +88,11 @@ impl Queue {
         self.bytes.fetch_sub(write.bytes(), Ordering::Relaxed);
         self.puts.fetch_sub(write.puts(), Ordering::Relaxed);
         Some(write)
+    }
+
+    /// Wakes whoever waits for something to be added.
+    pub(super) fn wake(&self) {
+        self.added.notify_one();
     }
 
     /// Waits until something was added since the last time.
@@ -129,6 +136,7 @@ mod tests {
             key: vec![name],
             value: Bytes::from(vec![0; VALUE_BYTES]),
             ttl: Duration::from_secs(1),
+            instead: None,
         }
     }
 

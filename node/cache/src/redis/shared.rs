@@ -11,8 +11,9 @@ use super::counters::L2Counters;
 use super::floor::TrustFloor;
 use super::link::Link;
 use super::namespace::{Generation, InvalidNamespace, NAMESPACES_MAX};
+use super::owed::Owed;
 use super::queue::{Queue, Write};
-use super::{L2State, QUEUE_BYTES_MAX, READS_MAX};
+use super::{L2State, OWED_BYTES_MAX, QUEUE_BYTES_MAX, READS_MAX};
 
 /// The stamp of this moment, on the scale of fetches and purges; never 0 and never falling.
 pub type Stamps = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -23,6 +24,7 @@ pub(super) struct Shared {
     pub(super) link: ArcSwapOption<Link>,
     pub(super) reads: Semaphore,
     pub(super) queue: Queue,
+    pub(super) owed: Owed,
     pub(super) floor: TrustFloor,
     pub(super) counters: Arc<L2Counters>,
     pub(super) namespaces: ArcSwap<Vec<Arc<Generation>>>,
@@ -39,6 +41,7 @@ impl Shared {
             link: ArcSwapOption::empty(),
             reads: Semaphore::new(READS_MAX),
             queue: Queue::new(QUEUE_BYTES_MAX),
+            owed: Owed::new(OWED_BYTES_MAX),
             floor: TrustFloor::default(),
             counters: Arc::default(),
             namespaces: ArcSwap::default(),
@@ -66,13 +69,26 @@ impl Shared {
     /// A write that does not reach Redis, or perhaps did not.
     pub(super) fn lost(&self, write: Write) {
         match write {
-            Write::Put { .. } => self.counters.puts_dropped.one(),
+            Write::Put { key, instead, .. } => {
+                self.counters.puts_dropped.one();
+                if let Some(stamp) = instead {
+                    self.owe(key, stamp);
+                }
+            }
             Write::Delete { keys, stamp } => self.undelivered(keys.len(), stamp),
             Write::Renew { generation, stamp } => {
                 self.undelivered(1, stamp);
                 generation.renewed();
             }
         }
+    }
+
+    /// A value did not reach Redis, or perhaps did not: an older one must not stay there.
+    pub(super) fn owe(&self, key: Vec<u8>, stamp: u64) {
+        if !self.owed.add(key, stamp) {
+            self.undelivered(1, stamp);
+        }
+        self.queue.wake();
     }
 
     /// So many parts of a purge did not reach Redis.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use redis::Pipeline;
 use tokio::time::Instant;
 
+use super::failure::Failure;
 use super::link::Link;
 use super::queue::{Queue, Write};
 use super::shared::Shared;
@@ -19,6 +20,11 @@ const BATCH_TIMEOUTS: u32 = 4;
 /// Writes as long as the tier is there.
 pub(super) async fn run(shared: Arc<Shared>) {
     loop {
+        // What is owed for a key is older than whatever waits to be put there.
+        if let Some(link) = shared.link.load_full() {
+            let deadline = Instant::now() + link.command_timeout * BATCH_TIMEOUTS;
+            let _ = settle(&shared, &link, deadline).await;
+        }
         let batch = take(&shared.queue);
         if batch.is_empty() {
             shared.queue.added().await;
@@ -27,6 +33,43 @@ pub(super) async fn run(shared: Arc<Shared>) {
         match shared.link.load_full() {
             Some(link) => write(&shared, &link, batch).await,
             None => batch.into_iter().for_each(|write| shared.lost(write)),
+        }
+    }
+}
+
+/// Deletes what is owed.
+///
+/// # Errors
+/// What Redis did not take is still owed.
+pub(super) async fn settle(shared: &Shared, link: &Link, deadline: Instant) -> Result<(), Failure> {
+    loop {
+        let owed = shared.owed.take(BATCH_WRITES_MAX);
+        if owed.is_empty() {
+            return Ok(());
+        }
+        let mut commands = Pipeline::with_capacity(1);
+        let command = commands.cmd("UNLINK");
+        for (key, _) in &owed {
+            command.arg(key);
+        }
+        match link.bulk.ask_all(&commands, deadline).await {
+            Ok(answers) if answers.iter().all(Result::is_ok) => {
+                shared.counters.deletes.add(owed.len());
+            }
+            // A Redis that refuses to delete will not be won over by asking again.
+            Ok(_) => owed
+                .iter()
+                .for_each(|(_, stamp)| shared.undelivered(1, *stamp)),
+            Err(failure) => {
+                for (key, stamp) in owed {
+                    // Until it is delivered this node at least knows.
+                    shared.floor.raise(stamp);
+                    if !shared.owed.add(key, stamp) {
+                        shared.undelivered(1, stamp);
+                    }
+                }
+                return Err(failure);
+            }
         }
     }
 }
@@ -63,7 +106,9 @@ async fn write(shared: &Shared, link: &Link, batch: Vec<Write>) {
 
 fn add(commands: &mut Pipeline, write: &Write) {
     match write {
-        Write::Put { key, value, ttl } => {
+        Write::Put {
+            key, value, ttl, ..
+        } => {
             let millis = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
             let command = commands.cmd("SET").arg(key).arg(&value[..]);
             command.arg("PX").arg(millis);

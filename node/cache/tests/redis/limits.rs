@@ -85,6 +85,28 @@ async fn when_the_queue_is_full_the_oldest_values_go() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_goes_from_a_full_queue_leaves_no_older_value_behind() {
+    let redis = Redis::start();
+    let tier = Tier::start(patient(&redis));
+    tier.is_ready().await;
+    tier.keep("a", "one").await;
+    redis.freeze();
+    for number in 0..100 {
+        // The first batch is on its way to Redis, so it is what comes next that goes.
+        if number == 20 {
+            tier.pages.replace(b"a", "two".into(), LONG, 1);
+        }
+        let key = format!("{number:03}");
+        let value = vec![1; 64 << 10];
+        tier.pages.put(key.as_bytes(), value.into(), LONG);
+    }
+    redis.thaw();
+    eventually(async || tier.l2.queue_bytes() == 0).await;
+    tier.misses("a").await;
+    assert!(tier.l2.counters().puts_dropped.get() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_beyond_the_bound_ask_nobody() {
     let redis = Redis::start();
     let tier = Tier::start(patient(&redis));
@@ -156,6 +178,9 @@ async fn nothing_is_written_while_redis_has_as_much_as_it_may() {
     tier.pages.put(b"c", "three".into(), LONG);
     tier.finds("a", "one").await;
     tier.misses("c").await;
+    // Of what is put over another one nothing older stays.
+    tier.pages.replace(b"a", "newer".into(), LONG, 1);
+    tier.misses("a").await;
     tier.l2.configure(bounded(1 << 40));
     eventually(async || {
         tier.pages.put(b"c", "three".into(), LONG);

@@ -119,6 +119,34 @@ async fn a_tier_that_starts_before_its_redis_finds_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_that_was_lost_while_redis_was_away_leaves_no_older_one_behind() {
+    let (redis, tier) = stage().await;
+    tier.keep("a", "one").await;
+    tier.keep("b", "one").await;
+    redis.freeze();
+    eventually(async || {
+        let _ = tier.pages.get(b"a").await;
+        *tier.l2.state().borrow() != L2State::Up
+    })
+    .await;
+    let stamp = tier.stamp();
+    tier.pages
+        .replace(b"a", "two".into(), Duration::from_secs(60), stamp);
+    assert_eq!(tier.l2.counters().puts_dropped.get(), 1);
+    redis.thaw();
+    // Whatever is asked first, the older one is gone by then.
+    let mut first = Fetched::Away;
+    while first == Fetched::Away {
+        first = tier.pages.get(b"a").await;
+    }
+    assert_eq!(first, Fetched::Miss);
+    tier.finds("b", "one").await;
+    tier.pages
+        .replace(b"a", "three".into(), Duration::from_secs(60), stamp + 1);
+    tier.finds("a", "three").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_url_and_other_deadlines_count_at_once() {
     let (old, tier) = stage().await;
     let new = Redis::start();
