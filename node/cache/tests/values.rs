@@ -177,6 +177,24 @@ fn what_happens_is_told_in_order_and_an_end_once() {
 }
 
 #[test]
+fn a_key_that_is_put_all_the_time_costs_one_place_and_nobody_is_told_of_a_gap() {
+    let store = store();
+    let watcher = store.values.changes.watcher().unwrap();
+    for number in 0..66_000 {
+        put(&store, order("hot"), at(number)).unwrap();
+    }
+    assert!(!store.values.changes.misses_ends());
+    let last = *store.values.changes.last().borrow();
+    assert_eq!(last, 66_000);
+    // Whoever comes later does not hear of what ended while nobody watched.
+    drop(watcher);
+    store.expire_values(at(66_000));
+    let _watcher = store.values.changes.watcher().unwrap();
+    store.expire_values(at(66_000).after(TTL));
+    assert_eq!(*store.values.changes.last().borrow(), last);
+}
+
+#[test]
 fn watchers_are_bounded() {
     let store = store();
     let changes = &store.values.changes;

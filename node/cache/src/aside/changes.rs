@@ -3,7 +3,6 @@
 //! A watcher reads the log at its own pace and costs nothing but its place: whoever is too slow finds that what comes
 //! next is not kept any more.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,15 +11,15 @@ use thiserror::Error;
 use tokio::sync::watch;
 use weir_core::aside::{Change, ChangeLog, LogLimits, Missed, Scope, What};
 use weir_core::cache::UnixMs;
-use weir_core::purge::Hlc;
 
+use super::ends::{EndLimits, Ending, Ends};
 use super::value::{tags_of, version_of};
-use crate::entry::{Entry, Resource};
+use crate::entry::Entry;
 
 /// Watchers of one node.
 const WATCHERS_MAX: usize = 256;
-/// Values whose end is waited for.
-const ENDS_MAX: usize = 65_536;
+/// Why the end of a value is not told.
+pub const TOO_MANY_ENDS: &str = "too many values end while they are watched";
 
 /// There are as many watchers as there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -34,17 +33,7 @@ pub struct Changes {
     log: Mutex<ChangeLog>,
     last: watch::Sender<u64>,
     watchers: Arc<AtomicUsize>,
-    ends: Mutex<BTreeMap<(UnixMs, u64), Ending>>,
-}
-
-/// A value whose end is waited for.
-#[derive(Debug)]
-pub(super) struct Ending {
-    pub(super) resource: Resource,
-    pub(super) fetched_at: Hlc,
-    pub(super) tag_ids: Box<[u64]>,
-    version: String,
-    tags: Vec<String>,
+    ends: Mutex<Ends>,
 }
 
 /// A place among the watchers.
@@ -64,7 +53,7 @@ impl Changes {
             log: Mutex::new(ChangeLog::new(LogLimits::default())),
             last: watch::Sender::new(0),
             watchers: Arc::default(),
-            ends: Mutex::default(),
+            ends: Mutex::new(Ends::new(EndLimits::default())),
         }
     }
 
@@ -111,24 +100,16 @@ impl Changes {
 
     /// From now on the end of a value is told.
     pub fn watch_end(&self, entry: &Entry) {
-        let ends = (entry.stored.fresh_until, entry.resource.key_id());
-        let ending = Ending {
-            resource: entry.resource.clone(),
-            fetched_at: entry.fetched_at,
-            tag_ids: entry.tags.clone(),
-            version: version_of(entry).to_owned(),
-            tags: tags_of(entry),
-        };
-        let mut waiting = self.ends.lock();
-        let is_full = waiting.len() >= ENDS_MAX;
-        if !is_full {
-            waiting.insert(ends, ending);
+        let is_told = self.ends.lock().add(entry);
+        if !is_told {
+            let why = What::Gap(TOO_MANY_ENDS);
+            self.add("", why, "", String::new(), Vec::new());
         }
-        drop(waiting);
-        if is_full {
-            let why = "too many values end while they are watched";
-            self.add("", What::Gap(why), "", String::new(), Vec::new());
-        }
+    }
+
+    /// Whether the ends of some values will not be told, of which whoever watched has been told.
+    pub fn misses_ends(&self) -> bool {
+        self.ends.lock().misses()
     }
 
     pub(super) fn of_value(&self, entry: &Entry, what: What) {
@@ -148,10 +129,11 @@ impl Changes {
 
     /// Values whose end was waited for and has come, unless they live longer by now.
     pub(super) fn ended(&self, now: UnixMs) -> Vec<Ending> {
-        let mut waiting = self.ends.lock();
-        let later = waiting.split_off(&(UnixMs(now.0 + 1), 0));
-        let ended = std::mem::replace(&mut *waiting, later);
-        ended.into_values().collect()
+        let mut ends = self.ends.lock();
+        if self.watchers.load(Ordering::Relaxed) == 0 {
+            ends.clear();
+        }
+        ends.come(now)
     }
 
     pub(super) fn expired(&self, ended: Ending) {

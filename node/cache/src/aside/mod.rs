@@ -4,6 +4,9 @@
 //! compared, leases given and changes told. Which node that is, is not known here.
 
 mod changes;
+mod ends;
+#[cfg(test)]
+mod ends_tests;
 mod put;
 mod value;
 
@@ -19,7 +22,7 @@ use weir_core::aside::{Asked, Lease, Leases, SeenNodes};
 use weir_core::cache::UnixMs;
 use weir_core::purge::{Hlc, Verdict};
 
-pub use self::changes::{Changes, TooManyWatchers, Watcher};
+pub use self::changes::{Changes, TOO_MANY_ENDS, TooManyWatchers, Watcher};
 pub use self::put::{PutOrder, PutRefused};
 pub use self::value::{tags_of, version_of};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use tonic::Status;
-use weir_cache::aside::Watcher;
+use weir_cache::aside::{TOO_MANY_ENDS, Watcher};
 use weir_cache::{Resource, Store};
 use weir_core::aside::{Change, Scope, Watched, What};
 use weir_proto::node::v1 as pb;
@@ -61,6 +61,11 @@ impl Here {
         }
         here.first.push_back(here.told("watching"));
         here.wait_for_end(api);
+        if here.store.values.changes.misses_ends() {
+            let reason = TOO_MANY_ENDS.to_owned();
+            let gap = here.told("gap");
+            here.first.push_back(pb::ValueChange { reason, ..gap });
+        }
         Ok(here)
     }
 
