@@ -16,7 +16,7 @@ use weir_core::cache::{NotStored, UnixMs};
 use weir_core::purge::Verdict;
 use weir_proto::node::v1 as pb;
 
-pub use self::values::{ChangeStream, HOP, VALUES, is_hop};
+pub use self::values::{ChangeStream, HOP, NOT_OWNER, VALUES, is_hop};
 pub use self::warm::warm_result;
 use crate::actors::cache_tier::CacheTierHandle;
 use crate::actors::cache_warmer::{CacheWarmerHandle, NotWarmed};
@@ -96,6 +96,16 @@ pub enum Error {
         /// In words.
         why: String,
     },
+    /// The node that was asked knows another owner of the key than the node that asked.
+    #[error(
+        "node {node} does not own the key, but {owner}: nodes differ in who there is, ask again"
+    )]
+    NotOwner {
+        /// The one that was asked.
+        node: String,
+        /// Whom that one takes for the owner.
+        owner: String,
+    },
     /// What the node said that owns the key.
     #[error("{message}")]
     Told {
@@ -122,7 +132,7 @@ impl Error {
             Self::NotKept { .. } | Self::NoValue { .. } => Code::NotFound,
             Self::Precondition { .. } => Code::FailedPrecondition,
             Self::Busy { .. } => Code::ResourceExhausted,
-            Self::Away { .. } => Code::Unavailable,
+            Self::Away { .. } | Self::NotOwner { .. } => Code::Unavailable,
             Self::Told { code, .. } => Code::from(*code),
             Self::NotWarmed(NotWarmed::Busy(_) | NotWarmed::Refused(Refused::Full)) => {
                 Code::ResourceExhausted

@@ -1,6 +1,7 @@
 //! The only place where the node's errors become gRPC statuses.
 
 use tonic::Status;
+use tonic::metadata::MetadataValue;
 
 use crate::actors::load_balancer::CommandError;
 use crate::cache_api;
@@ -46,5 +47,10 @@ pub(super) fn of_engines(error: &engine_api::Error) -> Status {
 
 /// What it means to a caller that something was not done with the cache.
 pub(super) fn of_cache(error: &cache_api::Error) -> Status {
-    Status::new(error.code(), error.to_string())
+    let mut status = Status::new(error.code(), error.to_string());
+    if matches!(error, cache_api::Error::NotOwner { .. }) {
+        let yes = MetadataValue::from_static("1");
+        status.metadata_mut().insert(cache_api::NOT_OWNER, yes);
+    }
+    status
 }

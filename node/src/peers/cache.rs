@@ -28,6 +28,12 @@ pub async fn publish(peers: Peers, cores: usize, to: Snapshot<CachePeers>) {
 }
 
 impl Peers {
+    /// The node that has a value of an application, of all that there are. That this node does not hear another one
+    /// makes nobody else its owner: the others may hear it, and it serves what it has.
+    pub fn owner_of_value(&self, key: &str) -> String {
+        self.owner(key, &self.candidates(|_| true))
+    }
+
     /// The other nodes, each with an address of its ingress that others can reach, in the order of their names.
     fn ingresses(&self) -> Vec<(String, SocketAddr)> {
         let link = self.link.load();

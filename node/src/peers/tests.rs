@@ -147,6 +147,18 @@ async fn a_node_that_fell_silent_acts_again_when_it_speaks_and_not_when_time_has
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_fell_silent_still_owns_its_values() {
+    let peers = peers(&["other"], "");
+    let mut keys = (0..100).map(|number| format!("key {number}"));
+    let key = keys
+        .find(|key| peers.owner_of_value(key) == "other")
+        .unwrap();
+    peers.is_dead("other");
+    assert_eq!(peers.alive(), ["here"]);
+    assert_eq!(peers.owner_of_value(&key), "other");
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_nodes_that_have_a_vpn_ask_it() {
     let first = first();
     assert_eq!(peers(&[&first], "v2,v1").owner_of_vpn("v1"), first);

@@ -237,9 +237,7 @@ impl CacheTier {
         self.look_for_peers();
         let (store, now) = (&self.parts.store, unix_ms(self.parts.clock));
         store.purges.forget(now);
-        let mut alive = self.parts.peers.alive();
-        alive.retain(|node| *node != self.parts.peers.node());
-        store.values.see(&alive, now);
+        store.values.see(&self.parts.peers.others(), now);
         store.expire_values(now);
         self.answer_waiting();
         ctx.run_later(TICK, Self::tick);

@@ -8,13 +8,14 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 use weir_cache::Resource;
-use weir_core::vpn;
 use weir_proto::node::v1::cache_client::CacheClient;
 
 use super::super::{CacheApi, Error};
 
 /// Says that a node of the mesh asks, and that whoever is asked answers by itself.
 pub const HOP: &str = "x-weir-cache-hop";
+/// Says that whoever was asked knows another owner of the key.
+pub const NOT_OWNER: &str = "x-weir-cache-not-owner";
 /// For one call of another node, beside what it may wait.
 const CALL_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a node that did not answer is let alone.
@@ -39,18 +40,27 @@ pub(super) fn hop<T>(message: T) -> Request<T> {
 impl CacheApi {
     /// The other node that owns a key; `None` if this one does, or is asked by another one.
     pub(super) fn owner_of(&self, resource: &Resource, is_hop: bool) -> Option<String> {
-        let nodes = self.tier.peers().alive();
-        let others: Vec<String> = nodes
-            .iter()
-            .filter(|node| ***node != *self.node)
-            .cloned()
-            .collect();
-        self.store().values.see(&others, self.now());
-        if is_hop {
-            return None;
+        let owner = self.other_owner(resource)?;
+        (!is_hop).then_some(owner)
+    }
+
+    /// Nothing is put where another node owns the key, whoever asks: versions would be compared at two places.
+    ///
+    /// # Errors
+    /// [`Error::NotOwner`].
+    pub(super) fn check_owned(&self, resource: &Resource) -> Result<(), Error> {
+        let node = self.node.to_string();
+        match self.other_owner(resource) {
+            Some(owner) => Err(Error::NotOwner { node, owner }),
+            None => Ok(()),
         }
-        let owner = vpn::owner(resource.key.as_str(), &nodes)?;
-        (**owner != *self.node).then(|| owner.clone())
+    }
+
+    fn other_owner(&self, resource: &Resource) -> Option<String> {
+        let peers = self.tier.peers();
+        self.store().values.see(&peers.others(), self.now());
+        let owner = peers.owner_of_value(resource.key.as_str());
+        (*owner != *self.node).then_some(owner)
     }
 
     /// Asks another node, which may take `wait` longer than one call does.
@@ -79,6 +89,10 @@ impl CacheApi {
         let within = CALL_TIMEOUT + wait.unwrap_or_default();
         let why = match timeout(within, call(client, hop(question))).await {
             Ok(Ok(answer)) => return Ok(answer.into_inner()),
+            // It answers, so it is not let alone: soon both will know the same nodes.
+            Ok(Err(status)) if status.metadata().contains_key(NOT_OWNER) => {
+                return Err(away(status.message().to_owned()));
+            }
             Ok(Err(status)) if is_of_the_way(&status) => status.message().to_owned(),
             Ok(Err(status)) => {
                 return Err(Error::Told {

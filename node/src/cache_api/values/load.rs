@@ -21,7 +21,7 @@ impl CacheApi {
     /// A value, or the lease to load it, or that somebody else still loads it.
     ///
     /// # Errors
-    /// [`Error::Invalid`], [`Error::Busy`], what the key's owner says.
+    /// [`Error::Invalid`], [`Error::Busy`], [`Error::NotOwner`], what the key's owner says.
     pub async fn load_value(
         &self,
         request: pb::LoadValueRequest,
@@ -37,6 +37,9 @@ impl CacheApi {
                 Err(Error::Away { .. }) => {}
                 told => return told,
             }
+        }
+        if is_hop {
+            self.check_owned(&resource)?;
         }
         let outcome = self.load_here(&resource, lease, wait).await?;
         Ok(pb::LoadValueResponse {

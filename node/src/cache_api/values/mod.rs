@@ -1,8 +1,10 @@
 //! Values that applications put, at whichever node owns their keys.
 //!
-//! The first node by rendezvous hashing among those that live has a value in memory, compares its versions and gives
-//! its leases; every other one asks it. An owner that does not answer is let alone for a while: meanwhile Redis
-//! answers, each node gives leases of its own, and nothing is put, because nobody could compare it.
+//! The first node by rendezvous hashing, of all that the control plane knows, has a value in memory, compares its
+//! versions and gives its leases; every other one asks it. An owner that does not answer is let alone for a while:
+//! meanwhile Redis answers, each node gives leases of its own, and nothing is put, because nobody could compare it.
+//! That one node does not hear the owner makes nobody else the owner: a node that is asked and knows another owner
+//! refuses.
 
 mod forward;
 mod here;
@@ -20,7 +22,7 @@ use weir_core::aside::{OutOfBounds, check_key};
 use weir_core::cache::UnixMs;
 use weir_proto::node::v1 as pb;
 
-pub use self::forward::{HOP, is_hop};
+pub use self::forward::{HOP, NOT_OWNER, is_hop};
 pub use self::namespaces::VALUES;
 pub use self::watch::ChangeStream;
 

@@ -22,7 +22,8 @@ impl CacheApi {
     /// Puts a value.
     ///
     /// # Errors
-    /// [`Error::Invalid`], [`Error::Precondition`], [`Error::Away`], what the key's owner says.
+    /// [`Error::Invalid`], [`Error::Precondition`], [`Error::Away`], [`Error::NotOwner`], what the key's
+    /// owner says.
     pub async fn put_value(
         &self,
         request: pb::PutValueRequest,
@@ -60,6 +61,7 @@ impl CacheApi {
         let beneath = beneath.map(|(entry, _)| entry);
         let deadline = Instant::now() + PURGE_AHEAD_MAX;
         loop {
+            self.check_owned(&order.resource)?;
             let put =
                 self.store()
                     .put_value(order.clone(), &self.node, beneath.clone(), self.now());
@@ -78,7 +80,8 @@ impl CacheApi {
     /// Gives a value another time to live.
     ///
     /// # Errors
-    /// [`Error::Invalid`], [`Error::NoValue`], [`Error::Precondition`], [`Error::Away`], what the key's owner says.
+    /// [`Error::Invalid`], [`Error::NoValue`], [`Error::Precondition`], [`Error::Away`], [`Error::NotOwner`], what the key's
+    /// owner says.
     pub async fn touch_value(
         &self,
         request: pb::TouchValueRequest,
@@ -91,6 +94,7 @@ impl CacheApi {
             return self.ask(&owner, None, request, touch).await;
         }
         let beneath = self.value_here(&resource).await.map(|(entry, _)| entry);
+        self.check_owned(&resource)?;
         let wanted = request.if_version.as_deref();
         let touched =
             self.store()

@@ -163,6 +163,54 @@ async fn what_is_put_anywhere_is_found_everywhere_and_purged_everywhere() {
 }
 
 #[tokio::test]
+async fn a_node_puts_touches_and_leases_nothing_that_another_one_owns_whoever_asks() {
+    fn hop<T>(message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        let yes = tonic::metadata::MetadataValue::from_static("1");
+        request.metadata_mut().insert("x-weir-cache-hop", yes);
+        request
+    }
+    let (_plane, _nodes, mut clients) = mesh().await;
+    let mut owned = 0;
+    for client in &mut clients {
+        let touch = || {
+            hop(pb::TouchValueRequest {
+                key: key("k"),
+                ttl_ms: 50_000,
+                if_version: None,
+            })
+        };
+        let load = || {
+            hop(pb::LoadValueRequest {
+                key: key("k"),
+                lease_ms: 1_000,
+                wait_ms: Some(0),
+            })
+        };
+        let code = |status: tonic::Status| status.code();
+        match client.put(hop(put("k", "one"))).await {
+            Ok(_) => {
+                owned += 1;
+                client.touch(touch()).await.unwrap();
+                client.get_or_load(load()).await.unwrap();
+            }
+            Err(status) => {
+                assert_eq!(status.code(), Code::Unavailable, "{status}");
+                assert!(status.message().contains("does not own"), "{status}");
+                let touched = client.touch(touch()).await.map_err(code);
+                assert_eq!(touched.unwrap_err(), Code::Unavailable);
+                let loaded = client.get_or_load(load()).await.map_err(code);
+                assert_eq!(loaded.unwrap_err(), Code::Unavailable);
+            }
+        }
+    }
+    assert_eq!(owned, 1);
+    for client in &mut clients {
+        assert_eq!(get(client, "k").await.unwrap().value, b"one");
+    }
+}
+
+#[tokio::test]
 async fn one_caller_of_a_whole_mesh_loads_and_the_others_get_what_it_puts() {
     let (_plane, _nodes, clients) = mesh().await;
     for number in 0..3 {
