@@ -14,6 +14,9 @@ use crate::ports::net::{Endpoint, Net};
 
 /// One that nobody asked for this long is given up; what still runs on it goes on.
 const UNUSED_MAX: Duration = Duration::from_secs(30);
+/// A node that loses its power closes nothing: what waits for it ends when it answers no ping for so long.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The connections, by address. Cheap to clone.
 #[derive(Clone, Default)]
@@ -67,7 +70,10 @@ fn lazy(address: &str, net: &Arc<dyn Net>) -> Option<Channel> {
     let to: Endpoint = address.parse().ok()?;
     let uri = Uri::from_shared(format!("http://{to}"))
         .ok()?
-        .connect_timeout(CALL_TIMEOUT);
+        .connect_timeout(CALL_TIMEOUT)
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .keep_alive_while_idle(true);
     let net = Arc::clone(net);
     let connector = tower::service_fn(move |_| {
         let (net, to) = (Arc::clone(&net), to.clone());

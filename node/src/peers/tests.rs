@@ -9,7 +9,8 @@ use axum::http::header::CONTENT_TYPE;
 use futures::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
-use weir_proto::node::v1::ListPortsResponse;
+use weir_proto::node::v1::port_cache_client::PortCacheClient;
+use weir_proto::node::v1::{ListPortsRequest, ListPortsResponse};
 
 use super::*;
 use crate::ports::net::{BoxedStream, Endpoint, Tcp};
@@ -53,6 +54,38 @@ async fn strange_node(seen: Arc<Seen>) -> SocketAddr {
     let router = axum::Router::new().fallback(answer);
     tokio::spawn(async move { axum::serve(listener, router).await });
     address
+}
+
+/// Leads to a node that begins every answer and ends none, and that closes nothing when its power is cut.
+#[derive(Debug)]
+struct Powered(watch::Receiver<bool>);
+
+impl Net for Powered {
+    fn connect<'a>(&'a self, _: &'a Endpoint) -> BoxFuture<'a, io::Result<BoxedStream>> {
+        let (near, mut far) = tokio::io::duplex(1 << 16);
+        let (mut socket, node) = tokio::io::duplex(1 << 16);
+        let mut power = self.0.clone();
+        tokio::spawn(async move {
+            let cut = async { power.wait_for(|is_on| !is_on).await.map(drop) };
+            tokio::select! {
+                _ = tokio::io::copy_bidirectional(&mut far, &mut socket) => return,
+                _ = cut => {}
+            }
+            std::future::pending().await
+        });
+        tokio::spawn(begin_answers(node));
+        Box::pin(async { Ok(Box::new(near) as BoxedStream) })
+    }
+}
+
+async fn begin_answers(node: tokio::io::DuplexStream) {
+    let mut connection = h2::server::handshake(node).await.unwrap();
+    let mut begun = Vec::new();
+    while let Some(Ok((_, mut answer))) = connection.accept().await {
+        let response = axum::http::Response::builder().header(CONTENT_TYPE, "application/grpc");
+        let body = answer.send_response(response.body(()).unwrap(), false);
+        begun.push(body.unwrap());
+    }
 }
 
 /// Peers of which `count` are at this address.
@@ -105,6 +138,23 @@ async fn a_node_that_did_not_answer_is_asked_on_another_connection() {
         assert!(!peers.loads(&"tv".into(), Loads::default()).await.complete);
         assert_eq!(seen.connections.load(Ordering::Relaxed), connections);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_a_node_that_lost_its_power_ends() {
+    let (power, powered) = watch::channel(true);
+    let peers = Peers {
+        net: Arc::new(Powered(powered)),
+        ..peers_at(([127, 0, 0, 1], 1).into(), 1, &Arc::default())
+    };
+    let mut client = PortCacheClient::new(peers.channel_to("node-0").unwrap());
+    let stream = client.watch_ports(ListPortsRequest {}).await.unwrap();
+    let mut stream = stream.into_inner();
+    let quiet = timeout(Duration::from_secs(60), stream.message()).await;
+    assert!(quiet.is_err(), "it says nothing and answers pings");
+    power.send_replace(false);
+    let ended = timeout(Duration::from_secs(15), stream.message()).await;
+    assert!(ended.expect("it ends in time").is_err());
 }
 
 fn peers(nodes: &[&str], label: &str) -> Peers {

@@ -11,6 +11,7 @@ mod here;
 mod load;
 mod namespaces;
 mod put;
+mod streams;
 mod watch;
 
 use std::sync::Arc;

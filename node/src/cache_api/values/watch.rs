@@ -1,12 +1,12 @@
 //! Changes of values on every node, as one stream.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::time::Duration;
 
-use futures::stream::{self, BoxStream, SelectAll};
+use futures::stream;
 use futures::{Stream, StreamExt as _};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tonic::{Code, Status};
 use weir_core::aside::{Watched, check_key, check_tags};
 use weir_proto::node::v1 as pb;
@@ -15,9 +15,12 @@ use weir_proto::node::v1::watch_values_request::Of;
 use super::super::{CacheApi, Error};
 use super::forward::hop;
 use super::here::Here;
+use super::streams::{Item, Streams};
 
 /// Between two looks at which nodes there are.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// For another node to begin with its changes.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
 /// Nodes from which somebody may go on.
 const POSITIONS_MAX: usize = 4_096;
 
@@ -76,15 +79,11 @@ fn watched(request: &pb::WatchValuesRequest) -> Result<Watched, Error> {
     }
 }
 
-/// What comes of a node: a change, or that its stream has ended.
-type FromNode = (String, Option<Result<pb::ValueChange, Status>>);
-
 /// Changes of all nodes.
 struct Everywhere {
     api: CacheApi,
     request: pb::WatchValuesRequest,
-    streams: SelectAll<BoxStream<'static, FromNode>>,
-    open: BTreeSet<String>,
+    streams: Streams<Result<pb::ValueChange, Status>>,
     positions: BTreeMap<String, pb::WatchPosition>,
     is_first_look: bool,
     looks: Interval,
@@ -94,15 +93,14 @@ struct Everywhere {
 
 impl Everywhere {
     fn begin(api: CacheApi, request: pb::WatchValuesRequest, here: ChangeStream) -> Self {
-        let own = api.node.to_string();
-        let here = here.map(move |change| (own.clone(), Some(change)));
+        let mut streams = Streams::default();
+        streams.open(&api.node, || here.boxed());
         let mut looks = interval(LOOK_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let since = request.since.iter();
         Self {
             positions: since.map(|at| (at.node.clone(), at.clone())).collect(),
-            streams: SelectAll::from_iter([here.boxed()]),
-            open: BTreeSet::new(),
+            streams,
             is_first_look: true,
             looks,
             first: VecDeque::new(),
@@ -121,18 +119,17 @@ impl Everywhere {
                 biased;
                 _ = self.looks.tick() => self.look(),
                 Some((node, item)) = self.streams.next() => match item {
-                    Some(Ok(change)) => {
+                    Item::Came(Ok(change)) => {
                         if let Some(at) = &change.at {
                             self.positions.insert(node, at.clone());
                         }
                         return Some(Ok(change));
                     }
-                    Some(Err(status)) if is_for_the_client(&status) || *node == *self.api.node => {
+                    Item::Came(Err(status)) if is_for_the_client(&status) || *node == *self.api.node => {
                         self.is_over = true;
                         return Some(Err(status));
                     }
-                    Some(Err(_)) => {}
-                    None => _ = self.open.remove(&node),
+                    Item::Came(Err(_)) | Item::Ended => {}
                 },
             }
         }
@@ -143,29 +140,28 @@ impl Everywhere {
     fn look(&mut self) {
         let others = self.api.tier.peers().others();
         for node in &others {
-            if self.open.insert(node.clone()) {
-                let since = self.since(node);
+            let since = self.since(node);
+            self.streams.open(node, || {
                 let request = pb::WatchValuesRequest {
                     since,
                     ..self.request.clone()
                 };
-                self.streams
-                    .push(remote(self.api.clone(), node.clone(), request));
-            }
+                remote(self.api.clone(), node.clone(), request)
+            });
         }
         self.is_first_look = false;
-        let own = &self.api.node;
-        let left: Vec<String> = self
-            .positions
-            .keys()
-            .filter(|node| ***node != **own && !others.contains(node))
-            .cloned()
-            .collect();
+        let is_there = |node: &str| *node == *self.api.node || others.iter().any(|one| one == node);
+        let mut left = self.streams.drop_unless(is_there);
+        let known = self.positions.keys();
+        left.extend(known.filter(|node| !is_there(node)).cloned());
         for node in left {
-            let at = self.positions.remove(&node);
+            let at = self
+                .positions
+                .remove(&node)
+                .unwrap_or_else(|| from_the_beginning(&node));
             self.first.push_back(pb::ValueChange {
                 kind: "gap".to_owned(),
-                at,
+                at: Some(at),
                 reason: "the node has left".to_owned(),
                 ..pb::ValueChange::default()
             });
@@ -177,11 +173,15 @@ impl Everywhere {
         match self.positions.get(node) {
             Some(at) => vec![at.clone()],
             None if self.is_first_look => Vec::new(),
-            None => vec![pb::WatchPosition {
-                node: node.to_owned(),
-                ..pb::WatchPosition::default()
-            }],
+            None => vec![from_the_beginning(node)],
         }
+    }
+}
+
+fn from_the_beginning(node: &str) -> pb::WatchPosition {
+    pb::WatchPosition {
+        node: node.to_owned(),
+        ..pb::WatchPosition::default()
     }
 }
 
@@ -193,23 +193,20 @@ fn is_for_the_client(status: &Status) -> bool {
     )
 }
 
-/// Changes of another node, and then that they have ended.
-fn remote(
-    api: CacheApi,
-    node: String,
-    request: pb::WatchValuesRequest,
-) -> BoxStream<'static, FromNode> {
-    let (named, asked) = (node.clone(), node.clone());
+/// Changes of another node.
+fn remote(api: CacheApi, node: String, request: pb::WatchValuesRequest) -> ChangeStream {
     let changes = stream::once(async move {
-        let mut client = api.client_of(&asked).ok()?;
-        client.watch(hop(request)).await.ok()
-    });
-    let changes = changes.flat_map(|opened| match opened {
-        Some(answer) => answer.into_inner().left_stream(),
-        None => stream::empty().right_stream(),
+        let mut client = api.client_of(&node).ok()?;
+        let opened = timeout(OPEN_TIMEOUT, client.watch(hop(request))).await;
+        if opened.is_err() {
+            api.tier.peers().is_silent(&node);
+        }
+        opened.ok()?.ok()
     });
     changes
-        .map(move |item| (named.clone(), Some(item)))
-        .chain(stream::once(async move { (node, None) }))
+        .flat_map(|opened| match opened {
+            Some(answer) => answer.into_inner().left_stream(),
+            None => stream::empty().right_stream(),
+        })
         .boxed()
 }
