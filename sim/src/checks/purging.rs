@@ -23,7 +23,7 @@ const CHECKS: &[(&str, Check<History, ()>)] = &[
 ];
 
 /// A run with fewer says nothing.
-const PURGES_MIN: usize = 30;
+const PURGES_MIN: usize = 20;
 const ANSWERS_MIN: usize = 500;
 
 /// Runs every check.

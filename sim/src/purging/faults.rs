@@ -49,16 +49,16 @@ pub(crate) struct Planned {
 }
 
 /// Begin after this,
-const FROM: Duration = Duration::from_secs(3);
+const FROM: Duration = Duration::from_secs(2);
 /// and before this.
-const TO: Duration = Duration::from_secs(36);
-const LENGTH_MS: std::ops::Range<u64> = 100..8_000;
+const TO: Duration = Duration::from_secs(17);
+const LENGTH_MS: std::ops::Range<u64> = 100..6_000;
 /// Some crashes are over sooner than clocks differ.
 const SHORT_MS: std::ops::Range<u64> = 20..800;
 
 /// A schedule.
 pub(crate) fn plan(random: &mut fastrand::Rng) -> Vec<Planned> {
-    let count = random.usize(4..14);
+    let count = random.usize(3..12);
     let mut planned: Vec<Planned> = (0..count).map(|_| one(random)).collect();
     planned.sort_by_key(|planned| planned.from);
     planned

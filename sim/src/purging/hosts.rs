@@ -34,6 +34,8 @@ pub(crate) struct Common {
     pub(crate) seed: u64,
     /// A bug to plant.
     pub(crate) plant: Option<Plant>,
+    /// Whether a node asks the one that owns a key.
+    pub(crate) asks_owners: bool,
     /// Where the history goes.
     pub(crate) recorder: Recorder,
     /// What nodes ask.
@@ -66,6 +68,7 @@ async fn run_node(
     let environment = Environment::new();
     let config = format!(
         "[node]\nname = \"{name}\"\ncores = 1\n\
+         [control_plane]\nendpoints = [\"control-plane:7300\"]\n\
          [services.web]\nbackends = [\"origin:8080\"]\n[[routes]]\nservice = \"web\"\n"
     );
     let first = InForce::at_start(&config, &environment, &Given::default())?;
@@ -86,6 +89,7 @@ async fn run_node(
         recorder: common.recorder,
         world: common.world.clone(),
         clock,
+        asks_owners: common.asks_owners,
         planted: Planted::new(common.plant),
         seed,
     }));

@@ -68,6 +68,7 @@ pub(crate) struct Serving {
     pub(super) world: World,
     clock: WallClock,
     store: Store,
+    asks_owners: bool,
     planted: Planted,
     policy: Policy,
     /// What Redis has from before may be purged without this process knowing.
@@ -82,6 +83,7 @@ pub(super) struct Parts {
     pub(super) recorder: Recorder,
     pub(super) world: World,
     pub(super) clock: WallClock,
+    pub(super) asks_owners: bool,
     pub(super) planted: Planted,
     pub(super) seed: u64,
 }
@@ -91,6 +93,7 @@ impl Serving {
         let acked = parts.tier.store();
         let store = parts.planted.serves_from(acked, parts.clock);
         let now = UnixMs(parts.clock.unix_ms_now());
+        let trusts_redis_from = store.purges.latest(now);
         // As a node does that begins to use Redis.
         store.purges.distrust_before(Hlc::new(now.0, 0, 0));
         Self {
@@ -98,9 +101,10 @@ impl Serving {
             recorder: parts.recorder,
             world: parts.world,
             clock: parts.clock,
+            asks_owners: parts.asks_owners,
             planted: parts.planted,
             policy: Policy::default(),
-            trusts_redis_from: Hlc::new(now.0, 0, 0),
+            trusts_redis_from,
             random: RefCell::new(fastrand::Rng::with_seed(parts.seed)),
             tier: parts.tier,
             store,
@@ -217,7 +221,7 @@ impl Serving {
         mut need: Option<(Arc<Entry>, Verdict)>,
         is_hop: bool,
     ) -> Option<Answered> {
-        if !is_hop && owner(key) != self.node {
+        if self.asks_owners && !is_hop && owner(key) != self.node {
             // What was purged here may not have been there yet.
             let copy = self.ask_owner(key).await.ok().flatten();
             let verdict = copy.as_ref().map(|copy| self.store.verdict(&copy.entry));

@@ -12,9 +12,9 @@ use super::{KEYS, Of};
 use crate::history::now;
 
 /// Nobody purges after this.
-pub(crate) const WORK_UNTIL: Duration = Duration::from_secs(40);
+pub(crate) const WORK_UNTIL: Duration = Duration::from_secs(20);
 const READ_EVERY_MS: std::ops::Range<u64> = 5..120;
-const PURGE_EVERY_MS: std::ops::Range<u64> = 20..1_500;
+const PURGE_EVERY_MS: std::ops::Range<u64> = 20..1_200;
 /// One of so many reads finds nothing in memory.
 const CROWDED_OUT: u8 = 8;
 /// For a purge to be in force everywhere.

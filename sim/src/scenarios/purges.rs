@@ -18,9 +18,9 @@ use crate::purging::world::World;
 
 /// From the end of all faults and purges until everybody has everything in force: a stream is found dead, made anew
 /// after a wait of 5 s at most, and what is gone is given on at the second sign of life.
-const WHOLE_FOR: Duration = Duration::from_secs(20);
+const WHOLE_FOR: Duration = Duration::from_secs(15);
 /// A run that takes longer hangs.
-const DURATION_MAX: Duration = Duration::from_secs(100);
+const DURATION_MAX: Duration = Duration::from_secs(60);
 /// Nothing here depends on less.
 const TICK: Duration = Duration::from_millis(5);
 const LATENCY_MAX_MS: std::ops::Range<u64> = 6..60;
@@ -33,6 +33,9 @@ struct Options {
     plant: Option<Plant>,
     latency_max: Duration,
     ahead: [Duration; NODES.len()],
+    /// Keys are shared out among nodes; otherwise each one asks Redis and the origin for itself, as for routes that
+    /// edit what passes.
+    asks_owners: bool,
     faults: Vec<Planned>,
 }
 
@@ -46,6 +49,7 @@ impl Options {
                 let ahead_ms = AHEAD_MS[random.usize(..AHEAD_MS.len())];
                 Duration::from_millis(ahead_ms)
             }),
+            asks_owners: random.bool(),
             faults: faults::plan(&mut random),
         }
     }
@@ -58,6 +62,7 @@ pub(super) fn run(seed: u64, plant: Option<Plant>) -> turmoil::Result<Ran> {
     let common = Common {
         seed,
         plant: options.plant,
+        asks_owners: options.asks_owners,
         recorder: Recorder::default(),
         world: World::default(),
     };
