@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::Instant;
+use tonic::transport::server::Router;
 use turmoil::net::{TcpListener, TcpStream};
 use weir_node::actors::config_agent::InForce;
 use weir_node::cache_api::CacheApi;
@@ -59,20 +60,7 @@ async fn run_node(spec: NodeSpec, recorder: Recorder) -> turmoil::Result {
         environment,
     };
     let mut wired = wire(first, &env).await?;
-    let source = StatusSource {
-        routing: wired.core_parts.routing.clone(),
-        config: wired.config.clone(),
-        metrics: wired.core_parts.metrics.clone(),
-        started: Instant::now(),
-        orders: wired.orders.clone(),
-        control_plane: wired.control_plane.clone(),
-    };
-    let status = StatusCache::new(source, wired.status_age_max.clone());
-    let service = LoadBalancerService::new(wired.load_balancer.clone(), env.tracer.clone());
-    let engines = EngineApi::new(&wired);
-    let cache = CacheApi::new(&wired);
-    let (orders, events) = (wired.orders.clone(), wired.events.clone());
-    let router = grpc::router(service, status, orders, engines, cache, events)?;
+    let router = router(&wired, &env)?;
     let listener = TcpListener::bind(("0.0.0.0", GRPC_PORT)).await?;
     wired.orders.started().await;
     tracing::info!("node ready");
@@ -86,6 +74,27 @@ async fn run_node(spec: NodeSpec, recorder: Recorder) -> turmoil::Result {
         },
         served = served => served.map_err(Into::into),
     }
+}
+
+/// All gRPC services of a node.
+///
+/// # Errors
+/// When the schema that reflection serves cannot be read.
+pub(crate) fn router(wired: &Wired, env: &Env) -> turmoil::Result<Router> {
+    let source = StatusSource {
+        routing: wired.core_parts.routing.clone(),
+        config: wired.config.clone(),
+        metrics: wired.core_parts.metrics.clone(),
+        started: Instant::now(),
+        orders: wired.orders.clone(),
+        control_plane: wired.control_plane.clone(),
+    };
+    let status = StatusCache::new(source, wired.status_age_max.clone());
+    let service = LoadBalancerService::new(wired.load_balancer.clone(), env.tracer.clone());
+    let (engines, cache) = (EngineApi::new(wired), CacheApi::new(wired));
+    let (orders, events) = (wired.orders.clone(), wired.events.clone());
+    let router = grpc::router(service, status, orders, engines, cache, events)?;
+    Ok(router)
 }
 
 /// Records every picture as the node publishes it.

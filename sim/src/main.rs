@@ -10,6 +10,7 @@ mod meta;
 mod net;
 mod operator;
 mod plant;
+mod purging;
 mod scenarios;
 
 use std::io::{self, Write as _};

@@ -30,4 +30,10 @@ pub(crate) enum Plant {
     ForgottenWrite,
     /// A leader's writes do not ask whether it still leads.
     NoFence,
+    /// What was fetched answers, whatever was purged since the fetch began.
+    InsertWithoutCompare,
+    /// A copy of another tier's carries the time of its copying, not that of its fetch.
+    CopyTime,
+    /// A node acknowledges purges before they are in force.
+    EarlyAck,
 }

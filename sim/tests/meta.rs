@@ -56,6 +56,11 @@ fn one_seed_twice_gives_one_log_of_a_control_plane() {
 }
 
 #[test]
+fn one_seed_twice_gives_one_log_of_purges() {
+    repeats("purges", &["2"], "is in force on all nodes");
+}
+
+#[test]
 fn another_seed_gives_another_log() {
     let [first, second] = ["1", "2"].map(|seed| {
         let log = log_of("partition", seed);
@@ -76,6 +81,15 @@ fn further_seeds_hold_every_promise() {
 fn a_control_plane_holds_every_promise() {
     for seed in 2..=5_u64 {
         log_of("control-plane", &seed.to_string());
+    }
+}
+
+/// All but the first found something once: a purge that an earlier one reaches beyond (8, 11, 20), and a value in Redis
+/// from a clock that was ahead when its reader started (15).
+#[test]
+fn a_purge_beats_whatever_was_fetched_before_it() {
+    for seed in ["1", "8", "11", "15", "20"] {
+        log_of("purges", seed);
     }
 }
 
@@ -169,4 +183,31 @@ fn an_acknowledged_write_that_was_not_made_is_found() {
 #[test]
 fn a_leader_without_a_fence_is_found() {
     assert_found("control-plane", "no-fence", "terms_never_go_down");
+}
+
+#[test]
+fn an_insert_that_compares_nothing_is_found() {
+    assert_found(
+        "purges",
+        "insert-without-compare",
+        "nothing_older_than_a_purge_in_force_answers",
+    );
+}
+
+#[test]
+fn a_copy_with_the_time_of_its_copying_is_found() {
+    assert_found(
+        "purges",
+        "copy-time",
+        "nothing_older_than_a_purge_in_force_answers",
+    );
+}
+
+#[test]
+fn an_ack_of_a_purge_that_is_not_in_force_yet_is_found() {
+    assert_found(
+        "purges",
+        "early-ack",
+        "nothing_older_than_an_acknowledged_purge_answers",
+    );
 }

@@ -234,6 +234,16 @@ impl Purges {
         self.clock.observe(their_now, now.0)
     }
 
+    /// There are other nodes, and it is not known which: see [`Skew::mesh_is_unknown`].
+    pub fn mesh_is_unknown(&self) {
+        self.state.lock().skew.mesh_is_unknown();
+    }
+
+    /// Every other node has been named.
+    pub fn mesh_is_known(&self) {
+        self.state.lock().skew.mesh_is_known();
+    }
+
     /// A node that nothing is known of.
     pub fn is_unknown(&self, peer: u32) {
         self.state.lock().skew.unknown(peer);
@@ -294,8 +304,8 @@ impl Purges {
         }
     }
 
-    /// The latest time that another node is believed.
-    fn latest(&self, now: UnixMs) -> Hlc {
+    /// The latest time that another node is believed: no fetch that any node has begun until now is later.
+    pub fn latest(&self, now: UnixMs) -> Hlc {
         let latest_ms = now.0.saturating_add(self.clock.drift_max_ms());
         Hlc::new(latest_ms, u16::MAX, u32::MAX)
     }

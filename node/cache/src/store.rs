@@ -156,7 +156,10 @@ impl<F: Clone + Send + Sync> Store<F> {
             (None, Some(settings)) => {
                 // Of purges before now nothing is known: what Redis has from then is validated before it is used.
                 self.purges.distrust_before(Hlc::new(now.0, 0, 0));
-                let l2 = start(settings).namespace(SHARED_NAMESPACE);
+                let l2 = start(settings);
+                // Nodes whose clocks are ahead have stamped what they fetched until now with times to come.
+                l2.distrust_before(self.purges.latest(now).time());
+                let l2 = l2.namespace(SHARED_NAMESPACE);
                 self.l2.store(l2.ok().map(Arc::new));
             }
             (_, None) => self.l2.store(None),

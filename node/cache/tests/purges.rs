@@ -264,3 +264,19 @@ fn a_floor_from_the_far_future_is_cut_to_what_is_believed() {
     let floor_ms = there.stamps().floor().unwrap().unix_ms();
     assert_eq!(floor_ms, NOW.0 + DEFAULT_DRIFT_MAX_MS);
 }
+
+/// A purge is stamped as far ahead as clocks may be; the next one of the same may be stamped earlier than that.
+#[test]
+fn a_request_after_a_purge_joins_no_flight_from_before_it_though_an_earlier_purge_reaches_further()
+{
+    for scope in scopes() {
+        let store = store();
+        store.purges.mesh_is_unknown();
+        let first = store.purges.purge(scope.clone(), Hardness::Hard, NOW);
+        store.purges.mesh_is_known();
+        let between = store.since_purges(b"key");
+        let second = store.purges.purge(scope.clone(), Hardness::Hard, NOW);
+        assert!(second.at < first.at, "{second:?}");
+        assert_ne!(store.since_purges(b"key"), between, "{scope:?}");
+    }
+}

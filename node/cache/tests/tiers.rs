@@ -209,3 +209,18 @@ fn memory_answers_by_itself_as_long_as_it_is_told_to_from_one_moment_to_the_next
     store.share(&shared(9, 86_400), NOW, no_redis);
     assert!(is_due(&store, 10));
 }
+
+/// Until it began the node knew of no purge, and what others fetched by then may have a time to come.
+#[tokio::test]
+async fn nothing_that_clocks_ahead_may_have_stamped_before_the_start_is_believed_in_redis() {
+    let store = store(MIB);
+    let tier = SharedTier {
+        url: Some("redis://127.0.0.1:1".parse().unwrap()),
+        ..shared(300, 86_400)
+    };
+    store.share(&tier, NOW, |settings| {
+        L2::start(settings, Arc::new(|| 0), fastrand::Rng::with_seed(1))
+    });
+    let ahead = Hlc::new(NOW.0 + DEFAULT_DRIFT_MAX_MS, 0, 2);
+    assert!(store.l2().unwrap().trust_floor() >= ahead.time());
+}

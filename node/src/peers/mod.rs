@@ -272,6 +272,11 @@ impl Peers {
         self.candidates(|_| true).split_off(1)
     }
 
+    /// Whether the control plane has said which nodes there are.
+    pub fn are_named(&self) -> bool {
+        !self.link.load().peers.is_empty()
+    }
+
     /// The other nodes' ids and a way to each.
     pub fn channels(&self) -> Vec<(String, Option<Channel>)> {
         let link = self.link.load();

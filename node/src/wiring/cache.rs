@@ -28,6 +28,9 @@ pub(super) fn new_store(config: &Config, env: &Env) -> Arc<Store<Reason>> {
     };
     let clock = HlcClock::new(env.seed as u32, DEFAULT_DRIFT_MAX_MS);
     let purges = Purges::new(env.seed, clock, PurgeLimits::default());
+    if !config.control_plane.endpoints.is_empty() {
+        purges.mesh_is_unknown();
+    }
     Arc::new(Store::new(limits, config.node.cores, purges))
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod fleet;
 mod health;
 mod operator;
 mod picture;
+pub(crate) mod purging;
 #[cfg(test)]
 mod tests;
 

@@ -2,6 +2,7 @@
 
 mod control_plane;
 mod partition;
+mod purges;
 
 use clap::ValueEnum;
 
@@ -16,6 +17,8 @@ pub(crate) enum Scenario {
     Partition,
     /// Two instances of the control plane steer three nodes while everything between them breaks.
     ControlPlane,
+    /// Three nodes purge what they keep while links, clocks and nodes fail.
+    Purges,
 }
 
 /// A scenario that ran to its end.
@@ -29,6 +32,7 @@ pub(crate) fn run(scenario: Scenario, seed: u64, plant: Option<Plant>) -> bool {
     let ran = match scenario {
         Scenario::Partition => partition::run(seed, plant),
         Scenario::ControlPlane => control_plane::run(seed, plant),
+        Scenario::Purges => purges::run(seed, plant),
     };
     let ran = match ran {
         Ok(ran) => ran,

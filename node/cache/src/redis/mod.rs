@@ -131,6 +131,11 @@ impl L2 {
         self.0.shared.floor.get()
     }
 
+    /// Raises [`Self::trust_floor`].
+    pub fn distrust_before(&self, stamp: u64) {
+        self.0.shared.floor.raise(stamp);
+    }
+
     /// How it is, and whenever that changes.
     pub fn state(&self) -> watch::Receiver<L2State> {
         self.0.shared.state.subscribe()

@@ -12,6 +12,7 @@ use super::Hlc;
 pub struct Skew {
     ahead_ms: BTreeMap<u32, u64>,
     drift_max_ms: u64,
+    is_mesh_unknown: bool,
 }
 
 impl Skew {
@@ -21,7 +22,18 @@ impl Skew {
         Self {
             ahead_ms: BTreeMap::new(),
             drift_max_ms,
+            is_mesh_unknown: false,
         }
+    }
+
+    /// There are peers, and it is not known which: until [`Self::mesh_is_known`] one may be ahead as far as any may.
+    pub fn mesh_is_unknown(&mut self) {
+        self.is_mesh_unknown = true;
+    }
+
+    /// Every peer has been named.
+    pub fn mesh_is_known(&mut self) {
+        self.is_mesh_unknown = false;
     }
 
     /// A peer answered with its time. It read its clock after it was asked, so it is ahead by no more than the
@@ -45,7 +57,11 @@ impl Skew {
 
     /// By how much a purge is to be stamped later than now, in milliseconds: the peer furthest ahead.
     pub fn margin_ms(&self) -> u64 {
-        self.ahead_ms.values().copied().max().unwrap_or(0)
+        let furthest_ms = self.ahead_ms.values().copied().max();
+        match self.is_mesh_unknown {
+            true => self.drift_max_ms,
+            false => furthest_ms.unwrap_or(0),
+        }
     }
 
     /// The stamp of a purge that is made now: at or after every stamp that any peer gave until now.
@@ -89,5 +105,15 @@ mod tests {
         assert_eq!(skew.margin_ms(), 2_000);
         skew.answered(2, 0, Hlc::new(1, 0, 2));
         assert_eq!(skew.margin_ms(), 1);
+    }
+
+    #[test]
+    fn before_the_peers_are_named_one_may_be_ahead_as_far_as_any_may() {
+        let mut skew = Skew::new(2_000);
+        skew.mesh_is_unknown();
+        skew.answered(2, 900, Hlc::new(930, 0, 2));
+        assert_eq!(skew.margin_ms(), 2_000);
+        skew.mesh_is_known();
+        assert_eq!(skew.margin_ms(), 30);
     }
 }

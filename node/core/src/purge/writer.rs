@@ -96,9 +96,8 @@ impl StampWriter {
             Scope::Tag(hash) => self.merge_tag(hash, purge.hardness, purge.at.time()),
             Scope::Prefix { .. } | Scope::Host(_) | Scope::All(_) => self.merge_wide(purge),
         };
-        if merged.changed {
-            self.tell(purge.at.time());
-        }
+        // Also when an earlier one reaches beyond it: what was fetched between the two is of before this one.
+        self.tell(purge.at.time());
         merged
     }
 

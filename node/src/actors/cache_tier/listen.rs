@@ -96,17 +96,22 @@ impl Listener {
     }
 
     async fn one_stream(&mut self) -> Result<(), String> {
-        let silent = |_| "it says nothing".to_owned();
+        let (peers, node) = (self.parts.peers.clone(), self.node.clone());
+        let silent = |_| {
+            // What was sent on this connection may be lost for good: the next try is made on another one.
+            peers.is_silent(&node);
+            "it says nothing".to_owned()
+        };
         let mut client = CachePeerClient::new(self.parts.peers.channel_to(&self.node)?);
         // What is in force here, the newest alone: however slowly it is read, nobody waits for that.
         let (seen, out) = watch::channel(self.seen(0));
         let opened = timeout(SILENT_MAX, client.purges(WatchStream::new(out))).await;
-        let opened = opened.map_err(silent)?;
+        let opened = opened.map_err(&silent)?;
         let mut told = opened
             .map_err(|status| status.message().to_owned())?
             .into_inner();
         loop {
-            let message = timeout(SILENT_MAX, told.message()).await.map_err(silent)?;
+            let message = timeout(SILENT_MAX, told.message()).await.map_err(&silent)?;
             let message = message.map_err(|status| status.message().to_owned())?;
             let Some(message) = message else {
                 return Ok(());

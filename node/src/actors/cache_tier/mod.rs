@@ -245,6 +245,7 @@ impl CacheTier {
 
     /// Listens to nodes that are new, and forgets those that left the mesh.
     fn look_for_peers(&mut self) {
+        let are_named = self.parts.peers.are_named();
         let others = self.parts.peers.others();
         let purges = &self.parts.store.purges;
         self.peers.retain(|node, _| {
@@ -265,6 +266,9 @@ impl CacheTier {
                 };
                 self.peers.insert(node, peer);
             }
+        }
+        if are_named {
+            purges.mesh_is_known();
         }
     }
 
