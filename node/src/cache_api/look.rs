@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use http::header::AGE;
-use weir_cache::{Entry, Found};
+use weir_cache::{Entry, Found, Resource};
 use weir_core::cache::{self, Bypass, Exchange, Lookup, Policy, UnixMs, strip_unkeyed};
+use weir_core::proxy::Scheme;
 use weir_core::purge::Verdict;
 use weir_proto::node::v1 as pb;
 
 use super::resolve::Resolved;
 use super::{CacheApi, Error, verdict_name};
+use crate::config::RouteCache;
 
 /// Bytes of a body that are shown.
 const BODY_BYTES_MAX: u64 = 1 << 20;
@@ -33,12 +35,8 @@ impl CacheApi {
             uri: request.url.clone(),
         };
         let cache = resolved.cache.as_ref().ok_or_else(not_kept)?;
-        let resource = resolved.resource(cache)?;
         let now = self.now();
-        match self
-            .store()
-            .find(resource.key.as_str(), &resolved.headers, now)
-        {
+        match self.find(&resolved, cache)?.1 {
             Found::Entry(entry, verdict) => {
                 Ok(answer(&entry, verdict, now, request.body_bytes_max))
             }
@@ -65,15 +63,40 @@ impl CacheApi {
             }
         };
         if let Some(cache) = &resolved.cache {
-            let resource = resolved.resource(cache)?;
+            let (resource, found) = self.find(&resolved, cache)?;
             resource.key.uri().clone_into(&mut told.key);
             cache.namespace.as_ref().clone_into(&mut told.namespace);
-            let found = self
-                .store()
-                .find(resource.key.as_str(), &resolved.headers, self.now());
             self.judged(&mut told, &resolved, &policy, found);
         }
         Ok(told)
+    }
+
+    /// What is kept for the URL as it is written, else for the same with the other scheme: whether clients reach the
+    /// node through somebody who speaks TLS for it, and says so, people seldom know.
+    fn find(&self, resolved: &Resolved, cache: &RouteCache) -> Result<(Resource, Found), Error> {
+        let look = |scheme| -> Result<(Resource, Found), Error> {
+            let resource = resolved.resource(cache, scheme)?;
+            let found = self
+                .store()
+                .find(resource.key.as_str(), &resolved.headers, self.now());
+            Ok((resource, found))
+        };
+        let own = look(resolved.scheme)?;
+        let other = match resolved.scheme {
+            Scheme::Http => Scheme::Https,
+            Scheme::Https => Scheme::Http,
+        };
+        match own.1 {
+            Found::Nothing => {
+                let other = look(other)?;
+                Ok(if matches!(other.1, Found::Nothing) {
+                    own
+                } else {
+                    other
+                })
+            }
+            _ => Ok(own),
+        }
     }
 
     fn judged(

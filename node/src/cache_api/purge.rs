@@ -6,7 +6,7 @@ use std::time::Duration;
 use weir_cache::Resource;
 use weir_core::aside::{Scope as Purged, check_key};
 use weir_core::cache::Key;
-use weir_core::proxy::Authority;
+use weir_core::proxy::{Authority, Scheme};
 use weir_core::purge::{Hardness, Scope, Wait, key_id, namespace_id, tag_id};
 use weir_core::surrogate::{CdnPurge, CdnScope, TAG_BYTES_MAX};
 use weir_proto::node::v1 as pb;
@@ -41,12 +41,12 @@ impl CacheApi {
             true => Hardness::Soft,
             false => Hardness::Hard,
         };
-        let (scopes, resource) = self.scopes(&request)?;
+        let (scopes, resources) = self.scopes(&request)?;
         let purges = scopes.len();
         let within = Duration::from_millis(wait_ms);
         let seq = self.tier.purge_here(scopes, hardness);
         self.tell_of_values(&request)?;
-        if let Some(resource) = resource {
+        for resource in resources {
             self.store().drop_gone(resource.key.as_str(), self.now());
         }
         // CDNs hear of it however this node ends from here on.
@@ -69,8 +69,8 @@ impl CacheApi {
         })
     }
 
-    /// What is to be purged, and the one resource that it is, if it is one.
-    fn scopes(&self, request: &pb::PurgeRequest) -> Result<(Vec<Scope>, Option<Resource>), Error> {
+    /// What is to be purged, and the resources that it is, if it is of one URL: clients may reach it over TLS, too.
+    fn scopes(&self, request: &pb::PurgeRequest) -> Result<(Vec<Scope>, Vec<Resource>), Error> {
         let Some(asked) = &request.scope else {
             return Err(Error::invalid(
                 "scope",
@@ -78,13 +78,15 @@ impl CacheApi {
             ));
         };
         if let Asked::Url(url) = asked {
-            let resource = self.resource_of(url, &request.namespace)?;
-            return Ok((vec![Scope::Key(resource.key_id())], Some(resource)));
+            let resource = self.resource_of(url, &request.namespace, Scheme::Http)?;
+            let other = self.resource_of(url, &request.namespace, Scheme::Https)?;
+            let keys = [&resource, &other].map(|resource| Scope::Key(resource.key_id()));
+            return Ok((keys.into(), vec![resource, other]));
         }
         let scope_in = scope_in(asked)?;
         let namespaces = self.purged_namespaces(request)?;
         let scopes = namespaces.iter().map(|namespace| scope_in(namespace));
-        Ok((scopes.collect(), None))
+        Ok((scopes.collect(), Vec::new()))
     }
 
     /// In which namespaces something is purged: of a value in `values` alone unless told otherwise.
@@ -111,7 +113,7 @@ impl CacheApi {
         Ok(())
     }
 
-    fn resource_of(&self, url: &str, namespace: &str) -> Result<Resource, Error> {
+    fn resource_of(&self, url: &str, namespace: &str, scheme: Scheme) -> Result<Resource, Error> {
         let resolved = self.resolve(url, "", &[])?;
         let (name, cache) = (&resolved.route, &resolved.cache);
         let cache = cache.as_ref().ok_or_else(|| {
@@ -125,7 +127,7 @@ impl CacheApi {
             let why = format!("`{namespace}`, but `{url}` is of `{is}`");
             return Err(Error::invalid("namespace", why));
         }
-        resolved.resource(cache)
+        resolved.resource(cache, scheme)
     }
 
     fn namespaces_of(&self, asked: &str) -> Result<Vec<Arc<str>>, Error> {
@@ -148,9 +150,15 @@ fn cdn_purges(request: &pb::PurgeRequest, hardness: Hardness) -> Vec<CdnPurge> {
     let scope = match &request.scope {
         // Values are no CDN's business.
         None | Some(Asked::Value(_) | Asked::ValuePrefix(_)) => return Vec::new(),
-        Some(Asked::Url(url)) => CdnScope::Url(url.clone()),
+        Some(Asked::Url(url)) => match Url::parse("url", url) {
+            Ok(url) => CdnScope::Url(url.absolute()),
+            Err(_) => return Vec::new(),
+        },
         Some(Asked::Tag(tag)) => CdnScope::Tag(tag.clone()),
-        Some(Asked::Prefix(prefix)) => CdnScope::Prefix(prefix.clone()),
+        Some(Asked::Prefix(prefix)) => match Url::parse("prefix", prefix) {
+            Ok(url) => CdnScope::Prefix(format!("{}{}", url.authority, url.target)),
+            Err(_) => return Vec::new(),
+        },
         Some(Asked::Host(host)) => CdnScope::Host(host.clone()),
         Some(Asked::All(_)) => CdnScope::All,
     };

@@ -17,14 +17,15 @@ const HEADERS_MAX: usize = 100;
 /// A URL in its parts.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Url {
+    pub(super) scheme: Scheme,
     pub(super) authority: String,
     /// From its slash on; empty without.
     pub(super) target: String,
 }
 
 impl Url {
-    /// `[http[s]://]host[:port][/path][?query][#fragment]`. The node itself speaks plain HTTP, so what clients reach
-    /// over TLS somewhere before it has the same key.
+    /// `[http[s]://]host[:port][/path][?query][#fragment]`. What clients reach over TLS, through a proxy that says so,
+    /// has keys of its own.
     pub(super) fn parse(field: &'static str, text: &str) -> Result<Self, Error> {
         let invalid = |why: &str| Error::invalid(field, format!("`{text}` {why}"));
         if text.len() > URL_BYTES_MAX {
@@ -32,9 +33,9 @@ impl Url {
             return Err(Error::invalid(field, why));
         }
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
-        let own_port = match &*scheme.to_ascii_lowercase() {
-            "http" => ":80",
-            "https" => ":443",
+        let (scheme, own_port) = match &*scheme.to_ascii_lowercase() {
+            "http" => (Scheme::Http, ":80"),
+            "https" => (Scheme::Https, ":443"),
             _ => return Err(invalid("is neither http:// nor https://")),
         };
         let rest = rest.split('#').next().unwrap_or_default();
@@ -42,14 +43,33 @@ impl Url {
         let authority = authority.strip_suffix(own_port).unwrap_or(authority);
         Authority::parse(authority).map_err(|bad| invalid(&format!("has no host: {bad}")))?;
         Ok(Self {
+            scheme,
             authority: authority.to_owned(),
             target: target.to_owned(),
         })
     }
 }
 
+impl Url {
+    /// Scheme, host and path, whatever was left out.
+    pub(super) fn absolute(&self) -> String {
+        let slash = if self.target.starts_with('/') {
+            ""
+        } else {
+            "/"
+        };
+        format!(
+            "{}://{}{slash}{}",
+            self.scheme.as_str(),
+            self.authority,
+            self.target
+        )
+    }
+}
+
 /// A request as the cache sees it.
 pub(super) struct Resolved {
+    pub(super) scheme: Scheme,
     pub(super) route: String,
     pub(super) cache: Option<RouteCache>,
     pub(super) method: Method,
@@ -63,10 +83,10 @@ pub(super) struct Resolved {
 
 impl Resolved {
     /// Under which key its answer is kept.
-    pub(super) fn resource(&self, cache: &RouteCache) -> Result<Resource, Error> {
+    pub(super) fn resource(&self, cache: &RouteCache, scheme: Scheme) -> Result<Resource, Error> {
         let target = Target {
             namespace: &cache.namespace,
-            scheme: Scheme::Http,
+            scheme,
             authority: &self.authority,
             path_and_query: self.target.as_str(),
         };
@@ -120,6 +140,7 @@ impl CacheApi {
                 .map_err(|_| bad_path("is no path".to_owned()))?,
         };
         Ok(Resolved {
+            scheme: parsed.scheme,
             route: route.name.clone(),
             cache: routing.routes[at].cache.clone(),
             method,

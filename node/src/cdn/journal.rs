@@ -1,12 +1,13 @@
 //! What CDNs have not taken yet, on disk.
 //!
 //! A line for each purge that was added and for each one that is done, each with its checksum. A line that a crash cut
-//! off is the last one and is dropped: nobody was told that it was there. When most lines are of what is done, the file
-//! is written anew beside itself and renamed.
+//! off is the last one and is dropped: nobody was told that it was there. Another line that is damaged may have been of
+//! any purge, which is told. When most lines are of what is done, the file is written anew beside itself and renamed.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,8 @@ use weir_core::surrogate::{CdnPurge, CdnScope};
 const FILE_BYTES_MAX: u64 = 256 << 20;
 /// A file is not written anew before it has as many bytes.
 const REWRITE_BYTES_MIN: u64 = 1 << 20;
+/// URLs may hold what is nobody else's business.
+const MODE: u32 = 0o600;
 
 /// The journal could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +67,17 @@ pub struct Journal {
     waiting: Waiting,
     /// Bytes when it was written anew last.
     bytes_then: u64,
+    lost_lines: usize,
+}
+
+/// What lines say together.
+#[derive(Debug, Default)]
+struct Replayed {
+    waiting: Waiting,
+    /// Bytes before a line that was cut off.
+    whole_bytes: u64,
+    /// Lines that are damaged.
+    lost_lines: usize,
 }
 
 impl Journal {
@@ -79,7 +93,8 @@ impl Journal {
 
     fn read(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
-        let mut file = options.read(true).append(true).create(true).open(path)?;
+        options.read(true).append(true).create(true).mode(MODE);
+        let mut file = options.open(path)?;
         let bytes = file.metadata()?.len();
         if bytes > FILE_BYTES_MAX {
             let why = format!("{bytes} bytes, at most {FILE_BYTES_MAX} are read");
@@ -87,17 +102,25 @@ impl Journal {
         }
         let mut text = Vec::new();
         file.read_to_end(&mut text)?;
-        let (waiting, good) = replay(&text)?;
-        if good < bytes {
-            file.set_len(good)?;
+        let replayed = replay(&text);
+        if replayed.whole_bytes < bytes {
+            file.set_len(replayed.whole_bytes)?;
         }
-        Ok(Self {
+        let mut journal = Self {
             path: path.to_owned(),
             file,
-            bytes: good,
-            bytes_then: good,
-            waiting,
-        })
+            bytes: replayed.whole_bytes,
+            bytes_then: 0,
+            waiting: replayed.waiting,
+            lost_lines: replayed.lost_lines,
+        };
+        journal.rewrite()?;
+        Ok(journal)
+    }
+
+    /// Lines that were damaged when it was opened. They may have been of any purge for any CDN.
+    pub fn lost_lines(&self) -> usize {
+        self.lost_lines
     }
 
     /// What waited when it was opened or written last.
@@ -148,14 +171,24 @@ impl Journal {
             push_line(&mut text, &record)?;
         }
         let beside = self.path.with_extension("new");
-        let mut file = File::create(&beside)?;
+        if let Err(error) = fs::remove_file(&beside)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .append(true)
+            .create_new(true)
+            .mode(MODE)
+            .open(&beside)?;
         file.write_all(&text)?;
         file.sync_all()?;
         fs::rename(&beside, &self.path)?;
         if let Some(folder) = self.path.parent() {
             File::open(folder)?.sync_all()?;
         }
-        self.file = OpenOptions::new().append(true).open(&self.path)?;
+        self.file = file;
         self.bytes = text.len() as u64;
         self.bytes_then = self.bytes.max(REWRITE_BYTES_MIN / 2);
         Ok(())
@@ -167,22 +200,19 @@ fn push_line(text: &mut Vec<u8>, record: &Record) -> io::Result<()> {
     writeln!(text, "{:08x} {json}", crc32fast::hash(json.as_bytes()))
 }
 
-/// What waits after all lines, and how many bytes of them are whole.
-fn replay(text: &[u8]) -> io::Result<(Waiting, u64)> {
-    let (mut waiting, mut good) = (Waiting::new(), 0);
+fn replay(text: &[u8]) -> Replayed {
+    let mut replayed = Replayed::default();
     for line in text.split_inclusive(|byte| *byte == b'\n') {
-        match read_line(line) {
-            Some(record) => apply(&mut waiting, record),
-            // Only the last line can have been cut off.
-            None if good + line.len() == text.len() => break,
-            None => {
-                let why = format!("the line at byte {good} is damaged");
-                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-            }
+        if !line.ends_with(b"\n") {
+            break;
         }
-        good += line.len();
+        replayed.whole_bytes += line.len() as u64;
+        match read_line(line) {
+            Some(record) => apply(&mut replayed.waiting, record),
+            None => replayed.lost_lines += 1,
+        }
     }
-    Ok((waiting, good as u64))
+    replayed
 }
 
 fn read_line(line: &[u8]) -> Option<Record> {
@@ -302,16 +332,34 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_told_and_not_taken_for_the_end() {
+    fn damage_is_told_and_costs_no_other_line() {
         let folder = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(folder.path()).unwrap();
-        journal.write(vec![added(1), added(2)]).unwrap();
+        journal.write(vec![added(1), added(2), added(3)]).unwrap();
+        drop(journal);
         let path = folder.path().join("cdn-purges");
         let mut bytes = fs::read(&path).unwrap();
-        bytes[20] ^= 1;
+        let second = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        bytes[second + 20] ^= 1;
         fs::write(&path, bytes).unwrap();
-        let told = Journal::open(folder.path()).unwrap_err();
-        assert!(told.source.to_string().contains("byte 0"), "{told:?}");
+        let journal = Journal::open(folder.path()).unwrap();
+        assert_eq!((numbers(&journal), journal.lost_lines()), (vec![1, 3], 1));
+        drop(journal);
+        // It is told once: whoever was told has asked for more than what was lost.
+        assert_eq!(Journal::open(folder.path()).unwrap().lost_lines(), 0);
+    }
+
+    #[test]
+    fn nobody_else_may_read_it_and_no_link_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let other = folder.path().join("other");
+        fs::write(&other, "theirs").unwrap();
+        std::os::unix::fs::symlink(&other, folder.path().join("cdn-purges.new")).unwrap();
+        drop(Journal::open(folder.path()).unwrap());
+        let path = folder.path().join("cdn-purges");
+        let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(path).unwrap());
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_to_string(other).unwrap(), "theirs");
     }
 
     #[test]

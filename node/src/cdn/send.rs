@@ -97,16 +97,13 @@ impl Sender {
         let stream = self.connect(&to.api).await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let mut driven = tokio::spawn(connection);
-        let answer = tokio::select! {
-            answer = sender.send_request(request) => read(answer?).await,
-            ended = &mut driven => match ended {
-                Ok(Err(error)) => return Err(error.into()),
-                _ => return Err(SendError::TooLate),
-            },
+        let driven = tokio::spawn(connection);
+        let answer = match sender.send_request(request).await {
+            Ok(answer) => Ok(read(answer).await),
+            Err(error) => Err(error.into()),
         };
         driven.abort();
-        Ok(answer)
+        answer
     }
 
     async fn connect(&self, api: &ApiPlace) -> Result<BoxedStream, SendError> {

@@ -8,7 +8,7 @@ use weir_core::error::chain;
 
 use super::Env;
 use crate::actors::cache_tier::CacheTierHandle;
-use crate::actors::cdn_outbox::{self, CdnOutbox, CdnOutboxHandle};
+use crate::actors::cdn_outbox::{self, CdnOutbox, CdnOutboxHandle, Kept};
 use crate::actors::config_agent::InForce;
 use crate::cdn::{Journal, Sender};
 use crate::config::Config;
@@ -47,22 +47,22 @@ pub(super) fn wire(
     handle
 }
 
-/// Without a folder, or with one that cannot be used, what waits for CDNs ends with the node; that is told.
-fn open_journal(config: &Config) -> Option<Arc<Mutex<Journal>>> {
+/// Without a folder what waits for CDNs ends with the node; with one that cannot be used whoever purges is told.
+fn open_journal(config: &Config) -> Kept {
     let Some(folder) = &config.node.data_dir else {
         if !config.cdns.is_empty() {
             tracing::warn!(
                 "purges that wait for CDNs do not outlive this node: it has no node.data_dir"
             );
         }
-        return None;
+        return Kept::Nowhere;
     };
     match Journal::open(folder) {
-        Ok(journal) => Some(Arc::new(Mutex::new(journal))),
+        Ok(journal) => Kept::In(Arc::new(Mutex::new(journal))),
         Err(error) => {
             let why = chain(&error).to_string();
             tracing::error!(why, "purges that wait for CDNs do not outlive this node");
-            None
+            Kept::Broken(why)
         }
     }
 }

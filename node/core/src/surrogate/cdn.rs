@@ -21,9 +21,11 @@ pub enum Cdn {
 pub enum Told {
     /// The CDN has them.
     Done,
-    /// They are to be sent again, after so many milliseconds if the CDN says so.
+    /// Nothing is taken now: they are to be sent again, after so many milliseconds if the CDN says so.
     Again(Option<u64>),
-    /// They will never be taken.
+    /// These are not taken now, perhaps because of one of them.
+    Apart,
+    /// They will never be taken, or one of them.
     Never,
 }
 
@@ -61,8 +63,9 @@ impl Cdn {
             200..=299 => Told::Done,
             // What is not there need not be purged.
             404 if *self == Self::Purge => Told::Done,
-            // A wrong token or place is mended by the operator, and nothing is lost until then.
-            401 | 403 | 404 | 408 | 425 | 429 | 500..=599 => Told::Again(wait_ms),
+            401 | 408 | 425 | 429 | 503 => Told::Again(wait_ms),
+            // A wrong place or right is mended by the operator, and nothing is lost until then.
+            300..=399 | 403 | 404 | 405 | 500..=599 => Told::Apart,
             _ => Told::Never,
         }
     }
@@ -139,10 +142,13 @@ mod tests {
         let fastly = Cdn::Fastly(Fastly {
             service: "s".to_owned(),
         });
-        for status in [401, 403, 404, 429, 500, 503] {
+        for status in [401, 429, 503] {
             assert_eq!(fastly.told(status, None), Told::Again(None), "{status}");
         }
-        for status in [400, 405, 413, 422] {
+        for status in [301, 403, 404, 405, 500, 502] {
+            assert_eq!(fastly.told(status, None), Told::Apart, "{status}");
+        }
+        for status in [400, 413, 422] {
             assert_eq!(fastly.told(status, None), Told::Never, "{status}");
         }
         assert_eq!(fastly.told(200, None), Told::Done);

@@ -14,6 +14,6 @@ pub use bucket::TokenBucket;
 pub use cdn::{Cdn, RETRY_AFTER_MAX_MS, Told};
 pub use cloudflare::{CLOUDFLARE_OPS_MAX, Cloudflare};
 pub use fastly::{FASTLY_KEYS_MAX, Fastly};
-pub use outbox::{Added, Outbox, WAITING_MAX};
+pub use outbox::{Added, Outbox, Taken, WAITING_BYTES_MAX, WAITING_MAX};
 pub use request::{CdnPurge, CdnRequest, CdnScope, NotForThisCdn};
 pub use tags::{TAG_BYTES_MAX, TAG_HEADER_BYTES_MAX, TAGS_MAX, TagProblem, parse_tags};

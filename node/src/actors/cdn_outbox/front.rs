@@ -62,6 +62,8 @@ impl Front {
         }
         self.settings = Arc::new(settings.clone());
         self.not_before_ms = 0;
+        self.outbox.hurry();
+        // What need not be sent any more is sent once more after the next start: too much, and never too little.
         self.take_back();
         self
     }
@@ -70,8 +72,8 @@ impl Front {
         Arc::clone(&self.settings)
     }
 
-    pub(super) fn add(&mut self, purge: CdnPurge, now_ms: u64) -> Added {
-        self.outbox.add(purge, now_ms)
+    pub(super) fn add(&mut self, purge: CdnPurge, number: u64, now_ms: u64) -> Added {
+        self.outbox.add(purge, number, now_ms)
     }
 
     pub(super) fn restore(&mut self, number: u64, purge: CdnPurge, now_ms: u64) {
@@ -82,8 +84,9 @@ impl Front {
         self.outbox.ready(number);
     }
 
-    pub(super) fn waiting(&self) -> usize {
-        self.outbox.len()
+    /// Whether something of it is not done yet.
+    pub(super) fn is_busy(&self) -> bool {
+        self.under_way > 0 || !self.outbox.is_empty()
     }
 
     /// The next request, if one may be sent now.
@@ -92,7 +95,7 @@ impl Front {
             return None;
         }
         if self.ready.is_empty() {
-            self.make_requests();
+            self.make_requests(now_ms);
         }
         if self.ready.is_empty() || self.bucket.take(now_ms).is_err() {
             return None;
@@ -101,9 +104,16 @@ impl Front {
         self.ready.pop_front()
     }
 
-    fn make_requests(&mut self) {
-        let taken = self.outbox.take();
-        let (numbers, purges): (Vec<u64>, Vec<CdnPurge>) = taken.into_iter().unzip();
+    fn make_requests(&mut self, now_ms: u64) {
+        let taken = self.outbox.take(now_ms);
+        self.make_requests_of(taken.together);
+        for one in taken.alone {
+            self.make_requests_of(vec![one]);
+        }
+    }
+
+    fn make_requests_of(&mut self, purges: Vec<(u64, CdnPurge)>) {
+        let (numbers, purges): (Vec<u64>, Vec<CdnPurge>) = purges.into_iter().unzip();
         let (requests, refused) = self.settings.cdn.requests(&purges);
         for request in requests {
             let carried = request.carries.iter().map(|at| numbers[*at]).collect();
@@ -122,17 +132,22 @@ impl Front {
         std::mem::take(&mut self.refused)
     }
 
-    /// What an answer means for the purges of its request.
+    /// What an answer means for the purges of its request, and which of all are done with it.
     pub(super) fn answered(
         &mut self,
         numbers: &[u64],
         answer: &Result<Answer, SendError>,
         now_ms: u64,
-    ) -> Told {
+    ) -> (Told, Vec<u64>) {
         self.under_way = self.under_way.saturating_sub(1);
         let told = match answer {
             Ok(answer) => self.settings.cdn.told(answer.status, answer.retry_after_s),
             Err(_) => Told::Again(None),
+        };
+        // Which one of several will never be taken, nobody says.
+        let told = match told {
+            Told::Never if numbers.len() > 1 => Told::Apart,
+            told => told,
         };
         self.problem = match (told, answer) {
             (Told::Done, _) => String::new(),
@@ -141,34 +156,43 @@ impl Front {
                 .to_owned(),
             (_, Err(error)) => chain(error).to_string(),
         };
+        (told, self.settle(told, numbers, now_ms))
+    }
+
+    fn settle(&mut self, told: Told, numbers: &[u64], now_ms: u64) -> Vec<u64> {
         match told {
             Told::Done => {
                 self.told += numbers.len() as u64;
                 self.outbox.done(numbers);
                 self.backoff.reset();
+                numbers.to_vec()
             }
             Told::Never => {
                 self.never += numbers.len() as u64;
                 self.outbox.done(numbers);
+                numbers.to_vec()
+            }
+            Told::Apart => {
+                self.failures += 1;
+                self.outbox.apart(numbers, now_ms)
             }
             Told::Again(wait_ms) => {
                 self.failures += 1;
-                self.outbox.again(numbers);
-                self.take_back();
-                let own_ms =
-                    u64::try_from(self.backoff.next_wait().as_millis()).unwrap_or(u64::MAX);
-                let not_before_ms = now_ms.saturating_add(wait_ms.unwrap_or(own_ms));
-                self.not_before_ms = self.not_before_ms.max(not_before_ms);
+                let own_ms = u64::try_from(self.backoff.next_wait().as_millis());
+                let wait_ms = wait_ms.unwrap_or(own_ms.unwrap_or(u64::MAX));
+                self.not_before_ms = self.not_before_ms.max(now_ms.saturating_add(wait_ms));
+                let mut superfluous = self.outbox.again(numbers);
+                superfluous.extend(self.take_back());
+                superfluous
             }
         }
-        told
     }
 
-    /// Requests that were made become purges that wait.
-    fn take_back(&mut self) {
-        for (_, numbers) in self.ready.drain(..) {
-            self.outbox.again(&numbers);
-        }
+    /// Requests that were made become purges that wait; those that need not be sent any more.
+    fn take_back(&mut self) -> Vec<u64> {
+        let made = std::mem::take(&mut self.ready);
+        let numbers = made.into_iter().flat_map(|(_, numbers)| numbers);
+        self.outbox.again(&numbers.collect::<Vec<_>>())
     }
 
     pub(super) fn is_failing(&self) -> bool {

@@ -7,7 +7,8 @@
 //! Bound     1,024 messages; when full an [`Enqueue`] is refused and whoever purges is told; the others try again.
 //! Restarts  from the journal; without one, with nothing.
 //!
-//! Inside out: a CDN is told after this mesh has the purge in force, so that what it fetches then is new.
+//! Inside out: a CDN is told after this mesh has the purge in force, so that what it fetches then is new. A node that
+//! does not hear of a purge for two seconds keeps no CDN from hearing of it.
 
 mod front;
 mod handle;
@@ -18,17 +19,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, AsyncContext as _, Context, Handler, Message};
+use actix::{
+    Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message, WrapFuture as _,
+};
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::Instant;
 use weir_core::error::chain;
-use weir_core::surrogate::{CdnPurge, CdnRequest, Told};
+use weir_core::purge::Hardness;
+use weir_core::surrogate::{CdnPurge, CdnRequest, CdnScope, Told};
 
 use self::front::Front;
 pub use self::handle::{CdnOutboxHandle, NotTaken};
 use crate::actors::cache_tier::CacheTierHandle;
 use crate::actors::config_agent::InForce as Configured;
 use crate::cdn::{Answer, Journal, Record, SendError, Sender};
+use crate::config::CdnSettings;
 use crate::events::{Events, Kind};
 use crate::link::{Carried, Link, Permits};
 use crate::snapshot::Snapshot;
@@ -114,6 +119,17 @@ impl Links {
     }
 }
 
+/// Where purges are written down.
+#[derive(Clone)]
+pub enum Kept {
+    /// Nowhere: the node has no folder.
+    Nowhere,
+    /// Nowhere, though the node has a folder: why.
+    Broken(String),
+    /// In a journal.
+    In(Arc<Mutex<Journal>>),
+}
+
 /// What the actor is made of.
 #[derive(Clone)]
 pub struct Parts {
@@ -122,7 +138,7 @@ pub struct Parts {
     /// Who knows what the mesh has in force.
     pub tier: CacheTierHandle,
     /// What outlives the node.
-    pub journal: Option<Arc<Mutex<Journal>>>,
+    pub journal: Kept,
     /// Who asks CDNs.
     pub sender: Sender,
     /// What happens.
@@ -139,6 +155,14 @@ pub struct Parts {
 pub struct CdnOutbox {
     parts: Parts,
     fronts: BTreeMap<String, Front>,
+    /// CDNs that left the configuration before they had everything.
+    absent: BTreeMap<String, Front>,
+    /// What the journal has for CDNs that are not configured.
+    unclaimed: BTreeMap<String, Vec<(u64, CdnPurge)>>,
+    /// The number of the last purge.
+    last: u64,
+    /// Purges are lost that nobody can name.
+    has_lost: bool,
     /// Of the configuration that the fronts are of.
     revision: Option<u64>,
     begun: Instant,
@@ -150,6 +174,10 @@ impl CdnOutbox {
         Self {
             parts,
             fronts: BTreeMap::new(),
+            absent: BTreeMap::new(),
+            unclaimed: BTreeMap::new(),
+            last: 0,
+            has_lost: false,
             revision: None,
             begun: Instant::now(),
         }
@@ -174,23 +202,56 @@ impl CdnOutbox {
         let now_ms = self.now_ms();
         let mut before = std::mem::take(&mut self.fronts);
         for settings in &configured.config.cdns {
-            let seed = self.parts.seed;
-            let front = match before.remove(&settings.name) {
+            let name = &settings.name;
+            let known = before.remove(name).or_else(|| self.absent.remove(name));
+            let front = match known {
                 Some(front) => front.configured(settings, now_ms),
-                None => Front::new(settings, now_ms, seed),
+                None => self.new_front(settings, now_ms),
             };
-            self.fronts.insert(settings.name.clone(), front);
+            self.fronts.insert(name.clone(), front);
         }
-        for (name, front) in before {
-            let waiting = front.waiting();
-            if waiting > 0 {
-                tracing::warn!(
-                    cdn = name,
-                    waiting,
-                    "a CDN left the configuration before it was told of all purges"
-                );
-            }
+        for (name, front) in before.into_iter().filter(|(_, front)| front.is_busy()) {
+            tracing::warn!(
+                cdn = name,
+                "a CDN left the configuration before it had all purges"
+            );
+            self.absent.insert(name, front);
         }
+    }
+
+    fn new_front(&mut self, settings: &CdnSettings, now_ms: u64) -> Front {
+        let mut front = Front::new(settings, now_ms, self.parts.seed);
+        for (number, purge) in self.unclaimed.remove(&settings.name).into_iter().flatten() {
+            front.restore(number, purge, now_ms);
+        }
+        if self.has_lost {
+            let everything = CdnPurge {
+                scope: CdnScope::All,
+                hardness: Hardness::Hard,
+            };
+            self.last += 1;
+            front.restore(self.last, everything, now_ms);
+        }
+        front
+    }
+
+    /// Begins with what an earlier life or process has written down.
+    fn begin(&mut self, (waiting, lost_lines): (Vec<(String, u64, CdnPurge)>, usize)) {
+        if lost_lines > 0 {
+            tracing::error!(
+                lost_lines,
+                "purges that CDNs were to be told are damaged: everything is purged there"
+            );
+        }
+        self.has_lost = lost_lines > 0;
+        for (name, number, purge) in waiting {
+            self.last = self.last.max(number);
+            self.unclaimed
+                .entry(name)
+                .or_default()
+                .push((number, purge));
+        }
+        self.configure();
     }
 
     /// Sends what can be sent.
@@ -235,9 +296,11 @@ impl CdnOutbox {
     }
 }
 
-async fn write(journal: Option<Arc<Mutex<Journal>>>, records: Vec<Record>) -> Result<(), String> {
-    let Some(journal) = journal else {
-        return Ok(());
+async fn write(kept: Kept, records: Vec<Record>) -> Result<(), String> {
+    let journal = match kept {
+        Kept::Nowhere => return Ok(()),
+        Kept::Broken(why) => return Err(why),
+        Kept::In(journal) => journal,
     };
     let mut journal = journal.lock_owned().await;
     let writing = tokio::task::spawn_blocking(move || journal.write(records));
@@ -246,6 +309,17 @@ async fn write(journal: Option<Arc<Mutex<Journal>>>, records: Vec<Record>) -> Re
         Ok(Err(error)) => Err(chain(&error).to_string()),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// What is written down, and how many lines are lost.
+async fn read(kept: Kept) -> (Vec<(String, u64, CdnPurge)>, usize) {
+    let Kept::In(journal) = kept else {
+        return Default::default();
+    };
+    let journal = journal.lock().await;
+    let waiting = journal.waiting();
+    let waiting = waiting.map(|(name, number, purge)| (name.to_owned(), number, purge.clone()));
+    (waiting.collect(), journal.lost_lines())
 }
 
 fn sending(
@@ -284,19 +358,11 @@ impl Actor for CdnOutbox {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.configure();
-        let now_ms = self.now_ms();
-        // Nobody writes while an actor that is to write begins, so the lock is free.
-        if let Some(journal) = &self.parts.journal
-            && let Ok(journal) = journal.try_lock()
-        {
-            for (name, number, purge) in journal.waiting() {
-                if let Some(front) = self.fronts.get_mut(name) {
-                    front.restore(number, purge.clone(), now_ms);
-                }
-            }
-        }
-        ctx.run_later(Duration::ZERO, Self::tick);
+        let reading = read(self.parts.journal.clone()).into_actor(self);
+        ctx.wait(reading.map(|read, actor, ctx| {
+            actor.begin(read);
+            actor.tick(ctx);
+        }));
     }
 }
 
@@ -317,7 +383,8 @@ impl Handler<Carried<Enqueue>> for CdnOutbox {
         for (name, front) in fronts.filter(|(_, front)| front.settings().serves(&namespace)) {
             names.push(name.clone());
             for purge in &purges {
-                let added = front.add(purge.clone(), now_ms);
+                self.last += 1;
+                let added = front.add(purge.clone(), self.last, now_ms);
                 numbers.push((name.clone(), added.number));
                 if !added.replaced.is_empty() {
                     tracing::warn!(
@@ -365,15 +432,19 @@ impl Handler<Carried<Answered>> for CdnOutbox {
             answer,
         } = answered.message;
         let now_ms = self.now_ms();
-        let Some(front) = self.fronts.get_mut(&cdn) else {
+        let known = self
+            .fronts
+            .get_mut(&cdn)
+            .or_else(|| self.absent.get_mut(&cdn));
+        let Some(front) = known else {
             return;
         };
         let failed_before = front.is_failing();
-        let told = front.answered(&numbers, &answer, now_ms);
+        let (told, done) = front.answered(&numbers, &answer, now_ms);
         let problem = front.problem().to_owned();
         let attributes = || [("cdn", cdn.clone()), ("why", problem.clone())];
         match told {
-            Told::Again(_) if !failed_before => {
+            Told::Again(_) | Told::Apart if !failed_before => {
                 tracing::warn!(
                     cdn,
                     why = problem,
@@ -397,10 +468,10 @@ impl Handler<Carried<Answered>> for CdnOutbox {
                     .events
                     .record(Kind::CdnBack, &cdn, [("cdn", cdn.clone())]);
             }
-            Told::Again(_) | Told::Done => {}
+            Told::Again(_) | Told::Apart | Told::Done => {}
         }
-        if !matches!(told, Told::Again(_)) {
-            self.note(vec![Record::Done(cdn, numbers)]);
+        if !done.is_empty() {
+            self.note(vec![Record::Done(cdn, done)]);
         }
         self.go();
     }

@@ -39,6 +39,18 @@ struct Cdn {
 impl Cdn {
     /// One that answers the request of each number with `status`.
     async fn start(status: fn(usize) -> &'static str) -> Self {
+        Self::serving(move |number, _: &Request| status(number)).await
+    }
+
+    /// One that looks at what it is asked.
+    async fn choosy(status: fn(&Request) -> &'static str) -> Self {
+        Self::serving(move |_, request: &Request| status(request)).await
+    }
+
+    async fn serving<F>(status: F) -> Self
+    where
+        F: Fn(usize, &Request) -> &'static str + Copy + Send + Sync + 'static,
+    {
         let asked: Arc<Mutex<Vec<Request>>> = Arc::default();
         let told = Arc::clone(&asked);
         let address =
@@ -74,7 +86,7 @@ async fn over_tls(asked: Arc<Mutex<Vec<Request>>>) -> (String, SocketAddr) {
         let (acceptor, asked) = (acceptor.clone(), Arc::clone(&asked));
         async move {
             if let Ok(stream) = acceptor.accept(stream).await {
-                serve(stream, asked, |_| "200 OK").await;
+                serve(stream, asked, |_, _| "200 OK").await;
             }
         }
     });
@@ -114,8 +126,11 @@ async fn a_cdn_is_told_over_tls_if_its_certificate_is_trusted() {
     assert_eq!(asked.lock().await.len(), 1);
 }
 
-async fn serve<S>(stream: S, asked: Arc<Mutex<Vec<Request>>>, status: fn(usize) -> &'static str)
-where
+async fn serve<S>(
+    stream: S,
+    asked: Arc<Mutex<Vec<Request>>>,
+    status: impl Fn(usize, &Request) -> &'static str,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut stream = BufReader::new(stream);
@@ -135,16 +150,20 @@ where
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.unwrap();
+    let request = Request {
+        first: first.trim().to_owned(),
+        head,
+        body: String::from_utf8(body).unwrap(),
+    };
     let number = {
         let mut asked = asked.lock().await;
-        asked.push(Request {
-            first: first.trim().to_owned(),
-            head,
-            body: String::from_utf8(body).unwrap(),
-        });
+        asked.push(request.clone());
         asked.len()
     };
-    let answer = format!("HTTP/1.1 {}\r\ncontent-length: 0\r\n\r\n", status(number));
+    let answer = format!(
+        "HTTP/1.1 {}\r\ncontent-length: 0\r\n\r\n",
+        status(number, &request)
+    );
     let _ = stream.write_all(answer.as_bytes()).await;
 }
 
@@ -262,6 +281,65 @@ async fn a_slow_cdn_hears_of_every_purge_though_the_node_is_killed() {
         }
     }
     assert_eq!(heard.len(), TAGS);
+}
+
+#[tokio::test]
+async fn one_purge_that_a_cdn_refuses_costs_no_other_one() {
+    let token = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&token, "t").unwrap();
+    let cdn = Cdn::choosy(|request| match request.body.contains("bad") {
+        true => "400 Bad Request",
+        false => "200 OK",
+    })
+    .await;
+    let weir = node(&format!(
+        "[cdns.front]\nkind = \"cloudflare\"\nzone = \"z1\"\nurl = \"http://{}\"\ntoken = \"file:{}\"\n\
+         requests_per_minute = 6000\n",
+        cdn.address,
+        token.path().display()
+    ))
+    .await;
+    let purges = ["good-1", "bad", "good-2"].map(|tag| json!({ "tag": tag }));
+    futures::future::join_all(purges.iter().map(|what| purge(&weir, what))).await;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let cdns = standing(&weir).await;
+        if cdns[0]["waiting"] == 0 {
+            assert_eq!(
+                (&cdns[0]["told"], &cdns[0]["refused"]),
+                (&json!(2), &json!(1))
+            );
+            break;
+        }
+        assert!(Instant::now() < deadline, "{cdns}");
+        sleep(LOOK_INTERVAL).await;
+    }
+}
+
+#[tokio::test]
+async fn a_cdn_that_comes_back_into_the_file_hears_what_it_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let cdn = Cdn::start(|_| "200 OK").await;
+    let section = |url: &str| format!("[cdns.front]\nkind = \"purge\"\nurl = \"http://{url}\"\n");
+    let file = |cdns: &str| {
+        format!(
+            "[node]\ndata_dir = \"{}\"\n{cdns}\n[services.web]\nbackends = [\"127.0.0.1:1\"]\n\
+             [[routes]]\nname = \"blog\"\nservice = \"web\"\ncache = true\n",
+            folder.path().display()
+        )
+    };
+    let mut weir = Weir::start(&file(&section("127.0.0.1:1"))).await;
+    purge(&weir, &json!({"url": "http://www.example.com/first"})).await;
+    weir.edit(&file(""));
+    weir.wait_for_metric("weir_cache_cdn_purges_waiting", |waiting| waiting == 0.0)
+        .await;
+    weir.crash().await;
+    weir.start_again().await;
+    weir.edit(&file(&section(&cdn.address.to_string())));
+    let asked = &cdn.asked(1).await[0];
+    assert_eq!(asked.first, "PURGE /first HTTP/1.1");
+    purge(&weir, &json!({"url": "http://www.example.com/second"})).await;
+    assert_eq!(cdn.asked(2).await[1].first, "PURGE /second HTTP/1.1");
 }
 
 #[tokio::test]

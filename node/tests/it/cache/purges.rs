@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
-use crate::common::{PATIENCE, read_to_end, scripted_backend};
+use crate::common::{PATIENCE, Weir, read_to_end, scripted_backend};
 use crate::control_plane::Node;
 use crate::control_plane::plane::ControlPlane;
 
@@ -260,4 +260,26 @@ async fn what_a_node_purged_before_it_was_killed_is_heard_from_another() {
     nodes[0].crash().await;
     away.start_again().await;
     is_so("it has heard", &away, |stats| stats["purges_received"] == 2).await;
+}
+
+#[tokio::test]
+async fn a_purge_by_url_hits_what_clients_have_over_tls_too() {
+    let origin = Origin::start().await;
+    let ingress = "trusted_proxies = [\"127.0.0.1/32\"]";
+    let config = format!(
+        "[services.web]\nbackends = [\"{}\"]\n[[routes]]\nname = \"blog\"\nservice = \"web\"\ncache = true\n",
+        origin.address
+    );
+    let weir = Weir::start_with(ingress, &config).await;
+    let get = async || {
+        let request = "GET /a HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-Proto: https\r\nConnection: close\r\n\r\n";
+        weir.exchange(request.as_bytes()).await
+    };
+    assert!(get().await.ends_with("version 0."));
+    let changed = origin.change();
+    assert!(get().await.ends_with("version 0."));
+    let purge = json!({"url": "https://a.example/a"}).to_string();
+    assert_eq!(weir.post_api("/api/cache/purge", &purge).await, 200);
+    let answer = get().await;
+    assert!(answer.ends_with(&changed), "{answer}");
 }

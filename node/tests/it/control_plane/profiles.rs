@@ -48,7 +48,8 @@ async fn a_profile_is_in_force_on_every_node_and_says_where_it_comes_from() {
         "ingress.header_timeout=6s",
     ];
     let out = plane.weir(&set).await.done();
-    let refused = "in force on 2 of 3 nodes; 1 knob refused as not supported:\n  broadcaster.history_messages_max: refused as not \
+    let refused = "in force on 2 of 3 nodes; 1 knob refused as not supported:\n  \
+         broadcaster.history_messages_max: refused as not \
                    supported by node-a, node-b, node-c; it is not in force there\n";
     assert!(out.contains(refused), "{out}");
     let told = plane.sees_in_sync("node-a").await.profile.unwrap();
