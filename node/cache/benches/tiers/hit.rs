@@ -2,11 +2,11 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::AGE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use tokio::time::Instant;
 use weir_cache::{Entry, Found, MemoryLimits, PurgeLimits, Purges, Resource, Store};
 use weir_core::cache::{
     self, CACHE_STATUS, Exchange, Key, Lookup, Phrases, Policy, Reuse, Target, UnixMs,
