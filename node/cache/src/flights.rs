@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::entry::Entry;
 use crate::fill::Fill;
-use crate::interest::{Interest, Interested, Unwanted, UnwantedPlaces};
+use crate::interest::{Interest, Interested, Place, Places, REFRESHES_MAX, UNWANTED_MAX};
 
 const SHARDS: usize = 64;
 
@@ -61,7 +61,8 @@ pub struct Flights<F> {
     shards: Box<[Shard<F>]>,
     hasher: DefaultHashBuilder,
     followers_max: usize,
-    unwanted: Arc<UnwantedPlaces>,
+    unwanted: Arc<Places>,
+    refreshes: Arc<Places>,
 }
 
 /// What joining made of somebody.
@@ -82,7 +83,8 @@ impl<F: Clone + Send + Sync> Flights<F> {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             hasher: DefaultHashBuilder::default(),
             followers_max,
-            unwanted: Arc::default(),
+            unwanted: Places::new(UNWANTED_MAX),
+            refreshes: Places::new(REFRESHES_MAX),
         })
     }
 
@@ -160,6 +162,11 @@ impl<F: Clone + Send + Sync> Leader<F> {
         self.flight.interest.one()
     }
 
+    /// A place for a fetch that the node makes for itself, held until it ends; `None`: [`REFRESHES_MAX`] are under way.
+    pub fn refreshing(&self) -> Option<Place> {
+        self.flights.refreshes.take()
+    }
+
     /// How long the fetch is wanted.
     pub fn want(&self) -> Want {
         Want {
@@ -199,12 +206,12 @@ impl<F: Clone + Send + Sync> Drop for Leader<F> {
 #[derive(Debug)]
 pub struct Want {
     interest: Arc<Interest>,
-    places: Arc<UnwantedPlaces>,
+    places: Arc<Places>,
 }
 
 impl Want {
     /// Waits until nobody wants the fetch. The place with which it may go on; `None`: there is none, it is to end.
-    pub async fn lost(&self) -> Option<Unwanted> {
+    pub async fn lost(&self) -> Option<Place> {
         loop {
             self.interest.lost().await;
             match self.places.take() {

@@ -1,7 +1,8 @@
 //! Who still wants what is fetched.
 //!
 //! A fetch goes on when its clients have left, because others will want the same. How many do so is bounded: whoever
-//! asks and leaves at once does not make a node fetch without end.
+//! asks and leaves at once does not make a node fetch without end. What the node itself refreshes has places of its
+//! own, which nobody who leaves can take.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,6 +11,9 @@ use tokio::sync::Notify;
 
 /// Fetches that go on for nobody, on one node.
 pub const UNWANTED_MAX: usize = 256;
+
+/// Refreshes of what is kept that nobody waits for, on one node.
+pub const REFRESHES_MAX: usize = 256;
 
 /// How many want one fetch.
 #[derive(Debug, Default)]
@@ -49,28 +53,38 @@ impl Drop for Interested {
     }
 }
 
-/// Places for fetches that nobody wants.
-#[derive(Debug, Default)]
-pub(crate) struct UnwantedPlaces(AtomicUsize);
-
-/// The place of a fetch that goes on for nobody, until dropped.
+/// Places for so many fetches that nobody waits for.
 #[derive(Debug)]
-pub struct Unwanted(Arc<UnwantedPlaces>);
+pub(crate) struct Places {
+    taken: AtomicUsize,
+    most: usize,
+}
 
-impl UnwantedPlaces {
-    pub(crate) fn taken(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+/// The place of a fetch that goes on for nobody, or of a refresh, until dropped.
+#[derive(Debug)]
+pub struct Place(Arc<Places>);
+
+impl Places {
+    pub(crate) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self {
+            taken: AtomicUsize::new(0),
+            most,
+        })
     }
 
-    pub(crate) fn take(self: &Arc<Self>) -> Option<Unwanted> {
-        let before = self.0.fetch_add(1, Ordering::Relaxed);
-        let place = Unwanted(Arc::clone(self));
-        (before < UNWANTED_MAX).then_some(place)
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn take(self: &Arc<Self>) -> Option<Place> {
+        let before = self.taken.fetch_add(1, Ordering::Relaxed);
+        let place = Place(Arc::clone(self));
+        (before < self.most).then_some(place)
     }
 }
 
-impl Drop for Unwanted {
+impl Drop for Place {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -35,7 +35,7 @@ pub mod value;
 pub use entry::{CodedForm, Entry, Resource};
 pub use fill::{Broken, Budget, Fill, FillReader, FillWriter, Refused};
 pub use flights::{Flights, Follower, Joined, Landed, Leader, Want};
-pub use interest::{Interested, UNWANTED_MAX, Unwanted};
+pub use interest::{Interested, Place, REFRESHES_MAX, UNWANTED_MAX};
 pub use memory::MemoryLimits;
 pub use purges::{Counts as PurgeCounts, Missed, PurgeLimits, Purges, SCOPES};
 pub use store::{Found, SharedTier, Store};

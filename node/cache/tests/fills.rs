@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::time::timeout;
-use weir_cache::{Budget, Fill, FillReader, FillWriter, Flights, Joined, Landed, UNWANTED_MAX};
+use weir_cache::{
+    Budget, Fill, FillReader, FillWriter, Flights, Joined, Landed, REFRESHES_MAX, UNWANTED_MAX,
+};
 use weir_core::cache::{self, Exchange, Policy, Stored, UnixMs};
 use weir_core::purge::Hlc;
 
@@ -123,4 +125,25 @@ async fn only_so_many_fetches_go_on_for_nobody() {
     assert_eq!((kept, flights.unwanted()), (UNWANTED_MAX, UNWANTED_MAX));
     places.clear();
     assert_eq!(flights.unwanted(), 0);
+}
+
+#[tokio::test]
+async fn fetches_that_go_on_for_nobody_take_no_place_of_a_refresh() {
+    let flights: Arc<Flights<()>> = Flights::new(10);
+    let mut leaders = 0_usize..;
+    let mut lead = || match flights.join(&leaders.next().unwrap().to_be_bytes()) {
+        Joined::Leader(leader) => leader,
+        _ => panic!("nobody leads"),
+    };
+    let mut unwanted = Vec::new();
+    for _ in 0..UNWANTED_MAX {
+        unwanted.push(lead().want().lost().await);
+    }
+    assert!(unwanted.iter().all(Option::is_some));
+    let mut refreshes: Vec<_> = (0..REFRESHES_MAX).map(|_| lead().refreshing()).collect();
+    assert!(refreshes.iter().all(Option::is_some));
+    assert!(lead().refreshing().is_none());
+    refreshes.pop();
+    assert!(lead().refreshing().is_some());
+    assert_eq!(flights.unwanted(), UNWANTED_MAX);
 }

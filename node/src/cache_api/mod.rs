@@ -128,7 +128,7 @@ impl Error {
     /// What it is for callers over gRPC.
     pub fn code(&self) -> Code {
         match self {
-            Self::Invalid { .. } => Code::InvalidArgument,
+            Self::Invalid { .. } | Self::NotWarmed(NotWarmed::TooMany(_)) => Code::InvalidArgument,
             Self::NotKept { .. } | Self::NoValue { .. } => Code::NotFound,
             Self::Precondition { .. } => Code::FailedPrecondition,
             Self::Busy { .. } => Code::ResourceExhausted,

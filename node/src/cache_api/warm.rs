@@ -5,7 +5,7 @@ use weir_core::warming::Wanted;
 use weir_proto::node::v1 as pb;
 
 use super::{CacheApi, Error};
-use crate::actors::cache_warmer::Done;
+use crate::actors::cache_warmer::{Done, NotWarmed};
 
 /// URLs of one order.
 const URLS_MAX: usize = 10_000;
@@ -31,7 +31,11 @@ impl CacheApi {
         let wanted: Result<Vec<_>, _> = wanted.collect();
         let wanted = wanted.map_err(|why| Error::invalid("urls", why.to_string()))?;
         let is_wanted = !wanted.is_empty();
-        let (total, done) = self.warmer.order(wanted, hot).await?;
+        let ordered = self.warmer.order(wanted, hot).await;
+        let (total, done) = ordered.map_err(|refused| match refused {
+            NotWarmed::TooMany(why) => Error::invalid("urls", why.to_string()),
+            refused => refused.into(),
+        })?;
         if total == 0 && is_wanted {
             let why =
                 "a path is fetched on the hosts that routes with a cache name, and none names one";

@@ -77,6 +77,7 @@ use tuned::{Facts, Reading};
 pub use tuned::{Source, supported};
 pub use vpns::{VpnAuth, VpnSettings};
 pub use warming::WarmSettings;
+pub(crate) use warming::cached_hosts;
 
 /// Bytes of a configuration file; more is refused before it is parsed.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -217,6 +218,8 @@ impl Config {
         let notes = given.apply(&mut services);
         let names: BTreeSet<ServiceName> = services.iter().map(|s| s.name.clone()).collect();
         let (routes, route_settings) = routes::read(&mut root, problems, &names);
+        let hosts = warming::cached_hosts(&routes, &route_settings);
+        warming::check(&root, problems, &cache.warm, hosts.len());
         root.finish(problems);
         Self {
             notes,

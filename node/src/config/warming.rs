@@ -1,12 +1,15 @@
 //! What is fetched before anybody asks for it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use weir_core::route::{HostPattern, RouteTable};
 use weir_core::tuning::Knob;
 use weir_core::tuning::knobs::cache;
-use weir_core::warming::{PredictiveRules, Schedule, Wanted};
+use weir_core::warming::{PredictiveRules, Schedule, Wanted, count_requests, count_scheduled};
 
 use super::reader::{Problem, Section};
+use super::routes::RouteSettings;
 
 /// The `warm_*` keys of `[cache]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +76,38 @@ impl WarmSettings {
             window,
             schedules,
         }
+    }
+}
+
+/// The hosts that routes with a cache name, on which paths are fetched.
+pub(crate) fn cached_hosts(table: &RouteTable, settings: &[RouteSettings]) -> Vec<String> {
+    let routes = table.routes().iter().zip(settings);
+    let cached = routes.filter(|(_, settings)| settings.cache.is_some());
+    let hosts: BTreeSet<&String> = cached
+        .flat_map(|(route, _)| &route.hosts)
+        .filter_map(|host| match host {
+            HostPattern::Exact(host) => Some(host),
+            HostPattern::Any | HostPattern::Suffix(_) => None,
+        })
+        .collect();
+    hosts.into_iter().cloned().collect()
+}
+
+/// Tells of lists that come to more than is fetched, on the hosts that the routes name.
+pub(super) fn check(
+    root: &Section,
+    problems: &mut Vec<Problem>,
+    warm: &WarmSettings,
+    hosts: usize,
+) {
+    let (listed, scheduled) = (&cache::WARM_ON_START, &cache::WARM_SCHEDULE);
+    if let Err(why) = count_requests(&warm.on_start, hosts) {
+        let (key, why) = ("cache.warm_on_start", why.to_string());
+        root.contradiction(problems, key, why, [listed, listed]);
+    }
+    if let Err(why) = count_scheduled(&warm.schedules, &warm.on_start, hosts) {
+        let (key, why) = ("cache.warm_schedule", why.to_string());
+        root.contradiction(problems, key, why, [scheduled, listed]);
     }
 }
 

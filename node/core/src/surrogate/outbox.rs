@@ -328,7 +328,7 @@ mod tests {
             let mut outbox = Outbox::default();
             let mut owed: BTreeSet<CdnPurge> = BTreeSet::new();
             let mut under_way: Vec<(u64, CdnPurge)> = Vec::new();
-            let mut owe_again = |outbox: &mut Outbox, sent: Vec<(u64, CdnPurge)>, apart, owed: &mut BTreeSet<_>| {
+            let owe_again = |outbox: &mut Outbox, sent: Vec<(u64, CdnPurge)>, apart, owed: &mut BTreeSet<_>| {
                 for (number, purge) in sent {
                     match apart {
                         true => outbox.apart(&[number], 0),

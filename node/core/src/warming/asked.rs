@@ -149,6 +149,25 @@ impl Asked {
         })
     }
 
+    /// The same on another host; the target is shared.
+    ///
+    /// # Errors
+    /// [`BadAsked`].
+    pub fn on_host(&self, authority: &str) -> Result<Self, BadAsked> {
+        let bytes = authority.len() + self.target.as_str().len();
+        if bytes > URL_BYTES_MAX {
+            return Err(BadAsked::Long { bytes });
+        }
+        Authority::parse(authority).map_err(|bad| BadAsked::Host {
+            url: format!("{authority}{}", self.target),
+            why: bad.to_string(),
+        })?;
+        Ok(Self {
+            authority: authority.into(),
+            ..self.clone()
+        })
+    }
+
     /// The same with a field.
     ///
     /// # Errors

@@ -2,6 +2,9 @@
 
 use super::Counted;
 
+/// How long a refresh may take at least and at most, in milliseconds.
+const WITHIN_MS: (u64, u64) = (1_000, 30_000);
+
 /// What makes an entry worth it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PredictiveRules {
@@ -36,6 +39,18 @@ pub struct Observed {
     pub ttl_ms: u64,
     /// When somebody looks again, in milliseconds from now.
     pub next_look_ms: u64,
+}
+
+impl Observed {
+    /// How long a refresh that begins now may take, the wait for its turn included, in milliseconds: until what it
+    /// refreshes is over, and one fetch more. After that whoever asks has it fetched.
+    pub fn refresh_within_ms(&self) -> u64 {
+        let left_ms = self.ttl_ms.saturating_sub(self.age_ms);
+        let (least, most) = WITHIN_MS;
+        left_ms
+            .saturating_add(self.fetch_cost_ms)
+            .clamp(least, most)
+    }
 }
 
 impl PredictiveRules {
@@ -128,6 +143,23 @@ mod tests {
         };
         assert!(at(700, 300) && !at(699, 300));
         assert!(at(500, 5_000) && !at(499, 5_000));
+    }
+
+    #[test]
+    fn a_refresh_takes_no_longer_than_what_it_refreshes_and_one_fetch() {
+        let within = |age_ms, fetch_cost_ms| {
+            let observed = Observed {
+                age_ms,
+                fetch_cost_ms,
+                ttl_ms: 100_000,
+                ..entry()
+            };
+            observed.refresh_within_ms()
+        };
+        assert_eq!(within(90_000, 500), 10_500);
+        assert_eq!(within(50_000, 500), 30_000);
+        assert_eq!(within(99_999, 5), 1_000);
+        assert_eq!(within(u64::MAX, u64::MAX), 30_000);
     }
 
     #[test]

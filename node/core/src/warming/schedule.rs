@@ -51,9 +51,11 @@ impl Wanted {
         match self {
             Self::Url(asked) => vec![asked.clone()],
             Self::Path(path) => {
-                let asked = hosts
-                    .iter()
-                    .filter_map(|host| Asked::new(Scheme::Http, host, path).ok());
+                let path = Asked::new(Scheme::Http, "a", path).ok();
+                let asked = path.iter().flat_map(|path| {
+                    let asked = hosts.iter().map(|host| path.on_host(host));
+                    asked.filter_map(Result::ok)
+                });
                 asked.collect()
             }
         }

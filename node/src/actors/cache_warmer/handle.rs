@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
-use weir_core::warming::Wanted;
+use weir_core::warming::{TooManyRequests, Wanted};
 
 use super::run::Done;
 use super::{Busy, Configure, Links, Order, Parts, Save};
@@ -26,6 +26,9 @@ pub enum NotWarmed {
     /// Too many orders.
     #[error(transparent)]
     Busy(#[from] Busy),
+    /// What is wanted comes to too many requests.
+    #[error(transparent)]
+    TooMany(#[from] TooManyRequests),
     /// The actor did not take it.
     #[error("the warming of the cache: {0}")]
     Refused(#[from] Refused),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderMap;
 use weir_cache::Store;
@@ -19,6 +20,16 @@ const DUE_MAX: usize = 256;
 /// What was refreshed is let alone for this part of its lifetime, and at most this long, whatever came of it.
 const PAUSE_SHARE: u64 = 4;
 const PAUSE_MAX_MS: u64 = 30_000;
+
+/// A refresh that begins now.
+#[derive(Debug)]
+pub(super) struct Due {
+    pub(super) item: Item,
+    /// For how many seconds what comes shall be fresh.
+    pub(super) min_fresh_s: u32,
+    /// How long it may take.
+    pub(super) within: Duration,
+}
 
 /// Counts of all cores together.
 #[derive(Debug)]
@@ -67,13 +78,13 @@ impl Heat {
         self.paused.retain(|_, until_ms| *until_ms > now_ms);
     }
 
-    /// What is to be refreshed now, and for how many seconds what comes shall be fresh.
+    /// What is to be refreshed now.
     pub(super) fn due(
         &mut self,
         rules: &PredictiveRules,
         store: &Store<Reason>,
         now_ms: u64,
-    ) -> Vec<(Item, u32)> {
+    ) -> Vec<Due> {
         let mut due = Vec::new();
         for (id, requests) in self.counts.top(self.capacity, now_ms) {
             if requests.count < rules.requests_min || due.len() == DUE_MAX {
@@ -104,7 +115,11 @@ impl Heat {
                 self.paused.insert(id, now_ms.saturating_add(pause_ms));
                 let remaining_s = stored.fresh_until.since(now).as_secs();
                 let min_fresh_s = u32::try_from(remaining_s + 1).unwrap_or(u32::MAX);
-                due.push((Item::of_key(hot), min_fresh_s));
+                due.push(Due {
+                    item: Item::of_key(hot),
+                    min_fresh_s,
+                    within: Duration::from_millis(observed.refresh_within_ms()),
+                });
             }
         }
         due

@@ -28,7 +28,7 @@ use actix::{Actor, AsyncContext as _, Context, Handler, Message, ResponseFuture}
 use tokio::sync::{mpsc, watch};
 use weir_cache::Store;
 use weir_core::vpn;
-use weir_core::warming::{Asked, Timetable, Wanted};
+use weir_core::warming::{Asked, Timetable, TooManyRequests, Wanted, requests};
 
 pub use self::handle::{CacheWarmerHandle, NotWarmed};
 use self::heat::Heat;
@@ -37,7 +37,7 @@ use self::run::{Gate, Item, Run};
 use self::saved::Saved;
 use self::start::Start;
 use crate::actors::config_agent::control_plane::LinkStatus;
-use crate::config::{Config, WarmSettings};
+use crate::config::{Config, WarmSettings, cached_hosts};
 use crate::data_plane::answer::Reason;
 use crate::data_plane::routing::Routing;
 use crate::data_plane::warming::Warming;
@@ -79,7 +79,7 @@ impl Configure {
 
 /// Somebody wants something fetched now.
 #[derive(Message)]
-#[rtype(result = "Result<usize, Busy>")]
+#[rtype(result = "Result<usize, NotWarmed>")]
 pub struct Order {
     pub(crate) wanted: Vec<Wanted>,
     /// Besides, what is asked for most.
@@ -157,17 +157,25 @@ impl Parts {
         u64::try_from(self.clock.unix_now().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// What is wanted, as requests to this node's routes.
-    fn items(&self, wanted: &[Wanted]) -> Vec<Item> {
+    /// What is wanted, as requests to this node's routes; too much of it is refused before it is made.
+    fn items(&self, wanted: &[Wanted]) -> Result<Vec<Item>, TooManyRequests> {
         let routing = self.routing.load();
-        let hosts = run::hosts(&routing);
+        let hosts = cached_hosts(&routing.table, &routing.routes);
         if hosts.is_empty() && wanted.iter().any(|one| matches!(one, Wanted::Path(_))) {
             let why =
                 "paths are fetched on the hosts that routes with a cache name, and none names one";
             tracing::warn!(why, "paths are not fetched ahead");
         }
-        let asked = wanted.iter().flat_map(|wanted| wanted.on(&hosts));
-        asked.map(Item::of).collect()
+        let asked = requests(wanted, &hosts)?;
+        Ok(asked.into_iter().map(Item::of).collect())
+    }
+
+    /// What the configuration lists. The routes of a moment may be others than those with which it was checked.
+    fn listed(&self, wanted: &[Wanted], source: WarmSource) -> Vec<Item> {
+        self.items(wanted).unwrap_or_else(|why| {
+            tracing::warn!(source = source.name(), %why, "nothing is fetched ahead");
+            Vec::new()
+        })
     }
 
     fn publish(&self, settings: &WarmSettings) {
@@ -187,6 +195,8 @@ pub struct CacheWarmer {
     saved: Saved,
     /// One is held by each order under way.
     orders: Arc<()>,
+    /// One is held by each refresh under way.
+    refreshes: Arc<()>,
 }
 
 impl CacheWarmer {
@@ -201,6 +211,7 @@ impl CacheWarmer {
             timetable: Timetable::new(&settings.schedules, now_ms),
             saved: Saved::new(parts.folder.as_deref()),
             orders: Arc::default(),
+            refreshes: Arc::default(),
             settings,
             parts,
         }
@@ -222,32 +233,42 @@ impl CacheWarmer {
                 true => &self.settings.on_start,
                 false => &schedule.wanted,
             };
-            let items = self.parts.items(wanted);
-            self.begin(items, WarmSource::Schedule, ANEW_S);
+            let items = self.parts.listed(wanted, WarmSource::Schedule);
+            self.begin(items, WarmSource::Schedule);
         }
         ctx.run_later(TICK, Self::tick);
     }
 
-    /// What is asked for often and ends soon is fetched anew.
+    /// What is asked for often and ends soon is fetched anew, unless those before it fill the gate: more would only
+    /// wait.
     fn refresh(&mut self, now_ms: u64) {
+        let under_way = Arc::strong_count(&self.refreshes) - 1;
+        if under_way >= self.settings.concurrent_max {
+            return;
+        }
         let rules = self.settings.rules;
-        let due = self.heat.due(&rules, &self.parts.store, now_ms);
-        for (item, min_fresh_s) in due {
-            self.begin(vec![item], WarmSource::Predictive, min_fresh_s);
+        for due in self.heat.due(&rules, &self.parts.store, now_ms) {
+            let run = self.run(vec![due.item], WarmSource::Predictive, due.min_fresh_s);
+            let run = Run {
+                within: due.within,
+                ..run
+            };
+            let under_way = Arc::clone(&self.refreshes);
+            tokio::task::spawn_local(async move {
+                run.run(None).await;
+                drop(under_way);
+            });
         }
     }
 
-    fn begin(&self, items: Vec<Item>, source: WarmSource, min_fresh_s: u32) {
+    fn begin(&self, items: Vec<Item>, source: WarmSource) {
         if items.is_empty() {
             return;
         }
-        let run = self.run(items, source, min_fresh_s);
+        let run = self.run(items, source, ANEW_S);
         let events = self.parts.events.clone();
         tokio::task::spawn_local(async move {
-            let tally = run.run(None).await;
-            if source != WarmSource::Predictive {
-                tally.tell(&events, source);
-            }
+            run.run(None).await.tell(&events, source);
         });
     }
 
@@ -323,14 +344,14 @@ impl Handler<Carried<Configure>> for CacheWarmer {
 }
 
 impl Handler<Carried<Order>> for CacheWarmer {
-    type Result = Result<usize, Busy>;
+    type Result = Result<usize, NotWarmed>;
 
     fn handle(&mut self, order: Carried<Order>, _: &mut Context<Self>) -> Self::Result {
         let Order { wanted, hot, told } = order.message;
         if Arc::strong_count(&self.orders) > ORDERS_MAX {
-            return Err(Busy);
+            return Err(Busy.into());
         }
-        let mut items = self.parts.items(&wanted);
+        let mut items = self.parts.items(&wanted)?;
         if hot {
             items.extend(self.hottest().into_iter().map(Item::of));
         }

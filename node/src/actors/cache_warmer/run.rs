@@ -1,18 +1,15 @@
 //! Many fetches, a few at a time.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
-use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
-use weir_core::route::HostPattern;
 use weir_core::warming::Asked;
 
 use crate::config::WarmSettings;
-use crate::data_plane::routing::Routing;
 use crate::data_plane::warming::{HotKey, WarmDesk, WarmJob, Warmed};
 use crate::events::{Events, Kind};
 use crate::telemetry::cache::{WarmOutcome, WarmSource};
@@ -30,6 +27,8 @@ const FAILURES_TOLD_MAX: usize = 5;
 #[derive(Debug)]
 pub(super) struct Gate {
     places: Semaphore,
+    /// Of these, so many for refreshes at a time: what waits for their turn does not stand before anything else.
+    refreshes: Semaphore,
     next: Mutex<Instant>,
     interval: Duration,
 }
@@ -38,9 +37,21 @@ impl Gate {
     pub(super) fn new(settings: &WarmSettings) -> Self {
         Self {
             places: Semaphore::new(settings.concurrent_max),
+            refreshes: Semaphore::new((settings.concurrent_max / 2).max(1)),
             next: Mutex::new(Instant::now()),
             interval: Duration::from_secs(1) / settings.rate_max.max(1),
         }
+    }
+
+    /// The place of one fetch; `None` when there will be none any more.
+    async fn enter(&self, source: WarmSource) -> Option<[Option<SemaphorePermit<'_>>; 2]> {
+        let share = match source {
+            WarmSource::Predictive => Some(self.refreshes.acquire().await.ok()?),
+            _ => None,
+        };
+        let place = self.places.acquire().await.ok()?;
+        self.pace().await;
+        Some([Some(place), share])
     }
 
     async fn pace(&self) {
@@ -142,8 +153,7 @@ impl Run {
     }
 
     async fn fetch_once(&self, item: &Item, until: Instant) -> Option<Warmed> {
-        let _place = self.gate.places.acquire().await.ok()?;
-        self.gate.pace().await;
+        let _place = self.gate.enter(self.source).await?;
         let job = WarmJob {
             asked: item.asked.clone(),
             key: item.key.clone(),
@@ -184,19 +194,4 @@ impl Tally {
         ];
         events.record(Kind::CacheWarmed, events.node(), told);
     }
-}
-
-/// The hosts that routes with a cache name.
-pub(super) fn hosts(routing: &Routing) -> Vec<String> {
-    let routes = routing.routes.iter().enumerate();
-    let cached = routes.filter(|(_, settings)| settings.cache.is_some());
-    let hosts = cached.filter_map(|(at, _)| routing.table.get(at));
-    let hosts = hosts.flat_map(|route| &route.hosts);
-    let hosts: BTreeSet<String> = hosts
-        .filter_map(|host| match host {
-            HostPattern::Exact(host) => Some(host.clone()),
-            HostPattern::Any | HostPattern::Suffix(_) => None,
-        })
-        .collect();
-    hosts.into_iter().collect()
 }

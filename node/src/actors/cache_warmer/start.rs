@@ -43,7 +43,7 @@ impl Start {
         }
         if !self.wanted.is_empty() {
             let listed = Run {
-                items: parts.items(&self.wanted),
+                items: parts.listed(&self.wanted, WarmSource::Start),
                 within: until.saturating_duration_since(Instant::now()),
                 tries: TRIES,
                 ..self.listed

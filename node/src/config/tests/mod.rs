@@ -8,6 +8,7 @@ mod files;
 mod given;
 mod provisioning;
 mod services;
+mod warming;
 
 use super::{Config, Environment, Given};
 

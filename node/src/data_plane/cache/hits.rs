@@ -108,8 +108,10 @@ fn id_of(entry: &Entry) -> u64 {
     match &entry.stored.variant {
         None => key_id,
         Some(variant) => {
-            let (key_id, variant) = (key_id.to_be_bytes(), hash_key(variant.key()).to_be_bytes());
-            hash_key(&[key_id, variant].concat())
+            let mut both = [0; 16];
+            both[..8].copy_from_slice(&key_id.to_be_bytes());
+            both[8..].copy_from_slice(&hash_key(variant.key()).to_be_bytes());
+            hash_key(&both)
         }
     }
 }

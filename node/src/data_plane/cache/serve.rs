@@ -245,15 +245,18 @@ impl Serving<'_> {
                 on_error_until: UnixMs::default(),
                 disconnected_until: UnixMs::default(),
             };
+            let Some(place) = leader.refreshing() else {
+                self.core.cache_metrics().fetches_given_up.increment();
+                return;
+            };
             self.core.cache_metrics().refreshes.increment();
-            let (first, _) = oneshot::channel();
-            self.begin(
-                Rc::new(wish),
-                id,
-                (Some((Arc::clone(entry), fallback)), false),
-                leader,
-                first,
-            );
+            let stale = (Some((Arc::clone(entry), fallback)), false);
+            let fetch = self.prepare(Rc::new(wish), id, stale);
+            tokio::task::spawn_local(async move {
+                let (first, _) = oneshot::channel();
+                fetch.run(leader, first).await;
+                drop(place);
+            });
         }
     }
 
@@ -261,11 +264,21 @@ impl Serving<'_> {
         &self,
         wish: Rc<Wish>,
         flight_id: Vec<u8>,
-        (stale, asks_beneath): (Option<(Arc<Entry>, Fallback)>, bool),
+        stale: (Option<(Arc<Entry>, Fallback)>, bool),
         leader: Leader<Reason>,
         first: oneshot::Sender<Fetched>,
     ) {
-        let fetch = Fetch {
+        let fetch = self.prepare(wish, flight_id, stale);
+        tokio::task::spawn_local(fetch.run_while_wanted(leader, first));
+    }
+
+    fn prepare(
+        &self,
+        wish: Rc<Wish>,
+        flight_id: Vec<u8>,
+        (stale, asks_beneath): (Option<(Arc<Entry>, Fallback)>, bool),
+    ) -> Fetch {
+        Fetch {
             core: Rc::clone(self.core),
             limits: Arc::clone(self.limits),
             routed: self.routed.clone(),
@@ -274,8 +287,7 @@ impl Serving<'_> {
             asks_beneath,
             flight_id,
             l2_ttl: self.core.parts.cache.l2_ttl(),
-        };
-        tokio::task::spawn_local(fetch.run_while_wanted(leader, first));
+        }
     }
 
     /// The request as it is, for this client alone. `solo`: because others were of no use to anybody else; if this one

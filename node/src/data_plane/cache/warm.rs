@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Request};
 use http_body_util::Empty;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
-use weir_cache::{Entry, FillReader, Found, Joined, Landed};
+use weir_cache::{Entry, FillReader, Found, Joined, Landed, Leader};
 use weir_core::proxy::{Presence, address_value};
 use weir_core::purge::Verdict;
 
@@ -19,6 +19,7 @@ use super::fetch::Fetched;
 use super::serve::{Look, Need, Serving};
 use super::warming::{WarmJob, Warmed};
 use super::wish::Wish;
+use crate::data_plane::answer::Reason;
 use crate::data_plane::core::Core;
 use crate::data_plane::facing::Caller;
 use crate::data_plane::request::{Asked, admit};
@@ -178,22 +179,16 @@ impl Serving<'_> {
             if store.is_solo(&id, self.core.unix_ms()) {
                 return Warmed::not_kept(0, 0, "answers are for one client alone");
             }
-            let landed = match store.flights.join(&store.since_purges(&id)) {
-                Joined::Leader(leader) => {
-                    let (first, fetched) = oneshot::channel();
-                    let stale = (need.stale, need.asks_beneath);
-                    self.begin(Rc::clone(&self.wish), id, stale, leader, first);
-                    return match fetched.await {
-                        Ok(fetched) => self.fetched(fetched).await,
-                        Err(_) => Warmed::failed("the fetch broke off"),
-                    };
-                }
-                Joined::Follower(mut follower) => follower.landed().await,
+            let mut follower = match store.flights.join(&store.since_purges(&id)) {
+                Joined::Leader(leader) => return self.fetch_ahead(id, need, leader).await,
+                Joined::Follower(follower) => follower,
                 Joined::Full => return Warmed::failed("too many wait for it"),
             };
-            match landed {
+            match follower.landed().await {
                 Landed::Filling(fill) => match fill.read() {
-                    Some(reader) => return self.read(reader).await,
+                    Some(reader) => {
+                        return self.read(reader.with(follower.into_interested())).await;
+                    }
                     None => return Warmed::not_kept(fill.stored.status.as_u16(), 0, "too long"),
                 },
                 Landed::Kept(entry) => return kept(&entry),
@@ -203,6 +198,18 @@ impl Serving<'_> {
             }
         }
         Warmed::failed("who fetched it gave up")
+    }
+
+    async fn fetch_ahead(&self, id: Vec<u8>, need: Need, leader: Leader<Reason>) -> Warmed {
+        let (first, fetched) = oneshot::channel();
+        // A fetch ahead is wanted until it was read to its end, whatever clients of other fetches do.
+        let _interested = leader.interested();
+        let stale = (need.stale, need.asks_beneath);
+        self.begin(Rc::clone(&self.wish), id, stale, leader, first);
+        match fetched.await {
+            Ok(fetched) => self.fetched(fetched).await,
+            Err(_) => Warmed::failed("the fetch broke off"),
+        }
     }
 
     async fn fetched(&self, fetched: Fetched) -> Warmed {

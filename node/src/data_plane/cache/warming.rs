@@ -190,6 +190,14 @@ impl HitBoard {
 }
 
 #[cfg(test)]
+impl WarmDesk {
+    /// How many hold it: each run does.
+    pub(crate) fn holders(&self) -> usize {
+        Arc::strong_count(&self.next)
+    }
+}
+
+#[cfg(test)]
 impl HitBoard {
     pub(super) fn told_count(&self) -> usize {
         self.told.lock().len()

@@ -74,7 +74,7 @@ const PLAIN: &[(&str, &str, &str, Pick)] = &[
     (
         "weir_cache_fetches_given_up_total",
         "counter",
-        "Fetches given up because too many went on for nobody.",
+        "Fetches and refreshes given up because too many went on for nobody.",
         |s| s.fetches_given_up,
     ),
     (

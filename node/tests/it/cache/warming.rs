@@ -262,3 +262,40 @@ async fn on_any_node_an_order_makes_the_owner_of_the_key_ask_the_origin_once() {
         );
     }
 }
+
+#[tokio::test]
+async fn clients_that_left_keep_a_node_neither_from_refreshing_nor_from_fetching_ahead() {
+    const CLIENTS: usize = 330;
+    let origin = Origin::start(|mut asked| async move {
+        if asked.head.starts_with("GET /slow/") {
+            asked.wait().await;
+        }
+        let body = format!("answer {}.", asked.number);
+        let fields = "cache-control: max-age=1, stale-while-revalidate=600\r\n";
+        asked.answer("200 OK", fields, &body).await;
+        asked
+    })
+    .await;
+    let weir = cached(origin.address, "cache = true", "").await;
+    let first = weir.get("/kept").await;
+    assert!(first.ends_with("answer 1."), "{first}");
+    let mut clients = Vec::new();
+    for number in 0..CLIENTS {
+        let mut stream = weir.connect().await;
+        let request = format!("GET /slow/{number} HTTP/1.1\r\nHost: test\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        clients.push(stream);
+    }
+    weir.wait_for_metric("weir_cache_flights", |flights| flights >= CLIENTS as f64)
+        .await;
+    drop(clients);
+    weir.wait_for_metric("weir_cache_fetches_unwanted", |unwanted| unwanted >= 256.0)
+        .await;
+    let told = warm(&weir, &["http://test/ahead"]).await;
+    assert_eq!(told["results"][0]["outcome"], "kept", "{told}");
+    is_so("refreshed", &weir, async || {
+        !weir.get("/kept").await.ends_with("answer 1.")
+    })
+    .await;
+    assert_eq!(weir.metric("weir_cache_fetches_unwanted").await, 256.0);
+}

@@ -1,3 +1,5 @@
+mod bounds;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
