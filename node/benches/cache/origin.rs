@@ -26,6 +26,7 @@ pub(super) struct Origin {
 }
 
 impl Origin {
+    #[expect(clippy::disallowed_methods, reason = "a benchmark is not simulated")]
     pub(super) async fn start() -> Result<Self, String> {
         let (end, ended) = oneshot::channel::<()>();
         let (told, address) = oneshot::channel();
