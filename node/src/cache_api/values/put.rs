@@ -80,8 +80,8 @@ impl CacheApi {
     /// Gives a value another time to live.
     ///
     /// # Errors
-    /// [`Error::Invalid`], [`Error::NoValue`], [`Error::Precondition`], [`Error::Away`], [`Error::NotOwner`], what the key's
-    /// owner says.
+    /// [`Error::Invalid`], [`Error::NoValue`], [`Error::Precondition`], [`Error::Away`], [`Error::NotOwner`], what the
+    /// key's owner says.
     pub async fn touch_value(
         &self,
         request: pb::TouchValueRequest,
