@@ -1,6 +1,7 @@
 //! A simulated mesh whose nodes keep answers and purge them: the way of a request as the data plane has it, which has
 //! threads and is not there, over the stores, actors and streams of real nodes.
 
+mod asking;
 pub(crate) mod faults;
 pub(crate) mod history;
 pub(crate) mod hosts;

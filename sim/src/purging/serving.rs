@@ -4,17 +4,13 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::{sleep, timeout};
 use turmoil::net::TcpStream;
-use weir_cache::value::{self, Value};
+use weir_cache::value;
 use weir_cache::{Entry, Found, Joined, Landed, Leader};
-use weir_core::cache::{self, Exchange, Policy, UnixMs};
+use weir_core::cache::{Policy, UnixMs};
 use weir_core::purge::{Hlc, Verdict};
 use weir_node::actors::cache_tier::CacheTierHandle;
 use weir_node::data_plane::answer::Reason;
@@ -22,39 +18,31 @@ use weir_node::ports::clock::WallClock;
 
 use super::history::{Answer, InForce, Recorder};
 use super::planted::Planted;
-use super::world::{Upstream, World, latency};
-use super::{Store, owner, path, resource, tag_of};
+use super::world::World;
+use super::{Store, owner, resource};
 use crate::history::now;
 
 /// Where every node answers the others.
 pub(crate) const PORT: u16 = 8443;
 /// Carries the number of the fetch that made an answer or found it good.
-static FETCH: HeaderName = HeaderName::from_static("x-fetch");
-/// For an owner to answer.
-const OWNER_TIMEOUT: Duration = Duration::from_millis(700);
-const ORIGIN_TIMEOUT: Duration = Duration::from_millis(500);
-/// To the origin; and the longest that its answer takes.
-const ORIGIN_MS: u64 = 60;
-const BODY_MS: u64 = 600;
-const REDIS_MS: u64 = 20;
-const REDIS_WRITE_MS: u64 = 300;
+pub(super) static FETCH: HeaderName = HeaderName::from_static("x-fetch");
 /// How often somebody waits for another fetch before giving up.
 const TRIES: usize = 3;
 
 /// What answers a request.
 #[derive(Clone)]
 pub(super) struct Answered {
-    entry: Arc<Entry>,
-    is_stale: bool,
+    pub(super) entry: Arc<Entry>,
+    pub(super) is_stale: bool,
 }
 
 impl Answered {
-    fn fresh(entry: Arc<Entry>) -> Self {
+    pub(super) fn fresh(entry: Arc<Entry>) -> Self {
         let is_stale = false;
         Self { entry, is_stale }
     }
 
-    fn stale(entry: Arc<Entry>) -> Self {
+    pub(super) fn stale(entry: Arc<Entry>) -> Self {
         let is_stale = true;
         Self { entry, is_stale }
     }
@@ -67,13 +55,13 @@ pub(crate) struct Serving {
     pub(super) recorder: Recorder,
     pub(super) world: World,
     clock: WallClock,
-    store: Store,
+    pub(super) store: Store,
     asks_owners: bool,
-    planted: Planted,
-    policy: Policy,
+    pub(super) planted: Planted,
+    pub(super) policy: Policy,
     /// What Redis has from before may be purged without this process knowing.
-    trusts_redis_from: Hlc,
-    random: RefCell<fastrand::Rng>,
+    pub(super) trusts_redis_from: Hlc,
+    pub(super) random: RefCell<fastrand::Rng>,
 }
 
 /// What a node is made of beside its store.
@@ -111,7 +99,7 @@ impl Serving {
         }
     }
 
-    fn now(&self) -> UnixMs {
+    pub(super) fn now(&self) -> UnixMs {
         UnixMs(self.clock.unix_ms_now())
     }
 
@@ -243,19 +231,6 @@ impl Serving {
         self.ask_origin(key, need).await
     }
 
-    async fn ask_owner(&self, key: usize) -> io::Result<Option<Answered>> {
-        let asked = async {
-            let mut stream = TcpStream::connect((owner(key), PORT)).await?;
-            stream.write_u8(key as u8).await?;
-            let is_stale = stream.read_u8().await? == 1;
-            let mut bytes = Vec::new();
-            stream.read_to_end(&mut bytes).await?;
-            let entry = self.decoded(key, &Bytes::from(bytes));
-            Ok(entry.map(|entry| Answered { entry, is_stale }))
-        };
-        timeout(OWNER_TIMEOUT, asked).await?
-    }
-
     /// Answers another node, on a connection of its own.
     pub(super) async fn hop(self: Rc<Self>, mut stream: TcpStream) -> io::Result<()> {
         let key = usize::from(stream.read_u8().await?);
@@ -267,125 +242,5 @@ impl Serving {
             stream.write_all(&bytes).await?;
         }
         stream.shutdown().await
-    }
-
-    fn decoded(&self, key: usize, bytes: &Bytes) -> Option<Arc<Entry>> {
-        let resource = resource(key);
-        let place = value::key_of(&resource, None);
-        let nobody = HeaderMap::new();
-        match value::decode(bytes, &place, false, &resource, &nobody, &self.policy) {
-            Value::Entry(entry) => Some(self.planted.copied(entry, &self.store, self.now())),
-            Value::DependsOn(_) | Value::Unusable(_) => None,
-        }
-    }
-
-    async fn ask_redis(&self, key: usize) -> Option<(Arc<Entry>, Verdict)> {
-        let wait = latency(&mut self.random.borrow_mut(), REDIS_MS);
-        sleep(wait).await;
-        if !self.world.has(self.node, Upstream::Redis) {
-            return None;
-        }
-        let bytes = self.world.get(&value::key_of(&resource(key), None))?;
-        let entry = self.decoded(key, &bytes)?;
-        let is_trusted = entry.fetched_at >= self.trusts_redis_from;
-        match self.store.verdict(&entry) {
-            Verdict::Gone => None,
-            Verdict::Valid if !is_trusted => Some((entry, Verdict::Unsure)),
-            verdict => Some((entry, verdict)),
-        }
-    }
-
-    fn write_redis(self: &Rc<Self>, entry: &Entry) {
-        let Some((place, bytes)) = value::encode(entry) else {
-            return;
-        };
-        let (serving, wait) = (
-            Rc::clone(self),
-            latency(&mut self.random.borrow_mut(), REDIS_WRITE_MS),
-        );
-        tokio::task::spawn_local(async move {
-            sleep(wait).await;
-            if serving.world.has(serving.node, Upstream::Redis) {
-                serving.world.put(place, bytes);
-            }
-        });
-    }
-
-    async fn ask_origin(
-        self: &Rc<Self>,
-        key: usize,
-        need: Option<(Arc<Entry>, Verdict)>,
-    ) -> Option<Answered> {
-        let (requested_at, number) = (self.now(), self.recorder.fetches(self.node, key));
-        let fetched_at = self.store.fetch_time(requested_at);
-        let mut request = HeaderMap::new();
-        if let Some((entry, _)) = &need {
-            cache::condition(&entry.stored, &mut request);
-        }
-        let Some((status, response, body)) = self.origin(key, number, &request).await else {
-            // Whoever cannot ask may serve what says of itself that it is stale.
-            let (entry, _) = need?;
-            let is_stale = self.store.verdict(&entry) < Verdict::Unsure;
-            return is_stale.then(|| Answered::stale(entry));
-        };
-        let path = path(key);
-        let seen = Exchange {
-            method: &Method::GET,
-            path_and_query: &path,
-            request: &request,
-            status,
-            response: &response,
-            requested_at,
-            responded_at: self.now(),
-        };
-        let tags: Box<[u64]> = [tag_of(key)].into();
-        let entry = match need.filter(|_| status == StatusCode::NOT_MODIFIED) {
-            Some((entry, _)) => {
-                let renewed = cache::freshen(&entry.stored, &seen, &self.policy).ok()?;
-                entry.renewed(renewed.stored, fetched_at, tags)
-            }
-            None => {
-                let stored = cache::store(&seen, &self.policy).ok()?;
-                Entry::new(resource(key), stored, fetched_at, tags, [body].into())
-            }
-        };
-        let entry = Arc::new(entry);
-        if self.store.insert(&entry, self.now()) {
-            self.write_redis(&entry);
-        }
-        self.planted.inserts(key, &entry);
-        Some(Answered::fresh(entry))
-    }
-
-    /// The origin's answer; nothing if it cannot be reached.
-    async fn origin(
-        &self,
-        key: usize,
-        number: usize,
-        request: &HeaderMap,
-    ) -> Option<(StatusCode, HeaderMap, Bytes)> {
-        let (there, back) = {
-            let mut random = self.random.borrow_mut();
-            let back = if random.bool() { ORIGIN_MS } else { BODY_MS };
-            (latency(&mut random, ORIGIN_MS), latency(&mut random, back))
-        };
-        if !self.world.has(self.node, Upstream::Origin) {
-            sleep(ORIGIN_TIMEOUT).await;
-            return None;
-        }
-        sleep(there).await;
-        let version = self.world.versions()[key].to_string();
-        let etag = HeaderValue::from_str(&format!("\"{version}\"")).ok()?;
-        let is_same = request.get(IF_NONE_MATCH) == Some(&etag);
-        let response = HeaderMap::from_iter([
-            (CACHE_CONTROL, HeaderValue::from_static("max-age=3600")),
-            (ETAG, etag),
-            (FETCH.clone(), HeaderValue::from(number)),
-        ]);
-        sleep(back).await;
-        Some(match is_same {
-            true => (StatusCode::NOT_MODIFIED, response, Bytes::new()),
-            false => (StatusCode::OK, response, Bytes::from(version)),
-        })
     }
 }
