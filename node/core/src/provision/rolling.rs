@@ -60,6 +60,11 @@ impl Rolling {
         *self = Self::default();
     }
 
+    /// The configuration is another one: it may work. Whoever is missing is missing still.
+    pub fn anew(&mut self) {
+        self.stopped = None;
+    }
+
     /// One of `served` engines ends, and nobody serves in its stead yet. Whether somebody will is known by `until`.
     pub fn ended_first(&mut self, served: usize, until: Instant) {
         self.missing = Some(Missing { served, until });
@@ -133,5 +138,15 @@ mod tests {
         assert!(!rolling.may_go_on(2, 3, until), "there are too few");
         rolling.proved();
         assert!(rolling.may_go_on(2, 3, now));
+    }
+
+    #[test]
+    fn another_configuration_lets_it_go_on_once_whoever_was_ended_first_is_replaced() {
+        let now = Instant::now();
+        let mut rolling = Rolling::default();
+        rolling.ended_first(3, now + Duration::from_secs(300));
+        rolling.failed("not ready");
+        rolling.anew();
+        assert!(!rolling.may_go_on(2, 3, now) && rolling.may_go_on(3, 3, now));
     }
 }

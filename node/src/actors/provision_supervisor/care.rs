@@ -56,6 +56,11 @@ impl ProvisionSupervisor {
         let actions = engine.care.observe(seen, &rules, now.into_std());
         let state = engine.care.state();
         let (before, was_up) = before;
+        if state.was_asked_to_end()
+            && let Some(successor) = &mut engine.succession
+        {
+            successor.is_not_wanted();
+        }
         engine.tell_traffic(was_up, &self.parts.events);
         if std::mem::discriminant(&before) != std::mem::discriminant(&state) {
             engine.since = (state, unix_ms(&self.parts));
@@ -378,6 +383,7 @@ impl Handler<Carried<Looked>> for ProvisionSupervisor {
             Look::Listed { driver, running } => self.listed(driver, running, now),
             Look::PortIsNobodys { vpn } => self.port_is_nobodys(&vpn, now),
             Look::MayRebalance { service, held } => self.may_rebalance(&service, held, now),
+            Look::MayEndFirst { service, held } => self.has_right_to_end(service, held, now),
             Look::Found { engine, found } => self.take_in(&engine, found, now),
             Look::LetGo { engine, is_gone } => self.was_let_go(&engine, is_gone),
             Look::Image {

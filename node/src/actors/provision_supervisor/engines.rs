@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 use weir_control_plane::jobs::Holder;
+use weir_core::health::Check;
 use weir_core::ids::{EngineId, ServiceName};
 use weir_core::provision::{Care, CareRules, CareState, Observation, Replacements};
 use weir_engines::driver::Running;
@@ -146,6 +147,10 @@ impl Engine {
         if let Ok(endpoint) = self.address.parse() {
             target.endpoint = endpoint;
         }
+        // How it was probed is not known any more, and what the next one answers it need not.
+        if self.awaits_renewal(plan) {
+            target.check = Check::Tcp;
+        }
         let (engine, fence) = (self.id(), self.running.fence);
         let interval = self.plan.settings.care.interval;
         let (net, links) = (Arc::clone(&parts.net), parts.links.clone());
@@ -230,6 +235,10 @@ impl Engine {
 impl Engines {
     pub(super) fn get_mut(&mut self, id: &str) -> Option<&mut Engine> {
         self.by_id.get_mut(id)
+    }
+
+    pub(super) fn get(&self, id: &str) -> Option<&Engine> {
+        self.by_id.get(id)
     }
 
     pub(super) fn contains(&self, id: &str) -> bool {

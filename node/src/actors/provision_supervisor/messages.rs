@@ -189,6 +189,13 @@ pub enum Look {
         /// Says so as long as it is kept.
         held: Held,
     },
+    /// No other node has ended an outdated engine of this service in whose stead nobody serves.
+    MayEndFirst {
+        /// The service.
+        service: ServiceName,
+        /// Says so as long as it is kept.
+        held: Held,
+    },
     /// Its driver told whether its image is out of date.
     Image {
         /// The engine.

@@ -14,6 +14,7 @@ mod claims;
 mod demand;
 mod drift;
 mod elsewhere;
+mod ends_first;
 mod engines;
 mod findings;
 mod forwarded;

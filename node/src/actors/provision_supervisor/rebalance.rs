@@ -26,8 +26,20 @@ use crate::events::Kind;
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two questions for the right to move: another node may have it.
 const ASK_INTERVAL: Duration = Duration::from_secs(5);
-/// After a move that came to nothing.
+/// After a move that came to nothing; twice as long after each that follows.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// The pause is doubled so many times: an hour, about.
+const DOUBLINGS_MAX: u32 = 6;
+
+/// How long nobody moves after so many moves in a row that came to nothing, the last one included.
+const fn pause(failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1);
+    let doublings = match doublings < DOUBLINGS_MAX {
+        true => doublings,
+        false => DOUBLINGS_MAX,
+    };
+    AGAIN_AFTER.saturating_mul(1 << doublings)
+}
 
 /// What is remembered.
 #[derive(Debug, Default)]
@@ -38,6 +50,8 @@ pub(super) struct Rebalance {
     moves: BTreeMap<ServiceName, UnderWay>,
     /// Services whose engines stay until then.
     not_before: BTreeMap<ServiceName, Instant>,
+    /// Moves in a row that came to nothing.
+    failures: BTreeMap<ServiceName, u32>,
     looked_at: Option<Instant>,
 }
 
@@ -56,6 +70,17 @@ impl Rebalance {
     fn is_busy(&self, service: &ServiceName, now: Instant) -> bool {
         let stays = self.not_before.get(service).is_some_and(|at| now < *at);
         stays || self.moves.contains_key(service)
+    }
+
+    /// A move is over; tells how long none is begun.
+    fn moved(&mut self, service: &ServiceName, has_moved: bool) -> Duration {
+        if has_moved {
+            self.failures.remove(service);
+            return LOOK_INTERVAL;
+        }
+        let failures = self.failures.entry(service.clone()).or_default();
+        *failures = failures.saturating_add(1);
+        pause(*failures)
     }
 
     /// Whether this VPN has been stable for so long.
@@ -100,6 +125,9 @@ impl ProvisionSupervisor {
             .retain(|vpn, _| vpns.contains_key(vpn));
         self.rebalance
             .not_before
+            .retain(|name, _| services.contains_key(name));
+        self.rebalance
+            .failures
             .retain(|name, _| services.contains_key(name));
     }
 
@@ -233,11 +261,26 @@ impl ProvisionSupervisor {
             }
             if let Some(over) = self.rebalance.moves.remove(&service) {
                 // The right is given back before it is asked for again.
-                let wait = if stays { AGAIN_AFTER } else { LOOK_INTERVAL };
+                let wait = self.rebalance.moved(&service, !stays);
                 self.rebalance.not_before.insert(service, now + wait);
                 let parts = self.parts.clone();
                 tokio::task::spawn_local(async move { settle::release(&parts, over.held).await });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_doubles_up_to_about_an_hour_while_moves_come_to_nothing() {
+        let (mut rebalance, tv) = (Rebalance::default(), ServiceName::from("tv"));
+        let pauses = (0..9).map(|_| rebalance.moved(&tv, false).as_secs());
+        let pauses: Vec<u64> = pauses.collect();
+        assert_eq!(pauses, [60, 120, 240, 480, 960, 1_920, 3_840, 3_840, 3_840]);
+        assert_eq!(rebalance.moved(&tv, true), LOOK_INTERVAL);
+        assert_eq!(rebalance.moved(&tv, false), AGAIN_AFTER);
     }
 }

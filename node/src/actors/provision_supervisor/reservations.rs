@@ -7,13 +7,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 use weir_core::ids::{ServiceName, VpnName};
 use weir_core::provision::{
-    Placement, PoolName, Ports, Refusal, RefusalCode, Role, VpnFacts, VpnState, place,
+    BreakerState, Placement, PoolName, Ports, Refusal, RefusalCode, Role, VpnFacts, VpnState, place,
 };
 
 use super::ProvisionSupervisor;
 use super::engines::{Engine, is_leaving};
 use super::messages::{Reserve, Reserved};
-use super::plan::Plan;
+use super::plan::{EnginePlan, Plan};
 use super::spec::slot_of;
 
 /// Slots that a job may try.
@@ -42,6 +42,17 @@ enum Holder {
     Engine(String),
     /// Somebody whom this node does not know, until then.
     Elsewhere(u64, Instant),
+}
+
+/// Whether there is a place for the successor of an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// There is one beside it.
+    Now,
+    /// Its own: there are as many engines as there may be.
+    OnceItEnds,
+    /// None could be started, whether it ends or not.
+    NotNow,
 }
 
 /// A job under way.
@@ -251,6 +262,44 @@ impl ProvisionSupervisor {
         let is_known =
             plan.is_some_and(|plan| self.findings.is_listed(plan.settings.launch.driver));
         is_known && self.placed(service).is_ok() && self.free_slots(service).is_ok()
+    }
+
+    /// Whether another engine could be started for this one now.
+    pub(super) fn room_for(&self, engine: &Engine, now: Instant) -> Room {
+        let service = &engine.plan.service;
+        let Some(plan) = self.plan.services.get(service) else {
+            return Room::NotNow;
+        };
+        let driver = plan.settings.launch.driver;
+        let is_open = matches!(
+            self.breaker.state(now.into_std()),
+            BreakerState::Open { .. }
+        );
+        if is_open || !self.findings.is_listed(driver) || !self.problems.answers(driver) {
+            return Room::NotNow;
+        }
+        let behind_one_too_many = match self.placed(service) {
+            Ok(_) => false,
+            Err(refusal) if refusal.code == RefusalCode::MaxCapacity => {
+                if !self.leaves_a_place(engine, plan) {
+                    return Room::NotNow;
+                }
+                true
+            }
+            Err(_) => return Room::NotNow,
+        };
+        match behind_one_too_many || self.free_slots(service).is_err() {
+            true => Room::OnceItEnds,
+            false => Room::Now,
+        }
+    }
+
+    /// Whether the next engine may be behind the VPN that this one is behind.
+    fn leaves_a_place(&self, engine: &Engine, plan: &EnginePlan) -> bool {
+        let vpn = engine.lot.vpn.as_ref();
+        let vpn = vpn.filter(|name| plan.settings.launch.vpns.contains(name));
+        let vpn = vpn.and_then(|name| self.plan.vpns.get(name));
+        vpn.is_some_and(|vpn| self.vpn_facts(vpn).state == VpnState::Stable)
     }
 
     /// The VPN for the next engine; `None` for a service that needs none.

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 use weir_core::ids::ServiceName;
-use weir_core::provision::{CareState, Outdated, Rolling, Seen, is_outdated, next_outdated};
+use weir_core::provision::{Outdated, Rolling, Seen, is_outdated, next_outdated};
 
-use super::engines::{Engine, Load, REPLACEMENT_LIMIT};
+use super::ends_first::EndsFirst;
+use super::engines::{Engine, Load, REPLACEMENT_LIMIT, is_leaving};
+use super::reservations::Room;
 use super::spec::{address, made, made_of, spec};
 use super::{EnginePlan, Plan, ProvisionSupervisor};
 use crate::config::{DriverKind, VpnSettings};
@@ -70,10 +72,9 @@ impl Engine {
 
     /// A successor that is on its way may not be what is wanted by now.
     fn looks_after_successor(&mut self, plan: &Plan) {
-        let wanted = self.wanted(plan);
-        let is_wanted = self.is_to_be_renewed();
+        let wanted = self.is_to_be_renewed().then(|| self.wanted(plan));
         if let Some(successor) = &mut self.succession
-            && !(is_wanted && successor.is_as(&wanted))
+            && !successor.is_wanted(wanted.as_deref())
         {
             successor.is_not_wanted();
         }
@@ -85,18 +86,21 @@ impl Engine {
 pub(super) struct Rollings {
     by_service: BTreeMap<ServiceName, Rolling>,
     next: BTreeSet<String>,
+    pub(super) ends_first: EndsFirst,
 }
 
 impl ProvisionSupervisor {
     /// Begins anew with each service that is another one by now.
     pub(super) fn roll_anew(&mut self, next: &Plan) {
         let before = &self.plan;
-        let is_same = |service: &ServiceName| {
-            before.services.get(service) == next.services.get(service) && before.vpns == next.vpns
-        };
-        self.rollings
-            .by_service
-            .retain(|service, _| is_same(service));
+        let rollings = &mut self.rollings.by_service;
+        rollings.retain(|service, _| next.services.contains_key(service));
+        for (service, rolling) in rollings {
+            let is_same = before.services.get(service) == next.services.get(service);
+            if !is_same || before.vpns != next.vpns {
+                rolling.anew();
+            }
+        }
     }
 
     /// Looks at all engines after a change of the configuration.
@@ -116,6 +120,10 @@ impl ProvisionSupervisor {
         }
         let is_outdated = engine.differs(&self.plan);
         let was_outdated = std::mem::replace(&mut engine.is_outdated, is_outdated);
+        if was_outdated && !is_outdated && !is_leaving(engine.care.state()) && engine.job.is_none()
+        {
+            engine.probe(&self.parts, &self.plan);
+        }
         engine.looks_after_successor(&self.plan);
         if is_outdated && !was_outdated {
             let image = engine.running.image.clone().unwrap_or_default();
@@ -128,6 +136,7 @@ impl ProvisionSupervisor {
 
     /// Chooses one outdated engine of each service, as far as any is to be replaced.
     pub(super) fn choose_next(&mut self, loads: &BTreeMap<String, Load>, now: Instant) {
+        self.let_others_end_first(now);
         let next = self
             .outdated(loads)
             .into_iter()
@@ -136,16 +145,24 @@ impl ProvisionSupervisor {
                 if let Some(current) = turns.and_then(|turns| turns.current()) {
                     return Some(current.to_string());
                 }
-                let plan = self.plan.services.get(&service)?;
-                let (serve, least) = self.serving(plan);
-                let rolling = self.rollings.by_service.get(&service);
-                let may_go_on =
-                    rolling.is_none_or(|rolling| rolling.may_go_on(serve, least, now.into_std()));
-                next_outdated(&engines)
-                    .filter(|_| may_go_on)
-                    .map(ToString::to_string)
+                let waits = self.rollings.ends_first.waits(&service, now);
+                if waits || !self.may_go_on(&service, now) {
+                    return None;
+                }
+                let next = self.engines.get(next_outdated(&engines)?.as_str())?;
+                (self.room_for(next, now) != Room::NotNow).then(|| next.id())
             });
         self.rollings.next = next.collect();
+    }
+
+    /// Whether the next outdated engine of a service may be replaced.
+    pub(super) fn may_go_on(&self, service: &ServiceName, now: Instant) -> bool {
+        let rolling = self.rollings.by_service.get(service);
+        let plan = self.plan.services.get(service);
+        rolling.zip(plan).is_none_or(|(rolling, plan)| {
+            let (serve, least) = self.serving(plan);
+            rolling.may_go_on(serve, least, now.into_std())
+        })
     }
 
     /// Whether this outdated engine is the one to be replaced.
@@ -153,11 +170,11 @@ impl ProvisionSupervisor {
         self.rollings.next.contains(id)
     }
 
-    /// Outdated engines of this node that serve.
+    /// Outdated engines of this node that are in traffic.
     fn outdated(&self, loads: &BTreeMap<String, Load>) -> BTreeMap<ServiceName, Vec<Outdated>> {
         let mut outdated: BTreeMap<ServiceName, Vec<Outdated>> = BTreeMap::new();
-        let serves =
-            |engine: &&Engine| engine.job.is_none() && engine.care.state() == CareState::Ready;
+        // A hidden one would hold up those that are in traffic, until its VPN is back.
+        let serves = |engine: &&Engine| engine.job.is_none() && engine.care.is_published();
         for engine in self.engines.all().filter(serves) {
             if !engine.is_to_be_renewed() {
                 continue;

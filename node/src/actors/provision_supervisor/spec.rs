@@ -21,7 +21,7 @@ const FORWARDED: &str = "weir.forwarded";
 const NODE: &str = "weir.node";
 /// What it is made of.
 const SPEC: &str = "weir.spec";
-/// The host at which its published port is reached.
+/// The host at which its published port is reached; empty if it has none.
 const HOST: &str = "weir.host";
 
 /// What one engine gets of its own.
@@ -63,20 +63,21 @@ impl Lot {
     }
 
     fn labels(&self) -> BTreeMap<String, String> {
-        let mut labels = BTreeMap::from([
+        // A container has the labels of its image, too: one that is not said here would pass for ours.
+        let labels = BTreeMap::from([
             (JOB, self.job.clone()),
             (SERVICE, self.service.clone()),
             (SLOT, self.slot.to_string()),
             (NODE, self.node.clone()),
             (PORT, self.port.to_string()),
             (FORWARDED, self.is_forwarded.to_string()),
+            (
+                P2P_PORT,
+                self.p2p_port
+                    .map_or_else(String::new, |port| port.to_string()),
+            ),
+            (VPN, self.vpn.clone().unwrap_or_default()),
         ]);
-        if let Some(port) = self.p2p_port {
-            labels.insert(P2P_PORT, port.to_string());
-        }
-        if let Some(vpn) = &self.vpn {
-            labels.insert(VPN, vpn.clone());
-        }
         labels
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value))
@@ -93,7 +94,7 @@ impl Lot {
             node: label(NODE).unwrap_or_default(),
             port: label(PORT)?.parse().ok()?,
             p2p_port: label(P2P_PORT).and_then(|port| port.parse().ok()),
-            vpn: label(VPN),
+            vpn: label(VPN).filter(|vpn| !vpn.is_empty()),
             is_forwarded: label(FORWARDED).is_some_and(|text| text == "true"),
         };
         (lot.name() == running.name).then_some(lot)
@@ -138,9 +139,8 @@ pub(super) fn spec(
     let mut labels = launch.labels.clone();
     labels.extend(lot.labels());
     labels.insert(SPEC.to_owned(), made(plan, vpn));
-    if publishes {
-        labels.insert(HOST.to_owned(), launch.host.clone());
-    }
+    let host = publishes.then(|| launch.host.clone());
+    labels.insert(HOST.to_owned(), host.unwrap_or_default());
     EngineSpec {
         name: lot.name(),
         fence,
@@ -221,7 +221,8 @@ pub(super) fn address(
     plan: &EnginePlan,
     vpn: Option<&VpnSettings>,
 ) -> String {
-    match running.labels.get(HOST).filter(|_| vpn.is_none()) {
+    let host = running.labels.get(HOST).filter(|host| !host.is_empty());
+    match host.filter(|_| vpn.is_none()) {
         Some(host) => host_port(host, lot.port),
         None => lot.address(plan, vpn),
     }
@@ -274,15 +275,16 @@ fn filled(text: &str, lot: &Lot, inside: u16) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use weir_engines::driver::State;
+
     use super::super::Plan;
     use super::*;
     use crate::config::{Config, Environment, Given};
 
-    fn published(keys: &str) -> PublishedPort {
-        let text = format!("[services.tv.engines]\ndriver = \"docker\"\nimage = \"tv:1\"\n{keys}");
-        let config = Config::parse(&text, &Environment::new(), &Given::default()).unwrap();
-        let plan = &Plan::of(&config).services[&weir_core::ids::ServiceName::from("tv")];
-        let lot = Lot {
+    fn lot() -> Lot {
+        Lot {
             service: "tv".to_owned(),
             job: String::new(),
             slot: 1,
@@ -291,9 +293,46 @@ mod tests {
             p2p_port: None,
             vpn: None,
             is_forwarded: false,
+        }
+    }
+
+    fn made_with(keys: &str) -> (EngineSpec, Arc<EnginePlan>) {
+        let text = format!("[services.tv.engines]\ndriver = \"docker\"\nimage = \"tv:1\"\n{keys}");
+        let config = Config::parse(&text, &Environment::new(), &Given::default()).unwrap();
+        let plan = Plan::of(&config).services[&weir_core::ids::ServiceName::from("tv")].clone();
+        (spec(&plan, &lot(), 1, None), plan)
+    }
+
+    fn published(keys: &str) -> PublishedPort {
+        made_with(keys).0.published.pop().unwrap()
+    }
+
+    #[test]
+    fn labels_of_an_image_pass_for_none_of_ours() {
+        let (spec, plan) = made_with("network = \"host\"\n");
+        let ours = spec.labels.keys().filter(|name| name.starts_with("weir."));
+        // A container has the labels of its image, too, unless it was given its own.
+        let mut labels: BTreeMap<String, String> = ours
+            .chain([P2P_PORT, VPN, HOST].map(str::to_owned).iter())
+            .map(|name| (name.clone(), "7".to_owned()))
+            .collect();
+        labels.extend(spec.labels);
+        let running = Running {
+            name: spec.name,
+            fence: 1,
+            labels,
+            state: State::Running,
+            pid: None,
+            container_id: None,
+            image: None,
+            command: Vec::new(),
+            image_digest: None,
+            network_container_id: None,
+            started_unix_ms: 0,
         };
-        let mut spec = spec(plan, &lot, 1, None);
-        spec.published.pop().unwrap()
+        assert_eq!(Lot::of(&running), Some(lot()));
+        let address = address(&lot(), &running, &plan, None);
+        assert_eq!(address, "127.0.0.1:19000");
     }
 
     #[test]

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 use weir_control_plane::jobs::{DEFAULT_QUEUE, Error, Job, State};
 use weir_core::ids::{EngineId, ServiceName};
 use weir_core::provision::{EndReason, Observation, Places, Succession};
 
-use super::engines::{Engine, REPLACEMENT_LIMIT, Task};
+use super::engines::{Engine, REPLACEMENT_LIMIT, is_leaving};
 use super::messages::Look;
+use super::reservations::Room;
 use super::settle::tell_looked;
-use super::{EnginePlan, Parts, Plan, ProvisionSupervisor, Wish, room, told, wishes};
+use super::{Parts, Plan, ProvisionSupervisor, Wish, room, told, wishes};
 
 /// Between two looks whether the successor is there.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -24,13 +26,23 @@ pub(super) struct Successor {
     /// As what it is wanted.
     wanted: String,
     cancel: Option<oneshot::Sender<()>>,
-    _task: Task,
+    task: AbortHandle,
+}
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        // One that was told has to cancel its job.
+        if self.cancel.is_some() {
+            self.task.abort();
+        }
+    }
 }
 
 impl Successor {
-    /// Whether it is as wanted now; one for an engine that is used up may be anything.
-    pub(super) fn is_as(&self, wanted: &str) -> bool {
-        self.reason != EndReason::Outdated || self.wanted == wanted
+    /// Whether it is still wanted for an engine that is to be renewed as `wanted`, if it is. One for an engine that is
+    /// used up, or is to move, may be anything.
+    pub(super) fn is_wanted(&self, wanted: Option<&str>) -> bool {
+        self.reason != EndReason::Outdated || wanted == Some(&self.wanted)
     }
 
     /// Nobody waits for it any more.
@@ -48,6 +60,9 @@ pub enum NoSuccessor {
     /// None got ready.
     #[error("{0}")]
     Failed(String),
+    /// Nobody began to start one.
+    #[error("nobody began it within {REPLACEMENT_LIMIT:?}")]
+    NotBegun,
     /// Nobody knows.
     #[error("the store: {0}")]
     Away(String),
@@ -122,11 +137,18 @@ impl ProvisionSupervisor {
         if may_wait && engine.succession.is_some() {
             return;
         }
-        let plan = engine.plan.clone();
-        if !may_wait || !self.has_room(&plan.service) {
-            self.end_first(id, reason, &plan, now);
-            return;
+        match may_wait && self.room_of(id, now) == Room::Now {
+            true => self.start_successor(id, reason),
+            false => self.end_first(id, reason, now),
         }
+    }
+
+    fn room_of(&self, id: &str, now: Instant) -> Room {
+        let engine = self.engines.get(id);
+        engine.map_or(Room::NotNow, |engine| self.room_for(engine, now))
+    }
+
+    fn start_successor(&mut self, id: &str, reason: EndReason) {
         let parts = self.parts.clone();
         let Some(engine) = self.engines.get_mut(id) else {
             return;
@@ -147,16 +169,48 @@ impl ProvisionSupervisor {
             reason,
             wanted: engine.wanted(&self.plan),
             cancel: Some(cancel),
-            _task: Task(task.abort_handle()),
+            task: task.abort_handle(),
         });
     }
 
-    /// An engine leaves, and whoever takes its place comes afterwards.
-    fn end_first(&mut self, id: &str, reason: EndReason, plan: &EnginePlan, now: Instant) {
-        if reason == EndReason::Outdated {
-            self.renewed_in_place(plan, now);
+    /// An engine leaves, and whoever takes its place comes afterwards. One that serves well stays while nobody could
+    /// come; of outdated ones of a service only one at a time leaves in the whole mesh.
+    fn end_first(&mut self, id: &str, reason: EndReason, now: Instant) {
+        if reason.leaves_it_serving() && self.room_of(id, now) == Room::NotNow {
+            return self.withdraw(id);
         }
+        let Some(engine) = self.engines.get(id) else {
+            return;
+        };
+        if reason == EndReason::Outdated {
+            let plan = engine.plan.clone();
+            if !self.may_end_first(&plan.service, now) {
+                return self.withdraw(id);
+            }
+            self.renewed_in_place(&plan, now);
+        }
+        self.let_leave(id, reason, now);
+    }
+
+    /// An engine leaves if what it was to leave for is still so; if not, it is the next one's turn.
+    fn let_leave(&mut self, id: &str, reason: EndReason, now: Instant) {
         self.observe(id, granted(reason), now);
+        let engine = self.engines.get(id);
+        if engine.is_some_and(|engine| !is_leaving(engine.care.state())) {
+            self.withdraw(id);
+        }
+    }
+
+    /// An engine is not replaced now, and the next one need not wait for it.
+    fn withdraw(&mut self, id: &str) {
+        let service = self
+            .engines
+            .get(id)
+            .map(|engine| engine.plan.service.clone());
+        let turns = service.and_then(|service| self.engines.replacements.get_mut(&service));
+        if let Some(turns) = turns {
+            turns.withdrawn(&EngineId::from(id));
+        }
     }
 
     /// The successor of an engine is there, or will not come: then the engine stays, and it is tried again later.
@@ -175,8 +229,8 @@ impl ProvisionSupervisor {
         let reason = reason.unwrap_or(EndReason::Recycled);
         let plan = engine.plan.clone();
         let why = match result {
-            Ok(Succession::SuccessorFirst) => return self.observe(id, granted(reason), now),
-            Ok(Succession::EndFirst) => return self.end_first(id, reason, &plan, now),
+            Ok(Succession::SuccessorFirst) => return self.let_leave(id, reason, now),
+            Ok(Succession::EndFirst) => return self.end_first(id, reason, now),
             Err(why) => why,
         };
         tracing::warn!(engine = id, %why, "an engine has no successor and stays");
@@ -255,10 +309,22 @@ async fn succeeded(
         outcome = until_done(parts, old, &job) => outcome,
     };
     if outcome.is_err() {
-        // One that comes all the same is one too many, and is stopped as such.
-        let _ = parts.queue.cancel(DEFAULT_QUEUE, &job).await;
+        cancel(parts, &job).await;
     }
     outcome.map(|()| Succession::SuccessorFirst)
+}
+
+/// Cancels a job that is open; a dead one stays for people to look at. One that comes all the same is one too many, and
+/// is stopped as such.
+async fn cancel(parts: &Parts, job: &str) {
+    let known = parts.queue.get(DEFAULT_QUEUE, job).await;
+    if known.is_ok_and(|job| is_open(&job)) {
+        let _ = parts.queue.cancel(DEFAULT_QUEUE, job).await;
+    }
+}
+
+fn is_open(job: &Job) -> bool {
+    matches!(job.state(), State::Ready | State::Waiting | State::Claimed)
 }
 
 /// Waits until the job's engine is there.
@@ -267,16 +333,21 @@ async fn until_done(parts: &Parts, old: &Old, job: &str) -> Result<(), NoSuccess
     loop {
         sleep(LOOK_INTERVAL).await;
         let known = parts.queue.get(DEFAULT_QUEUE, job).await;
-        let is_open =
-            |job: &Job| matches!(job.state(), State::Ready | State::Waiting | State::Claimed);
         let is_late = Instant::now() >= deadline;
         match known {
             Ok(job) if job.state() == State::Done && !job.result.is_empty() => {
                 return suits(parts, old, &job.result);
             }
+            // An attempt has limits of its own.
+            Ok(job) if job.state() == State::Claimed => {}
             Ok(job) if is_open(&job) && is_late => {
-                let why = format!("none within {REPLACEMENT_LIMIT:?}: {}", job.last_error);
-                return Err(NoSuccessor::Failed(why));
+                return Err(match job.last_error.is_empty() {
+                    true => NoSuccessor::NotBegun,
+                    false => {
+                        let why = format!("none within {REPLACEMENT_LIMIT:?}: {}", job.last_error);
+                        NoSuccessor::Failed(why)
+                    }
+                });
             }
             Ok(job) if is_open(&job) => {}
             Ok(job) => {

@@ -71,6 +71,23 @@ pub(super) enum Answerer {
     },
 }
 
+/// Why nobody answered a fetch.
+enum NoAnswer {
+    /// The one that was asked did not.
+    Failed(Reason),
+    /// The node that was asked has no answer of the origin's and says why.
+    OfPeer,
+}
+
+impl NoAnswer {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Failed(reason) => *reason,
+            Self::OfPeer => Reason::BackendInvalid,
+        }
+    }
+}
+
 /// An answer of the origin, or of the node that asks it for all.
 struct Answered {
     from: Answerer,
@@ -126,8 +143,8 @@ impl Fetch {
         }
         match self.answered(None).await {
             Ok(answered) => self.take(answered, leader, first).await,
-            Err(reason) => {
-                let now = self.core.unix_ms();
+            Err(why) => {
+                let (reason, now) = (why.reason(), self.core.unix_ms());
                 match self.fallback(Failure::Disconnected, now) {
                     Some(entry) => tell(leader, first, Fetched::Stale(Arc::clone(&entry)), entry),
                     None => {
@@ -139,7 +156,8 @@ impl Fetch {
         }
     }
 
-    /// What the node says that owns the key. Nothing if it is this one, or cannot be reached: then this node asks.
+    /// What the node says that owns the key. Nothing if it is this one, cannot be reached, or has no answer: then this
+    /// node asks.
     async fn ask_owner(&self) -> Option<Answered> {
         let is_plain = self.wish.is_plain(&self.routed);
         if self.wish.is_hop || !is_plain {
@@ -148,9 +166,12 @@ impl Fetch {
         let (peers, now) = (self.core.cache_peers(), self.core.unix_ms());
         let at = peers.owner_of(self.wish.key.as_str(), now)?;
         let answered = self.answered(Some((&peers, at))).await;
-        if answered.is_err() {
+        if let Err(why) = &answered {
             self.core.cache_metrics().peers_failed.increment();
-            peers.is_away(at, self.core.unix_ms());
+            // One that says why it has no answer is there, and has answers to other keys.
+            if let NoAnswer::Failed(_) = why {
+                peers.is_away(at, self.core.unix_ms());
+            }
         }
         // What was purged here may not have been there yet.
         answered.ok().filter(|answered| !self.is_purged(answered))
@@ -200,7 +221,10 @@ impl Fetch {
     }
 
     /// Asks the origin, with conditions if there is something to validate.
-    async fn answered(&self, peer: Option<(&Arc<CachePeers>, usize)>) -> Result<Answered, Reason> {
+    async fn answered(
+        &self,
+        peer: Option<(&Arc<CachePeers>, usize)>,
+    ) -> Result<Answered, NoAnswer> {
         let stored = self.stale.as_ref().filter(|(entry, fallback)| {
             fallback.conditional && entry.stored.matches(&self.wish.headers)
         });
@@ -223,7 +247,7 @@ impl Fetch {
         &self,
         stored: Option<&Stored>,
         peer: Option<(&Arc<CachePeers>, usize)>,
-    ) -> Result<Answered, Reason> {
+    ) -> Result<Answered, NoAnswer> {
         let mut headers = HeaderMap::clone(&self.wish.headers);
         cache::uncondition(&mut headers);
         if let Some(stored) = stored {
@@ -247,12 +271,12 @@ impl Fetch {
         *request.headers_mut() = headers;
         let response =
             origin::send(&self.core, &self.limits, &routed, request, exchange, None).await;
-        let mut response = response.map_err(|refused| refused.reason)?;
+        let mut response = response.map_err(|refused| NoAnswer::Failed(refused.reason))?;
         let headers = response.headers_mut();
         let told = peers::fetched_at(headers);
         if peer.is_some() && headers.contains_key(REASON_HEADER) {
             // Its own answer, not the origin's.
-            return Err(Reason::BackendInvalid);
+            return Err(NoAnswer::OfPeer);
         }
         headers.remove(&FETCHED_AT);
         let from = match peer {

@@ -18,6 +18,7 @@ use super::super::core::Core;
 use super::super::exchange::Exchange;
 use super::super::origin;
 use super::super::request::{Refused, Routed};
+use super::super::waiting;
 use super::answer::{Held, answer, mark};
 use super::fetch::{Fetch, Fetched};
 use super::wish::{PassBy, Wish};
@@ -45,7 +46,17 @@ pub(in super::super) async fn serve(
             };
             serving.serve(request, exchange).await
         }
+        Err(_) if is_hop && waiting::is_needed(routed.service()) => Err(not_ready(exchange)),
         Err(why) => pass_by(core, client, routed, request, exchange, why).await,
+    }
+}
+
+/// What a node is told that asks for a service without engines: it waits by itself for the first one, because it gives
+/// this node less time than that may take.
+fn not_ready(exchange: Box<Exchange>) -> Refused {
+    Refused {
+        reason: Reason::EngineNotReady,
+        exchange,
     }
 }
 
@@ -139,6 +150,9 @@ impl Serving<'_> {
             }
             Look::Ask(need) => need,
         };
+        if self.wish.is_hop && waiting::is_needed(self.routed.service()) {
+            return Err(not_ready(exchange));
+        }
         let passes = need.stale.is_none()
             && (self.wish.method == Method::HEAD || self.wish.lookup.has_range);
         self.count_fetch();

@@ -16,10 +16,14 @@ const NAMES: [&str; 3] = ["node-a", "node-b", "node-c"];
 const CROWD: usize = 20;
 
 async fn mesh(origin: &Origin) -> (ControlPlane, Vec<Node>) {
+    mesh_with(origin, "").await
+}
+
+async fn mesh_with(origin: &Origin, more: &str) -> (ControlPlane, Vec<Node>) {
     let plane = ControlPlane::start().await;
     let keys = format!("endpoints = [\"{}\"]\n", plane.address);
     let config = format!(
-        "[services.web]\nbackends = [\"{}\"]\n[[routes]]\nname = \"shop\"\nservice = \"web\"\ncache = true\n",
+        "[services.web]\nbackends = [\"{}\"]\n[[routes]]\nname = \"shop\"\nservice = \"web\"\ncache = true\n{more}",
         origin.address
     );
     let nodes = join_all(NAMES.map(|id| Node::start_as(id, &keys, &config))).await;
@@ -107,4 +111,39 @@ async fn keys_of_a_node_that_was_killed_are_fetched_by_the_others() {
             assert_eq!(body, "here", "{status}");
         }
     }
+}
+
+#[tokio::test]
+async fn an_owner_without_engines_is_not_waited_for_and_is_asked_for_other_keys() {
+    let origin = Origin::start(|mut asked| async move {
+        asked
+            .answer("200 OK", "cache-control: max-age=600\r\n", "here")
+            .await;
+        asked
+    })
+    .await;
+    let lazy = "[[routes]]\nname = \"lazy\"\npath = \"/lazy\"\nservice = \"lazy\"\ncache = true\n\
+                [services.lazy.engines]\ncommand = [\"sleep\", \"1000\"]\nmin = 0\nmax = 1\n\
+                wait_timeout = \"2s\"\n";
+    let (_plane, nodes) = mesh_with(&origin, lazy).await;
+    know_each_other(&nodes).await;
+    let (since, asked) = (Instant::now(), &nodes[0]);
+    let waited = join_all((0..24).map(|number| async move {
+        let mut client = Client::connect(asked.ingress).await;
+        let answer = client.get(&format!("/lazy/{number}")).await.unwrap();
+        assert_eq!(answer.status, 503, "{}", answer.head);
+        assert_eq!(answer.header("x-weir-reason"), Some("engine_not_ready"));
+    }));
+    waited.await;
+    let elapsed = since.elapsed();
+    assert!(
+        elapsed < Duration::from_millis(3_500),
+        "waited twice: {elapsed:?}"
+    );
+    let mut from_peers = 0;
+    for number in 0..30 {
+        let (_, status) = get(asked, &format!("/after/{number}")).await;
+        from_peers += usize::from(status.contains("detail=peer"));
+    }
+    assert!(from_peers > 0, "owners that answer are let alone");
 }

@@ -103,6 +103,24 @@ pub enum EndReason {
     Rebalanced,
 }
 
+impl CareState {
+    /// Whether it leaves because somebody said so: then nobody wants another one in its stead.
+    pub const fn was_asked_to_end(self) -> bool {
+        matches!(
+            self,
+            Self::Draining {
+                reason: EndReason::Asked,
+                ..
+            } | Self::Stopping {
+                reason: EndReason::Asked,
+                ..
+            } | Self::Gone {
+                reason: EndReason::Asked
+            }
+        )
+    }
+}
+
 impl EndReason {
     /// Whether an engine that is replaced for it serves well until then.
     pub const fn leaves_it_serving(self) -> bool {

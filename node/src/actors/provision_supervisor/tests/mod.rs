@@ -18,6 +18,7 @@ mod races;
 mod scaling;
 mod settings;
 mod store;
+mod successors;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::{Pin, pin};
@@ -148,6 +149,8 @@ struct Node {
     balancer: LoadBalancerHandle,
     store_is_away: Arc<AtomicBool>,
     pages_listed: Arc<AtomicU64>,
+    /// What is known of VPNs.
+    vpns: Snapshot<Table>,
     scaling: mpsc::Sender<Scale>,
 }
 
@@ -178,8 +181,9 @@ fn balancer() -> (LoadBalancerHandle, load_balancer::Outlet) {
     (LoadBalancerHandle::new(&outlet), outlet)
 }
 
-/// Hands engines on to the load balancer.
-async fn hand_on(outlet: Outlet, balancer: LoadBalancerHandle, text: String) {
+/// Hands engines on to the load balancer, and the plan to the supervisor as whoever takes engines does each time.
+async fn hand_on(handle: ProvisionHandle, parts: Parts, balancer: LoadBalancerHandle) {
+    let (outlet, in_force) = (parts.outlet, parts.in_force);
     let mut in_traffic = outlet.in_traffic.subscribe();
     loop {
         let engines = Arc::clone(&in_traffic.borrow_and_update());
@@ -190,9 +194,18 @@ async fn hand_on(outlet: Outlet, balancer: LoadBalancerHandle, text: String) {
                 let service = endpoints.entry(engine.service.clone()).or_default();
                 service.insert(engine.id.clone(), engine.backend.clone());
             }
-            let config = parsed(&text, &Given::default().with(Give::Engines(endpoints)));
+            let known = Arc::clone(&in_force.load().config);
+            let config = parsed(known.text(), &known.given().with(Give::Engines(endpoints)));
             let part = load_balancer::Configure::of(&config);
             balancer.configure(part, WITHIN).await.unwrap();
+            // One that restarts is told again.
+            while handle
+                .configure(Plan::of(&in_force.load().config), WITHIN)
+                .await
+                .is_err()
+            {
+                sleep(LOOK_INTERVAL).await;
+            }
         }
         outlet.given.send_replace(engines);
         if in_traffic.changed().await.is_err() {
@@ -240,6 +253,7 @@ impl World {
         });
         let in_force = Snapshot::new(InForce::first(parsed(text, &Given::default())));
         let (outlet, drivers) = (Outlet::default(), self.drivers(way));
+        let vpns = Snapshot::new(ports);
         let handle = ProvisionHandle::new(
             &outlet,
             queue.clone(),
@@ -260,7 +274,7 @@ impl World {
                 boot_id: format!("boot-{}", self.lives),
             },
             drivers,
-            ports: PortCacheHandle::new(Snapshot::new(ports)),
+            ports: PortCacheHandle::new(vpns.clone()),
             peers: Peers::new(name, Snapshot::new(LinkStatus::default()), net.clone()),
             net,
             routing: balancer.routing().clone(),
@@ -283,6 +297,7 @@ impl World {
             balancer,
             store_is_away,
             pages_listed,
+            vpns,
         };
         let life = Life::new();
         life.spawn_local(async move {
@@ -290,7 +305,7 @@ impl World {
                 scale.run().await;
             }
         });
-        node.begin(&life, balancer_outlet, text);
+        node.begin(&life, balancer_outlet);
         (life, node)
     }
 
@@ -376,7 +391,7 @@ impl World {
 
 impl Node {
     /// Starts the actors and what hands engines on.
-    fn begin(&self, life: &Life, balancer_outlet: load_balancer::Outlet, text: &str) {
+    fn begin(&self, life: &Life, balancer_outlet: load_balancer::Outlet) {
         let (parts, in_force) = (self.parts.clone(), self.parts.in_force.clone());
         let (links, inspect) = (self.handle.links.clone(), self.inspect.clone());
         let crash = self.crash.clone();
@@ -411,8 +426,8 @@ impl Node {
                 balancer.probed.point_at(life);
             },
         ));
-        let (outlet, balancer) = (self.parts.outlet.clone(), self.balancer.clone());
-        life.spawn_local(hand_on(outlet, balancer, text.to_owned()));
+        let (handle, balancer) = (self.handle.clone(), self.balancer.clone());
+        life.spawn_local(hand_on(handle, self.parts.clone(), balancer));
     }
 
     async fn configure(&self, text: &str) {

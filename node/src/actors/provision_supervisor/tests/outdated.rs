@@ -9,7 +9,7 @@ const SPEC: &str = "weir.spec";
 const COOLDOWN: Duration = Duration::from_secs(60);
 
 /// A service with these engines, whose program is of this version.
-fn service(version: u32, min: u32, max: u32, more: &str) -> String {
+pub(super) fn service(version: u32, min: u32, max: u32, more: &str) -> String {
     format!(
         "[provision]\nhost_ports = \"21500-21599\"\nretry_delay = \"5s\"\nretry_delay_max = \"5s\"\n\
          [services.tv.engines]\ncommand = [\"tv\"]\nenv = {{ VERSION = \"{version}\" }}\nmin = {min}\nmax = {max}\n\
@@ -17,7 +17,7 @@ fn service(version: u32, min: u32, max: u32, more: &str) -> String {
     )
 }
 
-async fn ready(node: &Node, count: usize) {
+pub(super) async fn ready(node: &Node, count: usize) {
     node.scale();
     until("ready", seconds(30), || {
         node.engines("ready").len() == count
@@ -26,7 +26,7 @@ async fn ready(node: &Node, count: usize) {
     sleep(seconds(5)).await;
 }
 
-fn outdated(node: &Node) -> Vec<String> {
+pub(super) fn outdated(node: &Node) -> Vec<String> {
     let picture = node.picture();
     let outdated = picture.engines.iter().filter(|engine| engine.outdated);
     outdated.map(|engine| engine.id.clone()).collect()
@@ -38,19 +38,26 @@ fn reason(node: &Node, engine: &str) -> String {
     found.unwrap().reason.clone()
 }
 
-fn stopped(world: &World) -> Vec<String> {
+pub(super) fn stopped(world: &World) -> Vec<String> {
     let stopped = world.machine.stopped().into_iter();
     stopped.map(|(id, _)| id).collect()
 }
 
 /// Subjects of events of this kind, oldest first.
-async fn told(node: &Node, kind: Kind) -> Vec<String> {
+pub(super) async fn told(node: &Node, kind: Kind) -> Vec<String> {
     let wanted = Wanted::parse([kind.as_str()]).unwrap();
     let page = node.parts.events.read(None, &wanted, 100).await;
     page.events
         .into_iter()
         .map(|event| event.subject.to_string())
         .collect()
+}
+
+/// States of jobs that are not done.
+pub(super) async fn not_done(world: &World) -> Vec<State> {
+    let jobs = world.all_jobs().await;
+    let states = jobs.iter().map(Job::state);
+    states.filter(|state| *state != State::Done).collect()
 }
 
 /// Waits until no engine is outdated; meanwhile so many serve, and at most so many run.
@@ -140,6 +147,7 @@ async fn a_successor_that_does_not_get_ready_stops_it_and_another_configuration_
         );
         assert_eq!(told(&node, Kind::ReplacementStopped).await, ["tv"]);
         assert_eq!(node.picture().breaker, "closed", "others may start");
+        assert_eq!(not_done(&world).await, [State::Dead]);
 
         world.machine.starts(Start::Runs(seconds(1)));
         node.configure(&service(3, 3, 6, "")).await;
