@@ -21,7 +21,7 @@ use super::super::core::Core;
 use super::super::exchange::Exchange;
 use super::super::origin;
 use super::super::request::Routed;
-use super::peers::{self, CachePeers, FETCHED_AT, HOP};
+use super::peers::{self, CachePeers, FETCHED_AT, HOP, NoAnswer};
 use super::pieces::Pieces;
 use super::redis;
 use super::serve::under_purges;
@@ -69,23 +69,6 @@ pub(super) enum Answerer {
         /// It had it.
         hit: bool,
     },
-}
-
-/// Why nobody answered a fetch.
-enum NoAnswer {
-    /// The one that was asked did not.
-    Failed(Reason),
-    /// The node that was asked has no answer of the origin's and says why.
-    OfPeer,
-}
-
-impl NoAnswer {
-    fn reason(&self) -> Reason {
-        match self {
-            Self::Failed(reason) => *reason,
-            Self::OfPeer => Reason::BackendInvalid,
-        }
-    }
 }
 
 /// An answer of the origin, or of the node that asks it for all.

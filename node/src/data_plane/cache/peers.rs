@@ -14,6 +14,7 @@ use weir_core::purge::Hlc;
 use weir_core::route::{Route, RouteTable, Target};
 use weir_core::vpn;
 
+use super::super::answer::Reason;
 use super::super::routing::{Backend, Routing, Service};
 use crate::config::{Config, Environment, Given, RouteSettings, ServiceSettings};
 use crate::telemetry::metrics::ServiceMetrics;
@@ -28,6 +29,23 @@ pub(super) static FETCHED_AT: HeaderName = HeaderName::from_static("x-weir-cache
 static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1 << 63);
 /// A node that cannot be reached is let alone for this long.
 const LET_ALONE_MS: u64 = 10_000;
+
+/// Why nobody answered a fetch.
+pub(super) enum NoAnswer {
+    /// The one that was asked did not.
+    Failed(Reason),
+    /// The node that was asked has no answer of the origin's and says why.
+    OfPeer,
+}
+
+impl NoAnswer {
+    pub(super) fn reason(&self) -> Reason {
+        match self {
+            Self::Failed(reason) => *reason,
+            Self::OfPeer => Reason::BackendInvalid,
+        }
+    }
+}
 
 /// The nodes of the mesh among which keys are shared out.
 #[derive(Debug)]

@@ -7,6 +7,7 @@ mod care;
 mod clocks;
 mod cycles;
 mod doubt;
+mod handing;
 mod images;
 mod killed;
 mod late;
@@ -40,6 +41,7 @@ use weir_control_plane::store::{List, Store};
 use weir_core::balance::BackendLoad;
 use weir_core::provision::Refusal;
 
+use self::handing::hand_on;
 use self::outside::{Scripted, Way, Wires};
 use super::{
     Drivers, MESSAGES_WAITING_MAX, Outlet, Pacer, Parts, Picture, Plan, ProvisionHandle,
@@ -49,7 +51,7 @@ use crate::actors::config_agent::InForce;
 use crate::actors::config_agent::control_plane::LinkStatus;
 use crate::actors::load_balancer::{self, LoadBalancer, LoadBalancerHandle};
 use crate::actors::port_cache::{PortCacheHandle, Table};
-use crate::config::{Config, Endpoints, Environment, Give, Given};
+use crate::config::{Config, Environment, Given};
 use crate::events::Events;
 use crate::guardian::{Budget, guard};
 use crate::link::{Carried, Link, Permits};
@@ -179,39 +181,6 @@ async fn until(what: &str, most: Duration, holds: impl Fn() -> bool) {
 fn balancer() -> (LoadBalancerHandle, load_balancer::Outlet) {
     let outlet = load_balancer::Outlet::new();
     (LoadBalancerHandle::new(&outlet), outlet)
-}
-
-/// Hands engines on to the load balancer, and the plan to the supervisor as whoever takes engines does each time.
-async fn hand_on(handle: ProvisionHandle, parts: Parts, balancer: LoadBalancerHandle) {
-    let (outlet, in_force) = (parts.outlet, parts.in_force);
-    let mut in_traffic = outlet.in_traffic.subscribe();
-    loop {
-        let engines = Arc::clone(&in_traffic.borrow_and_update());
-        // It need not know of more than it is asked about.
-        if engines.len() <= BALANCED_MAX {
-            let mut endpoints = Endpoints::new();
-            for engine in &*engines {
-                let service = endpoints.entry(engine.service.clone()).or_default();
-                service.insert(engine.id.clone(), engine.backend.clone());
-            }
-            let known = Arc::clone(&in_force.load().config);
-            let config = parsed(known.text(), &known.given().with(Give::Engines(endpoints)));
-            let part = load_balancer::Configure::of(&config);
-            balancer.configure(part, WITHIN).await.unwrap();
-            // One that restarts is told again.
-            while handle
-                .configure(Plan::of(&in_force.load().config), WITHIN)
-                .await
-                .is_err()
-            {
-                sleep(LOOK_INTERVAL).await;
-            }
-        }
-        outlet.given.send_replace(engines);
-        if in_traffic.changed().await.is_err() {
-            return;
-        }
-    }
 }
 
 impl World {
