@@ -11,7 +11,8 @@ pub const REQUESTS_MAX: usize = 50_000;
 /// More requests than are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
-    "{urls} URLs, and {paths} paths on {hosts} hosts of routes with a cache, are {} requests, at most {REQUESTS_MAX} are made",
+    "{urls} URLs, and {paths} paths on {hosts} hosts of routes with a cache, are {} requests, \
+     at most {REQUESTS_MAX} are made",
     self.requests()
 )]
 pub struct TooManyRequests {
