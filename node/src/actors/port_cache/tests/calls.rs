@@ -4,8 +4,6 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 
-/// A watch over ports that is closer than their time to live.
-const WATCHED: &str = "[port_cache]\nwatch_interval = \"30s\"\n";
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Calls in an hour in which nothing happens: for the port, and for health.

@@ -40,6 +40,9 @@ const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
 const FILE: &str = "[vpns.v1]\ncontrol_url = \"http://127.0.0.1:8000\"\n";
 
+/// A watch over ports that is closer than their time to live.
+const WATCHED: &str = "[port_cache]\nwatch_interval = \"30s\"\n";
+
 /// What the control server says, and how long it takes.
 #[derive(Clone, Copy, Debug)]
 struct Says {
