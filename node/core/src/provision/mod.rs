@@ -6,7 +6,7 @@
 //! | [`breaker`] | whether starting is worth trying after failures |
 //! | [`allocator`] | which ports a start gets |
 //! | [`placement`] | which VPN an engine goes behind, and whether as its forwarded one |
-//! | [`rebalance`] | which engine moves to another VPN when they are spread unevenly |
+//! | [`rebalance()`] | which engine moves to another VPN when they are spread unevenly |
 //! | [`scaling`] | how many engines a service should have |
 //! | [`made`] | whether an engine is what would be started now |
 //! | [`rolling`] | which outdated engine is replaced next, and whether any is |
