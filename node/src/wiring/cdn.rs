@@ -25,7 +25,7 @@ pub(super) fn wire(
     guardians: &mut JoinSet<Result<(), BudgetSpent>>,
 ) -> CdnOutboxHandle {
     let table = Snapshot::new(Vec::new());
-    let handle = CdnOutboxHandle::new(table.clone());
+    let handle = CdnOutboxHandle::new(in_force.clone(), table.clone());
     let parts = cdn_outbox::Parts {
         configured: in_force.clone(),
         tier: tier.clone(),

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use weir_core::surrogate::CdnPurge;
 
 use super::{CdnStanding, Enqueue, Links, TOGETHER_MAX};
+use crate::actors::config_agent::InForce;
 use crate::link::Refused;
 use crate::snapshot::Snapshot;
 
@@ -35,14 +36,16 @@ pub enum NotTaken {
 #[derive(Clone)]
 pub struct CdnOutboxHandle {
     pub(crate) links: Links,
+    configured: Snapshot<InForce>,
     table: Snapshot<Vec<CdnStanding>>,
 }
 
 impl CdnOutboxHandle {
-    /// A handle to an actor that publishes there.
-    pub fn new(table: Snapshot<Vec<CdnStanding>>) -> Self {
+    /// A handle to an actor that reads and publishes there.
+    pub fn new(configured: Snapshot<InForce>, table: Snapshot<Vec<CdnStanding>>) -> Self {
         Self {
             links: Links::new(),
+            configured,
             table,
         }
     }
@@ -63,7 +66,8 @@ impl CdnOutboxHandle {
         namespace: &str,
         seq: u64,
     ) -> Result<Vec<String>, NotTaken> {
-        if purges.is_empty() || self.table.load().is_empty() {
+        // What the actor publishes may be older: it has just begun, or a CDN has just come.
+        if purges.is_empty() || self.configured.load().config.cdns.is_empty() {
             return Ok(Vec::new());
         }
         if purges.len() > TOGETHER_MAX {

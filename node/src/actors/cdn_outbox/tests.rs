@@ -51,9 +51,10 @@ async fn run<T>(cdn: &TcpListener, folder: &Path, test: impl AsyncFnOnce(Node) -
     });
     let journal = Arc::new(Mutex::new(Journal::open(folder).unwrap()));
     let table = Snapshot::new(Vec::new());
-    let handle = CdnOutboxHandle::new(table.clone());
+    let configured = Snapshot::new(Configured::first(config));
+    let handle = CdnOutboxHandle::new(configured.clone(), table.clone());
     let parts = Parts {
-        configured: Snapshot::new(Configured::first(config)),
+        configured,
         tier,
         journal: Kept::In(Arc::clone(&journal)),
         sender: Sender::new(Arc::new(Tcp)),
@@ -78,9 +79,8 @@ async fn run<T>(cdn: &TcpListener, folder: &Path, test: impl AsyncFnOnce(Node) -
     ));
     local
         .run_until(async {
-            while node.handle.standing().is_empty() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
+            // Until the guardian has run, nobody is there.
+            tokio::task::yield_now().await;
             test(node).await
         })
         .await
