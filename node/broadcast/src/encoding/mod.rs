@@ -9,6 +9,7 @@ pub(crate) mod proto;
 mod websocket;
 
 pub use control::Control;
+pub use json::base64;
 
 use weir_core::broadcast::{Position, TopicName};
 
