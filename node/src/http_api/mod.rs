@@ -20,6 +20,7 @@ use axum::routing::get;
 pub use cache::{AGE_MAX_DEFAULT, StatusCache};
 use cache::{Cached, Document};
 
+use crate::broadcast::Broadcast;
 use crate::cache_api::CacheApi;
 use crate::data_plane::routing::Routing;
 use crate::describe;
@@ -44,6 +45,8 @@ pub struct Shown {
     pub engines: EngineApi,
     /// What is kept of answers.
     pub cache: CacheApi,
+    /// Messages to many.
+    pub broadcast: Broadcast,
     /// What happens.
     pub events: Events,
 }
