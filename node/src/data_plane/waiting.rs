@@ -2,11 +2,19 @@
 //!
 //! They are counted where they wait, on their core. Whoever decides how many engines there are reads the sum with its
 //! next tick, so no request waits for an actor. What wakes them is the picture in which the engine stands.
+//!
+//! Nothing is taken of a request's body meanwhile, so the HTTP/1 parser reads no further and does not see its client
+//! leave: behind a body that has not come whole, behind one that waits for `100 Continue`, or behind a pipelined
+//! request. So the socket is asked twice a second whether its client has hung up, whatever is still to be read. One
+//! that closes only its own side counts as gone, as it does for the parser. One end is not seen: that of a client which
+//! closes in order behind more of an upload than the sockets of both hold. It is on the client's machine until somebody
+//! reads, so such a wait goes on until it is over by itself, after `wait_timeout` at the latest.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderMap;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::answer::Reason;
 use super::core::Core;
@@ -16,6 +24,9 @@ use super::request::Routed;
 use super::routing::{LocalRouting, Routing, Service};
 use crate::config::Scale;
 use crate::telemetry::metrics::ServiceMetrics;
+
+/// Between two looks whether the client is still there.
+const CLIENT_LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Whether a request has to wait, or may not.
 pub(super) fn is_needed(service: &Service) -> bool {
@@ -77,12 +88,13 @@ pub(super) async fn for_engine(
         .filter(|(at, _)| *at < until)
         .unwrap_or((until, Reason::EngineNotReady));
     let place = Place::take(core.index, service, scale.wait_max).ok_or(Reason::EngineWaitFull)?;
-    let found = timeout_at(until, look(core, routed)).await;
-    drop(place);
+    let watching = exchange.watch_client();
+    let found = timeout_at(until, look(core, routed, watching.is_some())).await;
+    drop((place, watching));
     found.unwrap_or(Err(late))
 }
 
-async fn look(core: &Core, routed: &Routed) -> Result<Routed, Reason> {
+async fn look(core: &Core, routed: &Routed, is_watched: bool) -> Result<Routed, Reason> {
     let mut revisions = core.parts.revisions.clone();
     loop {
         // Before the look, so that what changes meanwhile wakes.
@@ -100,6 +112,8 @@ async fn look(core: &Core, routed: &Routed) -> Result<Routed, Reason> {
         tokio::select! {
             changed = revisions.changed() => changed.map_err(|_| Reason::NodeLeaving)?,
             () = leaves => {}
+            // Polls the connection, which looks at its client then.
+            () = sleep(CLIENT_LOOK_INTERVAL), if is_watched => {}
         }
     }
 }
