@@ -163,6 +163,8 @@ pub enum Look {
         /// Everything of this Weir.
         running: Result<Vec<Running>, String>,
     },
+    /// A job was added for which clients wait: it is asked for at once.
+    JobAdded,
     /// Nobody holds the forwarded port of a VPN.
     PortIsNobodys {
         /// The VPN.
