@@ -17,6 +17,8 @@ pub(super) struct Memory {
     pub(super) demand: Seen,
     pub(super) idle_since: BTreeMap<String, Instant>,
     pub(super) missing: Missing,
+    /// For what its engines wait, in words, as of the last decision.
+    pub(super) waits: Option<String>,
     /// When this node began to decide.
     pub(super) since: Option<Instant>,
     pub(super) vpns: VpnWait,

@@ -51,8 +51,6 @@ pub(super) enum Room {
     Now,
     /// Its own: there are as many engines as there may be.
     OnceItEnds,
-    /// None could be started, whether it ends or not.
-    NotNow,
 }
 
 /// A job under way.
@@ -264,33 +262,35 @@ impl ProvisionSupervisor {
         is_known && self.placed(service).is_ok() && self.free_slots(service).is_ok()
     }
 
-    /// Whether another engine could be started for this one now.
-    pub(super) fn room_for(&self, engine: &Engine, now: Instant) -> Room {
+    /// The place for another engine in the stead of this one.
+    ///
+    /// # Errors
+    /// Why none could be started now, whether this one ends or not.
+    pub(super) fn room_for(&self, engine: &Engine, now: Instant) -> Result<Room, String> {
         let service = &engine.plan.service;
         let Some(plan) = self.plan.services.get(service) else {
-            return Room::NotNow;
+            return Err("the service has no engines here any more".to_owned());
         };
+        if let BreakerState::Open { .. } = self.breaker.state(now.into_std()) {
+            return Err("too many starts failed, and none begins for a while".to_owned());
+        }
         let driver = plan.settings.launch.driver;
-        let is_open = matches!(
-            self.breaker.state(now.into_std()),
-            BreakerState::Open { .. }
-        );
-        if is_open || !self.findings.is_listed(driver) || !self.problems.answers(driver) {
-            return Room::NotNow;
+        if !self.findings.is_listed(driver) || !self.problems.answers(driver) {
+            return Err(format!("{} does not say what runs", driver.name()));
         }
         let behind_one_too_many = match self.placed(service) {
             Ok(_) => false,
-            Err(refusal) if refusal.code == RefusalCode::MaxCapacity => {
-                if !self.leaves_a_place(engine, plan) {
-                    return Room::NotNow;
+            Err(refusal) => {
+                let is_full = refusal.code == RefusalCode::MaxCapacity;
+                if !is_full || !self.leaves_a_place(engine, plan) {
+                    return Err(refusal.message);
                 }
                 true
             }
-            Err(_) => return Room::NotNow,
         };
         match behind_one_too_many || self.free_slots(service).is_err() {
-            true => Room::OnceItEnds,
-            false => Room::Now,
+            true => Ok(Room::OnceItEnds),
+            false => Ok(Room::Now),
         }
     }
 

@@ -13,6 +13,7 @@ use weir_core::ids::{EngineId, ServiceName, VpnName};
 use weir_core::provision::{Demand, EngineFacts, EngineStanding, Scaling, ScalingRules, VpnState};
 
 use super::demand::{Due, Memory};
+use super::handle::refusal;
 use super::messages::{Look, Looked};
 use super::publish::{EngineView, Leave, Outlet};
 use super::waits::fleet_limit;
@@ -94,12 +95,26 @@ impl Scale {
             }
             let plan = Plan::of(&self.in_force.load().config);
             let problem_now = self.decide_all(&plan, &mut memory, due).await;
+            self.tell_waits(&memory);
             let problem_now = problem_now.err().unwrap_or_default();
             if problem_now != problem && !problem_now.is_empty() {
                 tracing::warn!(why = problem_now, "engines are not scaled");
             }
             problem = problem_now;
         }
+    }
+
+    /// Tells people for what engines wait.
+    fn tell_waits(&self, memory: &BTreeMap<ServiceName, Memory>) {
+        let waits = memory
+            .iter()
+            .filter_map(|(service, memory)| Some((service.clone(), memory.waits.clone()?)));
+        let waits: BTreeMap<ServiceName, String> = waits.collect();
+        self.outlet.waits.send_if_modified(|before| {
+            let is_other = *before != waits;
+            *before = waits;
+            is_other
+        });
     }
 
     /// One decision for each service that this node decides for.
@@ -162,6 +177,7 @@ impl Scale {
         memory
             .fleet
             .look(open.fleet.as_deref(), &engines.service, telling);
+        memory.waits.clone_from(&open.fleet);
         let open = &open.keys;
         let now = Instant::now();
         let begin_to_wait = memory.demand.look(loads, now);
@@ -226,6 +242,9 @@ impl Scale {
         memory
             .queue
             .look(&wished, engines, &plan.limits, &self.events);
+        if let Err(error @ Error::Full { .. }) = &wished {
+            memory.waits = Some(refusal(error, &plan.limits).message);
+        }
         wished.map_err(|error| error.to_string())
     }
 

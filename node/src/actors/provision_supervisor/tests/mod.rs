@@ -20,6 +20,7 @@ mod scaling;
 mod settings;
 mod store;
 mod successors;
+mod waits;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::{Pin, pin};
