@@ -56,6 +56,9 @@ pub(super) enum Room {
 /// A job under way.
 #[derive(Clone, Debug)]
 struct Pending {
+    service: ServiceName,
+    /// The slot that it holds, once it waits for its turn to start.
+    slot: Option<u32>,
     vpn: Option<VpnName>,
     wants_forwarded: bool,
 }
@@ -110,6 +113,19 @@ impl Reservations {
     /// A job is under way.
     pub(super) fn is_anything_pending(&self) -> bool {
         !self.pending.is_empty()
+    }
+
+    /// The job holds this slot.
+    pub(super) fn holds_slot(&mut self, job: &str, slot: u32) {
+        if let Some(pending) = self.pending.get_mut(job) {
+            pending.slot = Some(slot);
+        }
+    }
+
+    /// Slots of a service that jobs under way hold.
+    fn slots_held<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = u32> + 'a {
+        let pending = self.pending.values().filter(|one| one.service == *service);
+        pending.filter_map(|pending| pending.slot)
     }
 
     /// A job under way is to have this VPN's forwarded port.
@@ -195,6 +211,7 @@ impl ProvisionSupervisor {
             service,
             other_port,
             engines_wanted,
+            slots_after,
         } = wanted;
         if engines_wanted.is_some_and(|wanted| self.engines_of(service) >= wanted) {
             return Ok(None);
@@ -216,10 +233,15 @@ impl ProvisionSupervisor {
         };
         let (vpn, wants_forwarded) =
             placement.map_or((None, false), |(vpn, leads)| (Some(vpn), leads));
-        let slots = self.free_slots(service)?;
+        let slots = match self.free_slots(service, *slots_after) {
+            Err(_) if *slots_after > 0 => Vec::new(),
+            slots => slots?,
+        };
         let pool = pool_of(vpn.as_ref().map(VpnName::as_str));
         let port = self.reservations.port(job, &pool, now)?;
         let pending = Pending {
+            service: service.clone(),
+            slot: None,
             vpn: vpn.clone(),
             wants_forwarded,
         };
@@ -259,7 +281,7 @@ impl ProvisionSupervisor {
         let plan = self.plan.services.get(service);
         let is_known =
             plan.is_some_and(|plan| self.findings.is_listed(plan.settings.launch.driver));
-        is_known && self.placed(service).is_ok() && self.free_slots(service).is_ok()
+        is_known && self.placed(service).is_ok() && self.free_slots(service, 0).is_ok()
     }
 
     /// The place for another engine in the stead of this one.
@@ -288,7 +310,7 @@ impl ProvisionSupervisor {
                 true
             }
         };
-        match behind_one_too_many || self.free_slots(service).is_err() {
+        match behind_one_too_many || self.free_slots(service, 0).is_err() {
             true => Ok(Room::OnceItEnds),
             false => Ok(Room::Now),
         }
@@ -369,9 +391,9 @@ impl ProvisionSupervisor {
         )
     }
 
-    /// Slots of a service that nobody is known to have. For one whose container's name is a stranger's there is another
-    /// one beyond the last.
-    fn free_slots(&self, service: &ServiceName) -> Result<Vec<u32>, Refusal> {
+    /// Slots of a service after this one that nobody is known to have. For one whose container's name is a stranger's
+    /// there is another one beyond the last.
+    fn free_slots(&self, service: &ServiceName, after: u32) -> Result<Vec<u32>, Refusal> {
         let max = self
             .plan
             .services
@@ -384,13 +406,14 @@ impl ProvisionSupervisor {
         let taken: BTreeSet<u32> = own
             .chain(others)
             .filter_map(|id| slot_of(service.as_str(), id))
+            .chain(self.reservations.slots_held(service))
             .collect();
         let strangers = self.reservations.names_taken.keys();
         let strangers: BTreeSet<u32> = strangers
             .filter_map(|id| slot_of(service.as_str(), id))
             .collect();
         let last = max.saturating_add(u32::try_from(strangers.len()).unwrap_or(u32::MAX));
-        let free: Vec<u32> = (1..=last)
+        let free: Vec<u32> = (after.saturating_add(1)..=last)
             .filter(|slot| !taken.contains(slot) && !strangers.contains(slot))
             .take(SLOTS_OFFERED)
             .collect();
