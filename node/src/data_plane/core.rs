@@ -23,6 +23,7 @@ use super::leaving::Leaving;
 use super::pool::BackendPool;
 use super::routing::{Backend, LocalRouting, Routing, Service};
 use super::stop::Stop;
+use super::waiting::WaitSignal;
 use crate::broadcast::Broadcast;
 use crate::config::Ingress;
 use crate::ports::clock::WallClock;
@@ -52,6 +53,8 @@ pub struct CoreParts {
     pub cache_peers: Snapshot<CachePeers>,
     /// What cores are asked to fetch, and what they tell of what is asked for.
     pub warming: Warming,
+    /// Says that requests begin to wait for an engine.
+    pub wait_signal: WaitSignal,
     /// How backends are reached.
     pub net: Arc<dyn Net>,
     /// All counters of the node.

@@ -28,7 +28,7 @@ use crate::broadcast::Broadcast;
 use crate::config::{Config, Environment};
 use crate::data_plane::stop::Stop;
 use crate::data_plane::warming::Warming;
-use crate::data_plane::{CachePeers, CoreParts};
+use crate::data_plane::{CachePeers, CoreParts, WaitSignal};
 use crate::engine_room::EngineRoom;
 use crate::events::{Events, backends};
 use crate::guardian::{Budget, BudgetSpent, guard};
@@ -139,6 +139,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
             in_force: &in_force,
             agent: &agent,
             routing: outlet.routing(),
+            wait_signal: &core_parts.wait_signal,
             events: &events,
         },
         &mut guardians,
@@ -194,6 +195,7 @@ fn core_parts(
         broadcast: outlets.broadcast.clone(),
         cache: cache::new_store(config, env),
         warming: Warming::new(node.cores),
+        wait_signal: WaitSignal::default(),
         cache_peers: Snapshot::new(CachePeers::new(&node.name, &[], node.cores)),
         tracer: env.tracer.clone(),
         clock: env.clock,
