@@ -65,7 +65,19 @@ pub struct Stored {
     pub date: UnixMs,
 }
 
+/// Fields that answers get beside the stored ones: `Age`, `Cache-Status`, `Via` and what another node is told.
+const ANSWER_FIELDS: usize = 5;
+
 impl Stored {
+    /// The stored fields for an answer, with room for those that every answer gets.
+    pub fn answer_headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(self.headers.len() + ANSWER_FIELDS);
+        for (name, value) in &self.headers {
+            headers.append(name, value.clone());
+        }
+        headers
+    }
+
     /// Its `ETag`, if it is well-formed.
     pub fn etag(&self) -> Option<&HeaderValue> {
         self.flags

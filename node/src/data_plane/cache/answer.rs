@@ -148,7 +148,7 @@ fn full(wish: &Wish, offer: Option<&Offer>, held: &Held, core: &Rc<Core>) -> Res
     };
     let mut response = Response::new(Source::Empty);
     *response.status_mut() = stored.status;
-    *response.headers_mut() = stored.headers.clone();
+    *response.headers_mut() = stored.answer_headers();
     if let (Some(offer), Held::Whole(entry)) = (offer, held) {
         let is_whole = !wish.lookup.has_range;
         let form = is_whole.then(|| coded::form(offer, entry, core)).flatten();

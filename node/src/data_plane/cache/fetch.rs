@@ -231,7 +231,7 @@ impl Fetch {
         stored: Option<&Stored>,
         peer: Option<(&Arc<CachePeers>, usize)>,
     ) -> Result<Answered, NoAnswer> {
-        let mut headers = HeaderMap::clone(&self.wish.headers);
+        let mut headers = self.wish.headers.clone();
         cache::uncondition(&mut headers);
         if let Some(stored) = stored {
             cache::condition(stored, &mut headers);

@@ -34,8 +34,7 @@ pub(in super::super) async fn serve(
     exchange: Box<Exchange>,
 ) -> Result<Response<ResponseBody>, Refused> {
     let is_hop = core.is_hop(client.peer.ip(), request.headers());
-    let draw = core.with_rng(|rng| rng.u64(..));
-    match Wish::of(routed, &mut request, is_hop, draw) {
+    match Wish::of(routed, &mut request, is_hop, core) {
         Ok(wish) => {
             let serving = Serving {
                 core,
@@ -140,7 +139,13 @@ impl Serving<'_> {
     ) -> Result<Response<ResponseBody>, Refused> {
         let now = self.core.unix_ms();
         let need = match self.look(now) {
-            Look::Answer(entry, outcome) => return Ok(self.hit(entry, outcome, now, exchange)),
+            Look::Answer(entry, outcome) => {
+                let response = self.hit(entry, outcome, now, exchange);
+                if let Some(wish) = Rc::into_inner(self.wish) {
+                    self.core.give_back_key(wish.key);
+                }
+                return Ok(response);
+            }
             Look::OnlyIfCached => {
                 self.note(Outcome::OnlyIfCached);
                 return Err(Refused {
