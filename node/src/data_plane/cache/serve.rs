@@ -46,7 +46,8 @@ pub(in super::super) async fn serve(
             serving.serve(request, exchange).await
         }
         Err(_) if is_hop && waiting::is_needed(routed.service()) => Err(not_ready(exchange)),
-        Err(why) => pass_by(core, client, routed, request, exchange, why).await,
+        // On the heap, so that what memory answers carries nothing of it.
+        Err(why) => Box::pin(pass_by(core, client, routed, request, exchange, why)).await,
     }
 }
 
@@ -158,6 +159,17 @@ impl Serving<'_> {
         if self.wish.is_hop && waiting::is_needed(self.routed.service()) {
             return Err(not_ready(exchange));
         }
+        // On the heap, so that what memory answers carries nothing of it.
+        Box::pin(self.ask(request, need, exchange)).await
+    }
+
+    /// Asks others than memory.
+    async fn ask(
+        self,
+        request: Request<Incoming>,
+        need: Need,
+        exchange: Box<Exchange>,
+    ) -> Result<Response<ResponseBody>, Refused> {
         let passes = need.stale.is_none()
             && (self.wish.method == Method::HEAD || self.wish.lookup.has_range);
         self.count_fetch();
