@@ -30,13 +30,17 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> Result<(), St
         "{} clients want one cold key at once on three nodes; the origin takes {DELAY:?}",
         clients.len()
     ));
-    let (mut p50, mut p99, mut fetches) = (Vec::new(), Vec::new(), 0);
+    let (mut p50, mut p99, mut warm_p99, mut fetches) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for round in 0..ROUNDS {
         let before = origin.asked();
-        let sorted = ask_all(&mut clients, &format!("/slow/{round}")).await?;
+        let path = format!("/slow/{round}");
+        let sorted = ask_all(&mut clients, &path).await?;
         fetches = fetches.max(origin.asked() - before);
         p50.push(quantile(&sorted, 0.5));
         p99.push(quantile(&sorted, 0.99));
+        // What the same crowd waits for when there is nothing to wait for: clients and nodes share this machine.
+        let sorted = ask_all(&mut clients, &path).await?;
+        warm_p99.push(quantile(&sorted, 0.99));
     }
     report.bar(
         "requests to the origin, at most",
@@ -45,12 +49,15 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> Result<(), St
         fetches == 1,
     );
     report.figure("p50, median of rounds", ms(median(p50)));
-    let p99 = median(p99);
+    let (p99, warm_p99) = (median(p99), median(warm_p99));
+    report.figure("p99, median of rounds", ms(p99));
+    report.figure("p99 of the same crowd on a key that is kept", ms(warm_p99));
+    let added = p99.saturating_sub(warm_p99);
     report.bar(
-        "p99, median of rounds",
-        ms(p99),
+        "what the cold key adds to p99",
+        ms(added),
         "at most 250 ms",
-        p99 <= SHARED_MAX,
+        added <= SHARED_MAX,
     );
     clients.truncate(PRIVATE_CLIENTS);
     // What cannot be shared is known after the first time.
