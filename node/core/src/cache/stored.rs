@@ -113,6 +113,22 @@ impl Stored {
         until.saturating_sub(i64::try_from(now).unwrap_or(i64::MAX))
     }
 
+    /// Stale from `at` on though its fields say later, as whoever passed it on knew; what it may be used for after
+    /// that stays.
+    pub fn stale_from(&mut self, at: UnixMs) {
+        let was = self.fresh_until;
+        self.fresh_until = was.min(at);
+        for until in [
+            &mut self.swr_until,
+            &mut self.sie_until,
+            &mut self.disconnected_until,
+        ] {
+            if *until <= was {
+                *until = self.fresh_until;
+            }
+        }
+    }
+
     /// Bytes of memory that it takes beside key and body, about: names and values of its fields, its variant and
     /// [`OVERHEAD_BYTES`].
     pub fn bytes(&self) -> u64 {

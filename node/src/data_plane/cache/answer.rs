@@ -12,7 +12,7 @@ use weir_core::cache::conditional::{self, Condition};
 use weir_core::cache::range::{self, Multipart, Part};
 use weir_core::cache::{self, CACHE_STATUS, CacheStatus, Stored, UnixMs};
 use weir_core::content_coding::{Coding, code_headers};
-use weir_core::purge::Hlc;
+use weir_core::purge::{Hlc, Verdict};
 
 use super::super::body::ResponseBody;
 use super::super::compress::Offer;
@@ -20,7 +20,7 @@ use super::super::core::Core;
 use super::super::exchange::Exchange;
 use super::body::{CachedBody, Source};
 use super::coded;
-use super::peers::{FETCHED_AT, fetched_at_value};
+use super::peers::{FETCHED_AT, STALE, fetched_at_value};
 use super::wish::Wish;
 
 /// Where a response is.
@@ -50,6 +50,34 @@ impl Held {
         match self {
             Self::Whole(entry) => Some(entry.body_bytes),
             Self::Coming(reader) => reader.fill().content_length,
+        }
+    }
+}
+
+/// What another node is told beside the answer.
+struct Hop {
+    fetched_at: Hlc,
+    /// It was purged softly.
+    is_stale: bool,
+}
+
+impl Hop {
+    fn of(held: &Held, core: &Core) -> Self {
+        Self {
+            fetched_at: held.fetched_at(),
+            is_stale: match held {
+                Held::Whole(entry) => core.parts.cache.verdict(entry) != Verdict::Valid,
+                Held::Coming(_) => false,
+            },
+        }
+    }
+
+    fn tell(&self, headers: &mut HeaderMap) {
+        if let Some(at) = fetched_at_value(self.fetched_at) {
+            headers.insert(&FETCHED_AT, at);
+        }
+        if self.is_stale {
+            headers.insert(&STALE, HeaderValue::from_static("1"));
         }
     }
 }
@@ -87,10 +115,8 @@ pub(super) fn answer(
     if let Some(status) = status {
         headers.append(&CACHE_STATUS, status);
     }
-    if wish.is_hop
-        && let Some(at) = fetched_at_value(held.fetched_at())
-    {
-        headers.insert(&FETCHED_AT, at);
+    if wish.is_hop {
+        Hop::of(&held, exchange.core()).tell(headers);
     }
     if let Held::Coming(reader) = held
         && response.status() == reader.fill().stored.status

@@ -14,8 +14,9 @@ use super::super::body::ResponseBody;
 use super::super::exchange::Exchange;
 use super::super::request::Refused;
 use super::answer::{Held, answer, in_words, mark};
+use super::answered::Answerer;
 use super::body::{CachedBody, Source};
-use super::fetch::{Answerer, Fetched};
+use super::fetch::Fetched;
 use super::serve::{Need, Serving};
 use crate::telemetry::cache::Outcome;
 
@@ -113,6 +114,7 @@ impl Serving<'_> {
             Fetched::Coming(reader, Answerer::Peer { hit: true }) => {
                 let reader = reader.with(Some(interested));
                 let status = CacheStatus {
+                    ttl_s: Some(reader.fill().stored.ttl_s(now)),
                     detail: Some("peer"),
                     ..CacheStatus::hit(&self.core.parts.name)
                 };

@@ -5,6 +5,7 @@
 //! serve     from memory, past the cache, or by way of a fetch               serve.rs
 //! join      beside others' fetch, or by a fetch of its own                  join.rs
 //! fetch     a fetch: belongs to its core, not to the client that began it   fetch.rs
+//! answered  what comes of it                                            answered.rs
 //! pieces    its body on the way into a fill                                 pieces.rs
 //! peers     the tier of the other nodes                                     peers.rs
 //! redis     the tier that nodes share                                       redis.rs
@@ -19,6 +20,7 @@
 //! the fetch itself may take.
 
 mod answer;
+mod answered;
 mod body;
 mod coded;
 mod fetch;

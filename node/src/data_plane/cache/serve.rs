@@ -256,6 +256,12 @@ impl Serving<'_> {
         self.count(&entry);
         self.trace(&mut exchange, outcome);
         let ttl_s = entry.stored.ttl_s(now);
+        // What was purged softly is stale before its time.
+        let ttl_s = if outcome == Outcome::Hit {
+            ttl_s
+        } else {
+            ttl_s.min(0)
+        };
         let status = self.core.with_phrases(|phrases| phrases.hit(ttl_s));
         answer(&self.wish, Held::Whole(entry), status, now, exchange)
     }
