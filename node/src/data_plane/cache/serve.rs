@@ -170,8 +170,7 @@ impl Serving<'_> {
         need: Need,
         exchange: Box<Exchange>,
     ) -> Result<Response<ResponseBody>, Refused> {
-        let passes = need.stale.is_none()
-            && (self.wish.method == Method::HEAD || self.wish.lookup.has_range);
+        let passes = need.stale.is_none() && self.wish.method == Method::HEAD;
         self.count_fetch();
         if passes {
             return self.alone(request, need.forwarded, None, exchange).await;
