@@ -13,6 +13,7 @@
 //! coded     in which coding that is                                         coded.rs
 //! body      its body on the way to the client                               body.rs
 //! warm      what is fetched before anybody asks for it                      warm.rs, warming.rs
+//! head      what an answer to HEAD says of what is kept                     head.rs
 //! hits      how often what is kept is asked for                             hits.rs
 //! ```
 //!
@@ -24,6 +25,7 @@ mod answered;
 mod body;
 mod coded;
 mod fetch;
+mod head;
 mod hits;
 mod invalidate;
 mod join;

@@ -338,6 +338,7 @@ impl Serving<'_> {
         self.note(Outcome::Alone);
         self.trace(&mut exchange, Outcome::Alone);
         let requested_at = self.core.unix_ms();
+        let fetched_at = self.core.parts.cache.fetch_time(requested_at);
         let mut request = request.map(Some);
         request.headers_mut().clone_from(&self.wish.headers);
         if let Some(offer) = &self.wish.offer {
@@ -351,13 +352,25 @@ impl Serving<'_> {
         {
             self.core.parts.cache.fetch_shared(id);
         }
+        if self.wish.method == Method::HEAD {
+            self.heed_head(&response, requested_at, fetched_at);
+        }
         mark(response.headers_mut(), &self.forwarded(forwarded));
         Ok(response)
     }
 
     /// Whether the answer might have been kept for everybody.
     fn is_for_all(&self, response: &Response<ResponseBody>, requested_at: UnixMs) -> bool {
-        let seen = cache::Exchange {
+        cache::store(&self.seen(response, requested_at), &self.wish.policy).is_ok()
+    }
+
+    /// The request of this client alone and its answer.
+    pub(super) fn seen<'b>(
+        &'b self,
+        response: &'b Response<ResponseBody>,
+        requested_at: UnixMs,
+    ) -> cache::Exchange<'b> {
+        cache::Exchange {
             method: &self.wish.method,
             path_and_query: self.wish.target.as_str(),
             request: &self.wish.headers,
@@ -365,8 +378,7 @@ impl Serving<'_> {
             response: response.headers(),
             requested_at,
             responded_at: self.core.unix_ms(),
-        };
-        cache::store(&seen, &self.wish.policy).is_ok()
+        }
     }
 
     pub(super) fn forwarded(&self, why: Forwarded) -> CacheStatus<'_> {

@@ -1,7 +1,9 @@
-//! Parts of what is not kept yet.
+//! Parts and heads of what is not kept yet.
+
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::cached;
 use super::origin::Origin;
@@ -68,4 +70,60 @@ async fn a_part_of_what_is_too_long_to_be_kept_is_asked_of_the_origin() {
         assert_eq!((part.status, part.text().as_str()), (206, "234"));
         assert_eq!(origin.asked(), asked);
     }
+}
+
+#[tokio::test]
+async fn a_head_renews_what_cannot_be_validated_and_ends_what_it_finds_changed() {
+    let origin = Origin::start(|mut asked| async move {
+        let body = format!("answer {}", asked.number);
+        let fields = "cache-control: max-age=60, must-revalidate\r\n";
+        match (asked.head.starts_with("HEAD"), asked.number) {
+            (true, number) => {
+                let length = if number == 2 { 8 } else { 9 };
+                asked
+                    .say(&format!(
+                        "HTTP/1.1 200 OK\r\n{fields}content-length: {length}\r\nx-a: 2\r\n\r\n"
+                    ))
+                    .await;
+            }
+            (false, 1) => {
+                asked
+                    .answer("200 OK", "cache-control: max-age=1\r\n", &body)
+                    .await
+            }
+            (false, _) => asked.answer("200 OK", fields, &body).await,
+        }
+        asked
+    })
+    .await;
+    let route = "cache = { stale_if_disconnected = \"0s\", heuristic = false }";
+    let weir = cached(origin.address, route, "").await;
+    let mut client = Client::connect(weir.ingress).await;
+    client.get("/").await.unwrap();
+    let only_kept = "GET / HTTP/1.1\r\nHost: test\r\nCache-Control: only-if-cached\r\n\r\n";
+    let deadline = Instant::now() + PATIENCE;
+    while client.ask(only_kept).await.unwrap().status != 504 {
+        assert!(Instant::now() < deadline, "it is not stale yet");
+        sleep(Duration::from_millis(50)).await;
+    }
+    let head = async |fields: &str| {
+        let request = format!("HEAD / HTTP/1.1\r\nHost: test\r\n{fields}Connection: close\r\n\r\n");
+        let answer = weir.exchange(request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    };
+    head("").await;
+    let renewed = client.get("/").await.unwrap();
+    assert_eq!(
+        (renewed.text().as_str(), renewed.header("x-a")),
+        ("answer 1", Some("2"))
+    );
+    assert_eq!(origin.asked(), 2);
+    head("Authorization: Basic eA==\r\nCache-Control: no-cache\r\n").await;
+    assert_eq!(
+        client.get("/").await.unwrap().text(),
+        "answer 1",
+        "others' heads say nothing"
+    );
+    head("Cache-Control: no-cache\r\n").await;
+    assert_eq!(client.get("/").await.unwrap().text(), "answer 5");
 }
