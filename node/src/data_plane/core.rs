@@ -1,6 +1,6 @@
 //! What one data-plane thread owns.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use http::HeaderMap;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use weir_cache::Store;
-use weir_core::cache::{Phrases, UnixMs};
+use weir_core::cache::{Key, Phrases, UnixMs};
 use weir_core::proxy::Via;
 
 use super::answer::Reason;
@@ -84,6 +84,8 @@ pub(super) struct Core {
     cache_peers: RefCell<Reader<CachePeers>>,
     pools: RefCell<BTreeMap<u64, Rc<BackendPool>>>,
     phrases: RefCell<Phrases>,
+    /// Memory of the key that was looked up last.
+    spare_key: Cell<String>,
     rng: RefCell<fastrand::Rng>,
 }
 
@@ -101,6 +103,7 @@ impl Core {
             ingress: RefCell::new(parts.ingress.reader()),
             cache_peers: RefCell::new(parts.cache_peers.reader()),
             phrases: RefCell::new(Phrases::new(&parts.name)),
+            spare_key: Cell::default(),
             parts,
             pools: RefCell::default(),
             rng: RefCell::new(fastrand::Rng::with_seed(seed)),
@@ -150,6 +153,16 @@ impl Core {
 
     pub(super) fn with_phrases<T>(&self, say: impl FnOnce(&mut Phrases) -> T) -> T {
         say(&mut self.phrases.borrow_mut())
+    }
+
+    /// Memory for the next key.
+    pub(super) fn spare_key(&self) -> String {
+        self.spare_key.take()
+    }
+
+    /// A key that nobody needs any more.
+    pub(super) fn give_back_key(&self, key: Key) {
+        self.spare_key.set(key.into_text());
     }
 
     /// This core's connections to a backend, under the service's newest limits.
