@@ -11,10 +11,8 @@ mod idle;
 mod many;
 mod nodes;
 #[path = "../common/process.rs"]
-#[expect(dead_code, reason = "shared with other benches")]
 mod process;
 #[path = "../common/report.rs"]
-#[expect(dead_code, reason = "shared with other benches")]
 mod report;
 mod resume;
 mod socket;

@@ -1,7 +1,6 @@
 //! Nodes as processes, alone or as a mesh.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -16,8 +15,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 pub(super) struct Node {
     pub(super) process: Process,
     pub(super) ingress: SocketAddr,
-    binary: PathBuf,
-    file: PathBuf,
 }
 
 /// Nodes, and what they need.
@@ -38,14 +35,6 @@ impl Node {
                 Err(_) => sleep(LOOK_INTERVAL).await,
             }
         }
-    }
-
-    /// Starts it again after it was killed.
-    pub(super) fn start_again(&mut self) -> Result<(), String> {
-        let arguments = ["node", "--config", text(&self.file)?];
-        let log = self.file.with_extension("log");
-        self.process = Process::start(&self.binary, &arguments, &log)?;
-        Ok(())
     }
 }
 
@@ -125,10 +114,5 @@ fn start(
     let binary = weir(options.weir.as_ref())?;
     let arguments = ["node", "--config", text(&file)?];
     let process = Process::start(&binary, &arguments, &file.with_extension("log"))?;
-    Ok(Node {
-        process,
-        ingress,
-        binary,
-        file,
-    })
+    Ok(Node { process, ingress })
 }
