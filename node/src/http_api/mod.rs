@@ -1,6 +1,7 @@
 //! The node's HTTP API: status, health and metrics, cheap to poll; engines, ports and events.
 
 mod answers;
+mod broadcast;
 mod cache;
 mod engines;
 mod events;
@@ -20,6 +21,7 @@ use axum::routing::get;
 pub use cache::{AGE_MAX_DEFAULT, StatusCache};
 use cache::{Cached, Document};
 
+use crate::broadcast::Broadcast;
 use crate::cache_api::CacheApi;
 use crate::data_plane::routing::Routing;
 use crate::describe;
@@ -46,6 +48,8 @@ pub struct Shown {
     pub cache: CacheApi,
     /// What happens.
     pub events: Events,
+    /// Messages to many.
+    pub broadcast: Broadcast,
 }
 
 /// All paths of the API.
@@ -60,6 +64,7 @@ pub fn router(shown: Shown) -> Router {
         .merge(answers::router())
         .merge(values::router())
         .merge(warm::router())
+        .merge(broadcast::router())
         .layer(middleware::from_fn_with_state(
             shown.clone(),
             sites::refuse_others,
