@@ -307,9 +307,11 @@ fn serve_api(listener: TcpListener, wired: &Wired, status: StatusCache) {
         cache: CacheApi::new(wired),
         broadcast: wired.broadcast.clone(),
         events: wired.events.clone(),
+        broadcast: wired.broadcast.clone(),
     };
+    let service = http_api::router(shown).into_make_service_with_connect_info::<SocketAddr>();
     tokio::task::spawn_local(async move {
-        if let Err(error) = axum::serve(listener, http_api::router(shown)).await {
+        if let Err(error) = axum::serve(listener, service).await {
             tracing::error!(%error, "HTTP API ended");
         }
     });

@@ -13,6 +13,9 @@ use super::describe::BadRequest;
 /// Beyond so many, only their number is told.
 const MEMBERS_MAX: usize = 10_000;
 
+/// Whoever says no name.
+pub(super) const ANONYMOUS: &str = "anonymous";
+
 impl Broadcast {
     /// Who has a topic on this node.
     ///
@@ -40,7 +43,12 @@ impl Broadcast {
         let mut members = BTreeSet::new();
         let mut count = 0;
         for (some, all) in join_all(asked).await.into_iter().flatten() {
-            members.extend(some.into_iter().filter(|name| !name.is_empty()));
+            // A name stands before the address; who shows none has none.
+            let named = some.iter().filter_map(|client| client.rsplit_once('@'));
+            let named = named
+                .map(|(name, _)| name)
+                .filter(|name| *name != ANONYMOUS);
+            members.extend(named.map(Arc::from));
             count += all;
         }
         if members.len() > MEMBERS_MAX {

@@ -4,11 +4,25 @@
 //! Each core has the subscribers of its own connections; the control thread has one shard for those of the HTTP API and
 //! of gRPC, and one for the links to other nodes.
 
+pub mod ask;
 mod connections;
 mod deliveries;
 pub mod describe;
+mod doors;
+mod drain;
 mod members;
+pub mod opening;
+pub(crate) mod poll;
+mod posted;
+mod raw_json;
+pub mod rights;
+pub mod session;
+pub(crate) mod socket;
+pub(crate) mod stream;
+#[cfg(test)]
+mod tests;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use weir_broadcast::{Counters, Draft, Published, Shard, Topics};
@@ -17,6 +31,9 @@ use weir_core::cache::UnixMs;
 
 pub use self::connections::OpenConnection;
 pub use self::deliveries::Deliveries;
+use self::doors::Doors;
+pub use self::doors::{Coming, Turned};
+pub(crate) use self::posted::Posted;
 use crate::config::{BroadcasterSettings, Config};
 use crate::ports::clock::WallClock;
 use crate::snapshot::Snapshot;
@@ -26,6 +43,7 @@ use crate::snapshot::Snapshot;
 pub struct Broadcast {
     topics: Arc<Topics>,
     settings: Snapshot<BroadcasterSettings>,
+    doors: Arc<Doors>,
     cores: usize,
     clock: WallClock,
 }
@@ -58,6 +76,7 @@ impl Broadcast {
         let topics = Topics::new(settings.limits, cores + 2, seed);
         Self {
             topics: topics.expect("the limits were checked with the configuration"),
+            doors: Arc::new(Doors::new(&settings)),
             settings: Snapshot::new(settings),
             cores,
             clock,
@@ -70,6 +89,7 @@ impl Broadcast {
             tracing::error!(%refused, "bounds of messages stay as they are");
         }
         self.settings.publish(settings.clone());
+        self.doors.configure(settings);
     }
 
     /// What holds.
@@ -109,9 +129,14 @@ impl Broadcast {
         counters.map(|counters| count(&counters)).sum()
     }
 
-    /// Runs the shard with this number for as long as it is polled, on the thread of the caller.
-    pub async fn run_shard(&self, number: usize) {
-        let Some(shard) = Shard::new(&self.topics, number) else {
+    /// The shard with this number, for the thread of the caller; `None` if there is none. Each number has one.
+    pub fn shard(&self, number: usize) -> Option<Rc<Shard>> {
+        Shard::new(&self.topics, number)
+    }
+
+    /// Runs a shard for as long as it is polled, on the thread that has it.
+    pub async fn run_shard(&self, shard: Option<Rc<Shard>>) {
+        let Some(shard) = shard else {
             return;
         };
         let clock = self.clock;

@@ -184,6 +184,10 @@ impl AsyncRead for ClientIo {
                 buf.put_slice(&self.held[..passed]);
                 self.held.advance(passed);
                 self.sound -= passed;
+                if self.held.is_empty() {
+                    // A connection that rests holds no buffer.
+                    self.held = BytesMut::new();
+                }
                 break;
             }
             if self.refusal.is_some() {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
+use weir_broadcast::Shard;
 use weir_cache::Store;
 use weir_core::cache::{Key, Phrases, UnixMs};
 use weir_core::proxy::Via;
@@ -78,6 +79,9 @@ pub(super) struct Core {
     pub(super) compressors: Compressors,
     pub(super) files: Files,
     pub(super) hits: Hits,
+    /// The subscribers of this core's connections.
+    pub(super) shard: Option<Rc<Shard>>,
+    has_broadcast: Cell<bool>,
     routing: RefCell<Reader<Routing>>,
     newest: RefCell<LocalRouting>,
     ingress: RefCell<Reader<Ingress>>,
@@ -98,6 +102,8 @@ impl Core {
             compressors: Compressors::default(),
             files: Files::new(),
             hits: Hits::new(&parts.warming),
+            shard: parts.broadcast.shard(index),
+            has_broadcast: Cell::new(takes_messages(&parts.routing.load())),
             routing: RefCell::new(parts.routing.reader()),
             newest: RefCell::new(LocalRouting::new(&parts.routing.load())),
             ingress: RefCell::new(parts.ingress.reader()),
@@ -116,8 +122,14 @@ impl Core {
         let mut newest = self.newest.borrow_mut();
         if !newest.is(published) {
             *newest = LocalRouting::new(published);
+            self.has_broadcast.set(takes_messages(published));
         }
         newest.clone()
+    }
+
+    /// Whether subscribers come in on a route, as of the last look at [`Self::routing`].
+    pub(super) fn has_broadcast(&self) -> bool {
+        self.has_broadcast.get()
     }
 
     pub(super) fn ingress(&self) -> Arc<Ingress> {
@@ -237,4 +249,8 @@ impl Core {
         self.pool(service, backend)
             .tend(service.settings.timeouts.connect);
     }
+}
+
+fn takes_messages(routing: &Routing) -> bool {
+    routing.routes.iter().any(|route| route.broadcast)
 }

@@ -1,6 +1,7 @@
 //! The node's HTTP API: status, health and metrics, cheap to poll; engines, ports and events.
 
 mod answers;
+mod broadcast;
 mod cache;
 mod engines;
 mod events;
@@ -49,6 +50,8 @@ pub struct Shown {
     pub broadcast: Broadcast,
     /// What happens.
     pub events: Events,
+    /// Messages to many.
+    pub broadcast: Broadcast,
 }
 
 /// All paths of the API.
@@ -63,6 +66,7 @@ pub fn router(shown: Shown) -> Router {
         .merge(answers::router())
         .merge(values::router())
         .merge(warm::router())
+        .merge(broadcast::router())
         .layer(middleware::from_fn_with_state(
             shown.clone(),
             sites::refuse_others,

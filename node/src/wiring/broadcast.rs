@@ -4,6 +4,7 @@ use tokio::task::JoinSet;
 
 use crate::actors::broadcaster::{self, Broadcaster};
 use crate::broadcast::Broadcast;
+use crate::data_plane::stop::Stop;
 use crate::events::Events;
 use crate::guardian::{Budget, BudgetSpent, guard};
 use crate::snapshot::Snapshot;
@@ -12,11 +13,23 @@ use crate::snapshot::Snapshot;
 pub(super) fn wire(
     broadcast: &Broadcast,
     events: &Events,
+    (stop, seed): (&Stop, u64),
     guardians: &mut JoinSet<Result<(), BudgetSpent>>,
 ) {
-    for shard in [broadcast.control_shard(), broadcast.link_shard()] {
+    let clients = broadcast.shard(broadcast.control_shard());
+    let links = broadcast.shard(broadcast.link_shard());
+    for shard in [clients.clone(), links] {
         let broadcast = broadcast.clone();
         tokio::task::spawn_local(async move { broadcast.run_shard(shard).await });
+    }
+    if let Some(shard) = clients {
+        let (broadcast, stop) = (broadcast.clone(), stop.clone());
+        let mut random = fastrand::Rng::with_seed(seed);
+        tokio::task::spawn_local(async move {
+            broadcast
+                .see_off(&shard, stop, move || random.u64(..))
+                .await;
+        });
     }
     let parts = broadcaster::Parts {
         broadcast: broadcast.clone(),

@@ -116,7 +116,12 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
     );
     let in_force = outlets.in_force.clone();
     let cache_tier = cache::wire(&core_parts, &peers, env, &in_force, &mut guardians);
-    broadcast::wire(&broadcast, &events, &mut guardians);
+    broadcast::wire(
+        &broadcast,
+        &events,
+        (&core_parts.stop, env.seed),
+        &mut guardians,
+    );
     tokio::task::spawn_local(backends::run(
         events.clone(),
         outlet.routing().clone(),

@@ -8,6 +8,7 @@
 
 mod blame;
 mod bounds;
+mod broadcast;
 mod browser;
 mod cache;
 mod client;
