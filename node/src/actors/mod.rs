@@ -1,5 +1,6 @@
 //! Who owns what changes. An actor reads the clock, asks `weir-core`, and publishes.
 
+pub mod broadcaster;
 pub mod cache_tier;
 pub mod cache_warmer;
 pub mod cdn_outbox;

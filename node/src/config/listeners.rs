@@ -6,6 +6,7 @@ use std::time::Duration;
 use weir_core::proxy::{Forwarding, ForwardingHeaders};
 use weir_core::tuning::knobs::{ingress, telemetry};
 
+use super::broadcaster::WebSocketSettings;
 use super::compression::Compression;
 use super::reader::{Problem, Section};
 
@@ -40,6 +41,8 @@ pub struct Ingress {
     pub slow_request: Option<Duration>,
     /// How answers are compressed on routes that ask for it.
     pub compression: Compression,
+    /// What holds for WebSockets to the node itself.
+    pub websocket: WebSocketSettings,
 }
 
 impl Ingress {
@@ -82,6 +85,7 @@ impl Ingress {
             },
             slow_request: s.tuned(problems, "slow_request", &ingress::SLOW_REQUEST),
             compression: Compression::read(&mut s, problems),
+            websocket: WebSocketSettings::read(&mut s, problems),
         };
         let (stream, connection) = (read.h2_stream_window_bytes, read.h2_connection_window_bytes);
         if connection < stream {

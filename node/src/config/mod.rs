@@ -15,6 +15,7 @@
 //! A file is valid by itself: nothing that is given mends it. A profile that contradicts it is refused whole;
 //! weights and registered backends never are.
 
+mod broadcaster;
 mod cache;
 mod cdn;
 mod compression;
@@ -54,6 +55,7 @@ use weir_core::route::RouteTable;
 use weir_core::tuning::knobs::ingress::{DRAIN_TIMEOUT, WORKERS};
 use weir_core::tuning::{Kind, NAME_BOUND, Problem as KnobProblem, Value, is_name};
 
+pub use broadcaster::{Anonymous, BroadcasterSettings, Grant, TokenSettings, WebSocketSettings};
 pub use cache::{CacheSettings, RouteCache};
 pub use cdn::{ApiPlace, CdnSettings};
 pub use compression::{Compression, RouteCompression};
@@ -103,6 +105,8 @@ pub struct Config {
     pub port_cache: PortCacheSettings,
     /// How much of answers is kept.
     pub cache: CacheSettings,
+    /// Messages to everyone.
+    pub broadcaster: BroadcasterSettings,
     /// CDNs that are told of purges, in the order of their names.
     pub cdns: Vec<CdnSettings>,
     /// VPNs in the order of their names.
@@ -211,6 +215,7 @@ impl Config {
         let provision = ProvisionSettings::read(&mut root, problems);
         let port_cache = PortCacheSettings::read(&mut root, problems);
         let cache = CacheSettings::read(&mut root, problems);
+        let broadcaster = BroadcasterSettings::read(&mut root, problems, ingress.websocket.clone());
         let cdns = cdn::read(&mut root, problems);
         let vpns = vpns::read(&mut root, problems);
         let mut services = services::read(&mut root, problems);
@@ -236,6 +241,7 @@ impl Config {
             provision,
             port_cache,
             cache,
+            broadcaster,
             cdns,
             vpns,
             services: services.into_iter().map(Arc::new).collect(),

@@ -18,6 +18,8 @@ use crate::ports::net::BoxedStream;
 
 /// Connections that the kernel holds before they are accepted; it applies its own bound too.
 const BACKLOG: i32 = 65_535;
+/// How long a handshake of a client near by may take once it has begun.
+const HANDSHAKE_WAIT: Duration = Duration::from_millis(20);
 /// The wait after the process ran out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
@@ -128,7 +130,9 @@ pub(super) async fn run(core: Rc<Core>, listener: TcpListener, places: Arc<Place
             }
         }
     }
-    take_no_more(&listener);
+    refuse_handshakes(&listener);
+    // Those that have begun end in this time, and their clients may have sent a request with the last step.
+    tokio::time::sleep(HANDSHAKE_WAIT).await;
     // The kernel itself is asked: what it holds, the runtime may not have heard of.
     let Ok(listener) = listener.into_std() else {
         return;
@@ -145,15 +149,23 @@ pub(super) async fn run(core: Rc<Core>, listener: TcpListener, places: Arc<Place
 /// Makes the kernel drop what asks for a connection: whoever comes between the last accept and the close
 /// is refused when it asks again, and not reset after it has sent a request.
 #[cfg(target_os = "linux")]
-fn take_no_more(listener: &TcpListener) {
-    /// `ret #0`: keep no byte of the packet.
-    const DROP: socket2::SockFilter = socket2::SockFilter::new(0x06, 0, 0, 0);
+fn refuse_handshakes(listener: &TcpListener) {
+    use socket2::SockFilter;
+    /// Where a TCP header holds its flags, and the one that begins a handshake (RFC 9293 section 3.1).
+    const FLAGS_OFFSET: u32 = 13;
+    const SYN: u32 = 0x02;
+    const DROP_SYN: [SockFilter; 4] = [
+        SockFilter::new(0x30, 0, 0, FLAGS_OFFSET), // ldb [13]
+        SockFilter::new(0x45, 0, 1, SYN),          // jset #2, next, the one after
+        SockFilter::new(0x06, 0, 0, 0),            // ret #0: keep no byte
+        SockFilter::new(0x06, 0, 0, u32::MAX),     // ret #-1: keep all
+    ];
     // Without it the moment is as short as it was.
-    let _ = socket2::SockRef::from(listener).attach_filter(&[DROP]);
+    let _ = socket2::SockRef::from(listener).attach_filter(&DROP_SYN);
 }
 
 #[cfg(not(target_os = "linux"))]
-fn take_no_more(_: &TcpListener) {}
+fn refuse_handshakes(_: &TcpListener) {}
 
 async fn free_place(core: &Core, places: &Arc<Places>) -> Place {
     let mut paused = false;

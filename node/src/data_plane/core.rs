@@ -23,6 +23,7 @@ use super::leaving::Leaving;
 use super::pool::BackendPool;
 use super::routing::{Backend, LocalRouting, Routing, Service};
 use super::stop::Stop;
+use crate::broadcast::Broadcast;
 use crate::config::Ingress;
 use crate::ports::clock::WallClock;
 use crate::ports::net::Net;
@@ -43,6 +44,8 @@ pub struct CoreParts {
     pub revisions: watch::Receiver<u64>,
     /// Limits of client connections.
     pub ingress: Snapshot<Ingress>,
+    /// Messages to many.
+    pub broadcast: Broadcast,
     /// What is kept of answers.
     pub cache: Arc<Store<Reason>>,
     /// The nodes among which keys of the cache are shared out.

@@ -131,6 +131,10 @@ async fn run_core(core: Rc<Core>, listeners: Vec<TcpListener>, places: Arc<Place
     tokio::task::spawn_local(Rc::clone(&core).tend_pools());
     tokio::task::spawn_local(cache::warm(Rc::clone(&core)));
     tokio::task::spawn_local({
+        let (broadcast, index) = (core.parts.broadcast.clone(), core.index);
+        async move { broadcast.run_shard(index).await }
+    });
+    tokio::task::spawn_local({
         let (core, stop) = (Rc::clone(&core), stop.clone());
         async move { core.leaving.follow(stop).await }
     });

@@ -3,6 +3,7 @@
 //! Everything here lives on one control thread (a `LocalSet`); the data plane has threads of its own
 //! and reads what the actors publish.
 
+mod broadcast;
 mod cache;
 mod cdn;
 mod engines;
@@ -23,6 +24,7 @@ use crate::actors::load_balancer::{
 };
 use crate::actors::port_cache::PortCacheHandle;
 use crate::actors::provision_supervisor::ProvisionHandle;
+use crate::broadcast::Broadcast;
 use crate::config::{Config, Environment};
 use crate::data_plane::stop::Stop;
 use crate::data_plane::warming::Warming;
@@ -72,6 +74,8 @@ pub struct Wired {
     pub cache_tier: CacheTierHandle,
     /// What CDNs have not been told yet.
     pub cdns: CdnOutboxHandle,
+    /// Messages to many.
+    pub broadcast: Broadcast,
     /// What is fetched before it is asked for.
     pub cache_warmer: CacheWarmerHandle,
     /// The other nodes.
@@ -94,7 +98,8 @@ pub struct Wired {
 /// When the load balancer does not take its part.
 pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
     let config = Arc::clone(&first.config);
-    let outlets = Outlets::new(first, &env.tracer.weak());
+    let broadcast = Broadcast::new(&config, env.clock, env.seed);
+    let outlets = Outlets::new(first, &env.tracer.weak(), &broadcast);
     let (orders, stop) = OrdersHandle::new();
     let mut guardians = JoinSet::new();
 
@@ -111,6 +116,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
     let events = Events::new(&config.node.name, epoch(env), env.clock);
     let in_force = outlets.in_force.clone();
     let cache_tier = cache::wire(&core_parts, &peers, env, &in_force, &mut guardians);
+    broadcast::wire(&broadcast, &events, &mut guardians);
     let cdns = cdn::wire(&cache_tier, &events, env, &in_force, &mut guardians);
     let cache_warmer = cache::wire_warmer(
         &core_parts,
@@ -155,6 +161,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         port_cache: engines.port_cache,
         cache_tier,
         cdns,
+        broadcast,
         cache_warmer,
         peers,
         events,
@@ -179,6 +186,7 @@ fn core_parts(
         ingress: outlets.ingress.clone(),
         net: Arc::clone(&env.net),
         metrics: NodeMetrics::new(node.cores),
+        broadcast: outlets.broadcast.clone(),
         cache: cache::new_store(config, env),
         warming: Warming::new(node.cores),
         cache_peers: Snapshot::new(CachePeers::new(&node.name, &[], node.cores)),

@@ -79,7 +79,7 @@ impl Shard {
     }
 
     /// Does what is to be done now, in so far as it does not keep the thread from other work.
-    pub fn work(&self, now: UnixMs) -> Work {
+    pub fn work(self: &Rc<Self>, now: UnixMs) -> Work {
         let (more, calls) = self.state.borrow_mut().work(now);
         for call in calls {
             call(self);
@@ -91,7 +91,7 @@ impl Shard {
     }
 
     /// Works for as long as it is polled; `now` is the time.
-    pub async fn run(&self, now: impl Fn() -> UnixMs) {
+    pub async fn run(self: &Rc<Self>, now: impl Fn() -> UnixMs) {
         loop {
             let work = self.work(now());
             if work.more {

@@ -1,6 +1,7 @@
 //! What waits for one shard.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -16,7 +17,7 @@ const CALLS_MAX: usize = 1_024;
 const MISSED_MAX: usize = 4_096;
 
 /// Something to do on the thread of a shard.
-pub(crate) type Call = Box<dyn FnOnce(&Shard) + Send>;
+pub(crate) type Call = Box<dyn FnOnce(&Rc<Shard>) + Send>;
 
 /// What waits for one shard. Cheap to push to, from any thread.
 #[derive(Default)]

@@ -14,6 +14,7 @@ mod retention;
 mod topic;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -222,9 +223,9 @@ impl Topics {
         self.lanes.iter().map(|lane| lane.lock().published).sum()
     }
 
-    /// Does something on the thread of a shard, when it comes to it; `false` if there is no such shard or too much
-    /// waits.
-    pub fn run_on(&self, shard: usize, call: impl FnOnce(&Shard) + Send + 'static) -> bool {
+    /// Does something on the thread of a shard, when it comes to it, within its `LocalSet`; `false` if there is no
+    /// such shard or too much waits.
+    pub fn run_on(&self, shard: usize, call: impl FnOnce(&Rc<Shard>) + Send + 'static) -> bool {
         let shard = self.shards.get(shard);
         shard.is_some_and(|shard| shard.inbox.call(Box::new(call)))
     }

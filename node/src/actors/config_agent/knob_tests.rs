@@ -56,6 +56,14 @@ fn parts(wired: &Wired) -> BTreeMap<&'static str, String> {
             format!("{memory:?} {:?}", store.shared())
         }),
         (
+            "broadcaster",
+            format!(
+                "{:?} {:?}",
+                wired.broadcast.settings(),
+                wired.broadcast.topics().limits()
+            ),
+        ),
+        (
             "cache warming",
             format!("{:?}", wired.cache_warmer.settings()),
         ),

@@ -35,6 +35,7 @@ use super::cache_warmer::{self, CacheWarmerHandle};
 use super::load_balancer::{Configure, LoadBalancerHandle};
 use super::port_cache::{self, PortCacheHandle};
 use super::provision_supervisor::{Plan, ProvisionHandle};
+use crate::broadcast::Broadcast;
 use crate::config::{Config, Environment, Give, Given, Ingress, Invalid};
 use crate::link::{Carried, Link, Permits, Refused};
 use crate::snapshot::Snapshot;
@@ -120,15 +121,18 @@ pub struct Outlets {
     pub status_age_max: Snapshot<Duration>,
     /// Takes the share of requests that are traced.
     pub tracer: Tracer,
+    /// Takes bounds of messages, and who may publish and subscribe.
+    pub broadcast: Broadcast,
 }
 
 impl Outlets {
     /// Outlets that hold what the node starts with.
-    pub fn new(first: InForce, tracer: &Tracer) -> Self {
+    pub fn new(first: InForce, tracer: &Tracer, broadcast: &Broadcast) -> Self {
         Self {
             ingress: Snapshot::new(first.config.ingress.clone()),
             status_age_max: Snapshot::new(first.config.telemetry.status_cache_ttl),
             tracer: tracer.clone(),
+            broadcast: broadcast.clone(),
             in_force: Snapshot::new(first),
         }
     }
@@ -138,6 +142,7 @@ impl Outlets {
         self.ingress.publish(config.ingress.clone());
         self.status_age_max
             .publish(config.telemetry.status_cache_ttl);
+        self.broadcast.configure(&config.broadcaster);
         if let Ok(sampler) = Sampler::new(config.telemetry.sample_ratio) {
             self.tracer.set_sampler(sampler);
         }

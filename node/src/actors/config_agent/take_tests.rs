@@ -8,6 +8,7 @@ use super::*;
 use crate::actors::load_balancer::{Change, Command, Outlet};
 use crate::config::{Endpoints, RegisteredBackend, Source, Weights, supported};
 use crate::data_plane::routing::BackendView;
+use crate::ports::clock::WallClock;
 use crate::telemetry::spans::Tracer;
 use crate::wiring::Wired;
 
@@ -363,7 +364,8 @@ async fn registered_backends_join_and_leave_and_bad_ones_keep_nobody_out() {
 async fn what_the_load_balancer_does_not_take_is_not_in_force() {
     run(async {
         let config = Config::parse(FILE, &Environment::new(), &Given::default()).unwrap();
-        let outlets = Outlets::new(InForce::first(config), &Tracer::off());
+        let broadcast = Broadcast::new(&config, WallClock::system(), 1);
+        let outlets = Outlets::new(InForce::first(config), &Tracer::off(), &broadcast);
         let nobody = LoadBalancerHandle::new(&Outlet::new());
         let handle = ConfigAgentHandle::new(&outlets.in_force);
         let ingress = outlets.ingress.clone();

@@ -122,7 +122,8 @@ async fn what_needs_a_restart_is_refused_by_name() {
 async fn an_offer_that_the_load_balancer_does_not_take_is_not_in_force() {
     run(async {
         let config = Config::parse(FIRST, &Environment::new(), &Given::default()).unwrap();
-        let outlets = Outlets::new(InForce::first(config), &Tracer::off());
+        let broadcast = Broadcast::new(&config, WallClock::system(), 1);
+        let outlets = Outlets::new(InForce::first(config), &Tracer::off(), &broadcast);
         let nobody = LoadBalancerHandle::new(&Outlet::new());
         let handle = ConfigAgentHandle::new(&outlets.in_force);
         let takers = Takers {

@@ -44,23 +44,21 @@ async fn a_profile_is_in_force_on_every_node_and_says_where_it_comes_from() {
     let set = [
         "profile",
         "set",
-        "broadcaster.history_messages_max=9",
+        "host.swappiness=9",
         "ingress.header_timeout=6s",
     ];
     let out = plane.weir(&set).await.done();
     let refused = "in force on 2 of 3 nodes; 1 knob refused as not supported:\n  \
-         broadcaster.history_messages_max: refused as not \
+         host.swappiness: refused as not \
                    supported by node-a, node-b, node-c; it is not in force there\n";
     assert!(out.contains(refused), "{out}");
     let told = plane.sees_in_sync("node-a").await.profile.unwrap();
-    assert_eq!(told.unsupported[0].path, "broadcaster.history_messages_max");
+    assert_eq!(told.unsupported[0].path, "host.swappiness");
     let out = plane.weir(&["nodes", "get", "node-a"]).await.done();
     assert!(out.contains("1 knob refused as not supported"), "{out}");
-    let refused = "\nrefused: broadcaster.history_messages_max: not supported by this node\n";
+    let refused = "\nrefused: host.swappiness: not supported by this node\n";
     assert!(out.contains(refused), "{out}");
-    let knob = nodes[0]
-        .effective(&plane, "broadcaster.history_messages_max")
-        .await;
+    let knob = nodes[0].effective(&plane, "host.swappiness").await;
     assert_eq!(
         (&knob["value"], &knob["source"]),
         (&Value::Null, &Value::Null)

