@@ -93,7 +93,15 @@ pub(crate) fn router(wired: &Wired, env: &Env) -> turmoil::Result<Router> {
     let service = LoadBalancerService::new(wired.load_balancer.clone(), env.tracer.clone());
     let (engines, cache) = (EngineApi::new(wired), CacheApi::new(wired));
     let (orders, events) = (wired.orders.clone(), wired.events.clone());
-    let router = grpc::router(service, status, orders, engines, cache, events)?;
+    let router = grpc::router(
+        service,
+        status,
+        orders,
+        engines,
+        cache,
+        events,
+        &wired.broadcast,
+    )?;
     Ok(router)
 }
 

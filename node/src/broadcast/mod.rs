@@ -4,12 +4,15 @@
 //! Each core has the subscribers of its own connections; the control thread has one shard for those of the HTTP API and
 //! of gRPC, and one for the links to other nodes.
 
+pub mod mesh;
+
 use std::sync::Arc;
 
 use weir_broadcast::{Draft, Published, Shard, Topics};
 use weir_core::broadcast::Refused;
 use weir_core::cache::UnixMs;
 
+use self::mesh::{Mesh, MeshError, Receipt};
 use crate::config::{BroadcasterSettings, Config};
 use crate::ports::clock::WallClock;
 use crate::snapshot::Snapshot;
@@ -21,6 +24,7 @@ pub struct Broadcast {
     settings: Snapshot<BroadcasterSettings>,
     cores: usize,
     clock: WallClock,
+    mesh: Mesh,
 }
 
 /// What a publisher waits for.
@@ -41,6 +45,18 @@ pub enum PublishError {
     /// Something of it does not do.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// The node that numbers it does not take it.
+    #[error(transparent)]
+    Mesh(MeshError),
+}
+
+impl From<MeshError> for PublishError {
+    fn from(error: MeshError) -> Self {
+        match error {
+            MeshError::Refused(refused) => Self::Refused(refused),
+            other => Self::Mesh(other),
+        }
+    }
 }
 
 impl Broadcast {
@@ -49,8 +65,10 @@ impl Broadcast {
         let settings = config.broadcaster.clone();
         let cores = config.node.cores;
         let topics = Topics::new(settings.limits, cores + 2, seed);
+        let topics = topics.expect("the limits were checked with the configuration");
         Self {
-            topics: topics.expect("the limits were checked with the configuration"),
+            mesh: Mesh::new(&config.node.name, &topics, clock, seed),
+            topics,
             settings: Snapshot::new(settings),
             cores,
             clock,
@@ -109,7 +127,19 @@ impl Broadcast {
     /// # Errors
     /// [`PublishError`]: it is not published.
     pub async fn publish(&self, draft: Draft, ack: Ack) -> Result<Published, PublishError> {
-        let _ = ack;
-        Ok(self.topics.publish(draft, self.now())?)
+        Ok(self.deliver(draft, ack).await?.published)
+    }
+
+    /// The same, and whether a second node has it, which only [`Ack::Replicated`] waits for.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    pub async fn deliver(&self, draft: Draft, ack: Ack) -> Result<Receipt, PublishError> {
+        Ok(self.mesh.publish(draft, ack).await?)
+    }
+
+    /// The other nodes. Who subscribes to a topic awaits [`Mesh::follow`] before.
+    pub const fn mesh(&self) -> &Mesh {
+        &self.mesh
     }
 }

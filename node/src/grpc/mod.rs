@@ -1,5 +1,6 @@
 //! The node's gRPC: `weir.node.v1`, health and reflection.
 
+pub(crate) mod broadcast_peer;
 mod cache;
 mod cache_values;
 mod cache_warm;
@@ -19,6 +20,7 @@ use tonic::transport::server::Router;
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
+use weir_proto::node::v1::broadcast_peer_server::BroadcastPeerServer;
 use weir_proto::node::v1::cache_peer_server::CachePeerServer;
 use weir_proto::node::v1::cache_server::CacheServer;
 use weir_proto::node::v1::events_server::EventsServer;
@@ -29,6 +31,8 @@ use weir_proto::node::v1::provision_server::ProvisionServer;
 
 pub use load_balancer::LoadBalancerService;
 
+use self::broadcast_peer::BroadcastPeerService;
+use crate::broadcast::Broadcast;
 use crate::cache_api::CacheApi;
 use crate::engine_api::EngineApi;
 use crate::events::Events;
@@ -77,6 +81,7 @@ pub fn router(
     engines: EngineApi,
     cache: CacheApi,
     events: Events,
+    broadcast: &Broadcast,
 ) -> Result<Router, tonic_reflection::server::Error> {
     let health = orders.readiness().0.clone();
     let health = HealthServer::new(HealthService::from_health_reporter(health));
@@ -94,6 +99,7 @@ pub fn router(
         .with_service_name(<PortCacheServer<port_cache::PortCacheService> as NamedService>::NAME)
         .with_service_name(<CacheServer<cache::CacheService> as NamedService>::NAME)
         .with_service_name(<CachePeerServer<cache::CacheService> as NamedService>::NAME)
+        .with_service_name(<BroadcastPeerServer<BroadcastPeerService> as NamedService>::NAME)
         .with_service_name(<EventsServer<events::EventsService> as NamedService>::NAME)
         .with_service_name(<HealthServer<HealthService> as NamedService>::NAME)
         .with_service_name(REFLECTION)
@@ -108,6 +114,7 @@ pub fn router(
         .add_service(PortCacheServer::new(ports))
         .add_service(CacheServer::new(cache.clone()))
         .add_service(CachePeerServer::new(cache))
+        .add_service(broadcast_peer::server(broadcast.mesh()))
         .add_service(EventsServer::new(events::EventsService { events }))
         .add_service(health)
         .add_service(reflection))

@@ -6,18 +6,22 @@ use crate::actors::broadcaster::{self, Broadcaster};
 use crate::broadcast::Broadcast;
 use crate::events::Events;
 use crate::guardian::{Budget, BudgetSpent, guard};
+use crate::peers::Peers;
 use crate::snapshot::Snapshot;
 
 /// Runs what is on the control thread; cores run their own shards.
 pub(super) fn wire(
     broadcast: &Broadcast,
+    peers: &Peers,
     events: &Events,
     guardians: &mut JoinSet<Result<(), BudgetSpent>>,
 ) {
-    for shard in [broadcast.control_shard(), broadcast.link_shard()] {
-        let broadcast = broadcast.clone();
-        tokio::task::spawn_local(async move { broadcast.run_shard(shard).await });
-    }
+    let (clients, links) = (broadcast.clone(), broadcast.clone());
+    let shard = broadcast.control_shard();
+    tokio::task::spawn_local(async move { clients.run_shard(shard).await });
+    let peers = peers.clone();
+    let shard = broadcast.link_shard();
+    tokio::task::spawn_local(async move { links.mesh().run(peers, shard).await });
     let parts = broadcaster::Parts {
         broadcast: broadcast.clone(),
         events: events.clone(),

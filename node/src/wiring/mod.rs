@@ -116,7 +116,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
     let events = Events::new(&config.node.name, epoch(env), env.clock);
     let in_force = outlets.in_force.clone();
     let cache_tier = cache::wire(&core_parts, &peers, env, &in_force, &mut guardians);
-    broadcast::wire(&broadcast, &events, &mut guardians);
+    broadcast::wire(&broadcast, &peers, &events, &mut guardians);
     let cdns = cdn::wire(&cache_tier, &events, env, &in_force, &mut guardians);
     let cache_warmer = cache::wire_warmer(
         &core_parts,

@@ -86,10 +86,7 @@ impl Connection {
 
     /// The client has everything of a topic up to here, by another way.
     pub fn has(&self, topic: &TopicName, position: Position) {
-        self.shard
-            .state
-            .borrow_mut()
-            .has(self.key, topic, position);
+        self.shard.state.borrow_mut().has(self.key, topic, position);
     }
 
     /// Ends a subscription by name. A pattern that takes the topic goes on taking it.

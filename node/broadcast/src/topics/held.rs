@@ -76,7 +76,11 @@ impl Held {
             }
         }
         let free = |message: &Arc<Message>| message.position().offset <= offset;
-        let count = self.waiting.iter().take_while(|message| free(message)).count();
+        let count = self
+            .waiting
+            .iter()
+            .take_while(|message| free(message))
+            .count();
         self.keys.drain(..count);
         self.waiting.drain(..count).collect()
     }

@@ -67,7 +67,13 @@ impl Topics {
             drop(lane);
             self.settle(&wake, &limits);
             let is_duplicate = true;
-            return Ok((Published { position, is_duplicate }, waits));
+            return Ok((
+                Published {
+                    position,
+                    is_duplicate,
+                },
+                waits,
+            ));
         }
         let numbered = draft.class.is_numbered();
         let offset = if numbered { last.offset + 1 } else { 0 };
@@ -78,7 +84,11 @@ impl Topics {
         topic.charge_keys(&self.account);
         let waits = numbered && topic.held.wait(offset, confirmed);
         let holds = numbered && topic.held.is_on();
-        let after = if numbered { last.offset } else { topic.position().offset };
+        let after = if numbered {
+            last.offset
+        } else {
+            topic.position().offset
+        };
         let message = Message::new(draft, position, after, now, self.account.clone());
         if holds {
             topic.touched_at = now;
@@ -92,7 +102,13 @@ impl Topics {
         }
         self.settle(&wake, &limits);
         let is_duplicate = false;
-        Ok((Published { position, is_duplicate }, waits))
+        Ok((
+            Published {
+                position,
+                is_duplicate,
+            },
+            waits,
+        ))
     }
 
     /// Keeps a message and puts it into the inbox of each shard that is interested; which of these are to be woken.

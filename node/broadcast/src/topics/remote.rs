@@ -50,7 +50,13 @@ impl Topics {
             false => Position { offset: 0, ..here },
         };
         let account = self.account.clone();
-        let message = Message::new(remote.draft, position, remote.after, remote.published_at, account);
+        let message = Message::new(
+            remote.draft,
+            position,
+            remote.after,
+            remote.published_at,
+            account,
+        );
         wake.extend(self.hand_out(&mut lane, &message, now, &limits));
         drop(lane);
         self.settle(&wake, &limits);
@@ -79,7 +85,10 @@ impl Topics {
             return;
         };
         let before = topic.position();
-        if before.epoch != to.epoch || topic.numbering != Numbering::Mirror || !topic.history.skip(to.offset) {
+        if before.epoch != to.epoch
+            || topic.numbering != Numbering::Mirror
+            || !topic.history.skip(to.offset)
+        {
             return;
         }
         let shards: Vec<_> = topic.interested().collect();
@@ -125,7 +134,8 @@ impl Topics {
         let mut lane = self.lane(name);
         let mut wake = self.own(&mut lane, name, now)?;
         let here = self.topic(&mut lane, name, now)?.numbered();
-        let is_older = here.epoch < known.epoch || (here.epoch == known.epoch && here.offset < known.offset);
+        let is_older =
+            here.epoch < known.epoch || (here.epoch == known.epoch && here.offset < known.offset);
         if is_older {
             wake.extend(self.begin(&mut lane, name, known.epoch));
         }
@@ -173,7 +183,9 @@ impl Topics {
             return false;
         }
         let free = topic.held.confirm(has.offset);
-        let wake = free.iter().flat_map(|message| self.hand_out(&mut lane, message, now, &limits));
+        let wake = free
+            .iter()
+            .flat_map(|message| self.hand_out(&mut lane, message, now, &limits));
         let wake: Vec<_> = wake.collect();
         let topic = lane.topics.get_mut(name).expect("it is there");
         let joins = may_join && !topic.held.is_on() && topic.position() == has;
@@ -193,24 +205,35 @@ impl Topics {
             return;
         };
         let free = topic.held.open();
-        let wake = free.iter().flat_map(|message| self.hand_out(&mut lane, message, now, &limits));
+        let wake = free
+            .iter()
+            .flat_map(|message| self.hand_out(&mut lane, message, now, &limits));
         let wake: Vec<_> = wake.collect();
         drop(lane);
         self.settle(&wake, &limits);
     }
 
     /// Messages that wait for the replica, after this offset, and whether too many do.
-    pub fn held_after(&self, name: &TopicName, offset: u64, count: usize) -> (Vec<HeldMessage>, bool) {
+    pub fn held_after(
+        &self,
+        name: &TopicName,
+        offset: u64,
+        count: usize,
+    ) -> (Vec<HeldMessage>, bool) {
         let lane = self.lane(name);
-        lane.topics.get(name).map_or_else(Default::default, |topic| {
-            (topic.held.after(offset, count), topic.held.is_full())
-        })
+        lane.topics
+            .get(name)
+            .map_or_else(Default::default, |topic| {
+                (topic.held.after(offset, count), topic.held.is_full())
+            })
     }
 
     /// Whether anything waits for a replica.
     pub fn is_holding(&self) -> bool {
         let waits = |topic: &super::Topic| !topic.held.is_empty();
-        self.lanes.iter().any(|lane| lane.lock().topics.values().any(waits))
+        self.lanes
+            .iter()
+            .any(|lane| lane.lock().topics.values().any(waits))
     }
 
     /// Makes a topic this node's own; one of another node begins a new life.
@@ -268,6 +291,8 @@ impl Topics {
     fn unsettle(&self, topic: &super::Topic, name: &TopicName) -> Vec<ShardIndex> {
         let from = topic.position();
         let shards = topic.interested();
-        shards.filter(|shard| self.inbox(*shard).unsettle(name, from)).collect()
+        shards
+            .filter(|shard| self.inbox(*shard).unsettle(name, from))
+            .collect()
     }
 }

@@ -110,6 +110,9 @@ impl Topic {
 
     /// Whether nothing would be lost with it.
     pub(crate) fn is_idle(&self) -> bool {
-        self.held.is_empty() && self.named.is_empty() && self.history.is_empty() && self.recent.is_empty()
+        self.held.is_empty()
+            && self.named.is_empty()
+            && self.history.is_empty()
+            && self.recent.is_empty()
     }
 }
