@@ -283,15 +283,8 @@ fn serve_grpc(
     let engines = EngineApi::new(wired);
     let (orders, cache) = (wired.orders.clone(), CacheApi::new(wired));
     let events = wired.events.clone();
-    let router = grpc::router(
-        service,
-        status,
-        orders,
-        engines,
-        cache,
-        events,
-        &wired.broadcast,
-    )?;
+    let broadcast = wired.broadcast.clone();
+    let router = grpc::router(service, status, orders, engines, cache, events, broadcast)?;
     let incoming = accepted(listener);
     let stop = Arc::clone(stop);
     tokio::task::spawn_local(async move {

@@ -100,7 +100,7 @@ pub(crate) fn router(wired: &Wired, env: &Env) -> turmoil::Result<Router> {
         engines,
         cache,
         events,
-        &wired.broadcast,
+        wired.broadcast.clone(),
     )?;
     Ok(router)
 }

@@ -197,9 +197,8 @@ impl Batch {
         self.sse.get_or_init(|| {
             let json = encoding::json::batch(self);
             // Without a number there is nothing to come back to.
-            let id =
-                (self.kind != Kind::Ephemeral).then_some(&self.position as &dyn std::fmt::Display);
-            self.account.batch(encoding::event(id, None, &json))
+            let at = (self.kind != Kind::Ephemeral).then_some((&self.topic, self.position));
+            self.account.batch(encoding::event(at, None, &json))
         })
     }
 

@@ -29,7 +29,7 @@ mod topics;
 pub use account::Account;
 pub use batch::Batch;
 pub use counters::{Count, Counters};
-pub use encoding::{Control, Encoding};
+pub use encoding::{Control, Encoding, base64};
 pub use message::{Draft, Message, Remote};
 pub use outbox::{SLICES_MAX, Writing};
 pub use shard::{Connection, ConnectionId, ConnectionInfo, Shard, Since, Work};

@@ -37,3 +37,4 @@ pub mod tuning;
 pub mod units;
 pub mod vpn;
 pub mod warming;
+pub mod websocket;

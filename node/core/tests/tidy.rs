@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 
 const LINES_MAX: usize = 500;
 const COLUMNS_MAX: usize = 120;
-const CORE_MAY_USE: [&str; 7] = [
+const CORE_MAY_USE: [&str; 9] = [
+    "base64",
     "crc32fast",
     "fastrand",
     "http",
     "ipnet",
     "memchr",
     "regex",
+    "sha1",
     "thiserror",
 ];
 const MAY_NAME_ACTIX: [&str; 4] = ["actors/", "guardian.rs", "link.rs", "wiring.rs"];

@@ -4,6 +4,10 @@
 //! Each core has the subscribers of its own connections; the control thread has one shard for those of the HTTP API and
 //! of gRPC, and one for the links to other nodes.
 
+mod connections;
+mod deliveries;
+pub mod describe;
+mod members;
 pub mod mesh;
 
 use std::sync::Arc;
@@ -12,6 +16,8 @@ use weir_broadcast::{Draft, Published, Shard, Topics};
 use weir_core::broadcast::Refused;
 use weir_core::cache::UnixMs;
 
+pub use self::connections::OpenConnection;
+pub use self::deliveries::Deliveries;
 use self::mesh::{Mesh, MeshError, Receipt};
 use crate::config::{BroadcasterSettings, Config};
 use crate::ports::clock::WallClock;

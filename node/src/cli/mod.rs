@@ -4,6 +4,7 @@ mod backends;
 mod cache;
 mod cache_values;
 mod cache_warm;
+mod connections;
 mod control;
 mod control_plane;
 mod demo;
@@ -16,8 +17,10 @@ mod nodes;
 mod output;
 mod ports;
 mod profile;
+mod publish;
 mod services;
 mod status;
+mod subscribe;
 mod up;
 mod weights;
 
@@ -55,6 +58,9 @@ enum Command {
     Ports(ports::Ports),
     Cache(cache::Cache),
     Events(events::Events),
+    Publish(publish::Publish),
+    Subscribe(subscribe::Subscribe),
+    Connections(connections::Connections),
     Profile(profile::Profile),
     Weights(weights::Weights),
     Nodes(nodes::Nodes),
@@ -99,6 +105,9 @@ pub fn run() -> ExitCode {
         Command::Ports(ports) => ports.run(),
         Command::Cache(cache) => cache.run(),
         Command::Events(events) => events.run(),
+        Command::Publish(publish) => publish.run(),
+        Command::Subscribe(subscribe) => subscribe.run(),
+        Command::Connections(connections) => connections.run(),
         Command::Profile(profile) => profile.run(),
         Command::Weights(weights) => weights.run(),
         Command::Nodes(nodes) => nodes.run(),

@@ -1,5 +1,6 @@
 //! The node's gRPC: `weir.node.v1`, health and reflection.
 
+mod broadcast;
 pub(crate) mod broadcast_peer;
 mod cache;
 mod cache_values;
@@ -21,6 +22,7 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 use weir_proto::node::v1::broadcast_peer_server::BroadcastPeerServer;
+use weir_proto::node::v1::broadcast_server::BroadcastServer;
 use weir_proto::node::v1::cache_peer_server::CachePeerServer;
 use weir_proto::node::v1::cache_server::CacheServer;
 use weir_proto::node::v1::events_server::EventsServer;
@@ -44,6 +46,8 @@ const KEEPALIVE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(2
 const KEEPALIVE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
 /// Calls that one client connection may have running.
 const STREAMS_MAX: u32 = 256;
+/// One message of the longest that profiles allow, and its frame.
+const MESSAGE_BYTES_MAX: usize = 65 << 20;
 const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
 
 /// Says whether the node wants new clients, over `grpc.health.v1`; [`OrdersHandle`] switches it.
@@ -64,6 +68,7 @@ impl Readiness {
             <PortCacheServer<port_cache::PortCacheService> as NamedService>::NAME,
             <CacheServer<cache::CacheService> as NamedService>::NAME,
             <EventsServer<events::EventsService> as NamedService>::NAME,
+            <BroadcastServer<broadcast::BroadcastService> as NamedService>::NAME,
         ] {
             self.0.set_service_status(name, status).await;
         }
@@ -81,7 +86,7 @@ pub fn router(
     engines: EngineApi,
     cache: CacheApi,
     events: Events,
-    broadcast: &Broadcast,
+    broadcast: Broadcast,
 ) -> Result<Router, tonic_reflection::server::Error> {
     let health = orders.readiness().0.clone();
     let health = HealthServer::new(HealthService::from_health_reporter(health));
@@ -99,6 +104,7 @@ pub fn router(
         .with_service_name(<PortCacheServer<port_cache::PortCacheService> as NamedService>::NAME)
         .with_service_name(<CacheServer<cache::CacheService> as NamedService>::NAME)
         .with_service_name(<CachePeerServer<cache::CacheService> as NamedService>::NAME)
+        .with_service_name(<BroadcastServer<broadcast::BroadcastService> as NamedService>::NAME)
         .with_service_name(<BroadcastPeerServer<BroadcastPeerService> as NamedService>::NAME)
         .with_service_name(<EventsServer<events::EventsService> as NamedService>::NAME)
         .with_service_name(<HealthServer<HealthService> as NamedService>::NAME)
@@ -116,6 +122,10 @@ pub fn router(
         .add_service(CachePeerServer::new(cache))
         .add_service(broadcast_peer::server(broadcast.mesh()))
         .add_service(EventsServer::new(events::EventsService { events }))
+        .add_service(
+            BroadcastServer::new(broadcast::BroadcastService { broadcast })
+                .max_decoding_message_size(MESSAGE_BYTES_MAX),
+        )
         .add_service(health)
         .add_service(reflection))
 }

@@ -36,6 +36,7 @@ mod health;
 mod http2;
 mod leaks;
 mod limits;
+mod messages;
 mod odd_messages;
 mod operations;
 mod operator;

@@ -1,5 +1,6 @@
 //! What a subscriber is told beside messages.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -49,6 +50,51 @@ pub enum Control {
     },
     /// Nothing but a sign of life.
     Ping,
+    /// What was asked for is subscribed.
+    Subscribed {
+        /// The asker's number of it.
+        id: u64,
+        /// Topics by name, and where they are.
+        topics: Vec<(TopicName, Position)>,
+    },
+    /// What was asked for is not subscribed any more.
+    Unsubscribed {
+        /// The asker's number of it.
+        id: u64,
+    },
+    /// A message is published.
+    Published {
+        /// The asker's number of it.
+        id: u64,
+        /// Where to.
+        topic: TopicName,
+        /// Where it is; offset 0 if it is not numbered, or if that is not known.
+        position: Position,
+        /// It was published before.
+        duplicate: bool,
+        /// Another node has it too.
+        replicated: bool,
+    },
+    /// Who has a topic.
+    Present {
+        /// The asker's number of it.
+        id: u64,
+        /// The topic.
+        topic: TopicName,
+        /// Everybody with a name, unless there are too many.
+        members: Vec<Arc<str>>,
+        /// All of them.
+        count: u64,
+    },
+    /// What was asked for is not done.
+    Error {
+        /// The asker's number of it.
+        id: u64,
+        /// What of it does not do.
+        field: Box<str>,
+        /// Why.
+        message: Box<str>,
+    },
 }
 
 impl Control {
@@ -75,6 +121,11 @@ impl Control {
             Self::Reconnect { .. } => "reconnect",
             Self::Slow { .. } => "slow",
             Self::Ping => "ping",
+            Self::Subscribed { .. } => "subscribed",
+            Self::Unsubscribed { .. } => "unsubscribed",
+            Self::Published { .. } => "published",
+            Self::Present { .. } => "present",
+            Self::Error { .. } => "error",
         }
     }
 
@@ -101,8 +152,52 @@ impl Control {
                 format!("\"lag_bytes\":{lag_bytes},\"dropped\":{dropped}")
             }
             Self::Ping => String::new(),
+            _ => self.answer(),
         };
         format!("{{\"{}\":{{{fields}}}}}", self.name())
+    }
+
+    /// The fields of what answers somebody.
+    fn answer(&self) -> String {
+        let at = |topic: &TopicName, position: &Position| {
+            let (epoch, offset) = (position.epoch, position.offset);
+            format!("\"topic\":\"{topic}\",\"epoch\":\"{epoch}\",\"offset\":{offset}")
+        };
+        match self {
+            Self::Subscribed { id, topics } => {
+                let topics = topics.iter().map(|(topic, position)| at(topic, position));
+                let topics: Vec<_> = topics.map(|topic| format!("{{{topic}}}")).collect();
+                format!("\"id\":{id},\"topics\":[{}]", topics.join(","))
+            }
+            Self::Published {
+                id,
+                topic,
+                position,
+                duplicate,
+                replicated,
+            } => {
+                let at = at(topic, position);
+                format!("\"id\":{id},{at},\"duplicate\":{duplicate},\"replicated\":{replicated}")
+            }
+            Self::Present {
+                id,
+                topic,
+                members,
+                count,
+            } => {
+                let members: Vec<_> = members.iter().map(|member| text(member)).collect();
+                let members = members.join(",");
+                format!(
+                    "\"id\":{id},\"topic\":\"{topic}\",\"count\":{count},\"members\":[{members}]"
+                )
+            }
+            Self::Error { id, field, message } => {
+                let (field, message) = (text(field), text(message));
+                format!("\"id\":{id},\"field\":{field},\"message\":{message}")
+            }
+            Self::Unsubscribed { id } => format!("\"id\":{id}"),
+            _ => String::new(),
+        }
     }
 
     fn event(&self) -> Vec<u8> {
@@ -111,15 +206,20 @@ impl Control {
             // A comment: clients see it as traffic and nothing else.
             Self::Ping => b":\n\n".to_vec(),
             // Who comes back resumes from here: what is gone is told once.
-            Self::Gap { to: position, .. } | Self::Recovered { position, .. } => {
-                event(Some(position), Some(self.name()), json.as_bytes())
+            Self::Gap {
+                topic,
+                to: position,
+                ..
             }
+            | Self::Recovered {
+                topic, position, ..
+            } => event(Some((topic, *position)), Some(self.name()), json.as_bytes()),
             Self::Reconnect { after, .. } => {
                 let mut out = format!("retry: {}\n", after.as_millis()).into_bytes();
                 out.extend(event(None, Some(self.name()), json.as_bytes()));
                 out
             }
-            Self::Slow { .. } => event(None, Some(self.name()), json.as_bytes()),
+            _ => event(None, Some(self.name()), json.as_bytes()),
         }
     }
 
@@ -149,7 +249,55 @@ impl Control {
                 dropped: *dropped,
             }),
             Self::Ping => What::Ping(pb::Ping {}),
+            other => other.proto_answer(),
         };
         pb::Delivery { what: Some(what) }.encode_to_vec()
+    }
+
+    /// What answers somebody.
+    fn proto_answer(&self) -> What {
+        match self {
+            Self::Subscribed { id, topics } => {
+                let topic = |(topic, position): &(TopicName, Position)| pb::SubscribedTopic {
+                    topic: topic.to_string(),
+                    position: Some(encode_position(*position)),
+                };
+                What::Subscribed(pb::Subscribed {
+                    id: *id,
+                    topics: topics.iter().map(topic).collect(),
+                })
+            }
+            Self::Unsubscribed { id } => What::Unsubscribed(pb::Unsubscribed { id: *id }),
+            Self::Published {
+                id,
+                topic,
+                position,
+                duplicate,
+                replicated,
+            } => What::Published(pb::Published {
+                id: *id,
+                topic: topic.to_string(),
+                position: Some(encode_position(*position)),
+                duplicate: *duplicate,
+                replicated: *replicated,
+            }),
+            Self::Present {
+                id,
+                topic,
+                members,
+                count,
+            } => What::Present(pb::Present {
+                id: *id,
+                topic: topic.to_string(),
+                members: members.iter().map(ToString::to_string).collect(),
+                count: *count,
+            }),
+            Self::Error { id, field, message } => What::Error(pb::AskError {
+                id: *id,
+                field: field.to_string(),
+                message: message.to_string(),
+            }),
+            _ => What::Ping(pb::Ping {}),
+        }
     }
 }

@@ -88,7 +88,8 @@ pub(crate) fn text(text: &str) -> String {
 }
 
 /// RFC 4648, section 4.
-fn base64(data: &[u8], out: &mut Vec<u8>) {
+/// Bytes as base64 (RFC 4648, section 4), appended to `out`.
+pub fn base64(data: &[u8], out: &mut Vec<u8>) {
     for chunk in data.chunks(3) {
         let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or_default());
         let bits = (byte(0) << 16) | (byte(1) << 8) | byte(2);

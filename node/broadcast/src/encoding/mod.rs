@@ -9,6 +9,9 @@ pub(crate) mod proto;
 mod websocket;
 
 pub use control::Control;
+pub use json::base64;
+
+use weir_core::broadcast::{Position, TopicName};
 
 /// A form of what goes out: frames as they are on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,15 +44,16 @@ impl Encoding {
 
 pub(crate) use websocket::{Opcode, header};
 
-/// An event with this JSON, which holds no line breaks.
+/// An event with this JSON, which holds no line breaks. It begins with where it leaves a subscriber of its topic:
+/// whoever gets several topics is told of all in one line, by whoever writes.
 pub(crate) fn event(
-    id: Option<&dyn std::fmt::Display>,
+    at: Option<(&TopicName, Position)>,
     name: Option<&str>,
     json: &[u8],
 ) -> Vec<u8> {
     let mut out = Vec::with_capacity(json.len() + 80);
-    if let Some(id) = id {
-        out.extend_from_slice(format!("id: {id}\n").as_bytes());
+    if let Some((topic, position)) = at {
+        out.extend_from_slice(format!("id: {topic}@{position}\n").as_bytes());
     }
     if let Some(name) = name {
         out.extend_from_slice(format!("event: {name}\n").as_bytes());

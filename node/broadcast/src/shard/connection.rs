@@ -146,6 +146,26 @@ impl Connection {
         state.take(self.key, writing, now)
     }
 
+    /// Why it is to be ended, if it is. Says nothing of what was taken.
+    pub fn cut_reason(&self) -> Option<CutReason> {
+        let state = self.shard.state.borrow();
+        state.outboxes.get(self.key)?.cut
+    }
+
+    /// Ends it: what waits is dropped, and [`Self::take`] says why.
+    pub fn cut(&self, reason: CutReason) {
+        let mut state = self.shard.state.borrow_mut();
+        let counters = std::sync::Arc::clone(&state.counters);
+        if let Some(outbox) = state.outboxes.get_mut(self.key) {
+            outbox.cut(reason, &counters);
+        }
+    }
+
+    /// Topics that it asked for by name, and its patterns.
+    pub fn subscriptions(&self) -> (Vec<TopicName>, Vec<Pattern>) {
+        self.shard.state.borrow().subscriptions(self.key)
+    }
+
     /// Tells the client something before everything that waits.
     pub fn tell(&self, control: &Control, now: UnixMs) {
         if let Some(outbox) = self.shard.state.borrow_mut().outboxes.get_mut(self.key) {

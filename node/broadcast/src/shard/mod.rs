@@ -6,6 +6,7 @@
 mod catch_up;
 mod connection;
 mod local;
+mod members;
 mod state;
 mod subscribing;
 mod work;

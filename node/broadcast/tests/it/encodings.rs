@@ -97,7 +97,7 @@ fn one_batch_has_each_form_made_once_and_all_say_the_same() {
     assert_eq!(frames[1], [framed(&first), framed(&second)].concat());
     assert_eq!(
         frames[2],
-        format!("id: {epoch}-1\ndata: {first}\n\nid: {epoch}-4\ndata: {second}\n\n")
+        format!("id: a.b@{epoch}-1\ndata: {first}\n\nid: a.b@{epoch}-4\ndata: {second}\n\n")
     );
     assert_eq!((&frames[5], &frames[6]), (&frames[0], &frames[1]));
     for text in [&first, &second] {
@@ -139,4 +139,61 @@ fn what_is_told_beside_messages_is_told_in_every_form() {
     assert_eq!((wire.after_ms, &*wire.alternative), (1_500, "node-2:9000"));
     assert_eq!(Control::Ping.encode(Encoding::Sse), ":\n\n");
     assert_eq!(Control::Ping.encode(Encoding::Json), "{\"ping\":{}}");
+}
+
+#[test]
+fn answers_are_told_in_every_form() {
+    let position = weir_core::broadcast::Position {
+        epoch: weir_core::broadcast::Epoch(0x9f),
+        offset: 7,
+    };
+    let published = Control::Published {
+        id: 2,
+        topic: topic("a.b"),
+        position,
+        duplicate: true,
+        replicated: false,
+    };
+    assert_eq!(
+        published.encode(Encoding::Json),
+        "{\"published\":{\"id\":2,\"topic\":\"a.b\",\"epoch\":\"9f\",\"offset\":7,\
+         \"duplicate\":true,\"replicated\":false}}"
+    );
+    let subscribed = Control::Subscribed {
+        id: 1,
+        topics: vec![(topic("a.b"), position), (topic("c"), position)],
+    };
+    assert_eq!(
+        subscribed.encode(Encoding::Json),
+        "{\"subscribed\":{\"id\":1,\"topics\":[{\"topic\":\"a.b\",\"epoch\":\"9f\",\"offset\":7},\
+         {\"topic\":\"c\",\"epoch\":\"9f\",\"offset\":7}]}}"
+    );
+    let error = Control::Error {
+        id: 3,
+        field: "topic".into(),
+        message: "a \"quote\"".into(),
+    };
+    let json = "{\"error\":{\"id\":3,\"field\":\"topic\",\"message\":\"a \\\"quote\\\"\"}}";
+    assert_eq!(error.encode(Encoding::Json), json);
+    let event = format!("event: error\ndata: {json}\n\n");
+    assert_eq!(error.encode(Encoding::Sse), event);
+    let present = Control::Present {
+        id: 4,
+        topic: topic("c"),
+        members: vec!["ann".into()],
+        count: 2,
+    };
+    let json = "{\"present\":{\"id\":4,\"topic\":\"c\",\"count\":2,\"members\":[\"ann\"]}}";
+    assert_eq!(present.encode(Encoding::Json), json);
+    for control in [published, subscribed, error, present] {
+        let delivery = pb::Delivery::decode(control.encode(Encoding::Grpc)).unwrap();
+        let sound = match delivery.what {
+            Some(What::Published(told)) => told.position.is_some() && told.duplicate,
+            Some(What::Subscribed(told)) => told.topics.len() == 2,
+            Some(What::Error(told)) => told.id == 3,
+            Some(What::Present(told)) => told.members == ["ann"],
+            _ => false,
+        };
+        assert!(sound, "{control:?}");
+    }
 }

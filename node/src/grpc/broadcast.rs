@@ -1,0 +1,144 @@
+//! `weir.node.v1.Broadcast`: messages to many.
+
+use std::pin::Pin;
+
+use futures::{Stream, StreamExt as _};
+use tonic::{Request, Response, Status, Streaming};
+use weir_proto::node::v1 as pb;
+use weir_proto::node::v1::broadcast_server::Broadcast as Service;
+
+use super::status;
+use crate::broadcast::{Broadcast, Deliveries, describe};
+
+/// Connections of one answer, when the caller does not say.
+const CONNECTIONS_SHOWN: usize = 100;
+const CONNECTIONS_SHOWN_MAX: usize = 10_000;
+
+/// The service. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct BroadcastService {
+    pub(super) broadcast: Broadcast,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl BroadcastService {
+    async fn published(&self, request: pb::PublishRequest) -> Result<pb::PublishResponse, Status> {
+        let (draft, ack) = describe::draft(request).map_err(|bad| status::of_broadcast(&bad))?;
+        let published = self.broadcast.publish(draft, ack).await;
+        published
+            .map(describe::published)
+            .map_err(|error| status::of_publish(&error))
+    }
+}
+
+#[tonic::async_trait]
+impl Service for BroadcastService {
+    async fn publish(&self, request: Request<pb::PublishRequest>) -> Answer<pb::PublishResponse> {
+        self.published(request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    type PublishManyStream = Answers<pb::PublishResponse>;
+
+    async fn publish_many(
+        &self,
+        request: Request<Streaming<pb::PublishRequest>>,
+    ) -> Answer<Self::PublishManyStream> {
+        let service = self.clone();
+        let answers = request.into_inner().then(move |request| {
+            let service = service.clone();
+            async move { service.published(request?).await }
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    type SubscribeStream = Deliveries;
+
+    async fn subscribe(
+        &self,
+        request: Request<pb::SubscribeRequest>,
+    ) -> Answer<Self::SubscribeStream> {
+        let client = client_of(&request);
+        let pb::SubscribeRequest { topics, patterns } = request.into_inner();
+        let first = pb::SessionRequest {
+            subscribe: topics,
+            subscribe_patterns: patterns,
+            ..pb::SessionRequest::default()
+        };
+        let asks = futures::stream::iter([Ok(first)]);
+        let deliveries = self.broadcast.session(&client, asks)?;
+        Ok(Response::new(deliveries))
+    }
+
+    type SessionStream = Deliveries;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<pb::SessionRequest>>,
+    ) -> Answer<Self::SessionStream> {
+        let client = client_of(&request);
+        let deliveries = self.broadcast.session(&client, request.into_inner())?;
+        Ok(Response::new(deliveries))
+    }
+
+    async fn history(&self, request: Request<pb::HistoryRequest>) -> Answer<pb::HistoryResponse> {
+        let history = self.broadcast.history(request.get_ref());
+        history
+            .map(Response::new)
+            .map_err(|bad| status::of_broadcast(&bad))
+    }
+
+    async fn presence(
+        &self,
+        request: Request<pb::PresenceRequest>,
+    ) -> Answer<pb::PresenceResponse> {
+        let present = self.broadcast.presence(request.get_ref()).await;
+        present
+            .map(Response::new)
+            .map_err(|bad| status::of_broadcast(&bad))
+    }
+
+    async fn list_connections(
+        &self,
+        request: Request<pb::ListConnectionsRequest>,
+    ) -> Answer<pb::ListConnectionsResponse> {
+        let most = match request.get_ref().limit {
+            0 => CONNECTIONS_SHOWN,
+            limit => CONNECTIONS_SHOWN_MAX.min(limit as usize),
+        };
+        let connections = self.broadcast.connections(most).await;
+        Ok(Response::new(pb::ListConnectionsResponse {
+            connections: connections.iter().map(describe::connection).collect(),
+        }))
+    }
+
+    async fn disconnect(
+        &self,
+        request: Request<pb::DisconnectRequest>,
+    ) -> Answer<pb::DisconnectResponse> {
+        let id = request.get_ref().id;
+        match self.broadcast.disconnect(id).await {
+            true => Ok(Response::new(pb::DisconnectResponse {})),
+            false => Err(Status::not_found(format!("no connection has the id {id}"))),
+        }
+    }
+
+    async fn topic_stats(
+        &self,
+        request: Request<pb::TopicStatsRequest>,
+    ) -> Answer<pb::TopicStatsResponse> {
+        let stats = self.broadcast.stats(request.get_ref());
+        stats
+            .map(Response::new)
+            .map_err(|bad| status::of_broadcast(&bad))
+    }
+}
+
+/// How operators see whoever calls.
+fn client_of<T>(request: &Request<T>) -> String {
+    let address = request.remote_addr();
+    address.map_or_else(|| "grpc".to_owned(), |address| address.to_string())
+}
