@@ -5,6 +5,7 @@
 
 use std::pin::Pin;
 
+use futures::future::join_all;
 use futures::{Stream, StreamExt as _};
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -71,7 +72,7 @@ impl Session {
                 biased;
                 () = self.frames.closed() => return,
                 ask = asks.next() => match ask {
-                    Some(Ok(ask)) => self.apply(ask),
+                    Some(Ok(ask)) => self.apply(ask).await,
                     Some(Err(_)) | None => return,
                 },
                 () = self.connection.ready() => self.write(&mut writing).await,
@@ -84,14 +85,18 @@ impl Session {
         }
     }
 
-    fn apply(&self, ask: pb::SessionRequest) -> Result<(), Status> {
+    async fn apply(&self, ask: pb::SessionRequest) -> Result<(), Status> {
         let refused = |refused: Refused| Status::invalid_argument(refused.to_string());
-        let now = self.broadcast.now();
+        let mut wanted = Vec::new();
         for topic in ask.subscribe {
-            let since = since_of(&topic);
             let name = TopicName::any(&topic.topic).map_err(refused)?;
+            wanted.push((name, since_of(&topic)));
+        }
+        let mesh = self.broadcast.mesh();
+        join_all(wanted.iter().map(|(name, _)| mesh.follow(name))).await;
+        for (name, since) in wanted {
             self.connection
-                .subscribe(&name, since, now)
+                .subscribe(&name, since, self.broadcast.now())
                 .map_err(refused)?;
         }
         for topic in ask.unsubscribe {

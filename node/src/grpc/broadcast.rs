@@ -26,9 +26,9 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl BroadcastService {
     async fn published(&self, request: pb::PublishRequest) -> Result<pb::PublishResponse, Status> {
         let (draft, ack) = describe::draft(request).map_err(|bad| status::of_broadcast(&bad))?;
-        let published = self.broadcast.publish(draft, ack).await;
-        published
-            .map(describe::published)
+        let receipt = self.broadcast.deliver(draft, ack).await;
+        receipt
+            .map(describe::receipt)
             .map_err(|error| status::of_publish(&error))
     }
 }

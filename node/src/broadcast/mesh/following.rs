@@ -10,9 +10,9 @@ use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::delivery::What as Delivered;
 use weir_proto::node::v1::link_told::What;
 
+use super::View;
 use super::hub::Hub;
 use super::wire::{self, WireError};
-use super::{View, presence};
 
 /// How long a topic is followed after the last subscriber left.
 const LINGER: Duration = Duration::from_secs(30);
@@ -262,7 +262,6 @@ impl Hub {
                 }
                 return Ok(BTreeSet::from([topic]));
             }
-            What::Members(members) => presence::told(&mut self.presences, members, now)?,
             What::Hello(_) => {}
             What::InStep(_) | What::OutOfStep(_) | What::StampMs(_) | What::Goodbye(_) => {
                 return Ok(self.stands(node, what));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use weir_broadcast::{Changes, Shard, Topics};
-use weir_core::broadcast::{Pattern, Present, TopicName, may_go_on};
+use weir_core::broadcast::{Pattern, TopicName, may_go_on};
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::link_told::What;
 
@@ -16,7 +16,6 @@ use super::following::Followed;
 use super::forward::{self, WAITING_MAX};
 use super::incoming::Out;
 use super::peer::{LOST_GRACE, Link, Peer, Task};
-use super::presence::{Members, Presences};
 use super::{Mesh, View, outgoing};
 use crate::peers::Peers;
 
@@ -60,13 +59,6 @@ pub(super) enum Said {
         topic: TopicName,
         in_step: oneshot::Sender<()>,
     },
-    /// Who is with this node.
-    Members { topic: TopicName, members: Members },
-    /// Who is there?
-    Presence {
-        topic: TopicName,
-        answer: oneshot::Sender<Present>,
-    },
     /// This node goes.
     Leave { done: oneshot::Sender<()> },
 }
@@ -83,7 +75,6 @@ pub(super) struct Hub {
     links: BTreeMap<u64, String>,
     pub(super) followed: BTreeMap<TopicName, Followed>,
     pub(super) patterns: BTreeSet<Pattern>,
-    pub(super) presences: Presences,
     stamped_at: Duration,
     /// Since when this node numbers nothing any more, and who waits for that.
     leaving: Option<(Duration, Option<oneshot::Sender<()>>)>,
@@ -107,7 +98,6 @@ pub(super) async fn run(
         links: BTreeMap::new(),
         followed: BTreeMap::new(),
         patterns: BTreeSet::new(),
-        presences: Presences::default(),
         stamped_at: Duration::ZERO,
         leaving: None,
     };
@@ -167,12 +157,6 @@ impl Hub {
             }
             Said::Left { id } => self.is_left(id),
             Said::Follow { topic, in_step } => self.follow(&topic, in_step),
-            Said::Members { topic, members } => self.set_members(&topic, members),
-            Said::Presence { topic, answer } => {
-                let now = self.mesh.now();
-                // Who asked may have gone.
-                let _ = answer.send(self.presences.present(&topic, now));
-            }
             Said::Leave { done } => {
                 self.leaving = Some((self.now(), Some(done)));
                 self.renew();
@@ -270,7 +254,6 @@ impl Hub {
         }
         self.checks_replicas();
         self.expires();
-        self.tells_presence();
         self.leaves();
         for peer in self.nodes.values_mut() {
             if peer.down.as_ref().is_some_and(|down| down.is_full) {
@@ -348,7 +331,6 @@ impl Hub {
         if moved {
             self.tells_copies(&topics, &before);
             self.follows_again();
-            self.presences.moved();
         }
     }
 

@@ -20,15 +20,14 @@ mod incoming;
 mod outgoing;
 mod owning;
 mod peer;
-mod presence;
 #[cfg(test)]
 mod tests;
 mod view;
 mod wire;
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -36,7 +35,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::Streaming;
 use weir_broadcast::{Draft, Published, Shard, Topics};
-use weir_core::broadcast::{Position, Present, Refused, TopicName};
+use weir_core::broadcast::{Position, Refused, TopicName};
 use weir_core::cache::UnixMs;
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::forward_response::What;
@@ -51,7 +50,6 @@ use crate::snapshot::Snapshot;
 pub use canary::CanaryStatus;
 pub use forward::Forwarded;
 pub use incoming::Linked;
-pub use presence::Members;
 pub use view::View;
 pub(crate) use wire::MESSAGE_BYTES_MAX;
 
@@ -115,6 +113,7 @@ struct Shared {
     /// Numbers of what is to be told from another: links, messages.
     numbers: AtomicU64,
     canary: Snapshot<CanaryStatus>,
+    peers: OnceLock<Peers>,
 }
 
 impl std::fmt::Debug for Mesh {
@@ -139,6 +138,7 @@ impl Mesh {
             hears: Mutex::new(Some(hears)),
             numbers: AtomicU64::new(0),
             canary: Snapshot::new(CanaryStatus::default()),
+            peers: OnceLock::new(),
         }))
     }
 
@@ -151,6 +151,7 @@ impl Mesh {
         let Some(shard) = Shard::for_links(&self.0.topics, link_shard) else {
             return;
         };
+        let _ = self.0.peers.set(peers.clone());
         let canary = canary::run(self.clone(), Rc::clone(&shard));
         let hub = hub::run(self.clone(), peers, Rc::clone(&shard), hears);
         let works = async {
@@ -289,19 +290,9 @@ impl Mesh {
         matches!(timeout(FOLLOW_TIMEOUT, waits).await, Ok(Some(())))
     }
 
-    /// Tells who is with this node of a topic.
-    pub async fn set_members(&self, topic: &TopicName, members: Members) {
-        let topic = topic.clone();
-        let _ = self.0.said.send(Said::Members { topic, members }).await;
-    }
-
-    /// Who is there of a topic, on all nodes, as far as is known here: not before [`Self::follow`].
-    pub async fn presence(&self, topic: &TopicName) -> Option<Present> {
-        let (answer, answered) = oneshot::channel();
-        let topic = topic.clone();
-        let asked = self.0.said.send(Said::Presence { topic, answer }).await;
-        asked.ok()?;
-        answered.await.ok()
+    /// Ways to the other nodes; none before [`Self::run`].
+    pub fn peers(&self) -> Option<&Peers> {
+        self.0.peers.get()
     }
 
     /// Numbers nothing any more, and tells the others so once they have everything; the node goes.

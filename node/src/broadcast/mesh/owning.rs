@@ -12,7 +12,7 @@ use weir_proto::node::v1::link_told::What;
 use super::hub::{Hub, spawn};
 use super::incoming::{self, Out};
 use super::peer::{Down, Peer, QUEUE_MAX};
-use super::{presence, wire};
+use super::wire;
 
 /// Messages that are sent to a replica together.
 const REPLICATED_AT_ONCE: usize = 256;
@@ -76,10 +76,6 @@ impl Hub {
                 self.confirms(node, &topic, position);
             }
         }
-        let now = self.mesh.now();
-        for members in asked.members {
-            presence::said(&mut self.presences, node, &members, now);
-        }
         if asked.goodbye
             && let Some(peer) = self.nodes.get_mut(node)
         {
@@ -132,7 +128,6 @@ impl Hub {
             }
         }
         self.settles(&topic);
-        self.presences.asked(&topic);
     }
 
     fn subscribes_pattern(&mut self, node: &str, text: &str, fresh: bool) {

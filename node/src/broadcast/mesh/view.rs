@@ -40,6 +40,11 @@ impl View {
         owners(topic, &self.live)?.replica.map(String::as_str)
     }
 
+    /// Whether a node counts as one that lives.
+    pub fn is_live(&self, node: &str) -> bool {
+        self.live.iter().any(|live| live == node)
+    }
+
     /// Whether this node numbers a topic.
     pub fn is_own(&self, topic: &TopicName) -> bool {
         self.owner(topic) == &*self.node

@@ -2,16 +2,15 @@
 
 mod world;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 use weir_broadcast::{Draft, Since};
-use weir_core::broadcast::{Class, Present};
+use weir_core::broadcast::Class;
 
 use self::world::World;
-use super::{Ack, Members};
+use super::Ack;
 
 fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
     range.map(|n| n.to_string()).collect()
@@ -260,38 +259,6 @@ async fn a_message_without_a_number_comes_too_and_interest_ends_after_a_while() 
             sleep(Duration::from_millis(100)).await;
             let canaries = 1;
             assert!(world.nodes["c"].topics.published() <= before + canaries);
-        })
-        .await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_is_there_is_known_on_every_node_that_follows() {
-    LocalSet::new()
-        .run_until(async {
-            let world = World::new(3).await;
-            let topic = world.topic_of("a", "b");
-            let members = |names: &[&str]| Members {
-                names: names.iter().map(|name| (*name).into()).collect(),
-                count: names.len(),
-            };
-            let _subscribers = [
-                world.subscribe("b", &topic, Since::Now).await,
-                world.subscribe("c", &topic, Since::Now).await,
-            ];
-            world.nodes["b"]
-                .mesh
-                .set_members(&topic, members(&["ann"]))
-                .await;
-            world.nodes["c"]
-                .mesh
-                .set_members(&topic, members(&["ann", "bob"]))
-                .await;
-            sleep(Duration::from_secs(3)).await;
-            let all: BTreeSet<_> = ["ann".into(), "bob".into()].into();
-            for node in world.nodes.values() {
-                let present = node.mesh.presence(&topic).await;
-                assert_eq!(present, Some(Present::Members(all.clone())));
-            }
         })
         .await;
 }
