@@ -1,10 +1,11 @@
 //! Messages and topics in the words of `weir.node.v1`.
 
-use weir_broadcast::{Draft, Encoding, Published, Read, Stat};
+use weir_broadcast::{Draft, Encoding, Read, Stat};
 use weir_core::broadcast::{Position, Refused, TopicName};
 use weir_proto::convert::{decode_class, decode_content, decode_position, encode_position};
 use weir_proto::node::v1 as pb;
 
+use super::mesh::Receipt;
 use super::{Ack, Broadcast, OpenConnection};
 
 /// Batches of one answer.
@@ -55,11 +56,11 @@ pub fn draft(request: pb::PublishRequest) -> Result<(Draft, Ack), BadRequest> {
 }
 
 /// What became of a message.
-pub fn published(published: Published) -> pb::PublishResponse {
+pub fn receipt(receipt: Receipt) -> pb::PublishResponse {
     pb::PublishResponse {
-        position: Some(encode_position(published.position)),
-        duplicate: published.is_duplicate,
-        replicated: false,
+        position: Some(encode_position(receipt.published.position)),
+        duplicate: receipt.published.is_duplicate,
+        replicated: receipt.is_replicated,
     }
 }
 

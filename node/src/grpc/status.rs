@@ -6,6 +6,7 @@ use tonic::metadata::MetadataValue;
 use crate::actors::load_balancer::CommandError;
 use crate::broadcast::PublishError;
 use crate::broadcast::describe::BadRequest;
+use crate::broadcast::mesh::MeshError;
 use crate::cache_api;
 use crate::engine_api;
 use crate::link::Refused;
@@ -68,7 +69,13 @@ pub(super) fn of_broadcast(bad: &BadRequest) -> Status {
 /// What it means to a publisher that a message is not published.
 pub(super) fn of_publish(error: &PublishError) -> Status {
     match error {
-        PublishError::Refused(refused) => of_refused_message(refused),
+        PublishError::Refused(refused) | PublishError::Mesh(MeshError::Refused(refused)) => {
+            of_refused_message(refused)
+        }
+        PublishError::Mesh(MeshError::RefusedThere { .. }) => {
+            Status::invalid_argument(error.to_string())
+        }
+        PublishError::Mesh(MeshError::Unreachable { .. }) => Status::unavailable(error.to_string()),
     }
 }
 
