@@ -109,7 +109,7 @@ impl Coming {
 #[derive(Debug, Error)]
 pub enum Turned {
     /// It cannot be asked for.
-    #[error("{}: {}", .0.field, .0.message)]
+    #[error("{0}")]
     Bad(BadAsk),
     /// It may not.
     #[error(transparent)]

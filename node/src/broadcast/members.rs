@@ -7,12 +7,11 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::timeout;
 use tonic::transport::Channel;
-use weir_core::broadcast::TopicName;
+use weir_core::broadcast::{Refused, TopicName};
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::broadcast_client::BroadcastClient;
 
 use super::Broadcast;
-use super::describe::BadRequest;
 use crate::peers::Peers;
 
 /// For another node to say who is with it.
@@ -27,11 +26,11 @@ impl Broadcast {
     /// Who has a topic, on all nodes unless only this one is asked for.
     ///
     /// # Errors
-    /// [`BadRequest`].
+    /// [`Refused`], with the field.
     pub async fn presence(
         &self,
         request: &pb::PresenceRequest,
-    ) -> Result<pb::PresenceResponse, BadRequest> {
+    ) -> Result<pb::PresenceResponse, Refused> {
         let topic = TopicName::any(&request.topic)?;
         let (present, is_partial) = match request.local {
             true => (self.members(&topic).await, false),

@@ -10,7 +10,7 @@ use weir_proto::node::v1::broadcast_server::Broadcast as Service;
 
 use super::status;
 use crate::broadcast::rights::Face;
-use crate::broadcast::{Broadcast, Coming, Deliveries, describe};
+use crate::broadcast::{Broadcast, Coming, Deliveries, ask, describe};
 
 /// Connections of one answer, when the caller does not say.
 const CONNECTIONS_SHOWN: usize = 100;
@@ -27,7 +27,8 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl BroadcastService {
     async fn published(&self, request: pb::PublishRequest) -> Result<pb::PublishResponse, Status> {
-        let (draft, ack) = describe::draft(request).map_err(|bad| status::of_broadcast(&bad))?;
+        let asked = ask::from_publish_request(request);
+        let (draft, ack) = asked.map_err(|bad| Status::invalid_argument(bad.to_string()))?;
         let receipt = self.broadcast.deliver(draft, ack).await;
         receipt
             .map(describe::receipt)
@@ -91,7 +92,7 @@ impl Service for BroadcastService {
         let history = self.broadcast.history(request.get_ref());
         history
             .map(Response::new)
-            .map_err(|bad| status::of_broadcast(&bad))
+            .map_err(|refused| status::of_refused_message(&refused))
     }
 
     async fn presence(
@@ -101,7 +102,7 @@ impl Service for BroadcastService {
         let present = self.broadcast.presence(request.get_ref()).await;
         present
             .map(Response::new)
-            .map_err(|bad| status::of_broadcast(&bad))
+            .map_err(|refused| status::of_refused_message(&refused))
     }
 
     async fn list_connections(
@@ -136,7 +137,7 @@ impl Service for BroadcastService {
         let stats = self.broadcast.stats(request.get_ref());
         stats
             .map(Response::new)
-            .map_err(|bad| status::of_broadcast(&bad))
+            .map_err(|refused| status::of_refused_message(&refused))
     }
 }
 

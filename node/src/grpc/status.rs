@@ -5,7 +5,6 @@ use tonic::metadata::MetadataValue;
 
 use crate::actors::load_balancer::CommandError;
 use crate::broadcast::PublishError;
-use crate::broadcast::describe::BadRequest;
 use crate::broadcast::mesh::MeshError;
 use crate::cache_api;
 use crate::engine_api;
@@ -58,14 +57,6 @@ pub(super) fn of_cache(error: &cache_api::Error) -> Status {
     status
 }
 
-/// What it means to a caller that a request for messages makes no sense.
-pub(super) fn of_broadcast(bad: &BadRequest) -> Status {
-    match bad {
-        BadRequest::Refused(refused) => of_refused_message(refused),
-        BadRequest::Unknown { .. } => Status::invalid_argument(bad.to_string()),
-    }
-}
-
 /// What it means to a publisher that a message is not published.
 pub(super) fn of_publish(error: &PublishError) -> Status {
     match error {
@@ -79,7 +70,8 @@ pub(super) fn of_publish(error: &PublishError) -> Status {
     }
 }
 
-fn of_refused_message(refused: &weir_core::broadcast::Refused) -> Status {
+/// What it means to a caller that a request for messages does not do.
+pub(super) fn of_refused_message(refused: &weir_core::broadcast::Refused) -> Status {
     use weir_core::broadcast::Refused;
     match refused {
         Refused::TooMany { .. } => Status::resource_exhausted(refused.to_string()),
