@@ -1,0 +1,3 @@
+//! Files that the node writes line by line.
+
+pub mod rotate;
