@@ -23,4 +23,5 @@ pub mod ports;
 mod prober;
 pub mod snapshot;
 pub mod telemetry;
+pub mod trace_api;
 pub mod wiring;

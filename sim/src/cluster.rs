@@ -17,6 +17,7 @@ use weir_node::grpc::{self, LoadBalancerService};
 use weir_node::http_api::StatusCache;
 use weir_node::ports::clock::WallClock;
 use weir_node::telemetry::spans::Tracer;
+use weir_node::trace_api::TraceApi;
 use weir_node::wiring::{Env, Wired, wire};
 
 use crate::history::{Eye, Recorder};
@@ -93,7 +94,8 @@ pub(crate) fn router(wired: &Wired, env: &Env) -> turmoil::Result<Router> {
     let service = LoadBalancerService::new(wired.load_balancer.clone(), env.tracer.clone());
     let (engines, cache) = (EngineApi::new(wired), CacheApi::new(wired));
     let (orders, events) = (wired.orders.clone(), wired.events.clone());
-    let router = grpc::router(service, status, orders, engines, cache, events)?;
+    let traces = TraceApi::new(wired);
+    let router = grpc::router(service, status, orders, engines, cache, events, traces)?;
     Ok(router)
 }
 

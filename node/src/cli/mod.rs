@@ -18,6 +18,7 @@ mod ports;
 mod profile;
 mod services;
 mod status;
+mod trace;
 mod up;
 mod weights;
 
@@ -55,6 +56,7 @@ enum Command {
     Ports(ports::Ports),
     Cache(cache::Cache),
     Events(events::Events),
+    Trace(trace::Trace),
     Profile(profile::Profile),
     Weights(weights::Weights),
     Nodes(nodes::Nodes),
@@ -99,6 +101,7 @@ pub fn run() -> ExitCode {
         Command::Ports(ports) => ports.run(),
         Command::Cache(cache) => cache.run(),
         Command::Events(events) => events.run(),
+        Command::Trace(trace) => trace.run(),
         Command::Profile(profile) => profile.run(),
         Command::Weights(weights) => weights.run(),
         Command::Nodes(nodes) => nodes.run(),

@@ -23,10 +23,12 @@ use super::leaving::Leaving;
 use super::pool::BackendPool;
 use super::routing::{Backend, LocalRouting, Routing, Service};
 use super::stop::Stop;
+use super::trace::CoreTracer;
 use crate::config::Ingress;
 use crate::ports::clock::WallClock;
 use crate::ports::net::Net;
 use crate::snapshot::{Reader, Snapshot};
+use crate::telemetry::access::{AccessLines, AccessSink};
 use crate::telemetry::cache::CacheCoreMetrics;
 use crate::telemetry::metrics::{CoreMetrics, NodeMetrics};
 use crate::telemetry::spans::Tracer;
@@ -55,6 +57,8 @@ pub struct CoreParts {
     pub metrics: NodeMetrics,
     /// Decides what is traced and takes the spans.
     pub tracer: Tracer,
+    /// Takes lines of the access log.
+    pub access_log: AccessSink,
     /// Wall-clock time.
     pub clock: WallClock,
     /// Says when clients shall leave, and when the node ends.
@@ -72,6 +76,8 @@ pub(super) struct Core {
     pub(super) compressors: Compressors,
     pub(super) files: Files,
     pub(super) hits: Hits,
+    pub(super) tracer: Rc<CoreTracer>,
+    pub(super) access_lines: AccessLines,
     routing: RefCell<Reader<Routing>>,
     newest: RefCell<LocalRouting>,
     ingress: RefCell<Reader<Ingress>>,
@@ -90,6 +96,8 @@ impl Core {
             compressors: Compressors::default(),
             files: Files::new(),
             hits: Hits::new(&parts.warming),
+            tracer: CoreTracer::new(index, &parts.tracer, parts.clock, seed.rotate_left(32)),
+            access_lines: AccessLines::new(&parts.access_log),
             routing: RefCell::new(parts.routing.reader()),
             newest: RefCell::new(LocalRouting::new(&parts.routing.load())),
             ingress: RefCell::new(parts.ingress.reader()),
@@ -169,6 +177,7 @@ impl Core {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            self.access_lines.hand_over();
             self.tend_once();
         }
     }

@@ -9,6 +9,7 @@ mod node;
 mod port_cache;
 mod provision;
 mod status;
+mod traces;
 
 use std::io;
 
@@ -26,6 +27,7 @@ use weir_proto::node::v1::load_balancer_server::LoadBalancerServer;
 use weir_proto::node::v1::node_server::NodeServer;
 use weir_proto::node::v1::port_cache_server::PortCacheServer;
 use weir_proto::node::v1::provision_server::ProvisionServer;
+use weir_proto::node::v1::traces_server::TracesServer;
 
 pub use load_balancer::LoadBalancerService;
 
@@ -34,6 +36,7 @@ use crate::engine_api::EngineApi;
 use crate::events::Events;
 use crate::http_api::StatusCache;
 use crate::orders::OrdersHandle;
+use crate::trace_api::TraceApi;
 
 /// How long an idle client may stay without a sign of life.
 const KEEPALIVE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(20);
@@ -77,6 +80,7 @@ pub fn router(
     engines: EngineApi,
     cache: CacheApi,
     events: Events,
+    traces: TraceApi,
 ) -> Result<Router, tonic_reflection::server::Error> {
     let health = orders.readiness().0.clone();
     let health = HealthServer::new(HealthService::from_health_reporter(health));
@@ -95,6 +99,7 @@ pub fn router(
         .with_service_name(<CacheServer<cache::CacheService> as NamedService>::NAME)
         .with_service_name(<CachePeerServer<cache::CacheService> as NamedService>::NAME)
         .with_service_name(<EventsServer<events::EventsService> as NamedService>::NAME)
+        .with_service_name(<TracesServer<traces::TracesService> as NamedService>::NAME)
         .with_service_name(<HealthServer<HealthService> as NamedService>::NAME)
         .with_service_name(REFLECTION)
         .build_v1()?;
@@ -109,6 +114,7 @@ pub fn router(
         .add_service(CacheServer::new(cache.clone()))
         .add_service(CachePeerServer::new(cache))
         .add_service(EventsServer::new(events::EventsService { events }))
+        .add_service(TracesServer::new(traces::TracesService { traces }))
         .add_service(health)
         .add_service(reflection))
 }

@@ -180,7 +180,7 @@ async fn every_command_of_the_readme_that_asks_the_control_plane_works() {
 }
 
 /// Every command that people type.
-const COMMANDS: [&[&str]; 75] = [
+const COMMANDS: [&[&str]; 76] = [
     &["up"],
     &["node"],
     &["status"],
@@ -213,6 +213,7 @@ const COMMANDS: [&[&str]; 75] = [
     &["cache", "watch"],
     &["cache", "warm"],
     &["events"],
+    &["trace"],
     &["profile"],
     &["profile", "list"],
     &["profile", "get"],

@@ -52,6 +52,7 @@ mod stalls;
 mod steered;
 mod stopping;
 mod streaming;
+mod told;
 mod tracing;
 mod traffic;
 mod trailers;

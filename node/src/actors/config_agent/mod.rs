@@ -27,7 +27,6 @@ use std::time::Duration;
 use actix::{
     Actor, ActorFutureExt as _, AtomicResponse, Context, Handler, Message, WrapFuture as _,
 };
-use weir_core::trace::Sampler;
 use weir_core::tuning;
 
 use super::cache_tier::{self, CacheTierHandle};
@@ -35,7 +34,7 @@ use super::cache_warmer::{self, CacheWarmerHandle};
 use super::load_balancer::{Configure, LoadBalancerHandle};
 use super::port_cache::{self, PortCacheHandle};
 use super::provision_supervisor::{Plan, ProvisionHandle};
-use crate::config::{Config, Environment, Give, Given, Ingress, Invalid};
+use crate::config::{AccessLog, Config, Environment, Give, Given, Ingress, Invalid};
 use crate::link::{Carried, Link, Permits, Refused};
 use crate::snapshot::Snapshot;
 use crate::telemetry::spans::Tracer;
@@ -118,7 +117,9 @@ pub struct Outlets {
     pub ingress: Snapshot<Ingress>,
     /// How old the status may be that a poll is shown.
     pub status_age_max: Snapshot<Duration>,
-    /// Takes the share of requests that are traced.
+    /// Whether each request is written down.
+    pub access_log: Snapshot<Option<AccessLog>>,
+    /// Takes which requests are traced.
     pub tracer: Tracer,
 }
 
@@ -128,6 +129,7 @@ impl Outlets {
         Self {
             ingress: Snapshot::new(first.config.ingress.clone()),
             status_age_max: Snapshot::new(first.config.telemetry.status_cache_ttl),
+            access_log: Snapshot::new(first.config.access_log.clone()),
             tracer: tracer.clone(),
             in_force: Snapshot::new(first),
         }
@@ -138,8 +140,10 @@ impl Outlets {
         self.ingress.publish(config.ingress.clone());
         self.status_age_max
             .publish(config.telemetry.status_cache_ttl);
-        if let Ok(sampler) = Sampler::new(config.telemetry.sample_ratio) {
-            self.tracer.set_sampler(sampler);
+        self.access_log.publish(config.access_log.clone());
+        self.tracer.set_sampling(config.sampling());
+        if let Some(recent) = self.tracer.recent() {
+            recent.set_bytes_max(config.telemetry.trace_recent_bytes_max);
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod origin;
 mod peers;
 mod purges;
 mod redis;
+mod traced;
 mod values;
 mod warming;
 

@@ -1,26 +1,29 @@
 //! A fetch for the cache. It belongs to its core: clients that leave do not end it.
 
+mod answered;
+mod spans;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use weir_cache::{Entry, Fill, FillReader, Landed, Leader};
-use weir_core::cache::{
-    self, CACHE_STATUS, Exchange as Seen, Failure, Fallback, NotStored, Reuse, Stored, UnixMs,
-};
-use weir_core::purge::{Hlc, Verdict, tag_id};
+use weir_core::cache::{self, CACHE_STATUS, Failure, Fallback, NotStored, Reuse, Stored, UnixMs};
+use weir_core::purge::{Verdict, tag_id};
 use weir_core::surrogate::parse_tags;
 
+use self::answered::Answered;
 use super::super::answer::{REASON_HEADER, Reason};
 use super::super::body::ResponseBody;
 use super::super::core::Core;
 use super::super::exchange::Exchange;
 use super::super::origin;
 use super::super::request::Routed;
+use super::super::trace::RequestTrace;
 use super::peers::{self, CachePeers, FETCHED_AT, HOP, NoAnswer};
 use super::pieces::Pieces;
 use super::redis;
@@ -41,6 +44,8 @@ pub(super) struct Fetch {
     pub(super) flight_id: Vec<u8>,
     /// The longest that Redis keeps something.
     pub(super) l2_ttl: Duration,
+    /// Its part of the trace of whoever began it.
+    pub(super) trace: Option<RequestTrace>,
 }
 
 /// What the one who began the fetch gets.
@@ -71,29 +76,6 @@ pub(super) enum Answerer {
     },
 }
 
-/// An answer of the origin, or of the node that asks it for all.
-struct Answered {
-    from: Answerer,
-    response: Response<ResponseBody>,
-    requested_at: UnixMs,
-    responded_at: UnixMs,
-    fetched_at: Hlc,
-}
-
-impl Answered {
-    fn seen<'a>(&'a self, wish: &'a Wish) -> Seen<'a> {
-        Seen {
-            method: &Method::GET,
-            path_and_query: wish.target.as_str(),
-            request: &wish.headers,
-            status: self.response.status(),
-            response: self.response.headers(),
-            requested_at: self.requested_at,
-            responded_at: self.responded_at,
-        }
-    }
-}
-
 impl Fetch {
     /// Fetches, also when nobody wants it any more, as long as there is a place for such fetches.
     pub(super) async fn run_while_wanted(
@@ -115,7 +97,15 @@ impl Fetch {
     }
 
     /// Fetches, tells `first` and everybody who follows, and reads the body to its end.
-    pub(super) async fn run(mut self, leader: Leader<Reason>, first: oneshot::Sender<Fetched>) {
+    pub(super) async fn run(self, leader: Leader<Reason>, first: oneshot::Sender<Fetched>) {
+        let trace = self.trace.clone();
+        self.fetch(leader, first).await;
+        if let Some(trace) = trace {
+            trace.over();
+        }
+    }
+
+    async fn fetch(mut self, leader: Leader<Reason>, first: oneshot::Sender<Fetched>) {
         if let Some(answered) = self.ask_owner().await {
             return self.take(answered, leader, first).await;
         }
@@ -175,7 +165,10 @@ impl Fetch {
     async fn ask_redis(&mut self) -> Option<Arc<Entry>> {
         self.core.parts.cache.l2()?;
         let resource = self.wish.resource(&self.routed);
-        let (entry, verdict) = redis::find(&self.core, &self.wish, &resource).await?;
+        let begun = Instant::now();
+        let found = redis::find(&self.core, &self.wish, &resource).await;
+        self.note_redis(begun, found.is_some());
+        let (entry, verdict) = found?;
         let now = self.core.unix_ms();
         if self.core.parts.cache.is_over_in_redis(&entry, now) {
             return None;
@@ -247,8 +240,7 @@ impl Fetch {
         let requested_at = self.core.unix_ms();
         let fetched_at = self.core.parts.cache.fetch_time(requested_at);
         let mut exchange = Exchange::begin_for_cache(&self.core, started);
-        exchange.trace =
-            super::super::request::continue_trace(&self.core, &headers, &self.wish.target, started);
+        exchange.trace = self.asking(peer.is_some(), started);
         let mut request = Request::new(None);
         *request.uri_mut() = Uri::from(self.wish.target.clone());
         *request.headers_mut() = headers;
