@@ -72,6 +72,7 @@ bench-fleet: setup
 bench-engines: setup
 	@cargo build --release --locked --quiet --bin weir
 	@cargo bench --locked --quiet -p weir-node --bench engines -- --requests $(REQUESTS) --seconds $(LOOKS_S)
+	@cargo bench --locked --quiet -p weir-node --bench telemetry
 
 # The build needs Rust, a C compiler, and protoc for the etcd client. Weir's own schema is compiled in Rust.
 setup:

@@ -19,6 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "weir/node/v1/node.proto",
         "weir/node/v1/port_cache.proto",
         "weir/node/v1/provision.proto",
+        "weir/node/v1/traces.proto",
         "weir/tuning/v1/tuning.proto",
     ];
     let schema = protox::compile(files, ["."])?;

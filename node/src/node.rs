@@ -11,10 +11,9 @@ use futures::Stream;
 use tokio::net::unix::pipe;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{Instant, timeout};
-use weir_core::trace::Sampler;
 
 use crate::actors::config_agent::{InForce, watch};
 use crate::cache_api::CacheApi;
@@ -24,15 +23,18 @@ use crate::data_plane::{self, Cores};
 use crate::describe::StatusSource;
 use crate::engine_api::EngineApi;
 use crate::engine_room::{self, EngineRoom, Host};
-use crate::grpc::{self, LoadBalancerService};
+use crate::grpc::{self, Apis, LoadBalancerService};
 use crate::guardian::BudgetSpent;
 use crate::http_api::{self, Shown, StatusCache};
 use crate::link::Refused;
+use crate::logs;
 use crate::orders::OrdersHandle;
 use crate::ports::clock::WallClock;
 use crate::ports::net::Tcp;
 use crate::telemetry::otlp::Exporter;
+use crate::telemetry::recent::Recent;
 use crate::telemetry::spans::Tracer;
+use crate::trace_api::TraceApi;
 use crate::wiring::{Env, Wired, wire};
 
 /// How long the last spans may take to reach their receiver when the node ends.
@@ -158,6 +160,8 @@ struct Running {
     wired: Wired,
     cores: Cores,
     exporter: Option<JoinHandle<()>>,
+    /// Ends when the last line of the access log is written.
+    access_log: Option<oneshot::Receiver<()>>,
     servers_stop: Arc<Notify>,
 }
 
@@ -233,7 +237,8 @@ async fn start(
         },
     )?;
     let name = config.node.name.clone();
-    let wired = wire(first, &env).await.map_err(NodeError::Actors)?;
+    let mut wired = wire(first, &env).await.map_err(NodeError::Actors)?;
+    let access_log = logs::access::start(&mut wired)?;
     let cores = data_plane::start(listeners, &wired.core_parts, seed)?;
     let source = StatusSource {
         routing: wired.core_parts.routing.clone(),
@@ -263,6 +268,7 @@ async fn start(
         wired,
         cores,
         exporter,
+        access_log,
         servers_stop,
     })
 }
@@ -280,11 +286,7 @@ fn serve_grpc(
 ) -> Result<(), NodeError> {
     let tracer = wired.core_parts.tracer.weak();
     let service = LoadBalancerService::new(wired.load_balancer.clone(), tracer);
-    let engines = EngineApi::new(wired);
-    let (orders, cache) = (wired.orders.clone(), CacheApi::new(wired));
-    let events = wired.events.clone();
-    let broadcast = wired.broadcast.clone();
-    let router = grpc::router(service, status, orders, engines, cache, events, broadcast)?;
+    let router = grpc::router(service, Apis::new(wired, status))?;
     let incoming = accepted(listener);
     let stop = Arc::clone(stop);
     tokio::task::spawn_local(async move {
@@ -307,6 +309,8 @@ fn serve_api(listener: TcpListener, wired: &Wired, status: StatusCache) {
         cache: CacheApi::new(wired),
         broadcast: wired.broadcast.clone(),
         events: wired.events.clone(),
+        access_log: wired.core_parts.access_log.counts(),
+        traces: TraceApi::new(wired),
     };
     let service = http_api::router(shown).into_make_service_with_connect_info::<SocketAddr>();
     tokio::task::spawn_local(async move {
@@ -320,11 +324,16 @@ fn start_tracing(
     config: &Config,
     clock: WallClock,
 ) -> Result<(Tracer, Option<JoinHandle<()>>), NodeError> {
+    let recent = Recent::new(config.node.cores, config.telemetry.trace_recent_bytes_max);
+    let sampling = config.sampling();
     let Some(url) = config.telemetry.otlp.clone() else {
-        return Ok((Tracer::off(), None));
+        let tracer = Tracer::off().with_recent(recent);
+        tracer.set_sampling(sampling);
+        return Ok((tracer, None));
     };
-    let sampler = Sampler::new(config.telemetry.sample_ratio).expect("checked with the config");
-    let (tracer, spans) = Tracer::new(sampler);
+    let (tracer, spans) = Tracer::new(sampling.head);
+    let tracer = tracer.with_recent(recent);
+    tracer.set_sampling(sampling);
     let counts = Arc::clone(tracer.counts());
     let exporter =
         Exporter::new(url, &config.node.name, counts, spans, clock).map_err(NodeError::Otlp)?;
@@ -384,6 +393,9 @@ impl Running {
         drop((self.wired, self.env));
         if let Some(exporter) = self.exporter {
             let _ = timeout(LAST_SPANS_TIMEOUT, exporter).await;
+        }
+        if let Some(written) = self.access_log {
+            let _ = timeout(LAST_SPANS_TIMEOUT, written).await;
         }
     }
 }

@@ -8,12 +8,10 @@ use tokio::time::Instant;
 use tonic::transport::server::Router;
 use turmoil::net::{TcpListener, TcpStream};
 use weir_node::actors::config_agent::InForce;
-use weir_node::cache_api::CacheApi;
 use weir_node::config::{Environment, Given};
 use weir_node::data_plane::routing::Routing;
 use weir_node::describe::{self, StatusSource};
-use weir_node::engine_api::EngineApi;
-use weir_node::grpc::{self, LoadBalancerService};
+use weir_node::grpc::{self, Apis, LoadBalancerService};
 use weir_node::http_api::StatusCache;
 use weir_node::ports::clock::WallClock;
 use weir_node::telemetry::spans::Tracer;
@@ -91,18 +89,7 @@ pub(crate) fn router(wired: &Wired, env: &Env) -> turmoil::Result<Router> {
     };
     let status = StatusCache::new(source, wired.status_age_max.clone());
     let service = LoadBalancerService::new(wired.load_balancer.clone(), env.tracer.clone());
-    let (engines, cache) = (EngineApi::new(wired), CacheApi::new(wired));
-    let (orders, events) = (wired.orders.clone(), wired.events.clone());
-    let router = grpc::router(
-        service,
-        status,
-        orders,
-        engines,
-        cache,
-        events,
-        wired.broadcast.clone(),
-    )?;
-    Ok(router)
+    Ok(grpc::router(service, Apis::new(wired, status))?)
 }
 
 /// Records every picture as the node publishes it.

@@ -21,6 +21,18 @@ pub fn rfc3339_ms(unix_ms: u64) -> String {
     format!("{}.{:03}Z", to_the_second(unix_ms), unix_ms % 1_000)
 }
 
+/// A time as web servers write it in their logs, such as `01/Mar/2026:12:00:00 +0000`.
+pub fn common_log(unix_ms: u64) -> String {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let (year, month, day) = date(unix_ms / DAY_MS);
+    let month = usize::try_from(month.saturating_sub(1)).map_or("", |at| MONTHS[at % 12]);
+    let seconds = unix_ms % DAY_MS / 1_000;
+    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    format!("{day:02}/{month}/{year:04}:{hour:02}:{minute:02}:{second:02} +0000")
+}
+
 fn to_the_second(unix_ms: u64) -> String {
     let (year, month, day) = date(unix_ms / DAY_MS);
     let seconds = unix_ms % DAY_MS / 1_000;

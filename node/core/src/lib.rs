@@ -10,6 +10,7 @@
     )
 )]
 
+pub mod access_log;
 pub mod aside;
 pub mod backoff;
 pub mod balance;

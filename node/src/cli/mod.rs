@@ -21,6 +21,7 @@ mod publish;
 mod services;
 mod status;
 mod subscribe;
+mod trace;
 mod up;
 mod weights;
 
@@ -61,6 +62,7 @@ enum Command {
     Publish(publish::Publish),
     Subscribe(subscribe::Subscribe),
     Connections(connections::Connections),
+    Trace(trace::Trace),
     Profile(profile::Profile),
     Weights(weights::Weights),
     Nodes(nodes::Nodes),
@@ -108,6 +110,7 @@ pub fn run() -> ExitCode {
         Command::Publish(publish) => publish.run(),
         Command::Subscribe(subscribe) => subscribe.run(),
         Command::Connections(connections) => connections.run(),
+        Command::Trace(trace) => trace.run(),
         Command::Profile(profile) => profile.run(),
         Command::Weights(weights) => weights.run(),
         Command::Nodes(nodes) => nodes.run(),

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use weir_core::proxy::{Forwarding, ForwardingHeaders};
+use weir_core::trace::{Sampler, Sampling};
 use weir_core::tuning::knobs::{ingress, telemetry};
 
+use super::Config;
 use super::broadcaster::WebSocketSettings;
 use super::compression::Compression;
 use super::reader::{Problem, Section};
@@ -172,6 +174,10 @@ pub struct Telemetry {
     pub otlp: Option<String>,
     /// Share of requests without a sampled parent that are traced, 0 to 1.
     pub sample_ratio: f64,
+    /// Failed and slow requests that are traced within a second on each core, though nobody sampled them; 0: none.
+    pub trace_tail_per_second_max: u32,
+    /// Memory for traces that can be asked for without a collector; 0 keeps none.
+    pub trace_recent_bytes_max: usize,
     /// How old the status may be that is shown to who polls it.
     pub status_cache_ttl: Duration,
 }
@@ -186,13 +192,39 @@ impl Telemetry {
             s.problem(problems, "otlp", format!("`{url}` must start with http://"));
         }
         let sample_ratio = s.tuned(problems, "sample_ratio", &telemetry::SAMPLE_RATIO);
+        let trace_tail_per_second_max = s.tuned(
+            problems,
+            "trace_tail_per_second_max",
+            &telemetry::TRACE_TAIL_PER_SECOND_MAX,
+        );
+        let trace_recent_bytes_max = s.tuned(
+            problems,
+            "trace_recent_bytes_max",
+            &telemetry::TRACE_RECENT_BYTES_MAX,
+        );
         let mut s = s.read_by("status");
         let read = Self {
             otlp,
             sample_ratio,
+            trace_tail_per_second_max,
+            trace_recent_bytes_max,
             status_cache_ttl: s.tuned(problems, "status_cache_ttl", &telemetry::STATUS_CACHE_TTL),
         };
         s.finish(problems);
         read
+    }
+}
+
+impl Config {
+    /// Which requests are traced.
+    pub fn sampling(&self) -> Sampling {
+        let head = Sampler::new(self.telemetry.sample_ratio).expect("checked as it was read");
+        let mut routes = self.route_settings.iter();
+        Sampling {
+            has_routes: routes.any(|route| route.trace_ratio.is_some()),
+            slow: self.ingress.slow_request,
+            tail_per_second_max: self.telemetry.trace_tail_per_second_max,
+            ..Sampling::head_only(head)
+        }
     }
 }

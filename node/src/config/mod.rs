@@ -15,6 +15,7 @@
 //! A file is valid by itself: nothing that is given mends it. A profile that contradicts it is refused whole;
 //! weights and registered backends never are.
 
+mod access_log;
 mod broadcaster;
 mod cache;
 mod cdn;
@@ -55,6 +56,7 @@ use weir_core::route::RouteTable;
 use weir_core::tuning::knobs::ingress::{DRAIN_TIMEOUT, WORKERS};
 use weir_core::tuning::{Kind, NAME_BOUND, Problem as KnobProblem, Value, is_name};
 
+pub use access_log::{AccessLog, Output};
 pub use broadcaster::{Anonymous, BroadcasterSettings, Grant, TokenSettings, WebSocketSettings};
 pub use cache::{CacheSettings, RouteCache};
 pub use cdn::{ApiPlace, CdnSettings};
@@ -97,6 +99,8 @@ pub struct Config {
     pub http_api: HttpApi,
     /// Traces and logs.
     pub telemetry: Telemetry,
+    /// Whether each request is written down, and where.
+    pub access_log: Option<AccessLog>,
     /// Where the control plane is, and who this node is to it.
     pub control_plane: ControlPlane,
     /// The limits of starting engines.
@@ -207,6 +211,7 @@ impl Config {
         let grpc = Listener::read(&mut root, problems, "grpc", "127.0.0.1:7400");
         let http_api = HttpApi::read(&mut root, problems);
         let telemetry = Telemetry::read(&mut root, problems);
+        let access_log = AccessLog::read(&mut root, problems, &node.name);
         let control_plane = ControlPlane::read(&mut root, problems);
         if !control_plane.endpoints.is_empty() && !node.is_named {
             let what = "is required with control_plane.endpoints: it is the node's id there";
@@ -237,6 +242,7 @@ impl Config {
             grpc,
             http_api,
             telemetry,
+            access_log,
             control_plane,
             provision,
             port_cache,

@@ -8,6 +8,8 @@ use weir_core::route::{
     BadRewrite, HeaderEdits, HeaderMatch, HeaderTest, HostPattern, PathMatch, PathRewrite, Rewrite,
     Route, RouteTable, Target,
 };
+use weir_core::trace::Sampler;
+use weir_core::tuning::Ratio;
 
 use super::cache::RouteCache;
 use super::compression::RouteCompression;
@@ -25,6 +27,15 @@ pub struct RouteSettings {
     pub compression: Option<RouteCompression>,
     /// Subscribers and publishers come in here; it has no service.
     pub broadcast: bool,
+    /// The share of its requests that is traced, when it differs from the node's.
+    pub trace_ratio: Option<Ratio>,
+}
+
+impl RouteSettings {
+    /// Decides which of its requests are traced, when the node's share does not.
+    pub fn trace_share(&self) -> Option<Sampler> {
+        Sampler::new(self.trace_ratio?.as_f64()).ok()
+    }
 }
 
 pub(super) fn read(
@@ -54,6 +65,9 @@ pub(super) fn read(
                 cache,
                 compression: RouteCompression::read(&mut section, problems),
                 broadcast,
+                trace_ratio: section
+                    .share(problems, "trace_ratio")
+                    .and_then(Ratio::from_f64),
             });
         }
         section.finish(problems);

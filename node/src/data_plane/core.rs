@@ -24,12 +24,14 @@ use super::leaving::Leaving;
 use super::pool::BackendPool;
 use super::routing::{Backend, LocalRouting, Routing, Service};
 use super::stop::Stop;
+use super::trace::CoreTracer;
 use super::waiting::WaitSignal;
 use crate::broadcast::Broadcast;
 use crate::config::Ingress;
 use crate::ports::clock::WallClock;
 use crate::ports::net::Net;
 use crate::snapshot::{Reader, Snapshot};
+use crate::telemetry::access::{AccessLines, AccessSink};
 use crate::telemetry::cache::CacheCoreMetrics;
 use crate::telemetry::metrics::{CoreMetrics, NodeMetrics};
 use crate::telemetry::spans::Tracer;
@@ -62,6 +64,8 @@ pub struct CoreParts {
     pub metrics: NodeMetrics,
     /// Decides what is traced and takes the spans.
     pub tracer: Tracer,
+    /// Takes lines of the access log.
+    pub access_log: AccessSink,
     /// Wall-clock time.
     pub clock: WallClock,
     /// Says when clients shall leave, and when the node ends.
@@ -82,6 +86,8 @@ pub(super) struct Core {
     /// The subscribers of this core's connections.
     pub(super) shard: Option<Rc<Shard>>,
     has_broadcast: Cell<bool>,
+    pub(super) tracer: Rc<CoreTracer>,
+    pub(super) access_lines: AccessLines,
     routing: RefCell<Reader<Routing>>,
     newest: RefCell<LocalRouting>,
     ingress: RefCell<Reader<Ingress>>,
@@ -104,6 +110,8 @@ impl Core {
             hits: Hits::new(&parts.warming),
             shard: parts.broadcast.shard(index),
             has_broadcast: Cell::new(takes_messages(&parts.routing.load())),
+            tracer: CoreTracer::new(index, &parts.tracer, parts.clock, seed.rotate_left(32)),
+            access_lines: AccessLines::new(&parts.access_log),
             routing: RefCell::new(parts.routing.reader()),
             newest: RefCell::new(LocalRouting::new(&parts.routing.load())),
             ingress: RefCell::new(parts.ingress.reader()),
@@ -200,6 +208,7 @@ impl Core {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            self.access_lines.hand_over();
             self.tend_once();
         }
     }

@@ -11,11 +11,12 @@ use weir_core::balance::{Outcome, failure_penalty};
 use super::activity::{Running, Watching};
 use super::answer::Reason;
 use super::core::Core;
+use super::logged::{Ended, Logged};
 use super::pool::Lease;
 use super::routing::{Backend, LocalRouting, Place};
 use super::stream_watch::StreamWatch;
+use super::trace::RequestTrace;
 use super::upload::{UploadProgress, UploadState};
-use crate::telemetry::spans::RequestTrace;
 
 /// One try on one backend, counted on it until dropped.
 pub(super) struct Attempt {
@@ -95,7 +96,11 @@ pub(super) struct Exchange {
     /// Watches an HTTP/2 client; HTTP/1 clients are watched by their connection.
     pub(super) watch: Option<Rc<StreamWatch>>,
     response_bytes: u64,
-    pub(super) trace: Option<Box<RequestTrace>>,
+    pub(super) trace: Option<RequestTrace>,
+    /// What the access log tells, if there is one.
+    pub(super) logged: Option<Box<Logged>>,
+    /// What became of it in the cache.
+    pub(super) cache: &'static str,
     slow: Option<SlowRequest>,
 }
 
@@ -134,6 +139,8 @@ impl Exchange {
             watch: None,
             response_bytes: 0,
             trace: None,
+            logged: None,
+            cache: "",
             slow: None,
         })
     }
@@ -213,6 +220,31 @@ impl Exchange {
         }
     }
 
+    fn write_down(&mut self, took: Duration) {
+        let Some(logged) = self.logged.take() else {
+            return;
+        };
+        let service = self.service.as_ref();
+        let service = service.map(|(routing, at)| routing.services[*at].settings.name.as_str());
+        logged.write(
+            &self.core,
+            &Ended {
+                status: self.status.map_or(0, |status| status.as_u16()),
+                bytes_sent: self.response_bytes,
+                bytes_received: self.upload.as_ref().map_or(0, |upload| upload.bytes()),
+                took,
+                service: service.unwrap_or_default(),
+                backend: self
+                    .attempt
+                    .as_ref()
+                    .map_or("", |attempt| attempt.backend().id.as_str()),
+                cache: self.cache,
+                reason: self.reason.map_or("", Reason::as_str),
+                trace_id: self.trace.as_ref().map_or(0, RequestTrace::id),
+            },
+        );
+    }
+
     fn settle_service(&self, took: Duration) {
         let Some((routing, service)) = &self.service else {
             return;
@@ -252,10 +284,19 @@ impl Drop for Exchange {
             && took > slow.threshold
         {
             let status = self.status.map_or(0, |status| status.as_u16());
-            tracing::warn!(path = slow.target.path(), status, ?took, "slow request");
+            let trace_id = self
+                .trace
+                .as_ref()
+                .map(|trace| format!("{:032x}", trace.id()));
+            let (path, trace_id) = (slow.target.path(), trace_id.unwrap_or_default());
+            tracing::warn!(path, status, ?took, trace_id, "slow request");
         }
+        self.write_down(took);
         if let Some(trace) = self.trace.take() {
-            trace.finish(&self.core.parts.tracer, self.status, self.reason);
+            if self.running.is_some() {
+                trace.of_service(self.service.take());
+            }
+            trace.ended((self.status, self.reason), (now, took));
         }
     }
 }

@@ -10,7 +10,7 @@
 //! compress    answers in the coding that the client wants         compress/
 //! origin      files of this machine, or backends                 origin.rs files/
 //! waiting     for the first engine of a service                  waiting.rs
-//! forward     pick, send, replay of what was never sent          forward.rs picking.rs
+//! forward     pick, send, replay of what was never sent          forward/ picking.rs
 //! pool        this core's connections to backends                pool/
 //! bodies      both ways, frame by frame                          upload.rs body.rs tunnel.rs
 //! accounts    every request settled exactly once                 exchange.rs
@@ -34,6 +34,7 @@ mod facing;
 mod files;
 mod forward;
 mod leaving;
+mod logged;
 mod origin;
 mod picking;
 mod pool;
@@ -43,6 +44,7 @@ pub mod routing;
 pub mod stop;
 mod stream_watch;
 mod supervise;
+mod trace;
 mod tunnel;
 mod upload;
 mod waiting;

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use super::body::ResponseBody;
 use super::core::Core;
@@ -30,6 +31,7 @@ pub(super) async fn send(
         return forward::forward(core, limits, routed, request, exchange, upgrade).await;
     }
     // On the heap, so that a request that does not wait carries nothing of it.
+    let begun = Instant::now();
     let waited = Box::pin(waiting::for_engine(
         core,
         routed,
@@ -37,6 +39,9 @@ pub(super) async fn send(
         &exchange,
     ))
     .await;
+    if let Some(trace) = &exchange.trace {
+        trace.step("engine.wait", begun);
+    }
     match waited {
         Ok(routed) => forward::forward(core, limits, &routed, request, exchange, upgrade).await,
         Err(reason) => Err(Refused { reason, exchange }),

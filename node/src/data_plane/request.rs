@@ -26,11 +26,12 @@ use super::connection::Client;
 use super::core::Core;
 use super::exchange::Exchange;
 use super::facing::{Caller, Facing};
+use super::logged::Logged;
 use super::origin;
 use super::routing::{LocalRouting, Routing, Service};
 use super::stream_watch::StreamWatch;
+use super::trace::{Fact, REQUEST_ID, RequestTrace};
 use crate::config::RouteSettings;
-use crate::telemetry::spans::{RequestTrace, TRACEPARENT};
 
 /// Answers one request. Never fails: what goes wrong becomes an answer with its reason.
 ///
@@ -50,16 +51,15 @@ pub(super) fn serve(
 async fn answer(
     core: Rc<Core>,
     client: Rc<Client>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     running: Running,
     watch: Option<Rc<StreamWatch>>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let started = Instant::now();
     let mut exchange = Exchange::begin(&core, running, started);
     exchange.watch = watch;
-    if core.parts.tracer.is_on() {
-        exchange.trace = begin_trace(&core, &client, &request, started);
-    }
+    exchange.trace = begin_trace(&core, &client, &mut request, started);
+    exchange.logged = Logged::begin(&core, &client, &request);
     let presence = Presence::of(request.headers());
     let grpc = presence.has_content_type() && proxy::is_grpc(request.headers());
     let upgrade =
@@ -80,7 +80,11 @@ async fn answer(
             exchange.failed(reason);
             // The rest of the body will not be read, so there is no way to the next request.
             last = http1 && exchange.has_unread_upload();
-            reason.answer(grpc)
+            let mut answer = reason.answer(grpc);
+            if let Some(trace) = &exchange.trace {
+                answer.headers_mut().insert(REQUEST_ID, trace.request_id());
+            }
+            answer
         }
     };
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -181,9 +185,12 @@ async fn handle(
         Err(reason) => return Err(Refused { reason, exchange }),
     };
     exchange.routed_to(&routed.routing, routed.service);
+    if let Some(logged) = &mut exchange.logged {
+        logged.client = routed.client_address;
+    }
     exchange.watch_slowness(client.limits.slow_request, request.uri());
-    if let Some(trace) = &mut exchange.trace {
-        note_admission(core, trace, &routed, exchange.started);
+    if let Some(trace) = &exchange.trace {
+        note_admission(trace, &routed, exchange.started);
     }
     let is_cached = routed.settings().cache.is_some() && !asked.upgrade && !asked.grpc;
     let mut response = if is_cached {
@@ -418,43 +425,42 @@ pub(super) fn add_cookie(headers: &mut HeaderMap, cookie: &str) {
     }
 }
 
-/// The part of a sampled trace that is the node's own request to an origin.
-pub(super) fn continue_trace(
-    core: &Core,
-    headers: &HeaderMap,
-    target: &PathAndQuery,
-    started: Instant,
-) -> Option<Box<RequestTrace>> {
-    if !core.parts.tracer.is_on() || !headers.contains_key(TRACEPARENT) {
-        return None;
-    }
-    let begun = core.with_rng(|rng| core.parts.tracer.sample(headers, rng))?;
-    let attributes = vec![("url.path", target.path().to_owned().into())];
-    Some(RequestTrace::begin(begun, started, attributes))
-}
-
 fn begin_trace(
     core: &Core,
     client: &Client,
-    request: &Request<Incoming>,
+    request: &mut Request<Incoming>,
     started: Instant,
-) -> Option<Box<RequestTrace>> {
-    let begun = core.with_rng(|rng| core.parts.tracer.sample(request.headers(), rng))?;
-    let attributes = vec![
-        ("http.request.method", request.method().to_string().into()),
-        ("url.path", request.uri().path().to_owned().into()),
-        ("network.peer.address", client.peer.ip().to_string().into()),
-    ];
-    Some(RequestTrace::begin(begun, started, attributes))
+) -> Option<RequestTrace> {
+    let trace = core
+        .tracer
+        .begin("ingress", request.headers_mut(), started)?;
+    trace.named(request.headers().get(REQUEST_ID));
+    let uri = request.uri();
+    let authority = uri.authority().map(|host| host.as_str());
+    let host = match authority {
+        Some(host) => HeaderValue::from_str(host).ok(),
+        None => request.headers().get(HOST).cloned(),
+    };
+    trace.fact(Fact::Asked {
+        method: request.method().clone(),
+        target: uri.path_and_query().cloned(),
+        host,
+        version: request.version(),
+        scheme: "http",
+        client: client.peer,
+    });
+    Some(trace)
 }
 
-fn note_admission(core: &Core, trace: &mut RequestTrace, routed: &Routed, started: Instant) {
-    let attributes = vec![
-        ("weir.route", routed.route().name.clone().into()),
-        (
-            "weir.service",
-            routed.service().settings.name.to_string().into(),
-        ),
-    ];
-    core.with_rng(|rng| trace.step("admission", started, attributes, rng));
+fn note_admission(trace: &RequestTrace, routed: &Routed, started: Instant) {
+    trace.routed(routed.settings().trace_share());
+    let step = trace.step("admission", started);
+    trace.tell(
+        step,
+        Fact::Routed {
+            routing: routed.routing.clone(),
+            route: routed.route,
+            service: routed.service,
+        },
+    );
 }

@@ -11,6 +11,7 @@ mod node;
 mod port_cache;
 mod provision;
 mod status;
+mod traces;
 
 use std::io;
 
@@ -30,6 +31,7 @@ use weir_proto::node::v1::load_balancer_server::LoadBalancerServer;
 use weir_proto::node::v1::node_server::NodeServer;
 use weir_proto::node::v1::port_cache_server::PortCacheServer;
 use weir_proto::node::v1::provision_server::ProvisionServer;
+use weir_proto::node::v1::traces_server::TracesServer;
 
 pub use load_balancer::LoadBalancerService;
 
@@ -40,6 +42,8 @@ use crate::engine_api::EngineApi;
 use crate::events::Events;
 use crate::http_api::StatusCache;
 use crate::orders::OrdersHandle;
+use crate::trace_api::TraceApi;
+use crate::wiring::Wired;
 
 /// How long an idle client may stay without a sign of life.
 const KEEPALIVE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(20);
@@ -75,19 +79,49 @@ impl Readiness {
     }
 }
 
-/// All services of a node, ready to be served over any kind of connection.
-///
-/// # Errors
-/// When the schema that reflection serves cannot be read.
-pub fn router(
-    load_balancer: LoadBalancerService,
+/// What the services show and do.
+pub struct Apis {
     status: StatusCache,
     orders: OrdersHandle,
     engines: EngineApi,
     cache: CacheApi,
     events: Events,
     broadcast: Broadcast,
+    traces: TraceApi,
+}
+
+impl Apis {
+    /// Those of a node, with the status that everybody is shown.
+    pub fn new(wired: &Wired, status: StatusCache) -> Self {
+        Self {
+            status,
+            orders: wired.orders.clone(),
+            engines: EngineApi::new(wired),
+            cache: CacheApi::new(wired),
+            events: wired.events.clone(),
+            broadcast: wired.broadcast.clone(),
+            traces: TraceApi::new(wired),
+        }
+    }
+}
+
+/// All services of a node, ready to be served over any kind of connection.
+///
+/// # Errors
+/// When the schema that reflection serves cannot be read.
+pub fn router(
+    load_balancer: LoadBalancerService,
+    apis: Apis,
 ) -> Result<Router, tonic_reflection::server::Error> {
+    let Apis {
+        status,
+        orders,
+        engines,
+        cache,
+        events,
+        broadcast,
+        traces,
+    } = apis;
     let health = orders.readiness().0.clone();
     let health = HealthServer::new(HealthService::from_health_reporter(health));
     let provision = provision::ProvisionService {
@@ -107,6 +141,7 @@ pub fn router(
         .with_service_name(<BroadcastServer<broadcast::BroadcastService> as NamedService>::NAME)
         .with_service_name(<BroadcastPeerServer<BroadcastPeerService> as NamedService>::NAME)
         .with_service_name(<EventsServer<events::EventsService> as NamedService>::NAME)
+        .with_service_name(<TracesServer<traces::TracesService> as NamedService>::NAME)
         .with_service_name(<HealthServer<HealthService> as NamedService>::NAME)
         .with_service_name(REFLECTION)
         .build_v1()?;
@@ -126,6 +161,7 @@ pub fn router(
             BroadcastServer::new(broadcast::BroadcastService { broadcast })
                 .max_decoding_message_size(MESSAGE_BYTES_MAX),
         )
+        .add_service(TracesServer::new(traces::TracesService { traces }))
         .add_service(health)
         .add_service(reflection))
 }

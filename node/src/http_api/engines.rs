@@ -223,6 +223,10 @@ pub(super) fn invalid(message: String) -> Response {
     told(StatusCode::BAD_REQUEST, "invalid_argument", &message)
 }
 
+pub(super) fn not_found(message: String) -> Response {
+    told(StatusCode::NOT_FOUND, "not_found", &message)
+}
+
 pub(super) fn told(code: StatusCode, error: &str, message: &str) -> Response {
     let body = serde_json::json!({ "error": error, "message": message });
     (code, axum::Json(body)).into_response()

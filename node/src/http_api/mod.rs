@@ -7,12 +7,15 @@ mod engines;
 mod events;
 mod exposition;
 mod sites;
+mod traces;
 mod values;
 mod warm;
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
@@ -28,8 +31,10 @@ use crate::describe;
 use crate::engine_api::EngineApi;
 use crate::events::Events;
 use crate::snapshot::Snapshot;
-use crate::telemetry::metrics::NodeMetrics;
+use crate::telemetry::access::AccessCounts;
+use crate::telemetry::metrics::{NodeMetrics, TextFormat};
 use crate::telemetry::spans::Tracer;
+use crate::trace_api::TraceApi;
 
 /// What the API shows.
 #[derive(Clone)]
@@ -50,6 +55,10 @@ pub struct Shown {
     pub broadcast: Broadcast,
     /// What happens.
     pub events: Events,
+    /// What became of lines of the access log.
+    pub access_log: Arc<AccessCounts>,
+    /// What was traced last.
+    pub traces: TraceApi,
 }
 
 /// All paths of the API.
@@ -59,6 +68,7 @@ pub fn router(shown: Shown) -> Router {
         .route("/api/health", get(health))
         .route("/api/services", get(services))
         .route("/api/events", get(events::list))
+        .route("/api/traces/{id}", get(traces::get))
         .route("/metrics", get(metrics))
         .merge(engines::router())
         .merge(answers::router())
@@ -119,7 +129,14 @@ async fn services(State(shown): State<Shown>) -> Response {
     axum::Json(services).into_response()
 }
 
-async fn metrics(State(shown): State<Shown>) -> Response {
-    let text = exposition::render(&shown);
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+/// What `/metrics` tells.
+pub fn metrics_text(shown: &Shown, format: TextFormat) -> String {
+    exposition::render(shown, format)
+}
+
+async fn metrics(State(shown): State<Shown>, headers: HeaderMap) -> Response {
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    let format = TextFormat::of_accept(accept.unwrap_or_default());
+    let text = metrics_text(&shown, format);
+    ([(CONTENT_TYPE, format.content_type())], text).into_response()
 }

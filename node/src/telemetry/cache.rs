@@ -64,6 +64,16 @@ impl Outcome {
             Self::OnlyIfCached => "only_if_cached",
         }
     }
+
+    /// Which tier had it, if one did.
+    pub const fn tier(self) -> Option<&'static str> {
+        match self {
+            Self::Hit | Self::Stale | Self::StaleIfError | Self::Revalidated => Some("l1"),
+            Self::HitInRedis => Some("l2"),
+            Self::HitAtPeer => Some("peer"),
+            _ => None,
+        }
+    }
 }
 
 /// Why something is fetched before anybody asks for it.

@@ -41,6 +41,11 @@ pub const LATENCY_BUCKETS_US: [u64; 16] = [
     2_500_000, 5_000_000, 10_000_000, 60_000_000,
 ];
 
+/// The bucket that holds so many microseconds.
+pub fn bucket_of(us: u64) -> usize {
+    LATENCY_BUCKETS_US.partition_point(|bound| *bound < us)
+}
+
 /// A histogram of durations.
 #[derive(Debug, Default)]
 pub struct LatencyHistogram {
@@ -52,8 +57,7 @@ impl LatencyHistogram {
     /// Counts one duration.
     pub fn observe(&self, latency: Duration) {
         let us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
-        let bucket = LATENCY_BUCKETS_US.partition_point(|bound| *bound < us);
-        self.buckets[bucket].increment();
+        self.buckets[bucket_of(us)].increment();
         self.sum_us.add(us);
     }
 

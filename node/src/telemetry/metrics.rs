@@ -1,11 +1,12 @@
 //! Every metric of the node by name.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::cache::CacheCoreMetrics;
 use super::compression::CompressionCoreMetrics;
-use super::counters::{Counter, LATENCY_BUCKETS_US, LatencyHistogram, LatencyTotals};
+use super::counters::{Counter, LatencyHistogram, LatencyTotals};
+use super::exemplars::{Exemplars, Newest};
+pub use super::exposition::{Exposition, TextFormat};
 use crate::data_plane::answer::Reason;
 
 /// What one core counts for all services together.
@@ -74,6 +75,8 @@ pub struct ServiceCoreMetrics {
     pub classes: [Counter; 6],
     /// Time from the request's head to the end of the response.
     pub latency: LatencyHistogram,
+    /// For each bucket of that a request that was traced.
+    pub exemplars: Exemplars,
     /// Body bytes from backends to clients.
     pub response_bytes: Counter,
     /// Body bytes from clients to backends.
@@ -121,6 +124,15 @@ impl ServiceMetrics {
         self.sum(|core| core.waiting.get())
     }
 
+    /// The newest traced request of each bucket of latency.
+    pub fn exemplars(&self) -> Newest {
+        let mut newest = Newest::default();
+        for core in &self.0 {
+            core.exemplars.add_to(&mut newest);
+        }
+        newest
+    }
+
     /// Latencies of all cores.
     pub fn latency(&self) -> LatencyTotals {
         let mut totals = LatencyTotals::default();
@@ -158,84 +170,5 @@ impl NodeMetrics {
     /// How often the node answered itself for `reason`.
     pub fn reason(&self, reason: Reason) -> u64 {
         self.sum(|core| &core.reasons[reason as usize])
-    }
-}
-
-/// Writes the Prometheus text format, version 0.0.4.
-#[derive(Debug, Default)]
-pub struct Exposition(String);
-
-impl Exposition {
-    /// Starts a family; `kind` is `counter`, `gauge` or `histogram`.
-    pub fn family(&mut self, name: &str, kind: &str, help: &str) {
-        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
-    }
-
-    /// One sample; labels as name and value.
-    pub fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
-        self.0.push_str(name);
-        for (at, (label, text)) in labels.iter().enumerate() {
-            self.0.push(if at == 0 { '{' } else { ',' });
-            let _ = write!(self.0, "{label}=\"{}\"", Escaped(text));
-        }
-        if !labels.is_empty() {
-            self.0.push('}');
-        }
-        let _ = writeln!(self.0, " {value}");
-    }
-
-    /// One histogram in seconds.
-    pub fn histogram(&mut self, name: &str, labels: &[(&str, &str)], totals: &LatencyTotals) {
-        let bucket_name = format!("{name}_bucket");
-        let mut cumulative = 0;
-        for (at, count) in totals.buckets.iter().enumerate() {
-            cumulative += count;
-            let bound = LATENCY_BUCKETS_US
-                .get(at)
-                .map_or_else(|| "+Inf".to_owned(), |us| (*us as f64 / 1e6).to_string());
-            let mut with_bound = labels.to_vec();
-            with_bound.push(("le", &bound));
-            self.sample(&bucket_name, &with_bound, cumulative);
-        }
-        self.sample(&format!("{name}_sum"), labels, totals.sum_us as f64 / 1e6);
-        self.sample(&format!("{name}_count"), labels, totals.count());
-    }
-
-    /// The text.
-    pub fn into_text(self) -> String {
-        self.0
-    }
-}
-
-struct Escaped<'a>(&'a str);
-
-impl std::fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for c in self.0.chars() {
-            match c {
-                '\\' => f.write_str("\\\\")?,
-                '"' => f.write_str("\\\"")?,
-                '\n' => f.write_str("\\n")?,
-                c => f.write_char(c)?,
-            }
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn labels_are_escaped_and_samples_stand_on_lines_of_their_own() {
-        let mut text = Exposition::default();
-        text.family("weir_x_total", "counter", "An x.");
-        text.sample("weir_x_total", &[("a", "q\"\\\n"), ("b", "2")], 7);
-        assert_eq!(
-            text.into_text(),
-            "# HELP weir_x_total An x.\n# TYPE weir_x_total counter\n\
-             weir_x_total{a=\"q\\\"\\\\\\n\",b=\"2\"} 7\n"
-        );
     }
 }

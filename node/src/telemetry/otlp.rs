@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tonic::transport::{Channel, Endpoint};
 
+use super::recent::Batch;
 use super::spans::{Attribute, AttributeValue, Span, SpanCounts, SpanKind};
 use crate::ports::clock::WallClock;
 
@@ -26,7 +27,7 @@ const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sends what the tracers of a node record until the last one is dropped.
 pub struct Exporter {
-    spans: mpsc::Receiver<Vec<Span>>,
+    spans: mpsc::Receiver<Arc<Batch>>,
     counts: Arc<SpanCounts>,
     client: TraceServiceClient<Channel>,
     resource: Resource,
@@ -42,7 +43,7 @@ impl Exporter {
         url: String,
         node: &str,
         counts: Arc<SpanCounts>,
-        spans: mpsc::Receiver<Vec<Span>>,
+        spans: mpsc::Receiver<Arc<Batch>>,
         clock: WallClock,
     ) -> Result<Self, tonic::transport::Error> {
         let channel = Endpoint::from_shared(url)?
@@ -68,9 +69,9 @@ impl Exporter {
     /// Runs until the last tracer is gone and everything is sent or dropped.
     pub async fn run(mut self) {
         while let Some(batch) = self.next_batch().await {
-            let count = batch.len() as u64;
+            let count = spans_of(&batch).count() as u64;
             let counts = &self.counts;
-            match self.client.clone().export(self.request(batch)).await {
+            match self.client.clone().export(self.request(&batch)).await {
                 Ok(_) => counts.sent.fetch_add(count, Ordering::Relaxed),
                 Err(status) => {
                     tracing::debug!(%status, "span export failed");
@@ -80,20 +81,25 @@ impl Exporter {
         }
     }
 
-    async fn next_batch(&mut self) -> Option<Vec<Span>> {
-        let mut batch = self.spans.recv().await?;
+    async fn next_batch(&mut self) -> Option<Vec<Arc<Batch>>> {
+        let first = self.spans.recv().await?;
+        let mut count = first.spans.len();
+        let mut batch = vec![first];
         let until = Instant::now() + BATCH_WAIT;
-        while batch.len() < BATCH_SPANS_MAX {
+        while count < BATCH_SPANS_MAX {
             match timeout_at(until, self.spans.recv()).await {
-                Ok(Some(more)) => batch.extend(more),
+                Ok(Some(more)) => {
+                    count += more.spans.len();
+                    batch.push(more);
+                }
                 Ok(None) | Err(_) => break,
             }
         }
         Some(batch)
     }
 
-    fn request(&self, batch: Vec<Span>) -> ExportTraceServiceRequest {
-        let spans = batch.into_iter().map(|span| self.encode(span)).collect();
+    fn request(&self, batch: &[Arc<Batch>]) -> ExportTraceServiceRequest {
+        let spans = spans_of(batch).map(|span| self.encode(span)).collect();
         ExportTraceServiceRequest {
             resource_spans: vec![pb::ResourceSpans {
                 resource: Some(self.resource.clone()),
@@ -111,7 +117,7 @@ impl Exporter {
         }
     }
 
-    fn encode(&self, span: Span) -> pb::Span {
+    fn encode(&self, span: &Span) -> pb::Span {
         let unix_ns = |at| u64::try_from(self.clock.unix_at(at).as_nanos()).unwrap_or(u64::MAX);
         pb::Span {
             trace_id: span.context.trace_id.to_vec(),
@@ -127,9 +133,9 @@ impl Exporter {
             } as i32,
             start_time_unix_nano: unix_ns(span.start),
             end_time_unix_nano: unix_ns(span.end),
-            attributes: span.attributes.into_iter().map(attribute).collect(),
-            status: span.error.map(|message| pb::Status {
-                message: message.into_owned(),
+            attributes: span.attributes.iter().map(attribute).collect(),
+            status: span.error.as_ref().map(|message| pb::Status {
+                message: message.to_string(),
                 code: pb::status::StatusCode::Error as i32,
             }),
             ..pb::Span::default()
@@ -137,8 +143,12 @@ impl Exporter {
     }
 }
 
-fn attribute((key, value): Attribute) -> KeyValue {
-    key_value(key, value)
+fn spans_of(batch: &[Arc<Batch>]) -> impl Iterator<Item = &Span> {
+    batch.iter().flat_map(|batch| &batch.spans)
+}
+
+fn attribute((key, value): &Attribute) -> KeyValue {
+    key_value(key, value.clone())
 }
 
 fn key_value(key: &str, value: AttributeValue) -> KeyValue {

@@ -1,22 +1,21 @@
-//! Traces: the sampling decision, the spans of a request, and the bounded queue to the exporter.
+//! Traces: what decides, finished spans, and the two places where they go: the bounded queue to the exporter and the rings
+//! of what was told last.
 //!
-//! The decision comes first: a request that is not sampled costs one branch and allocates nothing. A
-//! sampled one gathers its spans itself and hands them over when it ends; a full queue drops and counts.
+//! A request holds its steps itself (`data_plane/trace`) and hands its spans over when it ends, if it is worth telling; a
+//! full queue drops and counts.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::HeaderMap;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use weir_core::trace::{Sampler, TraceContext};
+use weir_core::trace::{Sampler, Sampling, TraceContext};
+pub use weir_core::trace::{TRACEPARENT, parent_of};
 
-use crate::data_plane::answer::Reason;
-use crate::snapshot::Snapshot;
-
-/// The W3C trace context header.
-pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+use super::recent::{Batch, Recent};
+use crate::snapshot::{Reader, Snapshot};
 
 /// Batches of spans that may wait for the exporter.
 pub const BATCHES_WAITING_MAX: usize = 8_192;
@@ -91,7 +90,8 @@ pub struct Span {
 #[derive(Clone, Debug)]
 pub struct Tracer {
     queue: Queue,
-    sampler: Snapshot<Sampler>,
+    recent: Option<Recent>,
+    sampling: Snapshot<Sampling>,
     counts: Arc<SpanCounts>,
 }
 
@@ -99,13 +99,13 @@ pub struct Tracer {
 #[derive(Clone, Debug)]
 enum Queue {
     Off,
-    KeptOpen(mpsc::Sender<Vec<Span>>),
-    Used(mpsc::WeakSender<Vec<Span>>),
+    KeptOpen(mpsc::Sender<Arc<Batch>>),
+    Used(mpsc::WeakSender<Arc<Batch>>),
 }
 
 impl Queue {
     /// Hands spans over; false when they cannot be taken.
-    fn take(&self, spans: Vec<Span>) -> bool {
+    fn take(&self, spans: Arc<Batch>) -> bool {
         match self {
             Self::Off => false,
             Self::KeptOpen(queue) => queue.try_send(spans).is_ok(),
@@ -126,28 +126,59 @@ pub struct SpanCounts {
     pub sent: AtomicU64,
     /// Spans lost to a full queue or a receiver that failed.
     pub dropped: AtomicU64,
+    /// Requests that were not traced because too many are held.
+    pub requests_not_held: AtomicU64,
+    /// Failed and slow requests that were not told because too many were within the second.
+    pub requests_over_budget: AtomicU64,
+}
+
+impl SpanCounts {
+    pub(crate) fn not_held(&self) {
+        self.requests_not_held.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn over_budget(&self) {
+        self.requests_over_budget.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Tracer {
     /// A tracer and the queue that its exporter reads.
-    pub fn new(sampler: Sampler) -> (Self, mpsc::Receiver<Vec<Span>>) {
+    pub fn new(sampler: Sampler) -> (Self, mpsc::Receiver<Arc<Batch>>) {
         let (sender, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
         let tracer = Self {
             queue: Queue::KeptOpen(sender),
-            sampler: Snapshot::new(sampler),
-            counts: Arc::default(),
+            ..Self::of(sampler)
         };
         (tracer, receiver)
     }
 
     /// A tracer that samples nothing.
     pub fn off() -> Self {
-        let never = Sampler::new(0.0).expect("zero is a ratio");
+        Self::of(Sampler::new(0.0).expect("zero is a ratio"))
+    }
+
+    fn of(sampler: Sampler) -> Self {
         Self {
             queue: Queue::Off,
-            sampler: Snapshot::new(never),
+            recent: None,
+            sampling: Snapshot::new(Sampling::head_only(sampler)),
             counts: Arc::default(),
         }
+    }
+
+    /// The same, which also keeps what was told last.
+    #[must_use]
+    pub fn with_recent(self, recent: Recent) -> Self {
+        Self {
+            recent: Some(recent),
+            ..self
+        }
+    }
+
+    /// What was told last, if it is kept.
+    pub fn recent(&self) -> Option<&Recent> {
+        self.recent.as_ref()
     }
 
     /// The same, for a part that may outlive the node: it does not keep the exporter waiting for more.
@@ -163,9 +194,14 @@ impl Tracer {
         }
     }
 
-    /// Changes the sampling of traces that start from now on.
-    pub fn set_sampler(&self, sampler: Sampler) {
-        self.sampler.publish(sampler);
+    /// Changes what is traced of what begins from now on.
+    pub fn set_sampling(&self, sampling: Sampling) {
+        self.sampling.publish(sampling);
+    }
+
+    /// What is traced, for one core.
+    pub fn sampling_reader(&self) -> Reader<Sampling> {
+        self.sampling.reader()
     }
 
     /// What became of the spans.
@@ -175,7 +211,7 @@ impl Tracer {
 
     /// False when nothing is ever sampled.
     pub fn is_on(&self) -> bool {
-        !matches!(self.queue, Queue::Off)
+        self.recent.is_some() || !matches!(self.queue, Queue::Off)
     }
 
     /// Begins a span under the caller's, when its trace is sampled.
@@ -184,26 +220,43 @@ impl Tracer {
             return None;
         }
         let parent = parent_of(headers);
-        let is_sampled = self.sampler.load().decide(parent.as_ref(), rng);
+        let is_sampled = self.sampling.load().head.decide(parent.as_ref(), rng);
         is_sampled.then(|| started(parent, true, rng))
     }
 
     /// Begins a span under this one, or a trace, sampled or not: its context tells. `None` when nothing ever is.
     pub fn begin(&self, parent: Option<TraceContext>, rng: &mut fastrand::Rng) -> Option<Started> {
         self.is_on().then(|| {
-            let is_sampled = self.sampler.load().decide(parent.as_ref(), rng);
+            let is_sampled = self.sampling.load().head.decide(parent.as_ref(), rng);
             started(parent, is_sampled, rng)
         })
     }
 
-    /// Hands finished spans over; drops and counts them when too many wait.
+    /// Hands finished spans of one trace over, the one above the others last.
     pub fn record(&self, spans: Vec<Span>) {
-        if !self.is_on() {
+        let batch = Batch::new(spans, None);
+        if let Some(recent) = &self.recent {
+            recent.keep_other(&batch);
+        }
+        self.export(batch);
+    }
+
+    /// The same, by a core, with what its client calls the request.
+    pub fn keep(&self, core: usize, batch: Arc<Batch>) {
+        if let Some(recent) = &self.recent {
+            recent.keep(core, &batch);
+        }
+        self.export(batch);
+    }
+
+    /// To the exporter, if there is one; drops and counts when too many wait.
+    fn export(&self, batch: Arc<Batch>) {
+        if matches!(self.queue, Queue::Off) {
             return;
         }
-        let count = spans.len() as u64;
+        let count = batch.spans.len() as u64;
         self.counts.made.fetch_add(count, Ordering::Relaxed);
-        if !self.queue.take(spans) {
+        if !self.queue.take(batch) {
             self.counts.dropped.fetch_add(count, Ordering::Relaxed);
         }
     }
@@ -255,11 +308,6 @@ fn started(parent: Option<TraceContext>, is_sampled: bool, rng: &mut fastrand::R
     }
 }
 
-/// The span that a caller says a request belongs to.
-pub fn parent_of(headers: &HeaderMap) -> Option<TraceContext> {
-    headers.get(TRACEPARENT).and_then(TraceContext::parse)
-}
-
 /// An id for a span whose maker has no generator at hand: unique by its parent and its time.
 fn span_seed(parent: &TraceContext, at: Instant) -> u64 {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -267,116 +315,4 @@ fn span_seed(parent: &TraceContext, at: Instant) -> u64 {
     parent.hash(&mut hasher);
     at.hash(&mut hasher);
     hasher.finish()
-}
-
-/// The spans of one sampled request: the whole, its admission, and each pick and try of a backend.
-#[derive(Debug)]
-pub struct RequestTrace {
-    whole: Span,
-    steps: Vec<Span>,
-}
-
-impl RequestTrace {
-    /// Begins the span of the whole request.
-    pub fn begin(started: Started, start: Instant, attributes: Vec<Attribute>) -> Box<Self> {
-        let whole = Span {
-            context: started.context,
-            parent: started.parent,
-            name: "ingress",
-            kind: SpanKind::Server,
-            start,
-            end: start,
-            attributes,
-            error: None,
-        };
-        Box::new(Self {
-            whole,
-            steps: Vec::with_capacity(4),
-        })
-    }
-
-    /// Adds to what is known of the whole request.
-    pub fn note(&mut self, attribute: Attribute) {
-        self.whole.attributes.push(attribute);
-    }
-
-    /// A step that began at `start` and ends now.
-    pub fn step(
-        &mut self,
-        name: &'static str,
-        start: Instant,
-        attributes: Vec<Attribute>,
-        rng: &mut fastrand::Rng,
-    ) {
-        let context = self.whole.context.child(rng);
-        self.push(name, SpanKind::Internal, context, start, attributes);
-    }
-
-    /// Begins a try on a backend; the context is what the backend shall see.
-    pub fn begin_upstream(
-        &mut self,
-        attributes: Vec<Attribute>,
-        rng: &mut fastrand::Rng,
-    ) -> TraceContext {
-        let context = self.whole.context.child(rng);
-        self.push(
-            "upstream",
-            SpanKind::Client,
-            context,
-            Instant::now(),
-            attributes,
-        );
-        context
-    }
-
-    /// The try that began last ended, with `error` if it failed.
-    pub fn end_upstream(&mut self, attribute: Option<Attribute>, error: Option<&'static str>) {
-        if let Some(span) = self
-            .steps
-            .last_mut()
-            .filter(|span| span.kind == SpanKind::Client)
-        {
-            span.end = Instant::now();
-            span.attributes.extend(attribute);
-            span.error = error.map(Cow::Borrowed);
-        }
-    }
-
-    fn push(
-        &mut self,
-        name: &'static str,
-        kind: SpanKind,
-        context: TraceContext,
-        start: Instant,
-        attributes: Vec<Attribute>,
-    ) {
-        self.steps.push(Span {
-            context,
-            parent: Some(self.whole.context.parent_id),
-            name,
-            kind,
-            start,
-            end: Instant::now(),
-            attributes,
-            error: None,
-        });
-    }
-
-    /// Ends the whole request and hands all spans over.
-    pub fn finish(mut self, tracer: &Tracer, status: Option<StatusCode>, reason: Option<Reason>) {
-        self.whole.end = Instant::now();
-        if let Some(status) = status {
-            self.note((
-                "http.response.status_code",
-                i64::from(status.as_u16()).into(),
-            ));
-        }
-        if let Some(reason) = reason {
-            self.note(("weir.reason", reason.as_str().into()));
-            self.whole.error = Some(Cow::Borrowed(reason.as_str()));
-        }
-        let mut spans = self.steps;
-        spans.push(self.whole);
-        tracer.record(spans);
-    }
 }

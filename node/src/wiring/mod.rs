@@ -11,6 +11,7 @@ mod engines;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use self::engines::EngineLinks;
@@ -38,6 +39,7 @@ use crate::peers::Peers;
 use crate::ports::clock::WallClock;
 use crate::ports::net::Net;
 use crate::snapshot::Snapshot;
+use crate::telemetry::access::{AccessSink, Lines};
 use crate::telemetry::metrics::NodeMetrics;
 use crate::telemetry::spans::Tracer;
 
@@ -86,6 +88,8 @@ pub struct Wired {
     pub control_plane: Snapshot<LinkStatus>,
     /// What each core is given.
     pub core_parts: CoreParts,
+    /// Lines of the access log, for whoever writes them.
+    pub access_lines: Option<mpsc::Receiver<Lines>>,
     /// How old the status may be that a poll is shown.
     pub status_age_max: Snapshot<Duration>,
     /// One task for each actor; a result is the end of the node.
@@ -106,7 +110,8 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
 
     let outlet = Outlet::new();
     let load_balancer = guard_load_balancer(&outlet, env, config.node.cores, &mut guardians);
-    let core_parts = core_parts(&config, env, (&outlet, &load_balancer, &outlets), stop);
+    let from = (&outlet, &load_balancer, &outlets);
+    let (core_parts, access_lines) = core_parts(&config, env, from, stop);
 
     let control_plane = Snapshot::new(LinkStatus::default());
     let peers = Peers::new(
@@ -178,20 +183,22 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         events,
         control_plane,
         core_parts,
+        access_lines: Some(access_lines),
         status_age_max,
         guardians,
     })
 }
 
-/// What each core is given.
+/// What each core is given, and the lines of the access log that they hand over.
 fn core_parts(
     config: &Config,
     env: &Env,
     (outlet, load_balancer, outlets): (&Outlet, &LoadBalancerHandle, &Outlets),
     stop: Stop,
-) -> CoreParts {
+) -> (CoreParts, mpsc::Receiver<Lines>) {
     let node = &config.node;
-    CoreParts {
+    let (access_log, access_lines) = AccessSink::new(&outlets.access_log, node.cores);
+    let parts = CoreParts {
         routing: outlet.routing().clone(),
         revisions: load_balancer.revisions(),
         ingress: outlets.ingress.clone(),
@@ -203,10 +210,12 @@ fn core_parts(
         wait_signal: WaitSignal::default(),
         cache_peers: Snapshot::new(CachePeers::new(&node.name, &[], node.cores)),
         tracer: env.tracer.clone(),
+        access_log,
         clock: env.clock,
         stop,
         name: node.name.as_str().into(),
-    }
+    };
+    (parts, access_lines)
 }
 
 fn guard_load_balancer(

@@ -55,6 +55,7 @@ mod stalls;
 mod steered;
 mod stopping;
 mod streaming;
+mod told;
 mod tracing;
 mod traffic;
 mod trailers;

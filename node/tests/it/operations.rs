@@ -299,6 +299,7 @@ async fn status_health_and_reflection_answer() {
             "weir.node.v1.Broadcast",
             "weir.node.v1.BroadcastPeer",
             "weir.node.v1.Events",
+            "weir.node.v1.Traces",
             "grpc.health.v1.Health",
             "grpc.reflection.v1.ServerReflection",
         ]

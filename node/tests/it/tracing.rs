@@ -60,9 +60,10 @@ fn config(otlp: SocketAddr, ratio: f64, web: &str) -> String {
     format!("[telemetry]\notlp = \"http://{otlp}\"\nsample_ratio = {ratio}\n{web}")
 }
 
-async fn next(spans: &mut mpsc::UnboundedReceiver<Span>, count: usize) -> BTreeMap<String, Span> {
+/// The spans of the next request or call, by name; its own comes last.
+async fn next(spans: &mut mpsc::UnboundedReceiver<Span>, whole: &str) -> BTreeMap<String, Span> {
     let mut by_name = BTreeMap::new();
-    for _ in 0..count {
+    while !by_name.contains_key(whole) {
         let span = timeout(PATIENCE, spans.recv())
             .await
             .expect("a span arrives")
@@ -103,11 +104,12 @@ async fn a_sampled_request_is_one_tree_under_its_caller() {
         )
         .await;
 
-    let tree = next(&mut spans, 4).await;
+    let tree = next(&mut spans, "ingress").await;
     let (whole, upstream) = (&tree["ingress"], &tree["upstream"]);
     assert!(tree.values().all(|span| hex(&span.trace_id) == TRACE));
     assert_eq!(hex(&whole.parent_span_id), CALLER);
-    for name in ["admission", "pick", "upstream"] {
+    assert_eq!(tree.len(), 5, "{:?}", tree.keys());
+    for name in ["admission", "pick", "connect", "upstream"] {
         assert_eq!(
             tree[name].parent_span_id, whole.span_id,
             "{name} is under the whole"
@@ -121,7 +123,24 @@ async fn a_sampled_request_is_one_tree_under_its_caller() {
         backend.address.to_string()
     );
     assert_eq!(attribute(&tree["pick"], "weir.pick.reason"), "peak_ewma");
-    assert_eq!(attribute(upstream, "http.response.status_code"), "200");
+    assert_eq!((whole.kind, upstream.kind), (2, 3), "server and client");
+    let port = backend.address.port().to_string();
+    for (span, key, value) in [
+        (upstream, "http.response.status_code", "200"),
+        (upstream, "http.request.method", "GET"),
+        (upstream, "server.address", "127.0.0.1"),
+        (upstream, "server.port", &port),
+        (upstream, "network.protocol.version", "1.1"),
+        (whole, "http.request.method", "GET"),
+        (whole, "url.path", "/headers"),
+        (whole, "url.scheme", "http"),
+        (whole, "server.address", "t"),
+        (whole, "network.peer.address", "127.0.0.1"),
+        (whole, "weir.trace.kept", "sampled"),
+        (&tree["admission"], "weir.route", "route-0"),
+    ] {
+        assert_eq!(attribute(span, key), value, "{key} of {}", span.name);
+    }
     assert_eq!(attribute(whole, "http.response.status_code"), "200");
     let seen = format!("00-{TRACE}-{}-01", hex(&upstream.span_id));
     assert!(
@@ -130,27 +149,81 @@ async fn a_sampled_request_is_one_tree_under_its_caller() {
     );
 }
 
+fn traced(context: &str, more: &str) -> Vec<u8> {
+    let head = "GET /headers HTTP/1.1\r\nHost: t\r\nConnection: close\r\n";
+    format!("{head}traceparent: {context}\r\n{more}\r\n").into_bytes()
+}
+
 #[tokio::test]
-async fn a_request_that_nobody_samples_leaves_no_span_and_keeps_its_header() {
+async fn a_request_that_nobody_samples_leaves_no_span_and_stays_in_its_trace() {
     let (otlp, mut spans) = receiver().await;
     let backend = Backend::start("one").await;
     let weir = Weir::start(&config(otlp, 0.0, &web(&[backend.address], ""))).await;
-    let unsampled = format!("00-{TRACE}-{CALLER}-00");
-    let request = |context: &str| {
-        format!(
-            "GET /headers HTTP/1.1\r\nHost: t\r\nConnection: close\r\ntraceparent: {context}\r\n\r\n"
-        )
-    };
-    let answer = weir.exchange(request(&unsampled).as_bytes()).await;
-    assert!(answer.contains(&unsampled), "{answer}");
+    let unsampled = traced(&format!("00-{TRACE}-{CALLER}-00"), "tracestate: a=1\r\n");
+    let answer = weir.exchange(&unsampled).await;
+    let seen = answer.split_once(&format!("00-{TRACE}-")).unwrap().1;
+    assert_eq!(&seen[16..19], "-00", "{answer}");
+    assert_ne!(&seen[..16], CALLER, "the backend is under this node");
+    assert!(answer.contains("a=1"), "{answer}");
     assert_eq!(weir.metric("weir_spans_made_total").await, 0.0);
 
     // The receiver works: a sampled one arrives, and it is the first.
-    weir.exchange(request(&format!("00-{TRACE}-{CALLER}-01")).as_bytes())
+    let sampled = traced(&format!("00-{TRACE}-{CALLER}-01"), "");
+    weir.exchange(&sampled).await;
+    let tree = next(&mut spans, "ingress").await;
+    let made = weir.metric("weir_spans_made_total").await;
+    assert_eq!(made, tree.len() as f64);
+    weir.wait_for_metric("weir_spans_sent_total", |sent| sent == made)
         .await;
-    assert_eq!(next(&mut spans, 4).await.len(), 4);
-    weir.wait_for_metric("weir_spans_sent_total", |sent| sent == 4.0)
-        .await;
+}
+
+#[tokio::test]
+async fn a_malformed_context_begins_a_new_trace_without_its_state_and_passes_baggage_on() {
+    let (otlp, mut spans) = receiver().await;
+    let backend = Backend::start("one").await;
+    let weir = Weir::start(&config(otlp, 1.0, &web(&[backend.address], ""))).await;
+    let more = "tracestate: lost=1\r\nbaggage: kept=1\r\n";
+    let request = traced(&format!("00-{TRACE}-{}-01", "0".repeat(16)), more);
+    let answer = weir.exchange(&request).await;
+    let tree = next(&mut spans, "ingress").await;
+    let whole = &tree["ingress"];
+    assert!(whole.parent_span_id.is_empty());
+    assert_ne!(hex(&whole.trace_id), TRACE);
+    assert!(answer.contains(&hex(&whole.trace_id)), "{answer}");
+    assert!(
+        !answer.contains("lost=1") && answer.contains("kept=1"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn a_failed_or_slow_request_is_told_though_nobody_sampled_it_and_a_route_may_ask_for_all() {
+    let (otlp, mut spans) = receiver().await;
+    let backend = Backend::start("one").await;
+    let [nobody] = crate::common::free_ports();
+    let config = format!(
+        "[telemetry]\notlp = \"http://{otlp}\"\nsample_ratio = 0.0\n\
+         [services.web]\nbackends = [\"{}\"]\n[services.away]\nbackends = [\"{nobody}\"]\n\
+         [[routes]]\nname = \"away\"\nservice = \"away\"\npath = \"/away\"\n\
+         [[routes]]\nname = \"all\"\nservice = \"web\"\npath = \"/headers\"\n\
+         trace_ratio = 1.0\n\
+         [[routes]]\nname = \"rest\"\nservice = \"web\"\n",
+        backend.address
+    );
+    let weir = Weir::start_with("slow_request = \"1ms\"", &config).await;
+    for (path, kept) in [
+        ("/away", "failed"),
+        ("/headers", "sampled"),
+        ("/slow?ms=20", "slow"),
+    ] {
+        let answer = weir.get(path).await;
+        let tree = next(&mut spans, "ingress").await;
+        let whole = &tree["ingress"];
+        assert!(path.starts_with(&attribute(whole, "url.path")), "{path}");
+        assert_eq!(attribute(whole, "weir.trace.kept"), kept);
+        let id = format!("x-request-id: {}", hex(&whole.trace_id));
+        assert_eq!(answer.contains(&id), path == "/away", "{answer}");
+    }
 }
 
 #[tokio::test]
@@ -160,8 +233,10 @@ async fn a_failed_request_says_why_in_its_trace() {
     let weir = Weir::start(&config(otlp, 1.0, &web(&[nobody], ""))).await;
     let answer = weir.get("/").await;
     assert!(answer.contains("x-weir-reason: connect_failed"), "{answer}");
-    let tree = next(&mut spans, 3).await;
+    let tree = next(&mut spans, "ingress").await;
     assert_eq!(attribute(&tree["ingress"], "weir.reason"), "connect_failed");
+    assert_eq!(attribute(&tree["ingress"], "error.type"), "connect_failed");
+    assert_eq!(tree["connect"].status.as_ref().unwrap().code, 2);
     assert_eq!(
         attribute(&tree["ingress"], "http.response.status_code"),
         "502"
@@ -193,7 +268,7 @@ async fn a_command_is_one_trace_through_the_actors_mailbox() {
         .insert("traceparent", context.parse().unwrap());
     client.set_weight(request).await.unwrap();
 
-    let tree = next(&mut spans, 2).await;
+    let tree = next(&mut spans, "SetWeight").await;
     let (call, hop) = (&tree["SetWeight"], &tree["load_balancer.set_weight"]);
     assert_eq!(hex(&call.parent_span_id), CALLER);
     assert_eq!(hop.parent_span_id, call.span_id);

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use weir_core::trace::Sampler;
 use weir_core::tuning::{ApplyClass, Code, Kind, Knob, Profile, Ratio, Value, all};
 
 use super::tests::{run, started};
 use super::*;
 use crate::config::{Effective, Source, supported};
 use crate::data_plane::routing::Service;
+use crate::telemetry::recent::Recent;
 use crate::telemetry::spans::Tracer;
 use crate::wiring::Wired;
 
@@ -123,7 +123,12 @@ async fn give_another(wired: &Wired, knob: &Knob) -> (Value, Taken) {
 #[tokio::test(start_paused = true)]
 async fn every_knob_reaches_its_consumer_or_is_named_as_unsupported() {
     run(async {
-        let (tracer, _spans) = Tracer::new(Sampler::new(0.01).unwrap());
+        let config = Config::parse(FILE, &Environment::new(), &Given::default()).unwrap();
+        let sampling = config.sampling();
+        let (tracer, _spans) = Tracer::new(sampling.head);
+        tracer.set_sampling(sampling);
+        let recent = Recent::new(1, config.telemetry.trace_recent_bytes_max);
+        let tracer = tracer.with_recent(recent);
         let wired = started(FILE, tracer).await;
         let before = parts(&wired);
         for knob in all() {

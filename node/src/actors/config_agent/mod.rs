@@ -27,7 +27,6 @@ use std::time::Duration;
 use actix::{
     Actor, ActorFutureExt as _, AtomicResponse, Context, Handler, Message, WrapFuture as _,
 };
-use weir_core::trace::Sampler;
 use weir_core::tuning;
 
 use super::cache_tier::{self, CacheTierHandle};
@@ -36,7 +35,7 @@ use super::load_balancer::{Configure, LoadBalancerHandle};
 use super::port_cache::{self, PortCacheHandle};
 use super::provision_supervisor::{Plan, ProvisionHandle};
 use crate::broadcast::Broadcast;
-use crate::config::{Config, Environment, Give, Given, Ingress, Invalid};
+use crate::config::{AccessLog, Config, Environment, Give, Given, Ingress, Invalid};
 use crate::events::{Events, Kind};
 use crate::link::{Carried, Link, Permits, Refused};
 use crate::snapshot::Snapshot;
@@ -120,7 +119,9 @@ pub struct Outlets {
     pub ingress: Snapshot<Ingress>,
     /// How old the status may be that a poll is shown.
     pub status_age_max: Snapshot<Duration>,
-    /// Takes the share of requests that are traced.
+    /// Whether each request is written down.
+    pub access_log: Snapshot<Option<AccessLog>>,
+    /// Takes which requests are traced.
     pub tracer: Tracer,
     /// Takes bounds of messages, and who may publish and subscribe.
     pub broadcast: Broadcast,
@@ -134,6 +135,7 @@ impl Outlets {
         Self {
             ingress: Snapshot::new(first.config.ingress.clone()),
             status_age_max: Snapshot::new(first.config.telemetry.status_cache_ttl),
+            access_log: Snapshot::new(first.config.access_log.clone()),
             tracer: tracer.clone(),
             broadcast: broadcast.clone(),
             events: events.clone(),
@@ -147,8 +149,10 @@ impl Outlets {
         self.status_age_max
             .publish(config.telemetry.status_cache_ttl);
         self.broadcast.configure(&config.broadcaster);
-        if let Ok(sampler) = Sampler::new(config.telemetry.sample_ratio) {
-            self.tracer.set_sampler(sampler);
+        self.access_log.publish(config.access_log.clone());
+        self.tracer.set_sampling(config.sampling());
+        if let Some(recent) = self.tracer.recent() {
+            recent.set_bytes_max(config.telemetry.trace_recent_bytes_max);
         }
     }
 }

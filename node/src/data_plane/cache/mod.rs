@@ -4,7 +4,7 @@
 //! wish      what the request wants of the cache, and under which key        wish.rs
 //! serve     from memory, past the cache, or by way of a fetch               serve.rs
 //! join      beside others' fetch, or by a fetch of its own                  join.rs
-//! fetch     a fetch: belongs to its core, not to the client that began it   fetch.rs
+//! fetch     a fetch: belongs to its core, not to the client that began it   fetch/
 //! answered  what comes of it                                            answered.rs
 //! pieces    its body on the way into a fill                                 pieces.rs
 //! peers     the tier of the other nodes                                     peers.rs
@@ -17,7 +17,7 @@
 //! hits      how often what is kept is asked for                             hits.rs
 //! ```
 //!
-//! A fetch goes the way of every request (`forward.rs`). Who waits for one waits for an event, and at most as long as
+//! A fetch goes the way of every request (`forward/`). Who waits for one waits for an event, and at most as long as
 //! the fetch itself may take.
 
 mod answer;

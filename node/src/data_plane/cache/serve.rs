@@ -18,6 +18,7 @@ use super::super::core::Core;
 use super::super::exchange::Exchange;
 use super::super::origin;
 use super::super::request::{Refused, Routed};
+use super::super::trace::{Fact, RequestTrace};
 use super::super::waiting;
 use super::answer::{Held, answer, mark};
 use super::fetch::{Fetch, Fetched};
@@ -42,6 +43,7 @@ pub(in super::super) async fn serve(
                 routed,
                 wish: Rc::new(wish),
                 begun: Instant::now(),
+                trace: exchange.trace.clone(),
             };
             serving.serve(request, exchange).await
         }
@@ -106,6 +108,8 @@ pub(super) struct Serving<'a> {
     pub(super) routed: &'a Routed,
     pub(super) wish: Rc<Wish>,
     pub(super) begun: Instant,
+    /// Of whoever wants it.
+    pub(super) trace: Option<RequestTrace>,
 }
 
 /// What the origin is asked for, and why.
@@ -287,7 +291,8 @@ impl Serving<'_> {
             };
             self.core.cache_metrics().refreshes.increment();
             let stale = (Some((Arc::clone(entry), fallback)), false);
-            let fetch = self.prepare(Rc::new(wish), id, stale);
+            let mut fetch = self.prepare(Rc::new(wish), id, stale);
+            fetch.trace = self.branch("cache.refresh");
             tokio::task::spawn_local(async move {
                 let (first, _) = oneshot::channel();
                 fetch.run(leader, first).await;
@@ -323,7 +328,13 @@ impl Serving<'_> {
             asks_beneath,
             flight_id,
             l2_ttl: self.core.parts.cache.l2_ttl(),
+            trace: self.branch("cache.fetch"),
         }
+    }
+
+    fn branch(&self, name: &'static str) -> Option<RequestTrace> {
+        let trace = self.trace.as_ref()?;
+        Some(trace.branch(name, Instant::now()))
     }
 
     /// The request as it is, for this client alone. `solo`: because others were of no use to anybody else; if this one
@@ -390,10 +401,13 @@ impl Serving<'_> {
     }
 
     pub(super) fn trace(&self, exchange: &mut Exchange, outcome: Outcome) {
-        if let Some(trace) = &mut exchange.trace {
-            let attributes = vec![("weir.cache.outcome", outcome.name().into())];
-            self.core
-                .with_rng(|rng| trace.step("cache", self.begun, attributes, rng));
+        exchange.cache = outcome.name();
+        if let Some(trace) = &exchange.trace {
+            let step = trace.step("cache", self.begun);
+            trace.tell(step, Fact::Text("weir.cache.outcome", outcome.name()));
+            if let Some(tier) = outcome.tier() {
+                trace.tell(step, Fact::Text("weir.cache.tier", tier));
+            }
         }
     }
 }

@@ -23,8 +23,8 @@ use crate::data_plane::answer::Reason;
 use crate::data_plane::core::Core;
 use crate::data_plane::facing::Caller;
 use crate::data_plane::request::{Asked, admit};
+use crate::data_plane::trace::{Fact, RequestTrace};
 use crate::telemetry::cache::WarmOutcome;
-use crate::telemetry::spans::{Span, SpanKind, Started, TRACEPARENT};
 
 /// Between two times that a core tells what it counted.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
@@ -58,42 +58,26 @@ pub(in super::super) async fn warm(core: Rc<Core>) {
 
 async fn run(core: &Rc<Core>, job: &WarmJob) -> Warmed {
     let started = Instant::now();
-    let sampled = core.parts.tracer.is_on().then(|| {
-        let tracer = &core.parts.tracer;
-        core.with_rng(|rng| tracer.sample(&HeaderMap::new(), rng))
-    });
-    let sampled = sampled.flatten();
-    let warmed = timeout(job.within, fetch(core, job, sampled.as_ref())).await;
+    let trace = core
+        .tracer
+        .begin("cache.warm", &mut HeaderMap::new(), started);
+    let warmed = timeout(job.within, fetch(core, job, trace.as_ref())).await;
     let warmed = warmed.unwrap_or_else(|_| Warmed::failed("no answer in time"));
     core.cache_metrics()
         .warmed(job.source, warmed.outcome)
         .increment();
-    if let Some(span) = sampled {
-        record(core, job, &warmed, started, span);
+    if let Some(trace) = trace {
+        trace.fact(Fact::Target(job.asked.target().clone()));
+        trace.fact(Fact::Text("weir.warm.source", job.source.name()));
+        trace.fact(Fact::Text("weir.warm.outcome", warmed.outcome.name()));
+        let now = Instant::now();
+        trace.ended((None, None), (now, Duration::ZERO));
     }
     warmed
 }
 
-fn record(core: &Core, job: &WarmJob, warmed: &Warmed, start: Instant, span: Started) {
-    let is_failed = warmed.outcome == WarmOutcome::Failed;
-    core.parts.tracer.record(vec![Span {
-        context: span.context,
-        parent: span.parent,
-        name: "cache warm",
-        kind: SpanKind::Internal,
-        start,
-        end: Instant::now(),
-        attributes: vec![
-            ("url.path", job.asked.target().path().to_owned().into()),
-            ("weir.warm.source", job.source.name().into()),
-            ("weir.warm.outcome", warmed.outcome.name().into()),
-        ],
-        error: is_failed.then(|| warmed.why.clone().into()),
-    }]);
-}
-
 /// Goes the way of a client's request, through the routes of this node and nowhere else.
-async fn fetch(core: &Rc<Core>, job: &WarmJob, span: Option<&Started>) -> Warmed {
+async fn fetch(core: &Rc<Core>, job: &WarmJob, trace: Option<&RequestTrace>) -> Warmed {
     let limits = core.ingress();
     let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let caller = Caller {
@@ -102,7 +86,7 @@ async fn fetch(core: &Rc<Core>, job: &WarmJob, span: Option<&Started>) -> Warmed
         scheme: job.asked.scheme(),
         limits: &limits,
     };
-    let Some(mut request) = request(job, span) else {
+    let Some(mut request) = request(job) else {
         return Warmed::failed("it is no request");
     };
     let asked = Asked {
@@ -134,20 +118,18 @@ async fn fetch(core: &Rc<Core>, job: &WarmJob, span: Option<&Started>) -> Warmed
         routed: &routed,
         wish: Rc::new(wish),
         begun: Instant::now(),
+        trace: trace.cloned(),
     };
     serving.warm().await
 }
 
-fn request(job: &WarmJob, span: Option<&Started>) -> Option<Request<Empty<Bytes>>> {
+fn request(job: &WarmJob) -> Option<Request<Empty<Bytes>>> {
     let mut request = Request::new(Empty::new());
     *request.uri_mut() = job.asked.target().clone().into();
     let headers = request.headers_mut();
     headers.insert(HOST, HeaderValue::from_str(job.asked.authority()).ok()?);
     for (name, value) in job.asked.fields() {
         headers.append(name, value.clone());
-    }
-    if let Some(span) = span {
-        headers.insert(TRACEPARENT, span.context.header_value());
     }
     Some(request)
 }

@@ -211,9 +211,8 @@ impl Asking<'_> {
     }
 
     fn note(&self, exchange: &mut Exchange, begun: Instant) {
-        if let Some(trace) = &mut exchange.trace {
-            self.core
-                .with_rng(|rng| trace.step("file", begun, Vec::new(), rng));
+        if let Some(trace) = &exchange.trace {
+            trace.step("file", begun);
         }
     }
 }

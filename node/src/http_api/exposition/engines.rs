@@ -45,7 +45,7 @@ const PORT_COUNTERS: &[(&str, &str, &str, Pick)] = &[
         |c| c.upstream_calls,
     ),
     (
-        "weir_port_cache_calls_saved_total",
+        "weir_port_cache_calls_saved",
         // A refresh that nobody asked for takes one away.
         "gauge",
         "Look-ups less questions to the VPN's control server.",

@@ -5,6 +5,7 @@ mod cache;
 mod compression;
 mod engines;
 mod events;
+mod process;
 mod warming;
 
 use std::sync::atomic::Ordering;
@@ -13,7 +14,7 @@ use super::Shown;
 use crate::data_plane::answer::Reason;
 use crate::describe;
 use crate::telemetry::counters::Counter;
-use crate::telemetry::metrics::{CoreMetrics, Exposition};
+use crate::telemetry::metrics::{CoreMetrics, Exposition, TextFormat};
 
 type Pick = fn(&CoreMetrics) -> &Counter;
 
@@ -105,8 +106,8 @@ const NODE_METRICS: &[(&str, &str, &str, Pick)] = &[
     ),
 ];
 
-pub(super) fn render(shown: &Shown) -> String {
-    let mut text = Exposition::default();
+pub(super) fn render(shown: &Shown, format: TextFormat) -> String {
+    let mut text = Exposition::new(format);
     for (name, kind, help, pick) in NODE_METRICS {
         text.family(name, kind, help);
         text.sample(name, &[], shown.metrics.sum(pick));
@@ -115,6 +116,7 @@ pub(super) fn render(shown: &Shown) -> String {
     render_services(shown, &mut text);
     render_backends(shown, &mut text);
     render_spans(shown, &mut text);
+    render_access_log(shown, &mut text);
     render_config(shown, &mut text);
     render_control_plane(shown, &mut text);
     compression::render(shown, &mut text);
@@ -123,6 +125,7 @@ pub(super) fn render(shown: &Shown) -> String {
     warming::render(shown, &mut text);
     broadcast::render(&shown.broadcast, &mut text);
     events::render(&shown.events, &mut text);
+    process::render(&mut text);
     text.into_text()
 }
 
@@ -178,7 +181,8 @@ fn render_services(shown: &Shown, text: &mut Exposition) {
     );
     for service in &routing.services {
         let labels = [("service", service.settings.name.as_str())];
-        text.histogram(name, &labels, &service.metrics.latency());
+        let metrics = &service.metrics;
+        text.histogram(name, &labels, &metrics.latency(), &metrics.exemplars());
     }
     let bytes = [
         (
@@ -250,6 +254,11 @@ fn render_backends(shown: &Shown, text: &mut Exposition) {
 }
 
 fn render_spans(shown: &Shown, text: &mut Exposition) {
+    if let Some(recent) = shown.tracer.recent() {
+        let name = "weir_trace_recent_bytes";
+        text.family(name, "gauge", "Memory of traces that are kept on the node.");
+        text.sample(name, &[], recent.bytes());
+    }
     let counts = shown.tracer.counts();
     for (name, help, count) in [
         (
@@ -265,6 +274,35 @@ fn render_spans(shown: &Shown, text: &mut Exposition) {
         (
             "weir_spans_dropped_total",
             "Spans lost on the way to the receiver.",
+            &counts.dropped,
+        ),
+        (
+            "weir_traces_not_held_total",
+            "Requests that were not traced because too many were held.",
+            &counts.requests_not_held,
+        ),
+        (
+            "weir_traces_over_budget_total",
+            "Failed and slow requests that were not told because too many were within the second.",
+            &counts.requests_over_budget,
+        ),
+    ] {
+        text.family(name, "counter", help);
+        text.sample(name, &[], count.load(Ordering::Relaxed));
+    }
+}
+
+fn render_access_log(shown: &Shown, text: &mut Exposition) {
+    let counts = &shown.access_log;
+    for (name, help, count) in [
+        (
+            "weir_access_log_lines_total",
+            "Lines of the access log that were written.",
+            &counts.written,
+        ),
+        (
+            "weir_access_log_dropped_total",
+            "Lines of the access log that were lost: too many waited, or they could not be written.",
             &counts.dropped,
         ),
     ] {

@@ -79,7 +79,8 @@ impl Browser {
             self.address
         );
         stream.write_all(head.as_bytes()).await.unwrap();
-        let answer = crate::common::read_to_end(&mut stream).await;
+        // Chromium keeps the connection, whatever it is asked.
+        let answer = crate::common::read_until(&mut stream, "}\n").await;
         let (_, document) = answer.split_once("\r\n\r\n").unwrap();
         serde_json::from_str(document).unwrap_or_else(|_| panic!("{answer}"))
     }

@@ -10,6 +10,7 @@ mod partial;
 mod peers;
 mod purges;
 mod redis;
+mod traced;
 mod values;
 mod warming;
 

@@ -16,7 +16,7 @@ use crate::control_plane::plane::ControlPlane;
 const NAMES: [&str; 3] = ["node-a", "node-b", "node-c"];
 const CROWD: usize = 20;
 
-async fn mesh(origin: &Origin) -> (ControlPlane, Vec<Node>) {
+pub async fn mesh(origin: &Origin) -> (ControlPlane, Vec<Node>) {
     mesh_with(origin, "").await
 }
 
@@ -39,7 +39,7 @@ async fn get(node: &Node, path: &str) -> (String, String) {
 }
 
 /// Waits until each node asks others for what they own.
-async fn know_each_other(nodes: &[Node]) {
+pub async fn know_each_other(nodes: &[Node]) {
     let deadline = Instant::now() + PATIENCE;
     for (at, node) in nodes.iter().enumerate() {
         for number in 0.. {

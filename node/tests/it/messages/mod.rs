@@ -156,10 +156,13 @@ async fn an_operator_ends_a_subscriber_who_is_told_why() {
     let list: Value = serde_json::from_str(&text).unwrap();
     let id = list["connections"][0]["id"].to_string();
     assert_eq!(weir.command(&["connections", "end", &id]).await.0, 0);
-    let ended = timeout(PATIENCE, deliveries.message())
-        .await
-        .unwrap()
-        .unwrap_err();
+    let ended = loop {
+        // What it has is told first.
+        match timeout(PATIENCE, deliveries.message()).await.unwrap() {
+            Ok(told) => assert!(matches!(told.unwrap().what, Some(What::Subscribed(_)))),
+            Err(ended) => break ended,
+        }
+    };
     assert_eq!(ended.message(), "the node ends this subscription: operator");
     has_subscribers(&weir, 0).await;
     let (code, said) = weir.command(&["connections", "end", &id]).await;

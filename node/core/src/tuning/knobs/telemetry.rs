@@ -6,6 +6,12 @@ knobs! {
     SAMPLE_RATIO = "telemetry.sample_ratio", Kind::Ratio,
         Literal::Ppm(10_000), ApplyClass::Hot,
         "Share of requests without a sampled parent that are traced.";
+    TRACE_TAIL_PER_SECOND_MAX = "telemetry.trace_tail_per_second_max", Kind::Count(0, 1_000_000),
+        Literal::Count(50), ApplyClass::Hot,
+        "Failed and slow requests traced within a second on each core, though nobody sampled them; 0: none.";
+    TRACE_RECENT_BYTES_MAX = "telemetry.trace_recent_bytes_max", Kind::Bytes(0, 1_073_741_824),
+        Literal::Bytes(8_388_608), ApplyClass::Hot,
+        "Memory of a node for traces that `weir trace` tells; 0 keeps none.";
     STATUS_CACHE_TTL = "telemetry.status_cache_ttl", Kind::Duration(millis(0), secs(60)),
         Literal::Duration(secs(2)), ApplyClass::Hot,
         "How old the status may be that is shown to who polls.";

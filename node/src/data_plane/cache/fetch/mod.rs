@@ -1,5 +1,7 @@
 //! A fetch for the cache. It belongs to its core: clients that leave do not end it.
 
+mod spans;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,7 @@ use super::super::core::Core;
 use super::super::exchange::Exchange;
 use super::super::origin;
 use super::super::request::Routed;
+use super::super::trace::RequestTrace;
 use super::answered::{Answered, Answerer, count_from_birth, tags, tells_of_hit};
 use super::peers::{self, CachePeers, FETCHED_AT, HOP, NoAnswer, STALE};
 use super::pieces::Pieces;
@@ -39,6 +42,8 @@ pub(super) struct Fetch {
     pub(super) flight_id: Vec<u8>,
     /// The longest that Redis keeps something.
     pub(super) l2_ttl: Duration,
+    /// Its part of the trace of whoever began it.
+    pub(super) trace: Option<RequestTrace>,
 }
 
 /// What the one who began the fetch gets.
@@ -78,7 +83,15 @@ impl Fetch {
     }
 
     /// Fetches, tells `first` and everybody who follows, and reads the body to its end.
-    pub(super) async fn run(mut self, leader: Leader<Reason>, first: oneshot::Sender<Fetched>) {
+    pub(super) async fn run(self, leader: Leader<Reason>, first: oneshot::Sender<Fetched>) {
+        let trace = self.trace.clone();
+        self.fetch(leader, first).await;
+        if let Some(trace) = trace {
+            trace.over();
+        }
+    }
+
+    async fn fetch(mut self, leader: Leader<Reason>, first: oneshot::Sender<Fetched>) {
         if let Some(answered) = self.ask_owner().await {
             return self.take(answered, leader, first).await;
         }
@@ -138,7 +151,10 @@ impl Fetch {
     async fn ask_redis(&mut self) -> Option<Arc<Entry>> {
         self.core.parts.cache.l2()?;
         let resource = self.wish.resource(&self.routed);
-        let (entry, verdict) = redis::find(&self.core, &self.wish, &resource).await?;
+        let begun = Instant::now();
+        let found = redis::find(&self.core, &self.wish, &resource).await;
+        self.note_redis(begun, found.is_some());
+        let (entry, verdict) = found?;
         let now = self.core.unix_ms();
         if self.core.parts.cache.is_over_in_redis(&entry, now) {
             return None;
@@ -210,8 +226,7 @@ impl Fetch {
         let requested_at = self.core.unix_ms();
         let fetched_at = self.core.parts.cache.fetch_time(requested_at);
         let mut exchange = Exchange::begin_for_cache(&self.core, started);
-        exchange.trace =
-            super::super::request::continue_trace(&self.core, &headers, &self.wish.target, started);
+        exchange.trace = self.asking(peer.is_some(), started);
         let mut request = Request::new(None);
         *request.uri_mut() = Uri::from(self.wish.target.clone());
         *request.headers_mut() = headers;

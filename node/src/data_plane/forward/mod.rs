@@ -3,6 +3,8 @@
 //! A request is sent again only when no byte of it can have reached a backend: no connection came about,
 //! or the pooled connection had closed before it took the request.
 
+mod spans;
+
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -20,11 +22,11 @@ use super::picking::Affinity;
 use super::pool::{Lease, SendError};
 use super::prepare::prepare;
 use super::request::{Refused, Routed, Upgrade, add_cookie};
-use super::routing::{Backend, Place, Service};
+use super::routing::{Place, Service};
+use super::trace::At;
 use super::tunnel;
 use super::upload::{UploadBody, UploadProgress, UploadState};
 use crate::config::{Ingress, Protocol, Timeouts};
-use crate::telemetry::spans::{Attribute, TRACEPARENT};
 
 /// Backends that one request tries before it gives up.
 const BACKENDS_TRIED_MAX: usize = 3;
@@ -41,6 +43,10 @@ struct Forwarding<'a> {
     exchange: Box<Exchange>,
     affinity: Affinity,
     sticky_cookie: Option<String>,
+    /// The try that is under way, in the trace.
+    try_span: Option<At>,
+    /// Tries before that.
+    tries: u8,
 }
 
 /// Sends the request to a backend of its service and returns the answer with its body still running.
@@ -80,6 +86,8 @@ pub(super) async fn forward(
         exchange,
         affinity,
         sticky_cookie: None,
+        try_span: None,
+        tries: 0,
     };
     let answered = match deadline {
         Some((at, reason)) => timeout_at(at, forwarding.send(request))
@@ -111,8 +119,7 @@ impl Forwarding<'_> {
             let Some(picked) = picked else {
                 return Err(last_reason);
             };
-            let backend = service.backend_at(picked.place);
-            self.note_pick(backend, picked.why, begun);
+            self.note_pick(picked.place, picked.why, begun);
             self.sticky_cookie = picked.cookie;
             match self.attempt(picked.place, request, begun).await {
                 Ok(response) => return Ok(response),
@@ -146,14 +153,19 @@ impl Forwarding<'_> {
         let mut stale = 0;
         loop {
             let fresh = stale >= STALE_CONNECTIONS_MAX;
+            let asked_at = Instant::now();
             let mut lease = match pool.lease(self.timeouts.connect, fresh).await {
                 Ok(lease) => lease,
                 Err(reason) => {
+                    self.note_connect(place, asked_at, Some(reason));
                     self.blame(reason);
                     return Err(Failed::NotSent(request, reason));
                 }
             };
-            self.begin_upstream_span(backend, request.headers_mut());
+            if !lease.reused {
+                self.note_connect(place, asked_at, None);
+            }
+            self.begin_upstream_span(place, &mut request);
             let sent = if lease.reused { begun } else { Instant::now() };
             match self.send_over(&mut lease, request, sent).await {
                 Ok(response) => {
@@ -258,12 +270,8 @@ impl Forwarding<'_> {
                 attempt.succeeded(now, now - begun);
             }
         }
-        let attribute = (
-            "http.response.status_code",
-            i64::from(status.as_u16()).into(),
-        );
-        let error = failed.then_some("failure status");
-        self.end_upstream_span(Some(attribute), error);
+        let error = (failed || status.is_server_error()).then_some("failure status");
+        self.end_upstream_span(Some(status), error);
     }
 
     fn blame(&mut self, reason: Reason) {
@@ -368,35 +376,6 @@ impl Forwarding<'_> {
             asked.open,
         ));
         Ok(response.map(|_| ResponseBody::empty()))
-    }
-
-    fn note_pick(&mut self, backend: &Backend, why: &'static str, begun: Instant) {
-        let Some(trace) = &mut self.exchange.trace else {
-            return;
-        };
-        let attributes = vec![
-            ("weir.backend", backend.id.to_string().into()),
-            ("weir.pick.reason", why.into()),
-        ];
-        self.core
-            .with_rng(|rng| trace.step("pick", begun, attributes, rng));
-    }
-
-    fn begin_upstream_span(&mut self, backend: &Backend, headers: &mut HeaderMap) {
-        let Some(trace) = &mut self.exchange.trace else {
-            return;
-        };
-        let attributes = vec![("server.address", backend.endpoint.to_string().into())];
-        let context = self
-            .core
-            .with_rng(|rng| trace.begin_upstream(attributes, rng));
-        headers.insert(TRACEPARENT, context.header_value());
-    }
-
-    fn end_upstream_span(&mut self, attribute: Option<Attribute>, error: Option<&'static str>) {
-        if let Some(trace) = &mut self.exchange.trace {
-            trace.end_upstream(attribute, error);
-        }
     }
 }
 

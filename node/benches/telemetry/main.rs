@@ -1,0 +1,127 @@
+//! What it costs to tell: a scrape of a node with 1,000 backends.
+//!
+//! Run by `make bench`, alone by `cargo bench -p weir-node --bench telemetry`. Ends with 1 when a bar is missed.
+
+#[path = "../common/report.rs"]
+#[expect(dead_code, reason = "shared with other benches")]
+mod report;
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::LocalSet;
+use tokio::time::Instant;
+use weir_node::actors::config_agent::InForce;
+use weir_node::cache_api::CacheApi;
+use weir_node::config::{Config, Environment, Given};
+use weir_node::describe::StatusSource;
+use weir_node::engine_api::EngineApi;
+use weir_node::engine_room;
+use weir_node::http_api::{Shown, StatusCache, metrics_text};
+use weir_node::ports::clock::WallClock;
+use weir_node::ports::net::Tcp;
+use weir_node::telemetry::metrics::TextFormat;
+use weir_node::telemetry::spans::Tracer;
+use weir_node::trace_api::TraceApi;
+use weir_node::wiring::{Env, Wired, wire};
+
+use self::report::{Report, ms};
+
+const BACKENDS: usize = 1_000;
+const SCRAPES: usize = 200;
+const BAR: Duration = Duration::from_millis(5);
+
+fn main() -> ExitCode {
+    let mut report = Report::default();
+    let measured = run(&mut report);
+    // Whoever reads it may be gone.
+    let _ = write!(io::stdout().lock(), "{}", report.text());
+    match measured {
+        Ok(()) if report.missed() == 0 => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
+        Err(why) => {
+            let _ = writeln!(io::stderr(), "telemetry: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(report: &mut Report) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let local = LocalSet::new();
+    runtime.block_on(local.run_until(async {
+        let wired = node().await?;
+        scrapes(&shown(&wired), report);
+        Ok(())
+    }))
+}
+
+/// A node whose services have that many backends in all, on the control thread alone.
+async fn node() -> Result<Wired, String> {
+    let backends: Vec<String> = (0..BACKENDS)
+        .map(|at| format!("\"127.0.{}.{}:1\"", at / 250, at % 250 + 1))
+        .collect();
+    let text = format!(
+        "[services.web]\nbackends = [{}]\n[[routes]]\nservice = \"web\"\n",
+        backends.join(", ")
+    );
+    let config = Config::parse(&text, &Environment::new(), &Given::default());
+    let config = config.map_err(|problems| problems.to_string())?;
+    let clock = WallClock::system();
+    let env = Env {
+        net: Arc::new(Tcp),
+        clock,
+        tracer: Tracer::off(),
+        seed: 1,
+        environment: Environment::new(),
+        engines: engine_room::off(clock, 1),
+    };
+    let wired = wire(InForce::first(config), &env).await;
+    wired.map_err(|refused| refused.to_string())
+}
+
+fn shown(wired: &Wired) -> Shown {
+    let source = StatusSource {
+        routing: wired.core_parts.routing.clone(),
+        config: wired.config.clone(),
+        metrics: wired.core_parts.metrics.clone(),
+        started: Instant::now(),
+        orders: wired.orders.clone(),
+        control_plane: wired.control_plane.clone(),
+    };
+    Shown {
+        status: StatusCache::new(source, wired.status_age_max.clone()),
+        routing: wired.core_parts.routing.clone(),
+        metrics: wired.core_parts.metrics.clone(),
+        tracer: wired.core_parts.tracer.weak(),
+        engines: EngineApi::new(wired),
+        cache: CacheApi::new(wired),
+        broadcast: wired.broadcast.clone(),
+        events: wired.events.clone(),
+        access_log: wired.core_parts.access_log.counts(),
+        traces: TraceApi::new(wired),
+    }
+}
+
+fn scrapes(shown: &Shown, report: &mut Report) {
+    let mut took: Vec<Duration> = Vec::with_capacity(SCRAPES);
+    let mut bytes = 0;
+    for _ in 0..SCRAPES {
+        let begun = Instant::now();
+        bytes = metrics_text(shown, TextFormat::OpenMetrics).len();
+        took.push(begun.elapsed());
+    }
+    took.sort();
+    let p99 = took[SCRAPES * 99 / 100];
+    report.section("telemetry");
+    let what = format!(
+        "a scrape with {BACKENDS} backends ({} KiB), p99",
+        bytes >> 10
+    );
+    report.bar(&what, ms(p99), "<= 5 ms", p99 <= BAR);
+}

@@ -1,0 +1,273 @@
+//! What one request did, step by step, until it is told or forgotten.
+
+use std::cell::{RefCell, RefMut};
+use std::time::Duration;
+
+use http::{HeaderValue, StatusCode};
+use tokio::time::Instant;
+use weir_core::trace::{Ended, TraceContext, Worth};
+
+use super::super::answer::Reason;
+use super::super::routing::LocalRouting;
+use super::facts::Fact;
+use crate::telemetry::exemplars::Exemplar;
+use crate::telemetry::spans::{Span, SpanKind};
+
+/// Steps of one request that are told; more are not.
+const STEPS_MAX: usize = 48;
+
+/// Which step of a trail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct At(u16);
+
+impl At {
+    /// The request itself.
+    pub(super) const WHOLE: Self = Self(0);
+    /// One that is not told.
+    const NOWHERE: Self = Self(u16::MAX);
+
+    fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// What is known of a request so far; shared by what is done for it, all on one core.
+#[derive(Debug, Default)]
+pub(super) struct Trail(RefCell<State>);
+
+impl Trail {
+    pub(super) fn state(&self) -> RefMut<'_, State> {
+        self.0.borrow_mut()
+    }
+}
+
+#[derive(Debug)]
+struct Step {
+    name: &'static str,
+    kind: SpanKind,
+    id: [u8; 8],
+    under: At,
+    start: Instant,
+    end: Option<Instant>,
+    error: Option<&'static str>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    trace_id: [u8; 16],
+    parent: Option<[u8; 8]>,
+    sampled: bool,
+    request_id: Option<HeaderValue>,
+    steps: Vec<Step>,
+    facts: Vec<(At, Fact)>,
+    failed: bool,
+    took: Duration,
+    service: Option<(LocalRouting, usize)>,
+}
+
+impl State {
+    pub(super) fn begin(
+        &mut self,
+        (name, kind): (&'static str, SpanKind),
+        context: TraceContext,
+        parent: Option<[u8; 8]>,
+        start: Instant,
+    ) {
+        self.trace_id = context.trace_id;
+        self.parent = parent;
+        self.sampled = context.sampled;
+        self.steps.push(Step {
+            name,
+            kind,
+            id: context.parent_id,
+            under: At::NOWHERE,
+            start,
+            end: None,
+            error: None,
+        });
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.steps.clear();
+        self.facts.clear();
+        self.request_id = None;
+        self.failed = false;
+        self.took = Duration::ZERO;
+        self.service = None;
+    }
+
+    /// The service that took the request.
+    pub(super) fn of_service(&mut self, service: Option<(LocalRouting, usize)>) {
+        self.service = service;
+    }
+
+    /// The request stands for its bucket of latency: it is told, and its service has counted it.
+    pub(super) fn exemplify(&self, core: usize, at_unix_ms: u64) {
+        let (Some((routing, at)), false) = (&self.service, self.took.is_zero()) else {
+            return;
+        };
+        let took_us = self.took.as_micros();
+        routing.services[*at]
+            .metrics
+            .core(core)
+            .exemplars
+            .note(Exemplar {
+                trace_id: u128::from_be_bytes(self.trace_id),
+                took_us: u64::try_from(took_us).unwrap_or(u64::MAX),
+                at_unix_ms,
+            });
+    }
+
+    pub(super) fn has_parent(&self) -> bool {
+        self.parent.is_some()
+    }
+
+    pub(super) fn sample(&mut self, sampled: bool) {
+        self.sampled = sampled;
+    }
+
+    pub(super) fn name(&mut self, id: HeaderValue) {
+        self.request_id = Some(id);
+    }
+
+    pub(super) fn request_id(&self) -> HeaderValue {
+        let of_trace = || {
+            let id = u128::from_be_bytes(self.trace_id);
+            HeaderValue::from_str(&format!("{id:032x}"))
+                .unwrap_or(const { HeaderValue::from_static("") })
+        };
+        self.request_id.clone().unwrap_or_else(of_trace)
+    }
+
+    pub(super) fn context_of(&self, at: At) -> TraceContext {
+        let step = self.steps.get(at.index()).or(self.steps.first());
+        TraceContext {
+            trace_id: self.trace_id,
+            parent_id: step.map(|step| step.id).unwrap_or_default(),
+            sampled: self.sampled,
+        }
+    }
+
+    pub(super) fn step(
+        &mut self,
+        (name, kind): (&'static str, SpanKind),
+        under: At,
+        (start, end): (Instant, Option<Instant>),
+        rng: &mut fastrand::Rng,
+    ) -> At {
+        let at = self.steps.len();
+        if at == STEPS_MAX {
+            return At::NOWHERE;
+        }
+        self.steps.push(Step {
+            name,
+            kind,
+            id: rng.u64(1..).to_be_bytes(),
+            under,
+            start,
+            end,
+            error: None,
+        });
+        u16::try_from(at).map_or(At::NOWHERE, At)
+    }
+
+    pub(super) fn fact(&mut self, at: At, fact: Fact) {
+        if at != At::NOWHERE {
+            self.facts.push((at, fact));
+        }
+    }
+
+    pub(super) fn end(&mut self, at: At, end: Instant, error: Option<&'static str>) {
+        if let Some(step) = self.steps.get_mut(at.index()) {
+            step.end = Some(end);
+            step.error = error;
+        }
+    }
+
+    /// A part is over: the request itself, or what was done for it.
+    pub(super) fn ended_so(
+        &mut self,
+        at: At,
+        (status, reason): (Option<StatusCode>, Option<Reason>),
+        (end, took): (Instant, Duration),
+    ) {
+        let failed = has_failed(status, reason);
+        if let Some(status) = status {
+            self.fact(at, Fact::Status(status));
+        }
+        if let Some(reason) = reason {
+            self.fact(at, Fact::Text("weir.reason", reason.as_str()));
+        }
+        if failed {
+            let error = Fact::Failure(status, reason);
+            self.fact(at, error);
+        }
+        let error = failed.then(|| reason.map_or("failure status", Reason::as_str));
+        self.end(at, end, error);
+        if at == At::WHOLE {
+            self.failed = failed;
+            // A tunnel is as long as its user likes.
+            let is_tunnel = status == Some(StatusCode::SWITCHING_PROTOCOLS);
+            self.took = if is_tunnel { Duration::ZERO } else { took };
+        }
+    }
+
+    pub(super) fn ended(&self) -> Ended {
+        Ended {
+            sampled: self.sampled,
+            failed: self.failed,
+            took: self.took,
+        }
+    }
+
+    /// The spans, the request's own last, and the client's name for it.
+    pub(super) fn put_into_words(&mut self, worth: Worth) -> (Vec<Span>, Option<String>) {
+        self.facts
+            .push((At::WHOLE, Fact::Text("weir.trace.kept", worth.as_str())));
+        let last = Instant::now();
+        let mut spans: Vec<Span> = (0..self.steps.len())
+            .rev()
+            .map(|at| self.span(at, last))
+            .collect();
+        for (at, fact) in &self.facts {
+            let from_end = self.steps.len() - 1 - at.index();
+            if let Some(span) = spans.get_mut(from_end) {
+                fact.put_into_words(&mut span.attributes);
+            }
+        }
+        let request_id = self.request_id.as_ref().and_then(|id| id.to_str().ok());
+        (spans, request_id.map(str::to_owned))
+    }
+
+    fn span(&self, at: usize, last: Instant) -> Span {
+        let step = &self.steps[at];
+        let parent = match at {
+            0 => self.parent,
+            _ => Some(self.context_of(step.under).parent_id),
+        };
+        Span {
+            context: TraceContext {
+                trace_id: self.trace_id,
+                parent_id: step.id,
+                sampled: self.sampled,
+            },
+            parent,
+            name: step.name,
+            kind: step.kind,
+            start: step.start,
+            end: step.end.unwrap_or(last),
+            attributes: Vec::new(),
+            error: step.error.map(Into::into),
+        }
+    }
+}
+
+/// The node or a backend failed it. A client that takes nothing but what is stored got what it asked for.
+fn has_failed(status: Option<StatusCode>, reason: Option<Reason>) -> bool {
+    let is_own = |reason: Reason| reason.status().is_server_error();
+    match reason {
+        Some(Reason::NotCached) => false,
+        Some(reason) => is_own(reason) || status.is_some_and(|status| status.is_server_error()),
+        None => status.is_some_and(|status| status.is_server_error()),
+    }
+}

@@ -1,0 +1,205 @@
+//! What was told last, kept on the node so that it can be asked for without a collector.
+//!
+//! Each core has a ring of its own, and what is no request has one more. A ring is locked for the moment in which a
+//! batch is put in, which no other core ever does, or in which somebody who asks looks for a trace.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use super::spans::{AttributeValue, Span};
+
+/// Spans that were finished together: a request's, or a step's.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// At least one, the one above the others last, all of one trace.
+    pub spans: Vec<Span>,
+    /// What the client called the request, if it did.
+    pub request_id: Option<String>,
+}
+
+impl Batch {
+    /// A batch of a request.
+    pub fn new(spans: Vec<Span>, request_id: Option<String>) -> Arc<Self> {
+        Arc::new(Self { spans, request_id })
+    }
+
+    fn trace_id(&self) -> u128 {
+        let last = self.spans.last();
+        last.map_or(0, |span| u128::from_be_bytes(span.context.trace_id))
+    }
+
+    /// Bytes of memory, about.
+    fn bytes(&self) -> usize {
+        let of_text = |value: &AttributeValue| match value {
+            AttributeValue::Text(text) => text.len(),
+            AttributeValue::Number(_) => 0,
+        };
+        let of_span = |span: &Span| {
+            let texts = span.attributes.iter().map(|(_, value)| of_text(value));
+            size_of::<Span>()
+                + span.attributes.capacity() * size_of::<super::spans::Attribute>()
+                + texts.sum::<usize>()
+                + span.error.as_ref().map_or(0, |error| error.len())
+        };
+        size_of::<Self>()
+            + size_of::<Entry>()
+            + self.spans.iter().map(of_span).sum::<usize>()
+            + self.request_id.as_ref().map_or(0, String::len)
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    trace_id: u128,
+    bytes: usize,
+    batch: Arc<Batch>,
+}
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Ring(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    entries: VecDeque<Entry>,
+    bytes: usize,
+}
+
+impl Kept {
+    fn trim(&mut self, bytes_max: usize) {
+        while self.bytes > bytes_max {
+            match self.entries.pop_front() {
+                Some(oldest) => self.bytes -= oldest.bytes,
+                None => return,
+            }
+        }
+    }
+}
+
+/// The rings of a node. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Recent {
+    rings: Arc<[Ring]>,
+    bytes_max: Arc<AtomicUsize>,
+}
+
+impl Recent {
+    /// For a node with `cores` cores; `bytes_max` for all rings together.
+    pub fn new(cores: usize, bytes_max: usize) -> Self {
+        Self {
+            rings: (0..=cores).map(|_| Ring::default()).collect(),
+            bytes_max: Arc::new(AtomicUsize::new(bytes_max)),
+        }
+    }
+
+    /// Another bound from now on; what is beyond it goes with the next batch of its ring.
+    pub fn set_bytes_max(&self, bytes_max: usize) {
+        self.bytes_max.store(bytes_max, Ordering::Relaxed);
+    }
+
+    /// Bytes that the rings hold now, about.
+    pub fn bytes(&self) -> usize {
+        self.rings.iter().map(|ring| ring.0.lock().bytes).sum()
+    }
+
+    /// Keeps a batch of a core; the oldest of its ring goes if there are too many.
+    pub fn keep(&self, core: usize, batch: &Arc<Batch>) {
+        let Some(ring) = self.rings.get(core) else {
+            return;
+        };
+        let bytes_max = self.bytes_max.load(Ordering::Relaxed) / self.rings.len();
+        let entry = Entry {
+            trace_id: batch.trace_id(),
+            bytes: batch.bytes(),
+            batch: Arc::clone(batch),
+        };
+        let mut kept = ring.0.lock();
+        kept.bytes += entry.bytes;
+        kept.entries.push_back(entry);
+        kept.trim(bytes_max);
+    }
+
+    /// Keeps a batch that belongs to no core.
+    pub fn keep_other(&self, batch: &Arc<Batch>) {
+        self.keep(self.rings.len() - 1, batch);
+    }
+
+    /// Everything that is kept of the trace with that id.
+    pub fn of_trace(&self, trace_id: u128) -> Vec<Arc<Batch>> {
+        self.find(|entry| entry.trace_id == trace_id)
+    }
+
+    /// The trace of the newest request that its client called so.
+    pub fn trace_of_request(&self, request_id: &str) -> Option<u128> {
+        let named = self.find(|entry| entry.batch.request_id.as_deref() == Some(request_id));
+        let newest = named
+            .into_iter()
+            .max_by_key(|batch| batch.spans.last().map(|span| span.start));
+        newest.map(|batch| batch.trace_id())
+    }
+
+    fn find(&self, fits: impl Fn(&Entry) -> bool) -> Vec<Arc<Batch>> {
+        let mut found = Vec::new();
+        for ring in &*self.rings {
+            let kept = ring.0.lock();
+            let fitting = kept.entries.iter().filter(|entry| fits(entry));
+            found.extend(fitting.map(|entry| Arc::clone(&entry.batch)));
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+    use weir_core::trace::TraceContext;
+
+    use super::super::spans::SpanKind;
+    use super::*;
+
+    fn batch(seed: u64, request_id: Option<&str>) -> Arc<Batch> {
+        let context = TraceContext::root(&mut fastrand::Rng::with_seed(seed), true);
+        let now = Instant::now();
+        let span = Span {
+            context,
+            parent: None,
+            name: "ingress",
+            kind: SpanKind::Server,
+            start: now,
+            end: now,
+            attributes: vec![("url.path", "/a".into())],
+            error: None,
+        };
+        Batch::new(vec![span], request_id.map(str::to_owned))
+    }
+
+    #[test]
+    fn a_trace_is_found_by_its_id_and_by_the_clients_name_whatever_core_had_it() {
+        let recent = Recent::new(2, 1 << 20);
+        let (one, two) = (batch(1, Some("mine")), batch(2, None));
+        recent.keep(1, &one);
+        recent.keep_other(&two);
+        assert_eq!(recent.of_trace(two.trace_id()).len(), 1);
+        assert_eq!(recent.trace_of_request("mine"), Some(one.trace_id()));
+        assert_eq!(recent.trace_of_request("yours"), None);
+    }
+
+    #[test]
+    fn the_rings_never_hold_more_than_their_bytes_and_keep_what_is_newest() {
+        let bytes_max = 40 << 10;
+        let recent = Recent::new(1, bytes_max);
+        let batches: Vec<_> = (0..1_000).map(|seed| batch(seed, None)).collect();
+        for batch in &batches {
+            recent.keep(0, batch);
+            assert!(recent.bytes() <= bytes_max / 2);
+        }
+        assert_eq!(recent.of_trace(batches[999].trace_id()).len(), 1);
+        assert_eq!(recent.of_trace(batches[0].trace_id()).len(), 0);
+        recent.set_bytes_max(0);
+        recent.keep(0, &batches[0]);
+        assert_eq!(recent.bytes(), 0);
+    }
+}

@@ -1,0 +1,208 @@
+//! What was traced last, on this node and on the others: behind gRPC, the HTTP API and `weir trace`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt as _};
+use tokio::time::timeout;
+use tonic::Code;
+use tonic::transport::Channel;
+use weir_proto::node::v1 as pb;
+use weir_proto::node::v1::traces_client::TracesClient;
+
+use crate::peers::Peers;
+use crate::ports::clock::WallClock;
+use crate::telemetry::recent::{Batch, Recent};
+use crate::telemetry::spans::{AttributeValue, Span, SpanKind, Tracer};
+use crate::wiring::Wired;
+
+/// For one node to tell what it has.
+const NODE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Nodes that are asked at a time.
+const ASKED_MAX: usize = 128;
+/// Spans of one answer.
+const SPANS_MAX: usize = 10_000;
+/// Characters of what is asked for.
+const ID_CHARS_MAX: usize = 128;
+
+/// Recent traces, for whoever shows them. Cheap to clone.
+#[derive(Clone)]
+pub struct TraceApi {
+    tracer: Tracer,
+    peers: Peers,
+    clock: WallClock,
+}
+
+/// Why there is no trace.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It is no id.
+    #[error("id: 1 to {ID_CHARS_MAX} visible characters name a trace or a request")]
+    NoId,
+    /// The node keeps none.
+    #[error("this node keeps no traces (telemetry.trace_recent_bytes_max is 0)")]
+    NotKept,
+    /// Nobody has it.
+    #[error(
+        "no node that answers keeps a trace `{id}`{}: it was not sampled and neither failed nor was slow, or it is too old",
+        not_answered(.silent)
+    )]
+    Unknown {
+        /// What was asked for.
+        id: String,
+        /// Nodes that did not answer.
+        silent: Vec<String>,
+    },
+}
+
+fn not_answered(nodes: &[String]) -> String {
+    match nodes {
+        [] => String::new(),
+        nodes => format!(" ({} did not answer)", nodes.join(", ")),
+    }
+}
+
+impl TraceApi {
+    /// What the node and its peers keep.
+    pub fn new(wired: &Wired) -> Self {
+        Self {
+            tracer: wired.core_parts.tracer.weak(),
+            peers: wired.peers.clone(),
+            clock: wired.core_parts.clock,
+        }
+    }
+
+    /// The trace with that id, or that of the request which its client called so.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn get(&self, request: &pb::GetTraceRequest) -> Result<pb::Trace, Error> {
+        let id = &*request.id;
+        if !(1..=ID_CHARS_MAX).contains(&id.len()) || !id.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(Error::NoId);
+        }
+        let recent = self.tracer.recent().ok_or(Error::NotKept)?;
+        let mut trace = self.own(recent, id);
+        let mut silent = BTreeSet::new();
+        if !request.local {
+            let known = trace.trace_id.clone();
+            self.ask_others(id, &mut trace, &mut silent).await;
+            // What a client calls a request is known where it came in; the others know the trace.
+            if known.is_empty() && !trace.trace_id.is_empty() {
+                let id = trace.trace_id.clone();
+                trace = self.own(recent, &id);
+                self.ask_others(&id, &mut trace, &mut silent).await;
+            }
+        }
+        let silent: Vec<String> = silent.into_iter().collect();
+        if trace.spans.is_empty() {
+            let id = id.to_owned();
+            return Err(Error::Unknown { id, silent });
+        }
+        trace.spans.sort_by_key(|span| span.start_unix_ns);
+        trace.spans.truncate(SPANS_MAX);
+        trace.silent_nodes = silent;
+        Ok(trace)
+    }
+
+    fn own(&self, recent: &Recent, id: &str) -> pb::Trace {
+        let as_trace = id_of_trace(id).map(|id| (id, recent.of_trace(id)));
+        let found = as_trace.filter(|(_, batches)| !batches.is_empty());
+        let found = found.or_else(|| {
+            let id = recent.trace_of_request(id)?;
+            Some((id, recent.of_trace(id)))
+        });
+        let Some((trace_id, batches)) = found else {
+            return pb::Trace::default();
+        };
+        // The whole first, then its steps as they came: spans that begin together stay so.
+        let spans = batches
+            .iter()
+            .flat_map(|batch: &Arc<Batch>| batch.spans.iter().rev());
+        pb::Trace {
+            trace_id: format!("{trace_id:032x}"),
+            spans: spans.map(|span| self.describe(span)).collect(),
+            silent_nodes: Vec::new(),
+        }
+    }
+
+    async fn ask_others(&self, id: &str, trace: &mut pb::Trace, silent: &mut BTreeSet<String>) {
+        // Whoever knows the trace knows more of it than what a client called one of its requests.
+        let id = match &*trace.trace_id {
+            "" => id.to_owned(),
+            trace_id => trace_id.to_owned(),
+        };
+        let others = self.peers.channels().into_iter();
+        let asked = others.map(|(node, channel)| {
+            let id = id.clone();
+            async move { (node, ask(channel, id).await) }
+        });
+        let mut answers = stream::iter(asked).buffer_unordered(ASKED_MAX);
+        while let Some((node, answer)) = answers.next().await {
+            match answer {
+                Some(told) => {
+                    if trace.trace_id.is_empty() {
+                        trace.trace_id = told.trace_id;
+                    }
+                    trace.spans.extend(told.spans);
+                }
+                None => _ = silent.insert(node),
+            }
+        }
+    }
+
+    fn describe(&self, span: &Span) -> pb::TraceSpan {
+        let start = self.clock.unix_at(span.start);
+        let took = span.end.saturating_duration_since(span.start);
+        let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let attributes = span.attributes.iter().map(|(key, value)| {
+            let value = match value {
+                AttributeValue::Text(text) => text.to_string(),
+                AttributeValue::Number(number) => number.to_string(),
+            };
+            ((*key).to_owned(), value)
+        });
+        pb::TraceSpan {
+            span_id: hex(span.context.parent_id),
+            parent_span_id: span.parent.map(hex).unwrap_or_default(),
+            node: self.peers.node().to_owned(),
+            name: span.name.to_owned(),
+            kind: kind(span.kind).to_owned(),
+            start_unix_ns: ns(start),
+            duration_ns: ns(took),
+            attributes: attributes.collect(),
+            error: span.error.as_deref().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+/// What another node has; `None` when it does not answer.
+async fn ask(channel: Option<Channel>, id: String) -> Option<pb::Trace> {
+    let mut client = TracesClient::new(channel?);
+    let request = pb::GetTraceRequest { id, local: true };
+    match timeout(NODE_TIMEOUT, client.get_trace(request)).await {
+        Ok(Ok(told)) => Some(told.into_inner()),
+        Ok(Err(status)) if status.code() == Code::NotFound => Some(pb::Trace::default()),
+        Ok(Err(_)) | Err(_) => None,
+    }
+}
+
+fn id_of_trace(id: &str) -> Option<u128> {
+    let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_id.then(|| u128::from_str_radix(id, 16).ok()).flatten()
+}
+
+fn hex(id: [u8; 8]) -> String {
+    format!("{:016x}", u64::from_be_bytes(id))
+}
+
+fn kind(kind: SpanKind) -> &'static str {
+    match kind {
+        SpanKind::Internal => "internal",
+        SpanKind::Server => "server",
+        SpanKind::Client => "client",
+        SpanKind::Producer => "producer",
+        SpanKind::Consumer => "consumer",
+    }
+}
