@@ -305,6 +305,7 @@ fn serve_api(listener: TcpListener, wired: &Wired, status: StatusCache) {
         tracer: wired.core_parts.tracer.weak(),
         engines: EngineApi::new(wired),
         cache: CacheApi::new(wired),
+        broadcast: wired.broadcast.clone(),
         events: wired.events.clone(),
         broadcast: wired.broadcast.clone(),
     };

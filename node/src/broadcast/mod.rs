@@ -25,7 +25,7 @@ mod tests;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use weir_broadcast::{Draft, Published, Shard, Topics};
+use weir_broadcast::{Counters, Draft, Published, Shard, Topics};
 use weir_core::broadcast::Refused;
 use weir_core::cache::UnixMs;
 
@@ -120,6 +120,13 @@ impl Broadcast {
     /// The shard of links to other nodes, on the control thread too.
     pub const fn link_shard(&self) -> usize {
         self.cores + 1
+    }
+
+    /// Something that each thread counts for itself, of those with clients.
+    pub fn sum(&self, count: impl Fn(&Counters) -> u64) -> u64 {
+        let shards = self.client_shards();
+        let counters = shards.filter_map(|shard| self.topics.counters(shard));
+        counters.map(|counters| count(&counters)).sum()
     }
 
     /// The shard with this number, for the thread of the caller; `None` if there is none. Each number has one.

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use weir_broadcast::Shard;
 use weir_cache::Store;
-use weir_core::cache::{Phrases, UnixMs};
+use weir_core::cache::{Key, Phrases, UnixMs};
 use weir_core::proxy::Via;
 
 use super::answer::Reason;
@@ -24,6 +24,7 @@ use super::leaving::Leaving;
 use super::pool::BackendPool;
 use super::routing::{Backend, LocalRouting, Routing, Service};
 use super::stop::Stop;
+use super::waiting::WaitSignal;
 use crate::broadcast::Broadcast;
 use crate::config::Ingress;
 use crate::ports::clock::WallClock;
@@ -53,6 +54,8 @@ pub struct CoreParts {
     pub cache_peers: Snapshot<CachePeers>,
     /// What cores are asked to fetch, and what they tell of what is asked for.
     pub warming: Warming,
+    /// Says that requests begin to wait for an engine.
+    pub wait_signal: WaitSignal,
     /// How backends are reached.
     pub net: Arc<dyn Net>,
     /// All counters of the node.
@@ -85,6 +88,8 @@ pub(super) struct Core {
     cache_peers: RefCell<Reader<CachePeers>>,
     pools: RefCell<BTreeMap<u64, Rc<BackendPool>>>,
     phrases: RefCell<Phrases>,
+    /// Memory of the key that was looked up last.
+    spare_key: Cell<String>,
     rng: RefCell<fastrand::Rng>,
 }
 
@@ -104,6 +109,7 @@ impl Core {
             ingress: RefCell::new(parts.ingress.reader()),
             cache_peers: RefCell::new(parts.cache_peers.reader()),
             phrases: RefCell::new(Phrases::new(&parts.name)),
+            spare_key: Cell::default(),
             parts,
             pools: RefCell::default(),
             rng: RefCell::new(fastrand::Rng::with_seed(seed)),
@@ -159,6 +165,16 @@ impl Core {
 
     pub(super) fn with_phrases<T>(&self, say: impl FnOnce(&mut Phrases) -> T) -> T {
         say(&mut self.phrases.borrow_mut())
+    }
+
+    /// Memory for the next key.
+    pub(super) fn spare_key(&self) -> String {
+        self.spare_key.take()
+    }
+
+    /// A key that nobody needs any more.
+    pub(super) fn give_back_key(&self, key: Key) {
+        self.spare_key.set(key.into_text());
     }
 
     /// This core's connections to a backend, under the service's newest limits.

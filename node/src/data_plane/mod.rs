@@ -62,6 +62,7 @@ pub use self::accept::claim;
 pub use self::cache::{CachePeers, warming};
 use self::core::Core;
 pub use self::core::CoreParts;
+pub use self::waiting::WaitSignal;
 
 /// How often a stopping core looks whether everything has ended.
 const STOP_LOOK_INTERVAL: Duration = Duration::from_millis(10);

@@ -190,7 +190,9 @@ async fn handle(
         cache::serve(core, client, &routed, request, exchange).await?
     } else {
         let request = request.map(Some);
-        origin::send(core, &client.limits, &routed, request, exchange, upgrade).await?
+        // On the heap: each connection has room for the rest of a request, and moves it for each.
+        let sent = origin::send(core, &client.limits, &routed, request, exchange, upgrade);
+        Box::pin(sent).await?
     };
     finish_response(core, client, &routed, &mut response);
     Ok(response)

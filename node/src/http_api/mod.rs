@@ -46,6 +46,8 @@ pub struct Shown {
     pub engines: EngineApi,
     /// What is kept of answers.
     pub cache: CacheApi,
+    /// Messages to many.
+    pub broadcast: Broadcast,
     /// What happens.
     pub events: Events,
     /// Messages to many.

@@ -9,6 +9,7 @@
 mod blame;
 mod bounds;
 mod broadcast;
+mod browser;
 mod cache;
 mod client;
 mod common;
