@@ -55,7 +55,7 @@ impl BadAsk {
     pub(super) fn failed(id: u64, error: &PublishError) -> Self {
         let field = match error {
             PublishError::Refused(_) => "publish",
-            #[expect(unreachable_patterns, reason = "publishing will fail in more ways")]
+            #[allow(unreachable_patterns, reason = "publishing will fail in more ways")]
             _ => "node",
         };
         Self::new(field, error).of(id)

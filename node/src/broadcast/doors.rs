@@ -144,7 +144,7 @@ impl Turned {
             Self::TooOften(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Full(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Publish(PublishError::Refused(_)) => StatusCode::BAD_REQUEST,
-            #[expect(unreachable_patterns, reason = "publishing will fail in more ways")]
+            #[allow(unreachable_patterns, reason = "publishing will fail in more ways")]
             Self::Publish(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
