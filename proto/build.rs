@@ -11,6 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "weir/control/v1/sync.proto",
         "weir/demo/v1/echo.proto",
         "weir/node/v1/broadcast.proto",
+        "weir/node/v1/broadcast_peer.proto",
         "weir/node/v1/cache.proto",
         "weir/node/v1/cache_values.proto",
         "weir/node/v1/events.proto",
@@ -27,6 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .codec_path("crate::codec::FittingCodec")
         .btree_map(".weir")
         .bytes(".weir.control.v1.Resource.payload")
+        .bytes(".weir.node.v1.LinkTold.delivery")
         .bytes(".weir.node.v1.Message.data")
         .bytes(".weir.node.v1.PublishRequest.data")
         .message_attribute(".weir", "#[derive(serde::Serialize)]")

@@ -307,7 +307,6 @@ fn serve_api(listener: TcpListener, wired: &Wired, status: StatusCache) {
         cache: CacheApi::new(wired),
         broadcast: wired.broadcast.clone(),
         events: wired.events.clone(),
-        broadcast: wired.broadcast.clone(),
     };
     let service = http_api::router(shown).into_make_service_with_connect_info::<SocketAddr>();
     tokio::task::spawn_local(async move {

@@ -33,4 +33,4 @@ pub use encoding::{Control, Encoding, base64};
 pub use message::{Draft, Message, Remote};
 pub use outbox::{SLICES_MAX, Writing};
 pub use shard::{Connection, ConnectionId, ConnectionInfo, Shard, Since, Work};
-pub use topics::{Published, Read, Stat, Topics};
+pub use topics::{Changes, HeldMessage, Published, Read, Stat, Topics};

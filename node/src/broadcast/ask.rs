@@ -55,14 +55,19 @@ impl BadAsk {
     pub(super) fn failed(id: u64, error: &PublishError) -> Self {
         let field = match error {
             PublishError::Refused(_) => "publish",
-            #[allow(unreachable_patterns, reason = "publishing will fail in more ways")]
-            _ => "node",
+            PublishError::Mesh(_) => "node",
         };
         Self::new(field, error).of(id)
     }
 
     fn of(self, id: u64) -> Self {
         Self { id, ..self }
+    }
+}
+
+impl std::fmt::Display for BadAsk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.field, self.message)
     }
 }
 
@@ -286,8 +291,10 @@ pub fn from_publish_request(request: pb::PublishRequest) -> Result<(Draft, Ack),
     let class = decode_class(request.class);
     let content = decode_content(request.content);
     let draft = Draft {
-        class: class.ok_or_else(|| BadAsk::new("class", "means nothing here"))?,
-        content: content.ok_or_else(|| BadAsk::new("content", "means nothing here"))?,
+        class: class
+            .ok_or_else(|| BadAsk::new("class", format!("{} is not known", request.class)))?,
+        content: content
+            .ok_or_else(|| BadAsk::new("content", format!("{} is not known", request.content)))?,
         key: request.key.into(),
         idempotency_key: some(request.idempotency_key),
         ..Draft::new(new_topic(&request.topic)?, request.data)
@@ -296,7 +303,7 @@ pub fn from_publish_request(request: pb::PublishRequest) -> Result<(Draft, Ack),
         Ok(pb::PublishAck::Unspecified | pb::PublishAck::Owner) => Ack::Owner,
         Ok(pb::PublishAck::None) => Ack::None,
         Ok(pb::PublishAck::Replicated) => Ack::Replicated,
-        Err(_) => return Err(BadAsk::new("ack", "means nothing here")),
+        Err(_) => return Err(BadAsk::new("ack", format!("{} is not known", request.ack))),
     };
     Ok((draft, ack))
 }

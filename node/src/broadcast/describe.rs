@@ -1,65 +1,24 @@
 //! Messages and topics in the words of `weir.node.v1`.
 
-use weir_broadcast::{Draft, Encoding, Published, Read, Stat};
+use weir_broadcast::{Encoding, Read, Stat};
 use weir_core::broadcast::{Position, Refused, TopicName};
-use weir_proto::convert::{decode_class, decode_content, decode_position, encode_position};
+use weir_proto::convert::{decode_position, encode_position};
 use weir_proto::node::v1 as pb;
 
-use super::{Ack, Broadcast, OpenConnection};
+use super::mesh::Receipt;
+use super::{Broadcast, OpenConnection};
 
 /// Batches of one answer.
 const BATCHES_MAX: usize = 100;
 /// Bytes of one answer; a batch that is longer goes alone.
 const ANSWER_BYTES_MAX: usize = 2 << 20;
 
-/// What a caller asks for makes no sense.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadRequest {
-    /// Something of it does not do.
-    #[error(transparent)]
-    Refused(#[from] Refused),
-    /// A value that this version does not know.
-    #[error("{field} is {value}, which is not known")]
-    Unknown {
-        /// Of what.
-        field: &'static str,
-        /// The value.
-        value: i32,
-    },
-}
-
-/// What a publisher gives, and what it waits for.
-///
-/// # Errors
-/// [`BadRequest`].
-pub fn draft(request: pb::PublishRequest) -> Result<(Draft, Ack), BadRequest> {
-    let unknown = |field, value| BadRequest::Unknown { field, value };
-    let class = decode_class(request.class).ok_or_else(|| unknown("class", request.class))?;
-    let content =
-        decode_content(request.content).ok_or_else(|| unknown("content", request.content))?;
-    let ack = match pb::PublishAck::try_from(request.ack) {
-        Ok(pb::PublishAck::None) => Ack::None,
-        Ok(pb::PublishAck::Unspecified | pb::PublishAck::Owner) => Ack::Owner,
-        Ok(pb::PublishAck::Replicated) => Ack::Replicated,
-        Err(_) => return Err(unknown("ack", request.ack)),
-    };
-    let key = request.idempotency_key;
-    let draft = Draft {
-        class,
-        content,
-        key: request.key.into(),
-        idempotency_key: (!key.is_empty()).then(|| key.into()),
-        ..Draft::new(TopicName::new(&request.topic)?, request.data)
-    };
-    Ok((draft, ack))
-}
-
 /// What became of a message.
-pub fn published(published: Published) -> pb::PublishResponse {
+pub fn receipt(receipt: Receipt) -> pb::PublishResponse {
     pb::PublishResponse {
-        position: Some(encode_position(published.position)),
-        duplicate: published.is_duplicate,
-        replicated: false,
+        position: Some(encode_position(receipt.published.position)),
+        duplicate: receipt.published.is_duplicate,
+        replicated: receipt.is_replicated,
     }
 }
 
@@ -95,8 +54,8 @@ impl Broadcast {
     /// What is kept of a topic, from a position on.
     ///
     /// # Errors
-    /// [`BadRequest`].
-    pub fn history(&self, request: &pb::HistoryRequest) -> Result<pb::HistoryResponse, BadRequest> {
+    /// [`Refused`], with the field.
+    pub fn history(&self, request: &pb::HistoryRequest) -> Result<pb::HistoryResponse, Refused> {
         let topic = TopicName::any(&request.topic)?;
         let mut answer = pb::HistoryResponse::default();
         let start = self.topics().start(&topic);
@@ -145,11 +104,11 @@ impl Broadcast {
     /// Topics of this node by name; one, or all.
     ///
     /// # Errors
-    /// [`BadRequest`].
+    /// [`Refused`], with the field.
     pub fn stats(
         &self,
         request: &pb::TopicStatsRequest,
-    ) -> Result<pb::TopicStatsResponse, BadRequest> {
+    ) -> Result<pb::TopicStatsResponse, Refused> {
         let mut found = match &*request.topic {
             "" => self.topics().stats(),
             name => self

@@ -109,7 +109,7 @@ impl Coming {
 #[derive(Debug, Error)]
 pub enum Turned {
     /// It cannot be asked for.
-    #[error("{}: {}", .0.field, .0.message)]
+    #[error("{0}")]
     Bad(BadAsk),
     /// It may not.
     #[error(transparent)]
@@ -144,8 +144,7 @@ impl Turned {
             Self::TooOften(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Full(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Publish(PublishError::Refused(_)) => StatusCode::BAD_REQUEST,
-            #[allow(unreachable_patterns, reason = "publishing will fail in more ways")]
-            Self::Publish(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Publish(PublishError::Mesh(_)) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -221,7 +220,7 @@ impl Broadcast {
         let place = self.place(coming)?;
         let who = self.who(coming, opening).await?;
         let mut session = Session::new(self, shard, coming, who, encoding, place);
-        session.open(opening)?;
+        session.open(opening).await?;
         Ok(session)
     }
 

@@ -2,14 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::join_all;
-use weir_core::broadcast::TopicName;
+use tokio::time::timeout;
+use tonic::transport::Channel;
+use weir_core::broadcast::{Refused, TopicName};
 use weir_proto::node::v1 as pb;
+use weir_proto::node::v1::broadcast_client::BroadcastClient;
 
 use super::Broadcast;
-use super::describe::BadRequest;
+use crate::peers::Peers;
 
+/// For another node to say who is with it.
+const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Beyond so many, only their number is told.
 const MEMBERS_MAX: usize = 10_000;
 
@@ -17,21 +23,46 @@ const MEMBERS_MAX: usize = 10_000;
 pub(super) const ANONYMOUS: &str = "anonymous";
 
 impl Broadcast {
-    /// Who has a topic on this node.
+    /// Who has a topic, on all nodes unless only this one is asked for.
     ///
     /// # Errors
-    /// [`BadRequest`].
+    /// [`Refused`], with the field.
     pub async fn presence(
         &self,
         request: &pb::PresenceRequest,
-    ) -> Result<pb::PresenceResponse, BadRequest> {
+    ) -> Result<pb::PresenceResponse, Refused> {
         let topic = TopicName::any(&request.topic)?;
-        let (members, count) = self.members(&topic).await;
+        let (present, is_partial) = match request.local {
+            true => (self.members(&topic).await, false),
+            false => self.everybody(&topic).await,
+        };
+        let (members, count) = present;
         let members = members.iter().map(ToString::to_string);
         Ok(pb::PresenceResponse {
             members: members.collect(),
             count: count as u64,
+            partial: is_partial,
         })
+    }
+
+    /// The same of all nodes, and whether one has not answered.
+    pub(crate) async fn everybody(&self, topic: &TopicName) -> ((BTreeSet<Arc<str>>, usize), bool) {
+        let (mut members, mut count) = self.members(topic).await;
+        let mut is_partial = false;
+        let live = self.mesh().view();
+        let channels = self.mesh().peers().map(Peers::channels).unwrap_or_default();
+        let others = channels.into_iter().filter(|(node, _)| live.is_live(node));
+        let asked = others.map(|(_, channel)| members_at(channel, topic));
+        for answer in join_all(asked).await {
+            is_partial |= answer.is_none();
+            let answer = answer.unwrap_or_default();
+            count += usize::try_from(answer.count).unwrap_or(usize::MAX);
+            members.extend(answer.members.into_iter().map(Arc::from));
+        }
+        if members.len() > MEMBERS_MAX {
+            members.clear();
+        }
+        ((members, count), is_partial)
     }
 
     /// Everybody with a name, unless there are too many, and how many connections there are.
@@ -56,4 +87,14 @@ impl Broadcast {
         }
         (members, count)
     }
+}
+
+async fn members_at(channel: Option<Channel>, topic: &TopicName) -> Option<pb::PresenceResponse> {
+    let request = pb::PresenceRequest {
+        topic: topic.to_string(),
+        local: true,
+    };
+    let mut client = BroadcastClient::new(channel?);
+    let answer = timeout(ASK_TIMEOUT, client.presence(request)).await.ok()?;
+    Some(answer.ok()?.into_inner())
 }

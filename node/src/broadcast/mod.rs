@@ -11,6 +11,7 @@ pub mod describe;
 mod doors;
 mod drain;
 mod members;
+pub mod mesh;
 pub mod opening;
 pub(crate) mod poll;
 mod posted;
@@ -33,6 +34,7 @@ pub use self::connections::OpenConnection;
 pub use self::deliveries::Deliveries;
 use self::doors::Doors;
 pub use self::doors::{Coming, Turned};
+use self::mesh::{Mesh, MeshError, Receipt};
 pub(crate) use self::posted::Posted;
 use crate::config::{BroadcasterSettings, Config};
 use crate::ports::clock::WallClock;
@@ -46,6 +48,7 @@ pub struct Broadcast {
     doors: Arc<Doors>,
     cores: usize,
     clock: WallClock,
+    mesh: Mesh,
 }
 
 /// What a publisher waits for.
@@ -66,6 +69,18 @@ pub enum PublishError {
     /// Something of it does not do.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// The node that numbers it does not take it.
+    #[error(transparent)]
+    Mesh(MeshError),
+}
+
+impl From<MeshError> for PublishError {
+    fn from(error: MeshError) -> Self {
+        match error {
+            MeshError::Refused(refused) => Self::Refused(refused),
+            other => Self::Mesh(other),
+        }
+    }
 }
 
 impl Broadcast {
@@ -74,8 +89,10 @@ impl Broadcast {
         let settings = config.broadcaster.clone();
         let cores = config.node.cores;
         let topics = Topics::new(settings.limits, cores + 2, seed);
+        let topics = topics.expect("the limits were checked with the configuration");
         Self {
-            topics: topics.expect("the limits were checked with the configuration"),
+            mesh: Mesh::new(&config.node.name, &topics, clock, seed),
+            topics,
             doors: Arc::new(Doors::new(&settings)),
             settings: Snapshot::new(settings),
             cores,
@@ -148,7 +165,19 @@ impl Broadcast {
     /// # Errors
     /// [`PublishError`]: it is not published.
     pub async fn publish(&self, draft: Draft, ack: Ack) -> Result<Published, PublishError> {
-        let _ = ack;
-        Ok(self.topics.publish(draft, self.now())?)
+        Ok(self.deliver(draft, ack).await?.published)
+    }
+
+    /// The same, and whether a second node has it, which only [`Ack::Replicated`] waits for.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    pub async fn deliver(&self, draft: Draft, ack: Ack) -> Result<Receipt, PublishError> {
+        Ok(self.mesh.publish(draft, ack).await?)
+    }
+
+    /// The other nodes. Who subscribes to a topic awaits [`Mesh::follow`] before.
+    pub const fn mesh(&self) -> &Mesh {
+        &self.mesh
     }
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
+use futures::future::join_all;
 use futures::stream::FuturesOrdered;
 use weir_broadcast::{Connection, Control, Draft, Encoding, Shard, Since};
 use weir_core::broadcast::{CutReason, Pattern, Position, Positions, TopicName};
@@ -18,7 +19,15 @@ use super::{Ack, Broadcast};
 /// Answers that one subscriber may wait for at once; it is not listened to beyond.
 const WORKING_MAX: usize = 64;
 
-type Answering = Pin<Box<dyn Future<Output = Control>>>;
+type Working = Pin<Box<dyn Future<Output = Done>>>;
+
+/// What took its time.
+enum Done {
+    /// It is answered.
+    Answered(Control),
+    /// This node has what the owners of the topics have: they can be subscribed to.
+    Followed(Ask),
+}
 
 /// What is there for a client.
 #[derive(Debug)]
@@ -37,7 +46,9 @@ pub struct Session {
     who: Who,
     rights: Arc<Rights>,
     /// What takes its time, in the order in which it was asked for.
-    working: FuturesOrdered<Answering>,
+    working: FuturesOrdered<Working>,
+    /// Asks among it that are not applied yet.
+    following: usize,
     place: Place,
 }
 
@@ -58,12 +69,17 @@ impl Session {
             who,
             rights: broadcast.rights(),
             working: FuturesOrdered::new(),
+            following: 0,
             place,
         }
     }
 
     /// Does what the address asked for.
-    pub(super) fn open(&mut self, opening: &Opening) -> Result<(), Turned> {
+    pub(super) async fn open(&mut self, opening: &Opening) -> Result<(), Turned> {
+        let mut topics = opening.topics.iter().map(|(topic, _)| topic);
+        topics.try_for_each(|topic| self.who.may_subscribe(topic))?;
+        let topics = opening.topics.iter().map(|(topic, _)| topic);
+        follow(&self.broadcast, topics).await;
         for (topic, since) in &opening.topics {
             self.subscribe(topic, *since)?;
         }
@@ -126,18 +142,50 @@ impl Session {
 
     /// Until there is something for the client: frames to take, if they are wanted, or an answer that took its time.
     pub async fn next(&mut self, wants_frames: bool) -> Next {
-        let (connection, working) = (&self.connection, &mut self.working);
-        let has_work = !working.is_empty();
-        tokio::select! {
-            biased;
-            Some(answer) = working.next(), if has_work => Next::Answer(answer),
-            () = connection.ready(), if wants_frames => Next::Frames,
-            else => std::future::pending().await,
+        loop {
+            let (connection, working) = (&self.connection, &mut self.working);
+            let has_work = !working.is_empty();
+            let done = tokio::select! {
+                biased;
+                Some(done) = working.next(), if has_work => done,
+                () = connection.ready(), if wants_frames => return Next::Frames,
+                else => std::future::pending().await,
+            };
+            match done {
+                Done::Answered(answer) => return Next::Answer(answer),
+                Done::Followed(ask) => {
+                    self.following -= 1;
+                    if let Some(answer) = self.apply_now(ask) {
+                        return Next::Answer(answer);
+                    }
+                }
+            }
         }
     }
 
     /// Does what is asked for; the answer to it, unless it takes time or there is none.
     pub fn apply(&mut self, ask: Ask) -> Option<Control> {
+        let own = |topic| self.broadcast.mesh().view().is_own(topic);
+        let may = |topic| self.who.may_subscribe(topic).is_ok();
+        let mut topics = ask.subscribe.iter().map(|(topic, _)| topic);
+        // What it may not have is not fetched for it. Whatever comes behind what takes time waits for its turn.
+        let is_ready = topics.clone().all(own) || !topics.all(may);
+        if is_ready && self.following == 0 {
+            return self.apply_now(ask);
+        }
+        self.following += 1;
+        let broadcast = self.broadcast.clone();
+        self.working.push_back(Box::pin(async move {
+            if !is_ready {
+                let topics = ask.subscribe.iter().map(|(topic, _)| topic);
+                follow(&broadcast, topics).await;
+            }
+            Done::Followed(ask)
+        }));
+        None
+    }
+
+    fn apply_now(&mut self, ask: Ask) -> Option<Control> {
         self.look_again();
         let id = ask.id;
         match self.try_apply(ask) {
@@ -175,12 +223,12 @@ impl Session {
             let broadcast = self.broadcast.clone();
             let present = async move {
                 let (members, count) = broadcast.members(&topic).await;
-                Control::Present {
+                Done::Answered(Control::Present {
                     id,
                     topic,
                     members: members.into_iter().collect(),
                     count: count as u64,
-                }
+                })
             };
             self.working.push_back(Box::pin(present));
         }
@@ -208,16 +256,16 @@ impl Session {
         let broadcast = self.broadcast.clone();
         self.working.push_back(Box::pin(async move {
             let topic = draft.topic.clone();
-            match broadcast.publish(draft, ack).await {
-                Ok(published) => Control::Published {
+            Done::Answered(match broadcast.deliver(draft, ack).await {
+                Ok(receipt) => Control::Published {
                     id,
                     topic,
-                    position: published.position,
-                    duplicate: published.is_duplicate,
-                    replicated: false,
+                    position: receipt.published.position,
+                    duplicate: receipt.published.is_duplicate,
+                    replicated: receipt.is_replicated,
                 },
                 Err(error) => BadAsk::failed(id, &error).into(),
-            }
+            })
         }));
         Ok(())
     }
@@ -244,6 +292,12 @@ impl Session {
             Err(_) => self.connection.cut(CutReason::Unauthorized),
         }
     }
+}
+
+/// Waits until this node has what the owners of topics have, as long as one may wait for that.
+async fn follow(broadcast: &Broadcast, topics: impl Iterator<Item = &TopicName>) {
+    let mesh = broadcast.mesh();
+    join_all(topics.map(|topic| mesh.follow(topic))).await;
 }
 
 fn bad(field: &str, turned: Turned) -> BadAsk {

@@ -1,5 +1,6 @@
 //! `weir.node.v1.Broadcast`: messages to many.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 
 use futures::{Stream, StreamExt as _};
@@ -8,7 +9,8 @@ use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::broadcast_server::Broadcast as Service;
 
 use super::status;
-use crate::broadcast::{Broadcast, Deliveries, describe};
+use crate::broadcast::rights::Face;
+use crate::broadcast::{Broadcast, Coming, Deliveries, ask, describe};
 
 /// Connections of one answer, when the caller does not say.
 const CONNECTIONS_SHOWN: usize = 100;
@@ -25,10 +27,11 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl BroadcastService {
     async fn published(&self, request: pb::PublishRequest) -> Result<pb::PublishResponse, Status> {
-        let (draft, ack) = describe::draft(request).map_err(|bad| status::of_broadcast(&bad))?;
-        let published = self.broadcast.publish(draft, ack).await;
-        published
-            .map(describe::published)
+        let asked = ask::from_publish_request(request);
+        let (draft, ack) = asked.map_err(|bad| Status::invalid_argument(bad.to_string()))?;
+        let receipt = self.broadcast.deliver(draft, ack).await;
+        receipt
+            .map(describe::receipt)
             .map_err(|error| status::of_publish(&error))
     }
 }
@@ -61,7 +64,7 @@ impl Service for BroadcastService {
         &self,
         request: Request<pb::SubscribeRequest>,
     ) -> Answer<Self::SubscribeStream> {
-        let client = client_of(&request);
+        let coming = coming(&request);
         let pb::SubscribeRequest { topics, patterns } = request.into_inner();
         let first = pb::SessionRequest {
             subscribe: topics,
@@ -69,7 +72,7 @@ impl Service for BroadcastService {
             ..pb::SessionRequest::default()
         };
         let asks = futures::stream::iter([Ok(first)]);
-        let deliveries = self.broadcast.session(&client, asks)?;
+        let deliveries = self.broadcast.session(coming, asks, true).await?;
         Ok(Response::new(deliveries))
     }
 
@@ -79,8 +82,9 @@ impl Service for BroadcastService {
         &self,
         request: Request<Streaming<pb::SessionRequest>>,
     ) -> Answer<Self::SessionStream> {
-        let client = client_of(&request);
-        let deliveries = self.broadcast.session(&client, request.into_inner())?;
+        let coming = coming(&request);
+        let asks = request.into_inner();
+        let deliveries = self.broadcast.session(coming, asks, false).await?;
         Ok(Response::new(deliveries))
     }
 
@@ -88,7 +92,7 @@ impl Service for BroadcastService {
         let history = self.broadcast.history(request.get_ref());
         history
             .map(Response::new)
-            .map_err(|bad| status::of_broadcast(&bad))
+            .map_err(|refused| status::of_refused_message(&refused))
     }
 
     async fn presence(
@@ -98,7 +102,7 @@ impl Service for BroadcastService {
         let present = self.broadcast.presence(request.get_ref()).await;
         present
             .map(Response::new)
-            .map_err(|bad| status::of_broadcast(&bad))
+            .map_err(|refused| status::of_refused_message(&refused))
     }
 
     async fn list_connections(
@@ -133,12 +137,20 @@ impl Service for BroadcastService {
         let stats = self.broadcast.stats(request.get_ref());
         stats
             .map(Response::new)
-            .map_err(|bad| status::of_broadcast(&bad))
+            .map_err(|refused| status::of_refused_message(&refused))
     }
 }
 
-/// How operators see whoever calls.
-fn client_of<T>(request: &Request<T>) -> String {
-    let address = request.remote_addr();
-    address.map_or_else(|| "grpc".to_owned(), |address| address.to_string())
+/// Who calls, as far as the request tells.
+fn coming<T>(request: &Request<T>) -> Coming {
+    let bearer = request.metadata().get("authorization");
+    let bearer = bearer.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    Coming {
+        face: Face::Api,
+        peer: request.remote_addr().unwrap_or(unknown),
+        query: String::new(),
+        bearer: bearer.map(str::to_owned),
+        last_event_id: None,
+    }
 }

@@ -1,6 +1,7 @@
 //! The node's gRPC: `weir.node.v1`, health and reflection.
 
 mod broadcast;
+pub(crate) mod broadcast_peer;
 mod cache;
 mod cache_values;
 mod cache_warm;
@@ -20,6 +21,7 @@ use tonic::transport::server::Router;
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
+use weir_proto::node::v1::broadcast_peer_server::BroadcastPeerServer;
 use weir_proto::node::v1::broadcast_server::BroadcastServer;
 use weir_proto::node::v1::cache_peer_server::CachePeerServer;
 use weir_proto::node::v1::cache_server::CacheServer;
@@ -31,6 +33,7 @@ use weir_proto::node::v1::provision_server::ProvisionServer;
 
 pub use load_balancer::LoadBalancerService;
 
+use self::broadcast_peer::BroadcastPeerService;
 use crate::broadcast::Broadcast;
 use crate::cache_api::CacheApi;
 use crate::engine_api::EngineApi;
@@ -101,8 +104,9 @@ pub fn router(
         .with_service_name(<PortCacheServer<port_cache::PortCacheService> as NamedService>::NAME)
         .with_service_name(<CacheServer<cache::CacheService> as NamedService>::NAME)
         .with_service_name(<CachePeerServer<cache::CacheService> as NamedService>::NAME)
-        .with_service_name(<EventsServer<events::EventsService> as NamedService>::NAME)
         .with_service_name(<BroadcastServer<broadcast::BroadcastService> as NamedService>::NAME)
+        .with_service_name(<BroadcastPeerServer<BroadcastPeerService> as NamedService>::NAME)
+        .with_service_name(<EventsServer<events::EventsService> as NamedService>::NAME)
         .with_service_name(<HealthServer<HealthService> as NamedService>::NAME)
         .with_service_name(REFLECTION)
         .build_v1()?;
@@ -116,6 +120,7 @@ pub fn router(
         .add_service(PortCacheServer::new(ports))
         .add_service(CacheServer::new(cache.clone()))
         .add_service(CachePeerServer::new(cache))
+        .add_service(broadcast_peer::server(broadcast.mesh()))
         .add_service(EventsServer::new(events::EventsService { events }))
         .add_service(
             BroadcastServer::new(broadcast::BroadcastService { broadcast })

@@ -5,7 +5,7 @@ use tonic::metadata::MetadataValue;
 
 use crate::actors::load_balancer::CommandError;
 use crate::broadcast::PublishError;
-use crate::broadcast::describe::BadRequest;
+use crate::broadcast::mesh::MeshError;
 use crate::cache_api;
 use crate::engine_api;
 use crate::link::Refused;
@@ -57,22 +57,21 @@ pub(super) fn of_cache(error: &cache_api::Error) -> Status {
     status
 }
 
-/// What it means to a caller that a request for messages makes no sense.
-pub(super) fn of_broadcast(bad: &BadRequest) -> Status {
-    match bad {
-        BadRequest::Refused(refused) => of_refused_message(refused),
-        BadRequest::Unknown { .. } => Status::invalid_argument(bad.to_string()),
-    }
-}
-
 /// What it means to a publisher that a message is not published.
 pub(super) fn of_publish(error: &PublishError) -> Status {
     match error {
-        PublishError::Refused(refused) => of_refused_message(refused),
+        PublishError::Refused(refused) | PublishError::Mesh(MeshError::Refused(refused)) => {
+            of_refused_message(refused)
+        }
+        PublishError::Mesh(MeshError::RefusedThere { .. }) => {
+            Status::invalid_argument(error.to_string())
+        }
+        PublishError::Mesh(MeshError::Unreachable { .. }) => Status::unavailable(error.to_string()),
     }
 }
 
-fn of_refused_message(refused: &weir_core::broadcast::Refused) -> Status {
+/// What it means to a caller that a request for messages does not do.
+pub(super) fn of_refused_message(refused: &weir_core::broadcast::Refused) -> Status {
     use weir_core::broadcast::Refused;
     match refused {
         Refused::TooMany { .. } => Status::resource_exhausted(refused.to_string()),

@@ -219,7 +219,10 @@ async fn presence(
 ) -> Response {
     match shown
         .broadcast
-        .presence(&pb::PresenceRequest { topic })
+        .presence(&pb::PresenceRequest {
+            topic,
+            local: false,
+        })
         .await
     {
         Ok(present) => document(&headers, StatusCode::OK, &Document::of(&present)),

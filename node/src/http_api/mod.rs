@@ -50,8 +50,6 @@ pub struct Shown {
     pub broadcast: Broadcast,
     /// What happens.
     pub events: Events,
-    /// Messages to many.
-    pub broadcast: Broadcast,
 }
 
 /// All paths of the API.

@@ -30,7 +30,7 @@ use weir_proto::node::v1::{GetServiceRequest, ListPortsResponse, Service, StopEn
 
 use self::channels::Channels;
 use crate::actors::config_agent::control_plane::LinkStatus;
-use crate::ports::net::Net;
+use crate::ports::net::{Endpoint, Net};
 use crate::snapshot::Snapshot;
 
 pub use follow::run;
@@ -39,6 +39,8 @@ pub use follow::run;
 pub const VPNS_LABEL: &str = "weir.vpns";
 /// For one call of another node.
 const CALL_TIMEOUT: Duration = Duration::from_secs(1);
+/// For a host to refuse a connection.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long a node that did not answer is let alone.
 const LET_ALONE: Duration = Duration::from_secs(10);
 /// Nodes that are asked for the load of a service at a time.
@@ -298,8 +300,35 @@ impl Peers {
         channel.ok_or_else(|| format!("`{}` of node `{node}` is no address", peer.grpc_address))
     }
 
+    /// Asks whether a node's process runs, also once the node is not known any more.
+    pub fn prober(&self, node: &str) -> Prober {
+        let link = self.link.load();
+        let peer = link.peers.iter().find(|peer| peer.node_id == node);
+        Prober {
+            to: peer.and_then(|peer| peer.grpc_address.parse().ok()),
+            net: Arc::clone(&self.net),
+        }
+    }
+
     fn channel(&self, address: &str) -> Option<Channel> {
         self.channels.to(address, &self.net)
+    }
+}
+
+/// Knows where a node was.
+pub struct Prober {
+    to: Option<Endpoint>,
+    net: Arc<dyn Net>,
+}
+
+impl Prober {
+    /// Whether nobody listens there, as the host itself says at once: no process of the node runs any more.
+    pub async fn is_refused(&self) -> bool {
+        let Some(to) = &self.to else {
+            return false;
+        };
+        let connected = timeout(PROBE_TIMEOUT, self.net.connect(to)).await;
+        matches!(connected, Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused)
     }
 }
 

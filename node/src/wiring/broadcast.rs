@@ -7,21 +7,26 @@ use crate::broadcast::Broadcast;
 use crate::data_plane::stop::Stop;
 use crate::events::Events;
 use crate::guardian::{Budget, BudgetSpent, guard};
+use crate::peers::Peers;
 use crate::snapshot::Snapshot;
 
 /// Runs what is on the control thread; cores run their own shards.
 pub(super) fn wire(
-    broadcast: &Broadcast,
+    (broadcast, peers): (&Broadcast, &Peers),
     events: &Events,
     (stop, seed): (&Stop, u64),
     guardians: &mut JoinSet<Result<(), BudgetSpent>>,
 ) {
     let clients = broadcast.shard(broadcast.control_shard());
-    let links = broadcast.shard(broadcast.link_shard());
-    for shard in [clients.clone(), links] {
-        let broadcast = broadcast.clone();
-        tokio::task::spawn_local(async move { broadcast.run_shard(shard).await });
-    }
+    tokio::task::spawn_local({
+        let (broadcast, clients) = (broadcast.clone(), clients.clone());
+        async move { broadcast.run_shard(clients).await }
+    });
+    tokio::task::spawn_local({
+        let (broadcast, peers) = (broadcast.clone(), peers.clone());
+        let links = broadcast.link_shard();
+        async move { broadcast.mesh().run(peers, links).await }
+    });
     if let Some(shard) = clients {
         let (broadcast, stop) = (broadcast.clone(), stop.clone());
         let mut random = fastrand::Rng::with_seed(seed);

@@ -117,7 +117,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
     let in_force = outlets.in_force.clone();
     let cache_tier = cache::wire(&core_parts, &peers, env, &in_force, &mut guardians);
     broadcast::wire(
-        &broadcast,
+        (&broadcast, &peers),
         &events,
         (&core_parts.stop, env.seed),
         &mut guardians,

@@ -84,6 +84,11 @@ impl Connection {
             .subscribe(self.key, topic, since, now)
     }
 
+    /// The client has everything of a topic up to here, by another way.
+    pub fn has(&self, topic: &TopicName, position: Position) {
+        self.shard.state.borrow_mut().has(self.key, topic, position);
+    }
+
     /// Ends a subscription by name. A pattern that takes the topic goes on taking it.
     pub fn unsubscribe(&self, topic: &TopicName) {
         self.shard.state.borrow_mut().unsubscribe(self.key, topic);

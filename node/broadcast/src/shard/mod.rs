@@ -56,6 +56,15 @@ impl Shard {
         }))
     }
 
+    /// The shard with this number, whose connections are other nodes: batches go at once, and a connection may have
+    /// every topic. From here on changes are noted, see [`Topics::take_changes`].
+    pub fn for_links(topics: &Arc<Topics>, index: usize) -> Option<Rc<Self>> {
+        let shard = Self::new(topics, index)?;
+        shard.state.borrow_mut().serve_links();
+        topics.note_changes(shard.index);
+        Some(shard)
+    }
+
     /// A new connection whose frames are in this form.
     pub fn connect(self: &Rc<Self>, client: &str, encoding: Encoding) -> Connection {
         let mut state = self.state.borrow_mut();

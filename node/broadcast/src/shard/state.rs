@@ -18,7 +18,11 @@ pub(crate) struct State {
     pub(super) topics: Arc<Topics>,
     pub(super) index: ShardIndex,
     pub(super) counters: Arc<Counters>,
+    /// The limits in force here, and the node's that they were made of.
     pub(super) limits: Arc<Limits>,
+    of_topics: Arc<Limits>,
+    /// Connections are other nodes.
+    has_links: bool,
     pub(super) outboxes: Slab<Outbox>,
     pub(super) locals: Slab<Local>,
     pub(super) by_name: HashMap<TopicName, usize>,
@@ -37,6 +41,8 @@ impl State {
         Self {
             counters: topics.shard_counters(index),
             limits: topics.limits(),
+            of_topics: topics.limits(),
+            has_links: false,
             topics: Arc::clone(topics),
             index,
             outboxes: Slab::new(),
@@ -50,6 +56,25 @@ impl State {
             ready: Vec::new(),
             next_id: u64::from(index) << 48,
         }
+    }
+
+    /// From here on connections are other nodes: nothing waits for more, and one has as many topics as there are.
+    pub(super) fn serve_links(&mut self) {
+        self.has_links = true;
+        self.limits = Arc::new(of_links(&self.of_topics));
+    }
+
+    /// Takes up the limits in force.
+    pub(super) fn renew_limits(&mut self) {
+        let of_topics = self.topics.limits();
+        if Arc::ptr_eq(&of_topics, &self.of_topics) {
+            return;
+        }
+        self.limits = match self.has_links {
+            true => Arc::new(of_links(&of_topics)),
+            false => Arc::clone(&of_topics),
+        };
+        self.of_topics = of_topics;
     }
 
     pub(super) fn context<'a>(
@@ -193,4 +218,20 @@ impl State {
         }
         topic.scheduled = due;
     }
+}
+
+/// Bytes that may wait for another node, for all its subscribers together.
+const LINK_BYTES_MAX: usize = 16 << 20;
+
+/// What holds for connections of other nodes.
+fn of_links(limits: &Limits) -> Limits {
+    let mut limits = *limits;
+    limits.connection_topics_max = limits.topics_max;
+    limits.connection_matches_max = limits.topics_max;
+    limits.connection_patterns_max = limits.patterns_max;
+    limits.batch.messages_max = 1;
+    limits.batch.mode = weir_core::broadcast::BatchMode::Adaptive;
+    limits.outbox.bytes_max = LINK_BYTES_MAX;
+    limits.outbox.critical_bytes_max = LINK_BYTES_MAX / 4;
+    limits
 }

@@ -73,6 +73,25 @@ impl State {
         }
     }
 
+    pub(super) fn has(&mut self, key: usize, name: &TopicName, position: Position) {
+        let Some(local) = self.by_name.get(name) else {
+            return;
+        };
+        let Some(outbox) = self.outboxes.get_mut(key) else {
+            return;
+        };
+        let slot = outbox.by_local.get(local).copied();
+        if let Some(subscription) = slot.and_then(|slot| outbox.subscriptions.get_mut(slot))
+            && !subscription.behind
+            && subscription.queued == 0
+            && subscription.at.epoch == position.epoch
+            && subscription.at.offset < position.offset
+        {
+            subscription.at.offset = position.offset;
+            subscription.taken = position.offset;
+        }
+    }
+
     pub(super) fn unsubscribe(&mut self, key: usize, name: &TopicName) {
         let Some(local) = self.by_name.get(name).copied() else {
             return;

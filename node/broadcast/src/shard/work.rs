@@ -23,7 +23,7 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 impl State {
     /// Does as much as it may in one go; whether more is to be done at once, and the orders that came.
     pub(super) fn work(&mut self, now: UnixMs) -> (bool, Vec<crate::topics::Call>) {
-        self.limits = self.topics.limits();
+        self.renew_limits();
         let calls = self.collect(now);
         let mut budget = DELIVERIES_MAX;
         while budget > 0 {

@@ -20,7 +20,11 @@ impl Topics {
         let topic = self.topic(&mut lane, name, now)?;
         topic.touched_at = now;
         if !topic.named.contains(&shard) {
+            let had = self.has_local(&topic.named);
             topic.named.push(shard);
+            if had != self.has_local(&topic.named) {
+                self.changes.note(name);
+            }
         }
         Ok(topic.position())
     }
@@ -28,7 +32,11 @@ impl Topics {
     /// This shard has no subscriber by name any more.
     pub(crate) fn leave(&self, shard: ShardIndex, name: &TopicName) {
         if let Some(topic) = self.lane(name).topics.get_mut(name) {
+            let had = self.has_local(&topic.named);
             topic.named.retain(|other| *other != shard);
+            if had != self.has_local(&topic.named) {
+                self.changes.note(name);
+            }
         }
     }
 
@@ -52,6 +60,10 @@ impl Topics {
             }
             patterns.insert(pattern, shard);
         }
+        let mut by_pattern = self.shard_patterns.lock();
+        by_pattern.entry(pattern.clone()).or_default().push(shard);
+        drop(by_pattern);
+        self.changes.note_patterns();
         // A topic that is made now knows it; those that are there are told.
         for lane in &self.lanes {
             for (name, topic) in &mut lane.lock().topics {
@@ -66,6 +78,15 @@ impl Topics {
     /// This shard has no subscriber with this pattern any more.
     pub(crate) fn leave_pattern(&self, shard: ShardIndex, pattern: &Pattern) {
         self.patterns.lock().remove(pattern, &shard);
+        let mut by_pattern = self.shard_patterns.lock();
+        if let Some(shards) = by_pattern.get_mut(pattern) {
+            shards.retain(|other| *other != shard);
+            if shards.is_empty() {
+                by_pattern.remove(pattern);
+            }
+        }
+        drop(by_pattern);
+        self.changes.note_patterns();
         for lane in &self.lanes {
             let mut lane = lane.lock();
             let taken = lane

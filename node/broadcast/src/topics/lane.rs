@@ -33,14 +33,14 @@ impl Lane {
         }
     }
 
-    /// An epoch that no topic had before.
-    pub(crate) fn draw_epoch(&mut self) -> Epoch {
-        Epoch(self.random.u64(1..))
+    /// An epoch after this one.
+    pub(crate) fn next_epoch(&mut self, before: Epoch) -> Epoch {
+        before.next(self.random.u64(..))
     }
 
     /// Adds a topic.
     pub(crate) fn add(&mut self, name: &TopicName, matched: Vec<ShardIndex>, now: UnixMs) {
-        let epoch = self.draw_epoch();
+        let epoch = Epoch::begun(now, self.random.u64(..));
         self.topics
             .insert(name.clone(), Topic::new(epoch, matched, now));
     }

@@ -3,6 +3,8 @@
 //! A message is numbered, kept and handed to the shards under the lock of its topic, so every shard sees a topic in
 //! order. Topics share 64 locks.
 
+mod changes;
+mod held;
 mod inbox;
 mod interest;
 mod lane;
@@ -11,6 +13,7 @@ mod remote;
 mod retention;
 mod topic;
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,10 +21,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
 use weir_core::broadcast::{
-    Limits, PageLimits, PatternTrie, Position, Refused, Resume, TopicName, resume,
+    Limits, PageLimits, Pattern, PatternTrie, Position, Refused, Resume, TopicName, resume,
 };
 use weir_core::cache::UnixMs;
 
+use self::changes::Noted;
 use self::lane::Lane;
 use self::topic::Topic;
 use crate::account::Account;
@@ -29,6 +33,8 @@ use crate::batch::Batch;
 use crate::counters::Counters;
 use crate::shard::Shard;
 
+pub use self::changes::Changes;
+pub use self::held::HeldMessage;
 pub(crate) use self::inbox::{Call, Inbox};
 pub(crate) use self::topic::ShardIndex;
 
@@ -39,6 +45,9 @@ pub struct Topics {
     lanes: Box<[Mutex<Lane>]>,
     hasher: std::hash::RandomState,
     patterns: Mutex<PatternTrie<ShardIndex>>,
+    /// The same by pattern.
+    shard_patterns: Mutex<BTreeMap<Pattern, Vec<ShardIndex>>>,
+    changes: Noted,
     shards: Box<[Station]>,
     limits: ArcSwap<Limits>,
     topics: AtomicUsize,
@@ -119,6 +128,8 @@ impl Topics {
                 .collect(),
             hasher: std::hash::RandomState::new(),
             patterns: Mutex::default(),
+            shard_patterns: Mutex::default(),
+            changes: Noted::default(),
             shards: (0..shards).map(|_| Station::default()).collect(),
             limits: ArcSwap::from_pointee(limits),
             topics: AtomicUsize::new(0),
@@ -257,6 +268,7 @@ impl Topics {
             matched.sort_unstable();
             matched.dedup();
             lane.add(name, matched, now);
+            self.changes.note(name);
         }
         Ok(lane.topics.get_mut(name).expect("it was added"))
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
 use weir_core::broadcast::{Limits, Position, Refused};
 use weir_core::cache::UnixMs;
 
@@ -10,45 +11,104 @@ use super::{Published, ShardIndex, Topics};
 use crate::message::{Draft, Message};
 
 impl Topics {
-    /// Publishes a message on the node that numbers its topic.
+    /// Publishes a message on the node that numbers its topic. Where another node numbered it before, its new life
+    /// begins: see [`Self::go_on`].
     ///
     /// # Errors
     ///
     /// When something of it does not do, or there are too many topics.
     pub fn publish(&self, draft: Draft, now: UnixMs) -> Result<Published, Refused> {
+        Ok(self.number(draft, now, None)?.0)
+    }
+
+    /// The same, and whether the replica has it, once that is known: [`Self::confirm`] tells. `None` for a message that is
+    /// not numbered.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::publish`].
+    pub fn publish_confirmed(
+        &self,
+        draft: Draft,
+        now: UnixMs,
+    ) -> Result<(Published, Option<oneshot::Receiver<()>>), Refused> {
+        let (confirmed, receiver) = oneshot::channel();
+        let (published, waits) = self.number(draft, now, Some(confirmed))?;
+        Ok((published, waits.then_some(receiver)))
+    }
+
+    /// Whether a message would do.
+    ///
+    /// # Errors
+    ///
+    /// The first thing about it that does not.
+    pub fn check(&self, draft: &Draft) -> Result<(), Refused> {
+        draft.check(&self.limits.load())
+    }
+
+    fn number(
+        &self,
+        draft: Draft,
+        now: UnixMs,
+        confirmed: Option<oneshot::Sender<()>>,
+    ) -> Result<(Published, bool), Refused> {
         let limits = self.limits.load();
         draft.check(&limits)?;
         let name = draft.topic.clone();
         let mut lane = self.lane(&name);
+        let mut wake = self.own(&mut lane, &name, now)?;
         let topic = self.topic(&mut lane, &name, now)?;
         topic.recent.forget_old(now);
         let key = draft.idempotency_key.clone();
-        let last = topic.position();
+        let last = topic.numbered();
         if let Some(offset) = key.as_ref().and_then(|key| topic.recent.find(key)) {
+            let waits = topic.held.wait(offset, confirmed);
             let position = Position { offset, ..last };
-            return Ok(Published {
-                position,
-                is_duplicate: true,
-            });
+            drop(lane);
+            self.settle(&wake, &limits);
+            let is_duplicate = true;
+            return Ok((
+                Published {
+                    position,
+                    is_duplicate,
+                },
+                waits,
+            ));
         }
-        let offset = if draft.class.is_numbered() {
-            last.offset + 1
-        } else {
-            0
-        };
+        let numbered = draft.class.is_numbered();
+        let offset = if numbered { last.offset + 1 } else { 0 };
         let position = Position { offset, ..last };
-        if let Some(key) = key {
-            topic.recent.remember(&key, offset, now);
+        if let Some(key) = &key {
+            topic.recent.remember(key, offset, now);
         }
         topic.charge_keys(&self.account);
-        let message = Message::new(draft, position, last.offset, now, self.account.clone());
-        let wake = self.hand_out(&mut lane, &message, now, &limits);
+        let waits = numbered && topic.held.wait(offset, confirmed);
+        let holds = numbered && topic.held.is_on();
+        let after = if numbered {
+            last.offset
+        } else {
+            topic.position().offset
+        };
+        let message = Message::new(draft, position, after, now, self.account.clone());
+        if holds {
+            topic.touched_at = now;
+            topic.held.push(message, key);
+        } else {
+            wake.extend(self.hand_out(&mut lane, &message, now, &limits));
+        }
         drop(lane);
+        if holds {
+            self.changes.note(&name);
+        }
         self.settle(&wake, &limits);
-        Ok(Published {
-            position,
-            is_duplicate: false,
-        })
+        let is_duplicate = false;
+        Ok((
+            Published {
+                position,
+                is_duplicate,
+            },
+            waits,
+        ))
     }
 
     /// Keeps a message and puts it into the inbox of each shard that is interested; which of these are to be woken.

@@ -5,17 +5,31 @@ use std::sync::Arc;
 use weir_core::broadcast::{Epoch, Facts as _, History, HistoryLimits, Position, Recent};
 use weir_core::cache::UnixMs;
 
+use super::held::Held;
 use crate::account::Account;
 use crate::message::Message;
 
 /// The shard of a thread.
 pub(crate) type ShardIndex = u16;
 
+/// Who numbers a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Numbering {
+    /// Nobody has yet, as far as is known here: any epoch may be its first.
+    Unborn,
+    /// This node.
+    Own,
+    /// Another one, of whose history this is a copy.
+    Mirror,
+}
+
 /// What all threads know of a topic.
 #[derive(Debug)]
 pub(crate) struct Topic {
     pub(crate) history: History<Arc<Message>>,
     pub(crate) recent: Recent,
+    pub(crate) numbering: Numbering,
+    pub(crate) held: Held,
     /// Bytes of these that are charged.
     charged: usize,
     /// Shards with subscribers by name, and with patterns that take it.
@@ -32,6 +46,8 @@ impl Topic {
         Self {
             history: History::new(epoch, 0),
             recent: Recent::default(),
+            numbering: Numbering::Unborn,
+            held: Held::default(),
             charged: 0,
             named: Vec::new(),
             matched,
@@ -48,10 +64,20 @@ impl Topic {
         }
     }
 
+    /// The newest message that was given a number, also if nobody has been given it.
+    pub(crate) fn numbered(&self) -> Position {
+        let position = self.position();
+        match self.held.waiting.back() {
+            Some(newest) => newest.position(),
+            None => position,
+        }
+    }
+
     /// Begins a new life after this offset; nothing of the old one is kept.
     pub(crate) fn restart(&mut self, epoch: Epoch, after: u64) {
         self.history = History::new(epoch, after);
         self.recent.clear();
+        self.held.forget();
     }
 
     /// Keeps a message; whether it is new.
@@ -84,6 +110,9 @@ impl Topic {
 
     /// Whether nothing would be lost with it.
     pub(crate) fn is_idle(&self) -> bool {
-        self.named.is_empty() && self.history.is_empty() && self.recent.is_empty()
+        self.held.is_empty()
+            && self.named.is_empty()
+            && self.history.is_empty()
+            && self.recent.is_empty()
     }
 }

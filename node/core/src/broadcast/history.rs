@@ -120,6 +120,16 @@ impl<M: Facts + Clone> History<M> {
         true
     }
 
+    /// Notes that everything up to an offset is gone, if it is newer than all; whether it is.
+    pub fn skip(&mut self, to: u64) -> bool {
+        if to <= self.last {
+            return false;
+        }
+        while self.evict().is_some() {}
+        (self.floor, self.last) = (to, to);
+        true
+    }
+
     /// Drops what is beyond the limits.
     pub fn trim(&mut self, now: UnixMs, limits: &HistoryLimits) {
         while self.kept.len() - self.keys.len() > limits.messages_max

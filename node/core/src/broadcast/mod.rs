@@ -15,6 +15,7 @@
 //! drain          when clients are sent away, so that they do not come back all at once
 //! presence       who is there, of all nodes
 //! owner          which node numbers a topic, and who goes on after it
+//! replica        what waits for the second node that keeps a topic, and when that one goes on in the same epoch
 //! ```
 //!
 //! Order is per topic: offsets rise strictly for every subscriber, and every one that is left out is told: by a gap,
@@ -32,6 +33,7 @@ mod owner;
 mod position;
 mod positions;
 mod presence;
+mod replica;
 mod resume;
 mod topic;
 mod trie;
@@ -48,6 +50,7 @@ pub use owner::{Owners, may_continue, owners};
 pub use position::{Epoch, Position, PositionError};
 pub use positions::{POSITIONS_BYTES_MAX, Positions, PositionsError};
 pub use presence::{Changes, Presence, PresenceLimits, Present};
+pub use replica::{CONFIRM_MAX, Gone, LEASE, REST, Replication, may_go_on};
 pub use resume::{Resume, Window, resume};
 pub use topic::{OWN_TOPICS, PATTERN_SEGMENTS_MAX, Pattern, TOPIC_BYTES_MAX, TopicName};
 pub use trie::PatternTrie;

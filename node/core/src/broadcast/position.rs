@@ -5,9 +5,32 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::cache::UnixMs;
+
 /// One life of a topic: offsets compare only within it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u64);
+
+/// Bits of an epoch below its time.
+const RANDOM_BITS: u32 = 22;
+
+impl Epoch {
+    /// One that begins now: greater than those that began before, on any node whose clock is right. Two nodes that begin
+    /// one at once have two.
+    pub const fn begun(now: UnixMs, random: u64) -> Self {
+        let drawn = now.0.wrapping_shl(RANDOM_BITS) | (random & ((1 << RANDOM_BITS) - 1));
+        match drawn {
+            0 => Self(1),
+            drawn => Self(drawn),
+        }
+    }
+
+    /// One that ends this one, whatever the clocks say.
+    pub const fn next(self, random: u64) -> Self {
+        let step = 1 + (random & ((1 << RANDOM_BITS) - 1));
+        Self(self.0.saturating_add(step))
+    }
+}
 
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -55,6 +78,14 @@ impl FromStr for Position {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_epoch_is_greater_than_those_before_it() {
+        let first = Epoch::begun(UnixMs(1_790_000_000_000), u64::MAX);
+        assert!(Epoch::begun(UnixMs(1_790_000_000_001), 0) > first);
+        assert!(first.next(0) > first && first.next(u64::MAX) > first.next(0));
+        assert_eq!(Epoch::begun(UnixMs(0), 0), Epoch(1));
+    }
 
     #[test]
     fn a_position_reads_back_and_nothing_else_reads() {

@@ -180,7 +180,13 @@ fn full(wish: &Wish, offer: Option<&Offer>, held: Held, core: &Rc<Core>) -> Resp
     }
     match part {
         Part::Whole => whole(wish, held, &mut response),
-        part => partial(held, part, wish.draw, &mut response),
+        part => {
+            if offer.is_some() {
+                // Another client may get a coded whole.
+                code_headers(response.headers_mut(), Coding::Identity);
+            }
+            partial(held, part, wish.draw, &mut response);
+        }
     }
     response
 }

@@ -138,7 +138,7 @@ async fn a_message_that_is_published_twice_with_one_key_is_one_and_a_bad_one_is_
     let refused = client.publish(request).await.unwrap_err();
     assert_eq!(
         (refused.code(), refused.message()),
-        (Code::InvalidArgument, "class is 99, which is not known")
+        (Code::InvalidArgument, "class: 99 is not known")
     );
 }
 

@@ -1,0 +1,315 @@
+//! What other nodes want of topics that this one numbers, and what their replicas have.
+
+use std::rc::Rc;
+
+use tokio::sync::mpsc;
+use weir_broadcast::{Encoding, Since};
+use weir_core::broadcast::{Pattern, Position, TopicName};
+use weir_proto::convert::encode_position;
+use weir_proto::node::v1 as pb;
+use weir_proto::node::v1::link_told::What;
+
+use super::hub::{Hub, spawn};
+use super::incoming::{self, Out};
+use super::peer::{Down, Peer, QUEUE_MAX};
+use super::wire;
+
+/// Messages that are sent to a replica together.
+const REPLICATED_AT_ONCE: usize = 256;
+
+impl Hub {
+    /// Another node's link to this one.
+    pub(super) fn is_linked(&mut self, id: u64, hello: &pb::LinkHello, out: Out) {
+        let now = self.now();
+        let node = &hello.node;
+        let peer = self.nodes.entry(node.clone());
+        let peer = peer.or_insert_with(|| Peer::new(now));
+        let is_another = peer.process.is_some_and(|process| process != hello.process);
+        if peer.process.is_none() {
+            peer.process = Some(hello.process);
+        }
+        let connection = Rc::new(self.shard.connect(&format!("node {node}"), Encoding::Grpc));
+        let (queue, queued) = mpsc::channel(QUEUE_MAX);
+        let writes = incoming::write(self.mesh.clone(), Rc::clone(&connection), queued, out);
+        let mut down = Down::new(id, connection, queue, spawn(writes));
+        down.tell(What::Hello(self.mesh.hello()));
+        if peer.down.replace(down).is_some() {
+            peer.replication.freeze();
+        }
+        if is_another {
+            // The process that relied on something is gone.
+            self.opens_all(node);
+        }
+        for topic in self.all_topics() {
+            self.settles(&topic);
+        }
+    }
+
+    /// A node wants something.
+    pub(super) fn is_asked(&mut self, node: &str, id: u64, asked: pb::LinkAsked) {
+        let is_current = |peer: &Peer| peer.down.as_ref().is_some_and(|down| down.id == id);
+        if !self.nodes.get(node).is_some_and(is_current) {
+            return;
+        }
+        if asked.stamp_ms > 0 {
+            self.is_stamped(node, asked.stamp_ms);
+        }
+        for copy in asked.have {
+            if let Some((topic, position)) = wire::decode_copy(copy) {
+                self.knows(node, &topic, position);
+            }
+        }
+        for name in asked.subscribe {
+            self.subscribes(node, &name, true);
+        }
+        for name in asked.unsubscribe {
+            self.subscribes(node, &name, false);
+        }
+        for pattern in asked.subscribe_patterns {
+            self.subscribes_pattern(node, &pattern.pattern, pattern.fresh);
+        }
+        for pattern in asked.unsubscribe_patterns {
+            self.unsubscribes_pattern(node, &pattern);
+        }
+        for copy in asked.confirm {
+            if let Some((topic, position)) = wire::decode_copy(copy) {
+                self.confirms(node, &topic, position);
+            }
+        }
+        if asked.goodbye
+            && let Some(peer) = self.nodes.get_mut(node)
+        {
+            peer.has_left = true;
+            self.renew();
+        }
+    }
+
+    fn is_stamped(&mut self, node: &str, made: u64) {
+        let now = self.now();
+        if let Some(peer) = self.nodes.get_mut(node) {
+            let stamp = if peer.replication.stamp(now) { made } else { 0 };
+            if let Some(down) = &mut peer.down {
+                down.tell(What::StampMs(stamp));
+            }
+        }
+    }
+
+    /// A node knows so much of a topic: what it gets follows that, and whatever it knows and this node does not is another
+    /// life.
+    fn knows(&mut self, node: &str, topic: &TopicName, position: Position) {
+        if let Some(down) = self.nodes.get_mut(node).and_then(|peer| peer.down.as_mut()) {
+            down.note_copy(topic, position);
+        }
+        let is_own = self.mesh.view().is_own(topic);
+        if is_own && (position.offset > 0 || self.topics.position(topic).is_some()) {
+            if let Err(refused) = self.topics.outdate(topic, position, self.mesh.now()) {
+                tracing::warn!(%refused, "a topic of another node is not taken");
+            }
+            self.settles(topic);
+        }
+    }
+
+    fn subscribes(&mut self, node: &str, name: &str, wants: bool) {
+        let Ok(topic) = TopicName::any(name) else {
+            return;
+        };
+        if let Some(down) = self.nodes.get_mut(node).and_then(|peer| peer.down.as_mut()) {
+            match wants {
+                true => {
+                    if down.active.contains(&topic) {
+                        // It has it by a pattern or as the replica, and is told so again.
+                        down.wants.insert(topic.clone());
+                        down.connection.unsubscribe(&topic);
+                        down.active.remove(&topic);
+                    }
+                    down.wants.insert(topic.clone());
+                }
+                false => _ = down.wants.remove(&topic),
+            }
+        }
+        self.settles(&topic);
+    }
+
+    fn subscribes_pattern(&mut self, node: &str, text: &str, fresh: bool) {
+        let Ok(pattern) = Pattern::new(text) else {
+            return;
+        };
+        if let Some(down) = self.nodes.get_mut(node).and_then(|peer| peer.down.as_mut()) {
+            down.patterns.insert(pattern.clone());
+        }
+        let since = if fresh { Since::Now } else { Since::Start };
+        for topic in self.all_topics() {
+            if pattern.takes(&topic) {
+                self.settle(node, &topic, since);
+            }
+        }
+    }
+
+    fn unsubscribes_pattern(&mut self, node: &str, text: &str) {
+        let Ok(pattern) = Pattern::new(text) else {
+            return;
+        };
+        let mut topics = Vec::new();
+        if let Some(down) = self.nodes.get_mut(node).and_then(|peer| peer.down.as_mut()) {
+            down.patterns.remove(&pattern);
+            topics.extend(
+                down.active
+                    .iter()
+                    .filter(|topic| pattern.takes(topic))
+                    .cloned(),
+            );
+        }
+        for topic in &topics {
+            self.settle(node, topic, Since::Start);
+        }
+    }
+
+    /// Gives a topic to all nodes that are to have it, and to no other.
+    pub(super) fn settles(&mut self, topic: &TopicName) {
+        let nodes = self.nodes.iter().filter(|(_, peer)| peer.down.is_some());
+        let nodes: Vec<_> = nodes.map(|(node, _)| node.clone()).collect();
+        for node in &nodes {
+            self.settle(node, topic, Since::Start);
+        }
+    }
+
+    /// The same for one node; one that says nothing of what it has gets it from `since` on.
+    fn settle(&mut self, node: &str, topic: &TopicName, since: Since) {
+        let view = self.mesh.view();
+        let is_own = view.is_own(topic);
+        let is_replica = view.replica(topic) == Some(node);
+        let Some(down) = self.nodes.get_mut(node).and_then(|peer| peer.down.as_mut()) else {
+            return;
+        };
+        let exists = self.topics.position(topic).is_some();
+        let wanted = down.wants.contains(topic) || (exists && (is_replica || down.takes(topic)));
+        let is_active = down.active.contains(topic);
+        if is_own && wanted && !is_active {
+            self.gives(node, topic, since);
+        } else if is_active && !(is_own && wanted) {
+            down.connection.unsubscribe(topic);
+            down.active.remove(topic);
+        }
+    }
+
+    /// Begins to give a topic to a node.
+    fn gives(&mut self, node: &str, topic: &TopicName, since: Since) {
+        let now = self.mesh.now();
+        let Some(down) = self.nodes.get_mut(node).and_then(|peer| peer.down.as_mut()) else {
+            return;
+        };
+        self.topics.take_over(topic, now);
+        let here = self.topics.position(topic);
+        let copy = down.take_copy(topic);
+        let resumes = copy.filter(|copy| {
+            here.is_some_and(|here| copy.epoch == here.epoch && copy.offset <= here.offset)
+        });
+        let since = resumes.map_or(since, Since::Position);
+        let position = match down.connection.subscribe(topic, since, now) {
+            Ok(position) => position,
+            Err(refused) => {
+                tracing::warn!(node, %topic, %refused, "a node does not get a topic");
+                return;
+            }
+        };
+        let start = match since {
+            Since::Now => position,
+            Since::Start => self.topics.start(topic).unwrap_or(position),
+            Since::Position(position) => position,
+        };
+        down.active.insert(topic.clone());
+        down.tell(What::Followed(pb::TopicFollowed {
+            topic: topic.to_string(),
+            start: Some(encode_position(start)),
+            last: position.offset,
+        }));
+    }
+
+    /// A replica has everything of a topic up to here.
+    fn confirms(&mut self, node: &str, topic: &TopicName, position: Position) {
+        let now = self.now();
+        let view = self.mesh.view();
+        if view.replica(topic) != Some(node) {
+            return;
+        }
+        let is_own = view.is_own(topic);
+        let Some(peer) = self.nodes.get_mut(node) else {
+            return;
+        };
+        let may_join = is_own && peer.replication.may_join(now) && peer.down.is_some();
+        if let Some(down) = &peer.down {
+            // It is not to get it again when everybody does.
+            down.connection.has(topic, position);
+        }
+        let epoch = self.topics.position(topic).map(|position| position.epoch);
+        if epoch == Some(position.epoch) {
+            peer.replication.confirmed(topic, position.offset, now);
+        }
+        if self
+            .topics
+            .confirm(topic, position, may_join, self.mesh.now())
+        {
+            peer.replication.join(topic, position.offset);
+            if let Some(down) = &mut peer.down {
+                down.tell(What::InStep(wire::encode_copy(topic, position)));
+            }
+        }
+    }
+
+    /// Sends to the replica of a topic what waits for it.
+    pub(super) fn replicates(&mut self, topic: &TopicName) {
+        let now = self.now();
+        let view = self.mesh.view();
+        let Some(peer) = view
+            .replica(topic)
+            .and_then(|node| self.nodes.get_mut(node))
+        else {
+            return;
+        };
+        let Some(epoch) = self.topics.position(topic).map(|position| position.epoch) else {
+            return;
+        };
+        while let Some(sent) = peer.replication.sent_up_to(topic) {
+            let (held, is_full) = self.topics.held_after(topic, sent, REPLICATED_AT_ONCE);
+            if is_full {
+                peer.replication.freeze();
+            }
+            let Some((last, _)) = held.last() else {
+                return;
+            };
+            let last = weir_core::broadcast::Facts::position(last).offset;
+            if let Some(down) = &mut peer.down {
+                down.tell(What::Replicate(wire::encode_held(topic, epoch, held)));
+            }
+            peer.replication.sent(topic, last, now);
+        }
+    }
+
+    /// Does without replicas that take too long.
+    pub(super) fn checks_replicas(&mut self) {
+        let (now, unix_now) = (self.now(), self.mesh.now());
+        for (node, peer) in &mut self.nodes {
+            let topics = peer.replication.check(now);
+            if topics.is_empty() {
+                continue;
+            }
+            tracing::info!(node, topics = topics.len(), "a replica is not waited for");
+            // It is told before anybody is given something that it does not have.
+            if let Some(down) = &mut peer.down {
+                down.tell(What::OutOfStep(true));
+            }
+            for topic in &topics {
+                self.topics.open(topic, unix_now);
+            }
+        }
+    }
+
+    /// A replica's process is gone: nothing waits for it.
+    pub(super) fn opens_all(&mut self, node: &str) {
+        let now = self.mesh.now();
+        let topics = self.nodes.get_mut(node).map(|peer| peer.replication.end());
+        for topic in topics.unwrap_or_default() {
+            self.topics.open(&topic, now);
+        }
+    }
+}
