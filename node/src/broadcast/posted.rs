@@ -79,7 +79,17 @@ impl Posted {
         BadAsk::new("data", format!("did not come within {} s", wait.as_secs())).into()
     }
 
-    /// Publishes it; what is answered, as JSON.
+    /// Whether whoever sends it may, before its data are read.
+    ///
+    /// # Errors
+    ///
+    /// Why they may not.
+    pub(crate) async fn check(&self, broadcast: &Broadcast, coming: &Coming) -> Result<(), Turned> {
+        let who = broadcast.who(coming, &self.opening).await?;
+        Ok(who.may_publish(&self.draft.topic)?)
+    }
+
+    /// Publishes it, once it was checked; what is answered, as JSON.
     ///
     /// # Errors
     ///
@@ -87,11 +97,8 @@ impl Posted {
     pub(crate) async fn publish(
         self,
         broadcast: &Broadcast,
-        coming: &Coming,
         data: Bytes,
     ) -> Result<String, Turned> {
-        let who = broadcast.who(coming, &self.opening).await?;
-        who.may_publish(&self.draft.topic)?;
         let topic = self.draft.topic.clone();
         let draft = Draft { data, ..self.draft };
         let published = broadcast.publish(draft, self.ack).await?;

@@ -47,6 +47,8 @@ pub struct Session {
     rights: Arc<Rights>,
     /// What takes its time, in the order in which it was asked for.
     working: FuturesOrdered<Working>,
+    /// Asks among it that are not applied yet.
+    following: usize,
     place: Place,
 }
 
@@ -67,12 +69,15 @@ impl Session {
             who,
             rights: broadcast.rights(),
             working: FuturesOrdered::new(),
+            following: 0,
             place,
         }
     }
 
     /// Does what the address asked for.
     pub(super) async fn open(&mut self, opening: &Opening) -> Result<(), Turned> {
+        let mut topics = opening.topics.iter().map(|(topic, _)| topic);
+        topics.try_for_each(|topic| self.who.may_subscribe(topic))?;
         let topics = opening.topics.iter().map(|(topic, _)| topic);
         follow(&self.broadcast, topics).await;
         for (topic, since) in &opening.topics {
@@ -149,6 +154,7 @@ impl Session {
             match done {
                 Done::Answered(answer) => return Next::Answer(answer),
                 Done::Followed(ask) => {
+                    self.following -= 1;
                     if let Some(answer) = self.apply_now(ask) {
                         return Next::Answer(answer);
                     }
@@ -160,13 +166,20 @@ impl Session {
     /// Does what is asked for; the answer to it, unless it takes time or there is none.
     pub fn apply(&mut self, ask: Ask) -> Option<Control> {
         let own = |topic| self.broadcast.mesh().view().is_own(topic);
-        if ask.subscribe.iter().all(|(topic, _)| own(topic)) {
+        let may = |topic| self.who.may_subscribe(topic).is_ok();
+        let mut topics = ask.subscribe.iter().map(|(topic, _)| topic);
+        // What it may not have is not fetched for it. Whatever comes behind what takes time waits for its turn.
+        let is_ready = topics.clone().all(own) || !topics.all(may);
+        if is_ready && self.following == 0 {
             return self.apply_now(ask);
         }
+        self.following += 1;
         let broadcast = self.broadcast.clone();
         self.working.push_back(Box::pin(async move {
-            let topics = ask.subscribe.iter().map(|(topic, _)| topic);
-            follow(&broadcast, topics).await;
+            if !is_ready {
+                let topics = ask.subscribe.iter().map(|(topic, _)| topic);
+                follow(&broadcast, topics).await;
+            }
             Done::Followed(ask)
         }));
         None

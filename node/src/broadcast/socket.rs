@@ -309,6 +309,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             }
             self.stream.flush().await?;
             self.stream.shutdown().await?;
+            if matches!(ending, Ending::Closed(_)) {
+                // It has said its last word.
+                return Ok(());
+            }
             // What comes now is read, so that no reset overtakes the last frame.
             while poll_fn(|cx| poll_discard(&mut self.stream, cx)).await? > 0 {}
             Ok::<(), io::Error>(())

@@ -234,6 +234,7 @@ impl Visit {
         let (head, body) = request.into_parts();
         let published = async {
             let posted = Posted::of(&self.coming, &head.headers, None)?;
+            posted.check(&broadcast, &self.coming).await?;
             let max = broadcast.topics().limits().message_bytes_max;
             let body = timeout(MESSAGE_WAIT, Limited::new(body, max).collect()).await;
             let body = match body {
@@ -241,7 +242,7 @@ impl Visit {
                 Ok(Err(_)) => return Err(Posted::too_long(max)),
                 Err(_) => return Err(Posted::too_late(MESSAGE_WAIT)),
             };
-            posted.publish(&broadcast, &self.coming, body).await
+            posted.publish(&broadcast, body).await
         };
         match published.await {
             Ok(json) => self.document(StatusCode::OK, json),

@@ -164,7 +164,8 @@ async fn publish(
     let coming = Coming::of(Face::Api, ([0; 4], 0).into(), &uri, &headers);
     let published = async {
         let posted = Posted::of(&coming, &headers, Some(&topic))?;
-        posted.publish(&shown.broadcast, &coming, body).await
+        posted.check(&shown.broadcast, &coming).await?;
+        posted.publish(&shown.broadcast, body).await
     };
     match published.await {
         Ok(json) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
