@@ -8,6 +8,7 @@
 
 mod blame;
 mod bounds;
+mod broadcast_mesh;
 mod cache;
 mod client;
 mod common;

@@ -346,9 +346,10 @@ impl Hub {
                 may_go_on(in_step, peer.gone(), peer.stamp, now)
             });
             tracing::debug!(%topic, was, goes_on, "this node numbers a topic from now on");
-            match goes_on {
-                true => self.topics.go_on(topic),
-                false => self.topics.take_over(topic, self.mesh.now()),
+            // Else the first who publishes to it or wants it from here begins its next life: a node that is alone for a
+            // while, and to which nothing happens, has what it had.
+            if goes_on {
+                self.topics.go_on(topic);
             }
         }
         if was == here
