@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: up test lint sim sim-meta bench bench-cache bench-fleet bench-engines setup setup-test setup-lint
+.PHONY: up test lint sim sim-meta bench bench-broadcast bench-cache bench-fleet bench-engines setup setup-test setup-lint
 
 SCENARIO ?= partition
 SEED ?= 1
@@ -11,6 +11,7 @@ NODES ?= 1000 5000
 REQUESTS ?= 1000
 LOOKS_S ?= 60
 MINUTES ?= 30
+CLIENTS ?= 10000
 APT := $(if $(filter 0,$(shell id -u)),,sudo -n) env DEBIAN_FRONTEND=noninteractive apt-get
 
 # Installs Debian packages when it may, else says in one line what to install.
@@ -46,13 +47,19 @@ sim-meta: setup
 bench: setup
 	@cargo build --release --locked --quiet --bin weir
 	@python3 sim/bench/bench.py --install $(ARGS)
-	@$(MAKE) --no-print-directory bench-cache bench-fleet bench-engines
+	@$(MAKE) --no-print-directory bench-cache bench-broadcast bench-fleet bench-engines
 
 ## The cache in process, a crowd, purges and a failing Redis on nodes, memory over time: make bench-cache MINUTES=2
 bench-cache: setup
 	@cargo build --release --locked --quiet --bin weir
 	@cargo bench --locked --quiet -p weir-cache --bench tiers
 	@cargo bench --locked --quiet -p weir-node --bench cache -- --minutes $(MINUTES)
+
+## Messages to many over real WebSockets: make bench-broadcast CLIENTS=1000
+bench-broadcast: setup
+	@cargo build --release --locked --quiet --bin weir
+	@cargo bench --locked --quiet -p weir-broadcast --bench fan_out
+	@cargo bench --locked --quiet -p weir-node --bench broadcast -- --clients $(CLIENTS)
 
 ## Thousands of simulated nodes on one control plane: make bench-fleet NODES="1000 5000"
 bench-fleet: setup
@@ -79,6 +86,7 @@ setup-test: setup
 		|| $(call apt,etcd-server etcd-client)
 	@command -v redis-server >/dev/null || $(call apt,redis-server)
 	@command -v python3 >/dev/null || $(call apt,python3)
+	@command -v chromium >/dev/null || $(call apt,chromium)
 	@{ command -v unshare && command -v nsenter && command -v setpriv; } >/dev/null || $(call apt,util-linux)
 	@{ docker version || { command -v dockerd && command -v docker-init && command -v setpriv; }; } >/dev/null 2>&1 \
 		|| $(call apt,docker.io util-linux)

@@ -87,7 +87,7 @@ fn standing(view: &BackendView) -> pb::Standing {
     }
 }
 
-fn reason(view: &BackendView) -> String {
+pub(crate) fn reason(view: &BackendView) -> String {
     let reason = view.health.reason(Instant::now().into_std());
     match (view.leaving, view.weight) {
         (true, _) => "left the configuration, finishes what runs".to_owned(),

@@ -305,10 +305,12 @@ fn serve_api(listener: TcpListener, wired: &Wired, status: StatusCache) {
         tracer: wired.core_parts.tracer.weak(),
         engines: EngineApi::new(wired),
         cache: CacheApi::new(wired),
+        broadcast: wired.broadcast.clone(),
         events: wired.events.clone(),
     };
+    let service = http_api::router(shown).into_make_service_with_connect_info::<SocketAddr>();
     tokio::task::spawn_local(async move {
-        if let Err(error) = axum::serve(listener, http_api::router(shown)).await {
+        if let Err(error) = axum::serve(listener, service).await {
             tracing::error!(%error, "HTTP API ended");
         }
     });

@@ -73,7 +73,8 @@ everywhere! {
         a_dead_holders_job_goes_to_another_with_a_higher_fence,
         a_zombie_is_told_that_it_is_one,
         a_claim_that_is_extended_lives_on,
-        a_job_that_was_given_back_did_not_fail;
+        a_job_that_was_given_back_did_not_fail,
+        a_claimed_job_is_cut_by_no_bound_however_low;
     clocks:
         a_clock_that_steps_while_jobs_are_claimed_loses_and_doubles_none,
         what_a_wrong_clock_told_to_wait_is_handed_out_when_it_is_right_again;

@@ -13,7 +13,8 @@ use super::{Options, median, quantile};
 const ROUNDS: u32 = 5;
 /// Clients that connect at the same time.
 const CONNECTING: usize = 256;
-const SHARED_MAX: Duration = DELAY.saturating_add(Duration::from_millis(50));
+/// What the fetch may add to the longer of the origin's time and what so many clients wait for anyway.
+const ADDED_MAX: Duration = Duration::from_millis(50);
 const PRIVATE_MAX: Duration = DELAY.saturating_add(Duration::from_millis(100));
 /// Clients of answers that cannot be shared: each is a request to the origin.
 const PRIVATE_CLIENTS: usize = 100;
@@ -30,13 +31,17 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> Result<(), St
         "{} clients want one cold key at once on three nodes; the origin takes {DELAY:?}",
         clients.len()
     ));
-    let (mut p50, mut p99, mut fetches) = (Vec::new(), Vec::new(), 0);
+    let (mut p50, mut p99, mut warm_p99, mut fetches) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for round in 0..ROUNDS {
         let before = origin.asked();
-        let sorted = ask_all(&mut clients, &format!("/slow/{round}")).await?;
+        let path = format!("/slow/{round}");
+        let sorted = ask_all(&mut clients, &path).await?;
         fetches = fetches.max(origin.asked() - before);
         p50.push(quantile(&sorted, 0.5));
         p99.push(quantile(&sorted, 0.99));
+        // What the same crowd waits for when there is nothing to wait for: clients and nodes share this machine.
+        let sorted = ask_all(&mut clients, &path).await?;
+        warm_p99.push(quantile(&sorted, 0.99));
     }
     report.bar(
         "requests to the origin, at most",
@@ -45,12 +50,14 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> Result<(), St
         fetches == 1,
     );
     report.figure("p50, median of rounds", ms(median(p50)));
-    let p99 = median(p99);
+    let (p99, warm_p99) = (median(p99), median(warm_p99));
+    report.figure("p99 of the same crowd on a key that is kept", ms(warm_p99));
+    let longest = DELAY.max(warm_p99) + ADDED_MAX;
     report.bar(
-        "p99, median of rounds",
+        "p99, median of rounds, 50 ms beyond that or the origin",
         ms(p99),
-        "at most 250 ms",
-        p99 <= SHARED_MAX,
+        &format!("at most {} ms", longest.as_millis()),
+        p99 <= longest,
     );
     clients.truncate(PRIVATE_CLIENTS);
     // What cannot be shared is known after the first time.

@@ -44,11 +44,15 @@ pub enum Count {
     Missed,
     /// Offsets that newer messages have replaced before they went out.
     Conflated,
+    /// Connections that were made.
+    Opened,
+    /// Connections that ended.
+    Closed,
 }
 
 impl Count {
     /// Everything that is counted.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Messages,
         Self::Batches,
         Self::Deliveries,
@@ -64,6 +68,8 @@ impl Count {
         Self::DroppedEphemeral,
         Self::Missed,
         Self::Conflated,
+        Self::Opened,
+        Self::Closed,
     ];
 }
 

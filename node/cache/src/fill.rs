@@ -108,6 +108,8 @@ struct Progress {
     end: Option<Result<(), Broken>>,
     /// Readers by their number; `None` where one has left.
     readers: Vec<Option<ReaderState>>,
+    /// Numbers of those that have left.
+    free: Vec<usize>,
     writer: Option<Waker>,
 }
 
@@ -203,12 +205,16 @@ impl Fill {
             is_cut: false,
             waker: None,
         });
-        let free = progress.readers.iter().position(Option::is_none);
-        let number = free.unwrap_or(progress.readers.len());
-        match free {
-            Some(number) => progress.readers[number] = reader,
-            None => progress.readers.push(reader),
-        }
+        let number = match progress.free.pop() {
+            Some(number) => {
+                progress.readers[number] = reader;
+                number
+            }
+            None => {
+                progress.readers.push(reader);
+                progress.readers.len() - 1
+            }
+        };
         drop(progress);
         Some(FillReader {
             fill: Arc::clone(self),
@@ -417,6 +423,7 @@ impl Drop for FillReader {
     fn drop(&mut self) {
         let mut progress = self.fill.progress.lock();
         progress.readers[self.number] = None;
+        progress.free.push(self.number);
         progress.shrink();
         let writer = progress.writer.take();
         drop(progress);

@@ -1,151 +1,143 @@
-//! Subscribers whose frames another thread takes one by one: those of gRPC.
-//!
-//! A task on the control thread's shard has the connection; a channel of one frame leads to whoever writes them, so
-//! what a slow client does not take waits in the outbox, under its bounds.
+//! Subscribers of gRPC, whose deliveries another thread takes one by one.
 
 use std::pin::Pin;
 
-use futures::future::join_all;
+use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
-use tokio::sync::mpsc;
-use tonic::Status;
-use weir_broadcast::{Connection, Encoding, Since, Writing};
-use weir_core::broadcast::{CutReason, Pattern, Refused, TopicName};
-use weir_proto::convert::decode_position;
+use tokio::sync::{mpsc, oneshot};
+use tonic::{Code, Status};
+use weir_broadcast::{Control, Encoding, Writing};
+use weir_core::broadcast::CutReason;
 use weir_proto::node::v1 as pb;
 
+use super::ask::Ask;
+use super::doors::{Coming, Turned};
+use super::session::{Next, Session};
+use super::stream::give;
 use super::{Broadcast, describe};
-
-/// How often a subscriber that is being written to is looked at, whether it was ended.
-const CUT_LOOK_INTERVAL: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// What comes to a subscriber, and why it ends.
 pub type Deliveries = Pin<Box<dyn Stream<Item = Result<pb::Delivery, Status>> + Send>>;
 
 impl Broadcast {
-    /// What comes to a subscriber who asks for these, one after the other, until one of both ends.
+    /// What comes to a subscriber who asks for these, one after the other, until one of both ends. The first one that
+    /// cannot be done ends it, if it `is_strict`; else it is answered.
     ///
     /// # Errors
-    /// When the control thread does not take any more subscribers now.
-    pub fn session(
+    /// Why the subscriber is turned away.
+    pub async fn session(
         &self,
-        client: &str,
+        coming: Coming,
         asks: impl Stream<Item = Result<pb::SessionRequest, Status>> + Send + 'static,
+        is_strict: bool,
     ) -> Result<Deliveries, Status> {
-        let (frames, mut taken) = mpsc::channel(1);
-        let (broadcast, client) = (self.clone(), client.to_owned());
-        let is_begun = self.topics().run_on(self.control_shard(), move |shard| {
-            let connection = shard.connect(&client, Encoding::Grpc);
-            tokio::task::spawn_local(async move {
-                let session = Session {
-                    broadcast,
-                    connection,
-                    frames,
-                };
-                session.run(asks).await;
-            });
-        });
-        if !is_begun {
-            return Err(Status::resource_exhausted(
-                "too many subscribers begin at once",
-            ));
-        }
-        Ok(Box::pin(futures::stream::poll_fn(move |cx| {
-            taken.poll_recv(cx)
-        })))
+        let (frames, taken) = mpsc::channel(1);
+        let (tell, ended) = oneshot::channel();
+        let serve = move |session, _| async move {
+            let caller = Caller {
+                session,
+                frames,
+                is_strict,
+            };
+            // Whoever called may have gone.
+            let _ = tell.send(caller.run(asks).await);
+        };
+        let opened = self.open_elsewhere(coming, Encoding::Grpc, serve).await;
+        opened.map_err(|turned| status_of(&turned))?;
+        Ok(Box::pin(deliveries(taken, ended)))
     }
 }
 
-struct Session {
-    broadcast: Broadcast,
-    connection: Connection,
-    frames: mpsc::Sender<Result<pb::Delivery, Status>>,
+fn deliveries(
+    taken: mpsc::Receiver<Bytes>,
+    ended: oneshot::Receiver<Status>,
+) -> impl Stream<Item = Result<pb::Delivery, Status>> + Send {
+    let frames = futures::stream::unfold(taken, async |mut taken| {
+        let frame = taken.recv().await?;
+        Some((describe::delivery(&frame), taken))
+    });
+    let deliveries = frames.filter_map(async |delivery| delivery.map(Ok));
+    let last = futures::stream::once(async { ended.await.ok().map(Err) });
+    deliveries.chain(last.filter_map(async |last| last))
 }
 
-impl Session {
-    async fn run(self, asks: impl Stream<Item = Result<pb::SessionRequest, Status>>) {
-        // A client that is done with asking goes on listening.
+struct Caller {
+    session: Session,
+    frames: mpsc::Sender<Bytes>,
+    is_strict: bool,
+}
+
+impl Caller {
+    /// Serves to the end; why it is one.
+    async fn run(mut self, asks: impl Stream<Item = Result<pb::SessionRequest, Status>>) -> Status {
+        // A caller that is done with asking goes on listening.
         let mut asks = std::pin::pin!(asks.chain(futures::stream::pending()));
         let mut writing = Writing::new();
+        let gone = || Status::cancelled("the caller has gone");
         loop {
-            let ended = tokio::select! {
+            let is_full = self.session.is_full();
+            let done = tokio::select! {
                 biased;
-                () = self.frames.closed() => return,
-                ask = asks.next() => match ask {
+                () = self.frames.closed() => return gone(),
+                ask = asks.next(), if !is_full => match ask {
                     Some(Ok(ask)) => self.apply(ask).await,
-                    Some(Err(_)) | None => return,
+                    Some(Err(_)) | None => return gone(),
                 },
-                () = self.connection.ready() => self.write(&mut writing).await,
+                next = self.session.next(true) => match next {
+                    Next::Answer(answer) => self.answer(answer).await,
+                    Next::Frames => self.write(&mut writing).await,
+                },
             };
-            if let Err(status) = ended {
-                // Whoever does not take the last word is gone.
-                let _ = self.frames.send(Err(status)).await;
-                return;
+            match done {
+                Ok(()) => {}
+                Err(Ended::Cut(Some(reason))) => return cut(reason),
+                Err(Ended::Cut(None)) => return gone(),
+                Err(Ended::Refused(status)) => return status,
             }
         }
     }
 
-    async fn apply(&self, ask: pb::SessionRequest) -> Result<(), Status> {
-        let refused = |refused: Refused| Status::invalid_argument(refused.to_string());
-        let mut wanted = Vec::new();
-        for topic in ask.subscribe {
-            let name = TopicName::any(&topic.topic).map_err(refused)?;
-            wanted.push((name, since_of(&topic)));
+    async fn apply(&mut self, ask: pb::SessionRequest) -> Result<(), Ended> {
+        let answer = match Ask::from_request(ask) {
+            Ok(ask) => self.session.apply(ask),
+            Err(bad) => Some(bad.into()),
+        };
+        match answer {
+            Some(answer) => self.answer(answer).await,
+            None => Ok(()),
         }
-        let mesh = self.broadcast.mesh();
-        join_all(wanted.iter().map(|(name, _)| mesh.follow(name))).await;
-        for (name, since) in wanted {
-            self.connection
-                .subscribe(&name, since, self.broadcast.now())
-                .map_err(refused)?;
-        }
-        for topic in ask.unsubscribe {
-            self.connection
-                .unsubscribe(&TopicName::any(&topic).map_err(refused)?);
-        }
-        for pattern in ask.subscribe_patterns {
-            let pattern = Pattern::new(&pattern).map_err(refused)?;
-            self.connection
-                .subscribe_pattern(&pattern)
-                .map_err(refused)?;
-        }
-        for pattern in ask.unsubscribe_patterns {
-            self.connection
-                .unsubscribe_pattern(&Pattern::new(&pattern).map_err(refused)?);
-        }
-        Ok(())
     }
 
-    async fn write(&self, writing: &mut Writing) -> Result<(), Status> {
-        self.connection
-            .take(writing, self.broadcast.now())
-            .map_err(cut)?;
+    async fn answer(&self, answer: Control) -> Result<(), Ended> {
+        match answer {
+            Control::Error { field, message, .. } if self.is_strict => {
+                let message = format!("{field}: {message}");
+                Err(Ended::Refused(Status::invalid_argument(message)))
+            }
+            answer => self.give(answer.encode(Encoding::Grpc)).await,
+        }
+    }
+
+    async fn write(&self, writing: &mut Writing) -> Result<(), Ended> {
+        let (connection, now) = (self.session.connection(), self.session.broadcast().now());
+        let taken = connection.take(writing, now);
+        taken.map_err(|reason| Ended::Cut(Some(reason)))?;
         while let Some(frame) = writing.pop() {
-            let Some(delivery) = describe::delivery(&frame) else {
-                continue;
-            };
-            let mut sent = std::pin::pin!(self.frames.send(Ok(delivery)));
-            // The shard ends a connection that takes nothing for too long.
-            while tokio::time::timeout(CUT_LOOK_INTERVAL, &mut sent)
-                .await
-                .is_err()
-            {
-                if let Some(reason) = self.connection.cut_reason() {
-                    return Err(cut(reason));
-                }
-            }
+            self.give(frame).await?;
         }
         Ok(())
+    }
+
+    async fn give(&self, frame: Bytes) -> Result<(), Ended> {
+        let given = give(&self.session, &self.frames, frame).await;
+        given.map_err(Ended::Cut)
     }
 }
 
-fn since_of(topic: &pb::TopicSubscription) -> Since {
-    use pb::topic_subscription::Since as Asked;
-    match topic.since {
-        None | Some(Asked::All(false)) => Since::Now,
-        Some(Asked::All(true)) => Since::Start,
-        Some(Asked::Position(position)) => Since::Position(decode_position(position)),
-    }
+enum Ended {
+    /// By the node for this reason; by the caller without.
+    Cut(Option<CutReason>),
+    Refused(Status),
 }
 
 fn cut(reason: CutReason) -> Status {
@@ -156,4 +148,15 @@ fn cut(reason: CutReason) -> Status {
         CutReason::Operator => Status::aborted(message),
         CutReason::Draining => Status::unavailable(message),
     }
+}
+
+fn status_of(turned: &Turned) -> Status {
+    let code = match turned.word() {
+        "unauthenticated" => Code::Unauthenticated,
+        "forbidden" => Code::PermissionDenied,
+        "too_many" => Code::ResourceExhausted,
+        "unavailable" => Code::Unavailable,
+        _ => Code::InvalidArgument,
+    };
+    Status::new(code, turned.to_string())
 }

@@ -20,6 +20,9 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Beyond so many, only their number is told.
 const MEMBERS_MAX: usize = 10_000;
 
+/// Whoever says no name.
+pub(super) const ANONYMOUS: &str = "anonymous";
+
 impl Broadcast {
     /// Who has a topic, on all nodes unless only this one is asked for.
     ///
@@ -72,7 +75,12 @@ impl Broadcast {
         let mut members = BTreeSet::new();
         let mut count = 0;
         for (some, all) in join_all(asked).await.into_iter().flatten() {
-            members.extend(some.into_iter().filter(|name| !name.is_empty()));
+            // A name stands before the address; who shows none has none.
+            let named = some.iter().filter_map(|client| client.rsplit_once('@'));
+            let named = named
+                .map(|(name, _)| name)
+                .filter(|name| *name != ANONYMOUS);
+            members.extend(named.map(Arc::from));
             count += all;
         }
         if members.len() > MEMBERS_MAX {

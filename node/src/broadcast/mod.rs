@@ -4,21 +4,38 @@
 //! Each core has the subscribers of its own connections; the control thread has one shard for those of the HTTP API and
 //! of gRPC, and one for the links to other nodes.
 
+pub mod ask;
 mod connections;
 mod deliveries;
 pub mod describe;
+mod doors;
+mod drain;
 mod members;
 pub mod mesh;
+pub mod opening;
+pub(crate) mod poll;
+mod posted;
+mod raw_json;
+pub mod rights;
+pub mod session;
+pub(crate) mod socket;
+pub(crate) mod stream;
+#[cfg(test)]
+mod tests;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
-use weir_broadcast::{Draft, Published, Shard, Topics};
+use weir_broadcast::{Counters, Draft, Published, Shard, Topics};
 use weir_core::broadcast::Refused;
 use weir_core::cache::UnixMs;
 
 pub use self::connections::OpenConnection;
 pub use self::deliveries::Deliveries;
+use self::doors::Doors;
+pub use self::doors::{Coming, Turned};
 use self::mesh::{Mesh, MeshError, Receipt};
+pub(crate) use self::posted::Posted;
 use crate::config::{BroadcasterSettings, Config};
 use crate::ports::clock::WallClock;
 use crate::snapshot::Snapshot;
@@ -28,6 +45,7 @@ use crate::snapshot::Snapshot;
 pub struct Broadcast {
     topics: Arc<Topics>,
     settings: Snapshot<BroadcasterSettings>,
+    doors: Arc<Doors>,
     cores: usize,
     clock: WallClock,
     mesh: Mesh,
@@ -75,6 +93,7 @@ impl Broadcast {
         Self {
             mesh: Mesh::new(&config.node.name, &topics, clock, seed),
             topics,
+            doors: Arc::new(Doors::new(&settings)),
             settings: Snapshot::new(settings),
             cores,
             clock,
@@ -87,6 +106,7 @@ impl Broadcast {
             tracing::error!(%refused, "bounds of messages stay as they are");
         }
         self.settings.publish(settings.clone());
+        self.doors.configure(settings);
     }
 
     /// What holds.
@@ -119,9 +139,21 @@ impl Broadcast {
         self.cores + 1
     }
 
-    /// Runs the shard with this number for as long as it is polled, on the thread of the caller.
-    pub async fn run_shard(&self, number: usize) {
-        let Some(shard) = Shard::new(&self.topics, number) else {
+    /// Something that each thread counts for itself, of those with clients.
+    pub fn sum(&self, count: impl Fn(&Counters) -> u64) -> u64 {
+        let shards = self.client_shards();
+        let counters = shards.filter_map(|shard| self.topics.counters(shard));
+        counters.map(|counters| count(&counters)).sum()
+    }
+
+    /// The shard with this number, for the thread of the caller; `None` if there is none. Each number has one.
+    pub fn shard(&self, number: usize) -> Option<Rc<Shard>> {
+        Shard::new(&self.topics, number)
+    }
+
+    /// Runs a shard for as long as it is polled, on the thread that has it.
+    pub async fn run_shard(&self, shard: Option<Rc<Shard>>) {
+        let Some(shard) = shard else {
             return;
         };
         let clock = self.clock;

@@ -24,6 +24,7 @@ use crate::actors::cdn_outbox::CdnOutboxHandle;
 use crate::actors::config_agent::ConfigAgentHandle;
 use crate::data_plane::answer::Reason;
 use crate::data_plane::routing::Routing;
+use crate::events::Events;
 use crate::link::Refused;
 use crate::ports::clock::WallClock;
 use crate::snapshot::Snapshot;
@@ -43,6 +44,7 @@ pub struct CacheApi {
     clock: WallClock,
     node: Arc<str>,
     config: ConfigAgentHandle,
+    events: Events,
     /// Nodes that did not answer, and until when they are let alone.
     away: Snapshot<BTreeMap<String, Instant>>,
 }
@@ -155,6 +157,7 @@ impl CacheApi {
             clock: wired.core_parts.clock,
             node: Arc::clone(&wired.core_parts.name),
             config: wired.config.clone(),
+            events: wired.events.clone(),
             away: Snapshot::new(BTreeMap::new()),
         }
     }

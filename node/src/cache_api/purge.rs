@@ -14,6 +14,7 @@ use weir_proto::node::v1::purge_request::Scope as Asked;
 
 use super::resolve::Url;
 use super::{CacheApi, Error, VALUES};
+use crate::events::Kind;
 
 /// How long one waits for other nodes unless something else is asked for.
 const WAIT_MS_DEFAULT: u64 = 500;
@@ -45,6 +46,7 @@ impl CacheApi {
         let purges = scopes.len();
         let within = Duration::from_millis(wait_ms);
         let seq = self.tier.purge_here(scopes, hardness);
+        self.record_purge(&request, hardness);
         self.tell_of_values(&request)?;
         for resource in resources {
             self.store().drop_gone(resource.key.as_str(), self.now());
@@ -67,6 +69,29 @@ impl CacheApi {
             cdns: told.unwrap_or_default(),
             cdn_problem: cdn_problem.unwrap_or_default(),
         })
+    }
+
+    fn record_purge(&self, request: &pb::PurgeRequest, hardness: Hardness) {
+        let (scope, of) = match &request.scope {
+            Some(Asked::Url(url)) => ("url", url.as_str()),
+            Some(Asked::Tag(tag)) => ("tag", tag.as_str()),
+            Some(Asked::Prefix(prefix)) => ("prefix", prefix.as_str()),
+            Some(Asked::Host(host)) => ("host", host.as_str()),
+            Some(Asked::Value(key)) => ("value", key.as_str()),
+            Some(Asked::ValuePrefix(prefix)) => ("value_prefix", prefix.as_str()),
+            Some(Asked::All(_)) | None => ("all", ""),
+        };
+        let hardness = match hardness {
+            Hardness::Hard => "hard",
+            Hardness::Soft => "soft",
+        };
+        let told = [
+            ("scope", scope.to_owned()),
+            ("of", of.to_owned()),
+            ("namespace", request.namespace.clone()),
+            ("hardness", hardness.to_owned()),
+        ];
+        self.events.record(Kind::CachePurged, "", told);
     }
 
     /// What is to be purged, and the resources that it is, if it is of one URL: clients may reach it over TLS, too.

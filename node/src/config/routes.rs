@@ -23,6 +23,8 @@ pub struct RouteSettings {
     pub cache: Option<RouteCache>,
     /// What of its answers is compressed, if anything.
     pub compression: Option<RouteCompression>,
+    /// Subscribers and publishers come in here; it has no service.
+    pub broadcast: bool,
 }
 
 pub(super) fn read(
@@ -37,16 +39,21 @@ pub(super) fn read(
         .into_iter()
         .enumerate()
     {
+        let broadcast = section.flag(problems, "broadcast", false);
+        if broadcast {
+            refuse_with_broadcast(&mut section, problems);
+        }
         let timeouts = section
             .has("timeouts")
             .then(|| Timeouts::read(&mut section, problems));
-        if let Some(route) = read_route(&mut section, problems, services, at) {
+        if let Some(route) = read_route(&mut section, problems, services, (at, broadcast)) {
             let cache = RouteCache::read(&mut section, problems, &route.name);
             routes.push(route);
             settings.push(RouteSettings {
                 timeouts,
                 cache,
                 compression: RouteCompression::read(&mut section, problems),
+                broadcast,
             });
         }
         section.finish(problems);
@@ -69,12 +76,16 @@ fn read_route(
     s: &mut Section,
     problems: &mut Vec<Problem>,
     services: &BTreeSet<ServiceName>,
-    at: usize,
+    (at, is_broadcast): (usize, bool),
 ) -> Option<Route> {
     let name = s
         .text(problems, "name")
         .unwrap_or_else(|| format!("route-{at}"));
-    let target = read_target(s, problems, services);
+    let target = match is_broadcast {
+        // No service has an empty name: nothing is forwarded.
+        true => Some(Target::single(ServiceName::from(""))),
+        false => read_target(s, problems, services),
+    };
     let hosts = read_hosts(s, problems);
     let (path, prefix) = read_path(s, problems);
     let methods = s.parsed_list::<Method>(problems, "methods");
@@ -92,6 +103,23 @@ fn read_route(
         response_edits,
         ..Route::catch_all(&name, target?)
     })
+}
+
+/// What a route without a service cannot have.
+fn refuse_with_broadcast(s: &mut Section, problems: &mut Vec<Problem>) {
+    for key in [
+        "service", "split", "rewrite", "cache", "compress", "timeouts",
+    ] {
+        if s.has(key) {
+            let what = "does not go with `broadcast`: the node itself answers there";
+            s.problem(problems, key, what);
+        }
+    }
+    // They are known all the same.
+    s.text(problems, "service");
+    if s.has("split") {
+        s.list(problems, "split", "service");
+    }
 }
 
 fn read_target(

@@ -14,7 +14,6 @@ use tokio::sync::Notify;
 
 use super::connection;
 use super::core::Core;
-use crate::ports::net::BoxedStream;
 
 /// Connections that the kernel holds before they are accepted; it applies its own bound too.
 const BACKLOG: i32 = 65_535;
@@ -196,8 +195,7 @@ fn serve(core: &Rc<Core>, stream: TcpStream, peer: SocketAddr, place: Place) {
     }
     let open = OpenConnection::count(core, place);
     tokio::task::spawn_local(async move {
-        let stream: BoxedStream = Box::new(stream);
-        connection::serve(Rc::new(open), stream, peer).await;
+        connection::serve(Rc::new(open), Box::new(stream), peer).await;
     });
 }
 

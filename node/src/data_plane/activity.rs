@@ -22,6 +22,7 @@ pub(super) struct Activity {
     head_since_ms: AtomicU64,
     write_blocked_since_ms: AtomicU64,
     waits_for_quiet: AtomicWaker,
+    watched: AtomicU32,
 }
 
 /// A wait that took too long.
@@ -44,6 +45,7 @@ impl Activity {
             head_since_ms: AtomicU64::new(NOT),
             write_blocked_since_ms: AtomicU64::new(NOT),
             waits_for_quiet: AtomicWaker::new(),
+            watched: AtomicU32::new(0),
         }
     }
 
@@ -95,6 +97,11 @@ impl Activity {
         }
         self.waits_for_quiet.register(cx.waker());
         Poll::Pending
+    }
+
+    /// Whether the client is to be seen leaving although nothing is read from it.
+    pub(super) fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Relaxed) > 0
     }
 
     pub(super) fn running(&self) -> u32 {
@@ -155,6 +162,12 @@ impl Running {
         }
     }
 
+    /// Has the client watched until what is returned is dropped.
+    pub(super) fn watch_client(&self) -> Watching {
+        self.activity.watched.fetch_add(1, Ordering::Relaxed);
+        Watching(Arc::clone(&self.activity))
+    }
+
     /// The request ended at `now`.
     pub(super) fn end(&mut self, now: Instant) {
         self.ended = Some(now);
@@ -165,6 +178,15 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.activity
             .request_ended(self.ended.unwrap_or_else(Instant::now));
+    }
+}
+
+/// A request takes nothing from its client, and is to end when that one leaves.
+pub(super) struct Watching(Arc<Activity>);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.watched.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep};
 use weir_cache::codings::CodingError;
 
 use super::answer::Reason;
+use super::broadcast::ToldBody;
 use super::cache::CachedBody;
 use super::compress::StreamBody;
 use super::exchange::Exchange;
@@ -30,6 +31,7 @@ enum Content {
     Cached(CachedBody),
     Compressed(Box<StreamBody>),
     File(Box<FileBody>),
+    Told(Box<ToldBody>),
 }
 
 /// Why a body ended early.
@@ -83,6 +85,7 @@ impl ResponseBody {
             Content::Backend(body) => body.exchange.as_deref(),
             Content::Cached(body) => body.exchange(),
             Content::File(body) => body.exchange(),
+            Content::Told(body) => body.exchange(),
             Content::Empty | Content::Full(_) | Content::Compressed(_) => None,
         };
         exchange?.watch.clone()
@@ -90,6 +93,10 @@ impl ResponseBody {
 
     pub(super) fn file(body: FileBody) -> Self {
         Self(Content::File(Box::new(body)))
+    }
+
+    pub(super) fn told(body: ToldBody) -> Self {
+        Self(Content::Told(Box::new(body)))
     }
 
     pub(super) fn backend(body: BackendBody) -> Self {
@@ -112,6 +119,7 @@ impl Body for ResponseBody {
             Content::Cached(body) => Pin::new(body).poll_frame(cx),
             Content::Compressed(body) => body.poll_frame(cx),
             Content::File(body) => body.poll_frame(cx),
+            Content::Told(body) => body.poll_frame(cx),
         }
     }
 
@@ -123,6 +131,7 @@ impl Body for ResponseBody {
             Content::Cached(body) => body.is_end_stream(),
             Content::Compressed(body) => body.is_end_stream(),
             Content::File(body) => body.bytes_left() == 0,
+            Content::Told(_) => false,
         }
     }
 
@@ -134,7 +143,7 @@ impl Body for ResponseBody {
             }
             Content::Backend(body) => body.from_backend.size_hint(),
             Content::Cached(body) => body.size_hint(),
-            Content::Compressed(_) => SizeHint::default(),
+            Content::Compressed(_) | Content::Told(_) => SizeHint::default(),
             Content::File(body) => SizeHint::with_exact(body.bytes_left()),
         }
     }

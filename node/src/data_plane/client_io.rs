@@ -10,18 +10,37 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use futures::FutureExt as _;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
 use weir_core::http1::{Limits, Refusal, RequestGuard};
 
 use super::activity::Activity;
-use crate::ports::net::BoxedStream;
+use crate::ports::net::Stream;
 
 /// Bytes read at once while a head is incomplete.
 const READ_BYTES: usize = 8 << 10;
 
+/// A client's connection.
+pub(super) trait ClientSocket: Stream {
+    /// Whether its client has closed it, or its side of it, whatever is still to be read before that.
+    fn has_hung_up(&self) -> bool;
+}
+
+impl ClientSocket for TcpStream {
+    fn has_hung_up(&self) -> bool {
+        // Only what is known already: nothing is read and nobody waits.
+        let ready = self.ready(Interest::READABLE).now_or_never();
+        ready.is_some_and(|ready| ready.is_ok_and(|ready| ready.is_read_closed()))
+    }
+}
+
+/// A client's connection, whatever carries it.
+pub(super) type ClientStream = Box<dyn ClientSocket>;
+
 /// A client's stream between the socket and the HTTP parser.
 pub(super) struct ClientIo {
-    stream: BoxedStream,
+    stream: ClientStream,
     guard: Option<RequestGuard>,
     /// Read but not passed on: first the sound bytes, then an incomplete head.
     held: BytesMut,
@@ -34,7 +53,7 @@ pub(super) struct ClientIo {
 impl ClientIo {
     /// HTTP/2: no guard, its framing cannot be misread.
     pub(super) fn unguarded(
-        stream: BoxedStream,
+        stream: ClientStream,
         already_read: BytesMut,
         activity: Arc<Activity>,
     ) -> Self {
@@ -51,7 +70,7 @@ impl ClientIo {
 
     /// HTTP/1: every head passes the guard.
     pub(super) fn guarded(
-        stream: BoxedStream,
+        stream: ClientStream,
         already_read: BytesMut,
         limits: Limits,
         activity: Arc<Activity>,
@@ -81,7 +100,7 @@ impl ClientIo {
     }
 
     /// The stream itself, for the answer to a refusal.
-    pub(super) fn into_stream(self) -> BoxedStream {
+    pub(super) fn into_stream(self) -> ClientStream {
         self.stream
     }
 
@@ -165,6 +184,10 @@ impl AsyncRead for ClientIo {
                 buf.put_slice(&self.held[..passed]);
                 self.held.advance(passed);
                 self.sound -= passed;
+                if self.held.is_empty() {
+                    // A connection that rests holds no buffer.
+                    self.held = BytesMut::new();
+                }
                 break;
             }
             if self.refusal.is_some() {
@@ -214,6 +237,10 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The parser flushes whenever it is polled, and reads nothing while nobody takes a body from it.
+        if self.guard.is_some() && self.activity.is_watched() && self.stream.has_hung_up() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

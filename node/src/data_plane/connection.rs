@@ -19,13 +19,12 @@ use weir_core::proxy::address_value;
 
 use super::accept::OpenConnection;
 use super::activity::{Activity, Overdue};
-use super::client_io::ClientIo;
+use super::client_io::{ClientIo, ClientStream};
 use super::core::Core;
 use super::request;
 use super::stream_watch::{StreamExecutor, StreamWatch};
 use super::supervise::{Ended, Event, Farewell, LAST_REQUEST_WAIT, supervise};
 use crate::config::Ingress;
-use crate::ports::net::BoxedStream;
 
 /// What every HTTP/2 connection begins with (RFC 9113 section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -59,7 +58,7 @@ pub(super) struct Client {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(open: Rc<OpenConnection>, mut stream: BoxedStream, peer: SocketAddr) {
+pub(super) async fn serve(open: Rc<OpenConnection>, mut stream: ClientStream, peer: SocketAddr) {
     let core = open.core();
     let limits = core.ingress();
     let mut first = BytesMut::with_capacity(FIRST_READ_BYTES);
@@ -97,7 +96,11 @@ enum Sniffed {
     Http2,
 }
 
-async fn sniff(core: &Core, stream: &mut BoxedStream, first: &mut BytesMut) -> io::Result<Sniffed> {
+async fn sniff(
+    core: &Core,
+    stream: &mut ClientStream,
+    first: &mut BytesMut,
+) -> io::Result<Sniffed> {
     let opened = Instant::now();
     loop {
         let read = tokio::select! {
@@ -121,7 +124,7 @@ async fn sniff(core: &Core, stream: &mut BoxedStream, first: &mut BytesMut) -> i
     }
 }
 
-async fn serve_http1(core: &Rc<Core>, client: Rc<Client>, stream: BoxedStream, first: BytesMut) {
+async fn serve_http1(core: &Rc<Core>, client: Rc<Client>, stream: ClientStream, first: BytesMut) {
     let limits = Limits {
         head_bytes_max: client.limits.head_bytes_max,
         headers_max: client.limits.headers_max,
@@ -214,7 +217,7 @@ async fn refuse(core: &Core, io: ClientIo, refusal: Refusal) {
 }
 
 /// A last answer outside the parser, which cannot go on.
-async fn answer_and_close(stream: BoxedStream, status: u16, reason: &str) {
+async fn answer_and_close(stream: ClientStream, status: u16, reason: &str) {
     let phrase = http::StatusCode::from_u16(status)
         .ok()
         .and_then(|status| status.canonical_reason())
@@ -229,7 +232,7 @@ async fn answer_and_close(stream: BoxedStream, status: u16, reason: &str) {
 }
 
 /// Sends the last bytes and closes so that the client reads them before a reset.
-async fn close(mut stream: BoxedStream, last: &[u8]) {
+async fn close(mut stream: ClientStream, last: &[u8]) {
     let _ = timeout(LINGER_TIMEOUT, async {
         stream.write_all(last).await?;
         stream.shutdown().await?;

@@ -1,6 +1,6 @@
 //! What one data-plane thread owns.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -10,8 +10,9 @@ use std::time::Duration;
 use http::HeaderMap;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
+use weir_broadcast::Shard;
 use weir_cache::Store;
-use weir_core::cache::{Phrases, UnixMs};
+use weir_core::cache::{Key, Phrases, UnixMs};
 use weir_core::proxy::Via;
 
 use super::answer::Reason;
@@ -23,6 +24,7 @@ use super::leaving::Leaving;
 use super::pool::BackendPool;
 use super::routing::{Backend, LocalRouting, Routing, Service};
 use super::stop::Stop;
+use super::waiting::WaitSignal;
 use crate::broadcast::Broadcast;
 use crate::config::Ingress;
 use crate::ports::clock::WallClock;
@@ -52,6 +54,8 @@ pub struct CoreParts {
     pub cache_peers: Snapshot<CachePeers>,
     /// What cores are asked to fetch, and what they tell of what is asked for.
     pub warming: Warming,
+    /// Says that requests begin to wait for an engine.
+    pub wait_signal: WaitSignal,
     /// How backends are reached.
     pub net: Arc<dyn Net>,
     /// All counters of the node.
@@ -75,12 +79,17 @@ pub(super) struct Core {
     pub(super) compressors: Compressors,
     pub(super) files: Files,
     pub(super) hits: Hits,
+    /// The subscribers of this core's connections.
+    pub(super) shard: Option<Rc<Shard>>,
+    has_broadcast: Cell<bool>,
     routing: RefCell<Reader<Routing>>,
     newest: RefCell<LocalRouting>,
     ingress: RefCell<Reader<Ingress>>,
     cache_peers: RefCell<Reader<CachePeers>>,
     pools: RefCell<BTreeMap<u64, Rc<BackendPool>>>,
     phrases: RefCell<Phrases>,
+    /// Memory of the key that was looked up last.
+    spare_key: Cell<String>,
     rng: RefCell<fastrand::Rng>,
 }
 
@@ -93,11 +102,14 @@ impl Core {
             compressors: Compressors::default(),
             files: Files::new(),
             hits: Hits::new(&parts.warming),
+            shard: parts.broadcast.shard(index),
+            has_broadcast: Cell::new(takes_messages(&parts.routing.load())),
             routing: RefCell::new(parts.routing.reader()),
             newest: RefCell::new(LocalRouting::new(&parts.routing.load())),
             ingress: RefCell::new(parts.ingress.reader()),
             cache_peers: RefCell::new(parts.cache_peers.reader()),
             phrases: RefCell::new(Phrases::new(&parts.name)),
+            spare_key: Cell::default(),
             parts,
             pools: RefCell::default(),
             rng: RefCell::new(fastrand::Rng::with_seed(seed)),
@@ -110,8 +122,14 @@ impl Core {
         let mut newest = self.newest.borrow_mut();
         if !newest.is(published) {
             *newest = LocalRouting::new(published);
+            self.has_broadcast.set(takes_messages(published));
         }
         newest.clone()
+    }
+
+    /// Whether subscribers come in on a route, as of the last look at [`Self::routing`].
+    pub(super) fn has_broadcast(&self) -> bool {
+        self.has_broadcast.get()
     }
 
     pub(super) fn ingress(&self) -> Arc<Ingress> {
@@ -147,6 +165,16 @@ impl Core {
 
     pub(super) fn with_phrases<T>(&self, say: impl FnOnce(&mut Phrases) -> T) -> T {
         say(&mut self.phrases.borrow_mut())
+    }
+
+    /// Memory for the next key.
+    pub(super) fn spare_key(&self) -> String {
+        self.spare_key.take()
+    }
+
+    /// A key that nobody needs any more.
+    pub(super) fn give_back_key(&self, key: Key) {
+        self.spare_key.set(key.into_text());
     }
 
     /// This core's connections to a backend, under the service's newest limits.
@@ -221,4 +249,8 @@ impl Core {
         self.pool(service, backend)
             .tend(service.settings.timeouts.connect);
     }
+}
+
+fn takes_messages(routing: &Routing) -> bool {
+    routing.routes.iter().any(|route| route.broadcast)
 }

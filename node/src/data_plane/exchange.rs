@@ -8,7 +8,7 @@ use http::{StatusCode, Uri};
 use tokio::time::Instant;
 use weir_core::balance::{Outcome, failure_penalty};
 
-use super::activity::Running;
+use super::activity::{Running, Watching};
 use super::answer::Reason;
 use super::core::Core;
 use super::pool::Lease;
@@ -136,6 +136,13 @@ impl Exchange {
             trace: None,
             slow: None,
         })
+    }
+
+    /// Has the HTTP/1 client watched for leaving until what is returned is dropped. HTTP/2 is read all the time, and
+    /// what the cache fetches has no client.
+    pub(super) fn watch_client(&self) -> Option<Watching> {
+        let running = self.running.as_ref().filter(|_| self.watch.is_none());
+        running.map(Running::watch_client)
     }
 
     pub(super) fn core(&self) -> &Rc<Core> {

@@ -5,6 +5,7 @@
 //! connection  HTTP/1.1 or HTTP/2, framing guard, time limits     connection.rs client_io.rs activity.rs
 //! farewell    clients leave when the node drains or stops        supervise.rs leaving.rs stop.rs
 //! request     checks, route, headers                             request.rs
+//! broadcast   subscribers and publishers of routes with `broadcast` broadcast.rs
 //! cache       answers from the cache, fetches for it              cache/
 //! compress    answers in the coding that the client wants         compress/
 //! origin      files of this machine, or backends                 origin.rs files/
@@ -22,6 +23,7 @@ mod accept;
 mod activity;
 pub mod answer;
 pub(crate) mod body;
+mod broadcast;
 mod cache;
 mod client_io;
 mod compress;
@@ -60,6 +62,7 @@ pub use self::accept::claim;
 pub use self::cache::{CachePeers, warming};
 use self::core::Core;
 pub use self::core::CoreParts;
+pub use self::waiting::WaitSignal;
 
 /// How often a stopping core looks whether everything has ended.
 const STOP_LOOK_INTERVAL: Duration = Duration::from_millis(10);
@@ -131,13 +134,14 @@ async fn run_core(core: Rc<Core>, listeners: Vec<TcpListener>, places: Arc<Place
     tokio::task::spawn_local(Rc::clone(&core).tend_pools());
     tokio::task::spawn_local(cache::warm(Rc::clone(&core)));
     tokio::task::spawn_local({
-        let (broadcast, index) = (core.parts.broadcast.clone(), core.index);
-        async move { broadcast.run_shard(index).await }
+        let (broadcast, shard) = (core.parts.broadcast.clone(), core.shard.clone());
+        async move { broadcast.run_shard(shard).await }
     });
     tokio::task::spawn_local({
         let (core, stop) = (Rc::clone(&core), stop.clone());
         async move { core.leaving.follow(stop).await }
     });
+    tokio::task::spawn_local(broadcast::see_off(Rc::clone(&core), stop.clone()));
     let mut accepting = tokio::task::JoinSet::new();
     for listener in listeners {
         match tokio::net::TcpListener::from_std(listener) {

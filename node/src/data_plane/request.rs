@@ -19,6 +19,7 @@ use super::accept::OpenConnection;
 use super::activity::Running;
 use super::answer::Reason;
 use super::body::ResponseBody;
+use super::broadcast;
 use super::cache;
 use super::compress::{self, Offer};
 use super::connection::Client;
@@ -167,6 +168,9 @@ async fn handle(
     asked: Asked,
     mut exchange: Box<Exchange>,
 ) -> Result<Response<ResponseBody>, Refused> {
+    if broadcast::is_meant(core, &mut request) {
+        return broadcast::serve(core, client, request, asked, exchange).await;
+    }
     let upgrade = if asked.upgrade {
         take_upgrade(client, &mut request)
     } else {
@@ -186,13 +190,15 @@ async fn handle(
         cache::serve(core, client, &routed, request, exchange).await?
     } else {
         let request = request.map(Some);
-        origin::send(core, &client.limits, &routed, request, exchange, upgrade).await?
+        // On the heap: each connection has room for the rest of a request, and moves it for each.
+        let sent = origin::send(core, &client.limits, &routed, request, exchange, upgrade);
+        Box::pin(sent).await?
     };
     finish_response(core, client, &routed, &mut response);
     Ok(response)
 }
 
-fn take_upgrade(client: &Client, request: &mut Request<Incoming>) -> Option<Upgrade> {
+pub(super) fn take_upgrade(client: &Client, request: &mut Request<Incoming>) -> Option<Upgrade> {
     let protocol = request.headers().get(UPGRADE)?.clone();
     // HTTP/2 is spoken with prior knowledge only (RFC 9113 section 3.1).
     let offered = !protocol.as_bytes().to_ascii_lowercase().starts_with(b"h2c");
@@ -280,7 +286,7 @@ fn check_http2<B>(caller: &Caller<'_>, request: &Request<B>) -> Result<(), Reaso
 }
 
 /// Routes and backends see the path that the client means, without dot segments.
-fn normalise<B>(request: &mut Request<B>) -> Result<(), Reason> {
+pub(super) fn normalise<B>(request: &mut Request<B>) -> Result<(), Reason> {
     let uri = request.uri();
     if uri.path() == "*" {
         return Ok(());
@@ -326,7 +332,7 @@ fn find_route<B>(
 }
 
 /// Replaces what was meant for this node by what the backend shall know; tells the client's address.
-fn rewrite_headers<B>(
+pub(super) fn rewrite_headers<B>(
     core: &Core,
     caller: &Caller<'_>,
     request: &mut Request<B>,

@@ -46,13 +46,18 @@ impl Stop {
     }
 
     /// Whether clients shall leave: the node drains or stops.
-    pub(super) fn is_leaving(&mut self) -> bool {
+    pub(crate) fn is_leaving(&mut self) -> bool {
         let told = self.0.borrow_and_update();
         told.draining || told.stop_by.is_some()
     }
 
+    /// When the node ends, if it stops.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.0.borrow().stop_by
+    }
+
     /// Waits for something new since the last look; false when nobody is left who could say it.
-    pub(super) async fn changed(&mut self) -> bool {
+    pub(crate) async fn changed(&mut self) -> bool {
         self.0.changed().await.is_ok()
     }
 }

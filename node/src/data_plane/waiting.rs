@@ -1,12 +1,21 @@
 //! Requests to a service that has no engine wait for the first one.
 //!
-//! They are counted where they wait, on their core. Whoever decides how many engines there are reads the sum with its
-//! next tick, so no request waits for an actor. What wakes them is the picture in which the engine stands.
+//! They are counted where they wait, on their core. Whoever decides how many engines there are is woken by the first
+//! one and reads the sum, so no request waits for an actor. What wakes them is the picture in which the engine stands.
+//!
+//! Nothing is taken of a request's body meanwhile, so the HTTP/1 parser reads no further and does not see its client
+//! leave: behind a body that has not come whole, behind one that waits for `100 Continue`, or behind a pipelined
+//! request. So the socket is asked twice a second whether its client has hung up, whatever is still to be read. One
+//! that closes only its own side counts as gone, as it does for the parser. One end is not seen: that of a client which
+//! closes in order behind more of an upload than the sockets of both hold. It is on the client's machine until somebody
+//! reads, so such a wait goes on until it is over by itself, after `wait_timeout` at the latest.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderMap;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::answer::Reason;
 use super::core::Core;
@@ -16,6 +25,25 @@ use super::request::Routed;
 use super::routing::{LocalRouting, Routing, Service};
 use crate::config::Scale;
 use crate::telemetry::metrics::ServiceMetrics;
+
+/// Between two looks whether the client is still there.
+const CLIENT_LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Wakes whoever decides how many engines there are when requests begin to wait for a service. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct WaitSignal(Arc<Notify>);
+
+impl WaitSignal {
+    /// Requests wait for a service for which none waited before.
+    pub(crate) fn give(&self) {
+        self.0.notify_one();
+    }
+
+    /// Waits until requests begin to wait; one signal is kept for whoever does not wait yet.
+    pub(crate) async fn given(&self) {
+        self.0.notified().await;
+    }
+}
 
 /// Whether a request has to wait, or may not.
 pub(super) fn is_needed(service: &Service) -> bool {
@@ -38,13 +66,17 @@ struct Place {
 
 impl Place {
     /// `None` when as many wait on this node as may. Cores that look at the same moment may let in one more each.
-    fn take(core: usize, service: &Service, wait_max: u32) -> Option<Self> {
-        if service.metrics.waiting() >= u64::from(wait_max) {
+    fn take(core: &Core, service: &Service, wait_max: u32) -> Option<Self> {
+        let waiting = service.metrics.waiting();
+        if waiting >= u64::from(wait_max) {
             return None;
         }
-        service.metrics.core(core).waiting.increment();
+        service.metrics.core(core.index).waiting.increment();
+        if waiting == 0 {
+            core.parts.wait_signal.give();
+        }
         Some(Self {
-            core,
+            core: core.index,
             metrics: Arc::clone(&service.metrics),
         })
     }
@@ -76,13 +108,14 @@ pub(super) async fn for_engine(
     let (until, late) = own
         .filter(|(at, _)| *at < until)
         .unwrap_or((until, Reason::EngineNotReady));
-    let place = Place::take(core.index, service, scale.wait_max).ok_or(Reason::EngineWaitFull)?;
-    let found = timeout_at(until, look(core, routed)).await;
-    drop(place);
+    let place = Place::take(core, service, scale.wait_max).ok_or(Reason::EngineWaitFull)?;
+    let watching = exchange.watch_client();
+    let found = timeout_at(until, look(core, routed, watching.is_some())).await;
+    drop((place, watching));
     found.unwrap_or(Err(late))
 }
 
-async fn look(core: &Core, routed: &Routed) -> Result<Routed, Reason> {
+async fn look(core: &Core, routed: &Routed, is_watched: bool) -> Result<Routed, Reason> {
     let mut revisions = core.parts.revisions.clone();
     loop {
         // Before the look, so that what changes meanwhile wakes.
@@ -100,6 +133,8 @@ async fn look(core: &Core, routed: &Routed) -> Result<Routed, Reason> {
         tokio::select! {
             changed = revisions.changed() => changed.map_err(|_| Reason::NodeLeaving)?,
             () = leaves => {}
+            // Polls the connection, which looks at its client then.
+            () = sleep(CLIENT_LOOK_INTERVAL), if is_watched => {}
         }
     }
 }

@@ -54,7 +54,7 @@ macro_rules! kinds {
                 match self { $(Self::$kind => Severity::$severity,)* }
             }
 
-            /// What it happens to: `service`, `engine`, `vpn`, `job`, `cdn` or `node`.
+            /// What it happens to: `service`, `backend`, `engine`, `vpn`, `job`, `cdn` or `node`.
             pub const fn subject(self) -> &'static str {
                 match self { $(Self::$kind => $subject,)* }
             }
@@ -109,6 +109,20 @@ kinds! {
         "A CDN takes purges again.";
     CdnRefused = "cdn.refused", Error, "cdn", ["cdn", "why"],
         "A CDN will never take these purges.";
+    BackendIn = "backend.in", Info, "backend", ["service"],
+        "A backend is in traffic that was not.";
+    BackendOut = "backend.out", Warning, "backend", ["service", "why"],
+        "A backend is out of traffic.";
+    ProfileApplied = "profile.applied", Info, "node", ["revision", "unsupported"],
+        "A profile of the control plane is in force.";
+    ProfileRefused = "profile.refused", Warning, "node", ["why"],
+        "A profile of the control plane does not go with the file; the one before stays.";
+    ConfigApplied = "config.applied", Info, "node", ["revision"],
+        "A new configuration file is in force.";
+    ConfigRefused = "config.refused", Warning, "node", ["why"],
+        "A new configuration file has problems; the one before stays.";
+    CachePurged = "cache.purged", Info, "node", ["scope", "of", "namespace", "hardness"],
+        "A purge was ordered on this node, for all nodes.";
     StoreAway = "store.away", Error, "node", ["why"],
         "Jobs cannot be reached.";
     StoreBack = "store.back", Info, "node", [],

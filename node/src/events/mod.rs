@@ -4,6 +4,7 @@
 //! records or reads next puts what is there into the ring. What does not fit is counted as missed. What happens
 //! thousands of times a second is counted where it happens and recorded with its number.
 
+pub mod backends;
 mod cursor;
 mod describe;
 mod follow;

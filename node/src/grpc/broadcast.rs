@@ -1,5 +1,6 @@
 //! `weir.node.v1.Broadcast`: messages to many.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 
 use futures::{Stream, StreamExt as _};
@@ -8,7 +9,8 @@ use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::broadcast_server::Broadcast as Service;
 
 use super::status;
-use crate::broadcast::{Broadcast, Deliveries, describe};
+use crate::broadcast::rights::Face;
+use crate::broadcast::{Broadcast, Coming, Deliveries, describe};
 
 /// Connections of one answer, when the caller does not say.
 const CONNECTIONS_SHOWN: usize = 100;
@@ -61,7 +63,7 @@ impl Service for BroadcastService {
         &self,
         request: Request<pb::SubscribeRequest>,
     ) -> Answer<Self::SubscribeStream> {
-        let client = client_of(&request);
+        let coming = coming(&request);
         let pb::SubscribeRequest { topics, patterns } = request.into_inner();
         let first = pb::SessionRequest {
             subscribe: topics,
@@ -69,7 +71,7 @@ impl Service for BroadcastService {
             ..pb::SessionRequest::default()
         };
         let asks = futures::stream::iter([Ok(first)]);
-        let deliveries = self.broadcast.session(&client, asks)?;
+        let deliveries = self.broadcast.session(coming, asks, true).await?;
         Ok(Response::new(deliveries))
     }
 
@@ -79,8 +81,9 @@ impl Service for BroadcastService {
         &self,
         request: Request<Streaming<pb::SessionRequest>>,
     ) -> Answer<Self::SessionStream> {
-        let client = client_of(&request);
-        let deliveries = self.broadcast.session(&client, request.into_inner())?;
+        let coming = coming(&request);
+        let asks = request.into_inner();
+        let deliveries = self.broadcast.session(coming, asks, false).await?;
         Ok(Response::new(deliveries))
     }
 
@@ -137,8 +140,16 @@ impl Service for BroadcastService {
     }
 }
 
-/// How operators see whoever calls.
-fn client_of<T>(request: &Request<T>) -> String {
-    let address = request.remote_addr();
-    address.map_or_else(|| "grpc".to_owned(), |address| address.to_string())
+/// Who calls, as far as the request tells.
+fn coming<T>(request: &Request<T>) -> Coming {
+    let bearer = request.metadata().get("authorization");
+    let bearer = bearer.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    Coming {
+        face: Face::Api,
+        peer: request.remote_addr().unwrap_or(unknown),
+        query: String::new(),
+        bearer: bearer.map(str::to_owned),
+        last_event_id: None,
+    }
 }

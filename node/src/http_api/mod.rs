@@ -1,6 +1,7 @@
 //! The node's HTTP API: status, health and metrics, cheap to poll; engines, ports and events.
 
 mod answers;
+mod broadcast;
 mod cache;
 mod engines;
 mod events;
@@ -20,6 +21,7 @@ use axum::routing::get;
 pub use cache::{AGE_MAX_DEFAULT, StatusCache};
 use cache::{Cached, Document};
 
+use crate::broadcast::Broadcast;
 use crate::cache_api::CacheApi;
 use crate::data_plane::routing::Routing;
 use crate::describe;
@@ -44,6 +46,8 @@ pub struct Shown {
     pub engines: EngineApi,
     /// What is kept of answers.
     pub cache: CacheApi,
+    /// Messages to many.
+    pub broadcast: Broadcast,
     /// What happens.
     pub events: Events,
 }
@@ -60,6 +64,7 @@ pub fn router(shown: Shown) -> Router {
         .merge(answers::router())
         .merge(values::router())
         .merge(warm::router())
+        .merge(broadcast::router())
         .layer(middleware::from_fn_with_state(
             shown.clone(),
             sites::refuse_others,

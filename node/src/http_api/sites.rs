@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use axum::extract::{Request, State};
-use axum::http::header::{HOST, ORIGIN};
+use axum::http::header::{HOST, ORIGIN, UPGRADE};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -48,7 +48,9 @@ enum Other {
 }
 
 fn refusal<B>(request: &axum::http::Request<B>, hosts: &[String]) -> Option<Other> {
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    // A WebSocket is both ways, and browsers let any page open one.
+    let is_socket = request.headers().contains_key(UPGRADE);
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD) && !is_socket;
     let authority = authority(request);
     // Without one it is HTTP/1.0: no browser.
     let is_own = authority.is_none_or(|authority| is_own(authority, hosts));
@@ -117,6 +119,26 @@ mod tests {
             let refused = post("127.0.0.1:7480", Some(origin));
             assert_eq!(refused, Some(Other::Site), "{origin}");
         }
+    }
+
+    #[test]
+    fn a_page_of_another_site_opens_no_web_socket() {
+        let open = |host: &str, origin: Option<&str>| {
+            let mut request = axum::http::Request::builder()
+                .uri("/ws")
+                .header(HOST, host)
+                .header(UPGRADE, "websocket");
+            if let Some(origin) = origin {
+                request = request.header(ORIGIN, origin);
+            }
+            refusal(&request.body(()).unwrap(), &[])
+        };
+        assert_eq!(open("127.0.0.1:7480", None), None);
+        assert_eq!(open("127.0.0.1:7480", Some("http://127.0.0.1:7480")), None);
+        let other = open("127.0.0.1:7480", Some("https://example.com"));
+        assert_eq!(other, Some(Other::Site));
+        let rebound = open("attacker.example", Some("http://attacker.example"));
+        assert_eq!(rebound, Some(Other::Site));
     }
 
     #[test]

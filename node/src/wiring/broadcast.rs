@@ -4,6 +4,7 @@ use tokio::task::JoinSet;
 
 use crate::actors::broadcaster::{self, Broadcaster};
 use crate::broadcast::Broadcast;
+use crate::data_plane::stop::Stop;
 use crate::events::Events;
 use crate::guardian::{Budget, BudgetSpent, guard};
 use crate::peers::Peers;
@@ -11,17 +12,30 @@ use crate::snapshot::Snapshot;
 
 /// Runs what is on the control thread; cores run their own shards.
 pub(super) fn wire(
-    broadcast: &Broadcast,
-    peers: &Peers,
+    (broadcast, peers): (&Broadcast, &Peers),
     events: &Events,
+    (stop, seed): (&Stop, u64),
     guardians: &mut JoinSet<Result<(), BudgetSpent>>,
 ) {
-    let (clients, links) = (broadcast.clone(), broadcast.clone());
-    let shard = broadcast.control_shard();
-    tokio::task::spawn_local(async move { clients.run_shard(shard).await });
-    let peers = peers.clone();
-    let shard = broadcast.link_shard();
-    tokio::task::spawn_local(async move { links.mesh().run(peers, shard).await });
+    let clients = broadcast.shard(broadcast.control_shard());
+    tokio::task::spawn_local({
+        let (broadcast, clients) = (broadcast.clone(), clients.clone());
+        async move { broadcast.run_shard(clients).await }
+    });
+    tokio::task::spawn_local({
+        let (broadcast, peers) = (broadcast.clone(), peers.clone());
+        let links = broadcast.link_shard();
+        async move { broadcast.mesh().run(peers, links).await }
+    });
+    if let Some(shard) = clients {
+        let (broadcast, stop) = (broadcast.clone(), stop.clone());
+        let mut random = fastrand::Rng::with_seed(seed);
+        tokio::task::spawn_local(async move {
+            broadcast
+                .see_off(&shard, stop, move || random.u64(..))
+                .await;
+        });
+    }
     let parts = broadcaster::Parts {
         broadcast: broadcast.clone(),
         events: events.clone(),

@@ -13,6 +13,7 @@ use crate::actors::provision_supervisor::{
     self, Outlet, Pacer, Parts, Plan, ProvisionHandle, ProvisionSupervisor, Scale,
 };
 use crate::config::Config;
+use crate::data_plane::WaitSignal;
 use crate::data_plane::routing::Routing;
 use crate::events::Events;
 use crate::guardian::{Budget, BudgetSpent, guard};
@@ -27,6 +28,7 @@ pub(super) struct EngineLinks<'a> {
     pub(super) in_force: &'a Snapshot<InForce>,
     pub(super) agent: &'a ConfigAgentHandle,
     pub(super) routing: &'a Snapshot<Routing>,
+    pub(super) wait_signal: &'a WaitSignal,
     pub(super) events: &'a Events,
 }
 
@@ -95,6 +97,7 @@ pub(super) fn wire(
         peers: links.peers.clone(),
         ports: port_cache.clone(),
         routing: links.routing.clone(),
+        wait_signal: links.wait_signal.clone(),
         events: links.events.clone(),
         tracer,
     };

@@ -28,9 +28,9 @@ use crate::broadcast::Broadcast;
 use crate::config::{Config, Environment};
 use crate::data_plane::stop::Stop;
 use crate::data_plane::warming::Warming;
-use crate::data_plane::{CachePeers, CoreParts};
+use crate::data_plane::{CachePeers, CoreParts, WaitSignal};
 use crate::engine_room::EngineRoom;
-use crate::events::Events;
+use crate::events::{Events, backends};
 use crate::guardian::{Budget, BudgetSpent, guard};
 use crate::link::Refused;
 use crate::orders::OrdersHandle;
@@ -99,7 +99,8 @@ pub struct Wired {
 pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
     let config = Arc::clone(&first.config);
     let broadcast = Broadcast::new(&config, env.clock, env.seed);
-    let outlets = Outlets::new(first, &env.tracer.weak(), &broadcast);
+    let events = Events::new(&config.node.name, epoch(env), env.clock);
+    let outlets = Outlets::new(first, &env.tracer.weak(), &broadcast, &events);
     let (orders, stop) = OrdersHandle::new();
     let mut guardians = JoinSet::new();
 
@@ -113,10 +114,19 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         control_plane.clone(),
         Arc::clone(&env.net),
     );
-    let events = Events::new(&config.node.name, epoch(env), env.clock);
     let in_force = outlets.in_force.clone();
     let cache_tier = cache::wire(&core_parts, &peers, env, &in_force, &mut guardians);
-    broadcast::wire(&broadcast, &peers, &events, &mut guardians);
+    broadcast::wire(
+        (&broadcast, &peers),
+        &events,
+        (&core_parts.stop, env.seed),
+        &mut guardians,
+    );
+    tokio::task::spawn_local(backends::run(
+        events.clone(),
+        outlet.routing().clone(),
+        load_balancer.revisions(),
+    ));
     let cdns = cdn::wire(&cache_tier, &events, env, &in_force, &mut guardians);
     let cache_warmer = cache::wire_warmer(
         &core_parts,
@@ -134,6 +144,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
             in_force: &in_force,
             agent: &agent,
             routing: outlet.routing(),
+            wait_signal: &core_parts.wait_signal,
             events: &events,
         },
         &mut guardians,
@@ -189,6 +200,7 @@ fn core_parts(
         broadcast: outlets.broadcast.clone(),
         cache: cache::new_store(config, env),
         warming: Warming::new(node.cores),
+        wait_signal: WaitSignal::default(),
         cache_peers: Snapshot::new(CachePeers::new(&node.name, &[], node.cores)),
         tracer: env.tracer.clone(),
         clock: env.clock,

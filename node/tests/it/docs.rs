@@ -180,7 +180,12 @@ async fn every_command_of_the_readme_that_asks_the_control_plane_works() {
 }
 
 /// Every command that people type.
-const COMMANDS: [&[&str]; 75] = [
+const COMMANDS: [&[&str]; 80] = [
+    &["publish"],
+    &["subscribe"],
+    &["connections"],
+    &["connections", "end"],
+    &["connections", "topics"],
     &["up"],
     &["node"],
     &["status"],

@@ -8,7 +8,9 @@
 
 mod blame;
 mod bounds;
+mod broadcast;
 mod broadcast_mesh;
+mod browser;
 mod cache;
 mod client;
 mod common;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use weir_control_plane::jobs::{Error, State, Want};
+use weir_control_plane::jobs::{Claim, DEFAULT_QUEUE, Error, NewJob, State, Want};
 
-use crate::support::{Home, NOW, TTL, want};
+use crate::support::{Home, NOW, TTL, new, want};
 
 /// What a store may be late by when a lease ends, and what a busy machine takes.
 const LATE: Duration = Duration::from_secs(3);
@@ -157,4 +157,55 @@ pub(crate) async fn a_job_that_was_given_back_did_not_fail(home: Home) {
     }
     assert_eq!(home.count(home.keys().all_claims()).await, 0);
     assert_eq!(home.count(home.keys().all_held()).await, 0);
+}
+
+/// Adds a job within a bound that is by chance lower than what is open, or ends one that is claimed.
+async fn add_or_end(home: &Home, key: &str, claims: &mut Vec<Claim>, chance: &mut fastrand::Rng) {
+    if chance.bool() || claims.is_empty() {
+        let bounded = NewJob {
+            queue_max: Some(chance.u64(..10)),
+            ..new(key)
+        };
+        let added = home.jobs.enqueue(bounded).await;
+        assert!(
+            matches!(added, Ok(_) | Err(Error::Full { .. })),
+            "{added:?}"
+        );
+        return;
+    }
+    let claim = claims.swap_remove(chance.usize(..claims.len()));
+    if chance.bool() {
+        let done = home.jobs.complete(&claim.ticket, String::new());
+        return done.await.unwrap();
+    }
+    let failed = home.jobs.fail(&claim.ticket, "no".to_owned(), false);
+    failed.await.unwrap();
+}
+
+pub(crate) async fn a_claimed_job_is_cut_by_no_bound_however_low(home: Home) {
+    for seed in 0..2 {
+        let (mut chance, mut claims) = (fastrand::Rng::with_seed(seed), Vec::new());
+        for step in 0..25 {
+            let key = format!("tv-{seed}-{step}");
+            add_or_end(&home, &key, &mut claims, &mut chance).await;
+            if claims.len() < 5 {
+                claims.extend(home.ask("a").await);
+            }
+            // Whoever comes next keeps hardly anything, and nothing for long.
+            let low = home.local(&home.store, |options| {
+                options.open_max = chance.u64(..2);
+                (options.done_max, options.dead_max) = (chance.u64(..2), chance.u64(..2));
+                options.done_age_max = Duration::ZERO;
+            });
+            low.prune(DEFAULT_QUEUE, None).await.unwrap();
+            for claim in &claims {
+                home.jobs.extend(&claim.ticket).await.unwrap();
+                assert_eq!(home.state(&claim.ticket.job_id).await, State::Claimed);
+            }
+        }
+        for claim in claims {
+            let done = home.jobs.complete(&claim.ticket, String::new());
+            done.await.unwrap();
+        }
+    }
 }

@@ -66,7 +66,8 @@ impl Writing {
         self.frames.is_empty()
     }
 
-    pub(crate) fn push(&mut self, frame: Bytes) {
+    /// Something of the transport's own, behind what is to be written.
+    pub fn push(&mut self, frame: Bytes) {
         self.bytes += frame.len();
         self.frames.push_back(frame);
     }

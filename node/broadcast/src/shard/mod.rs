@@ -21,6 +21,7 @@ use weir_core::broadcast::CutReason;
 use weir_core::cache::UnixMs;
 
 use self::state::State;
+use crate::counters::Count;
 use crate::encoding::{Control, Encoding};
 use crate::outbox::Outbox;
 use crate::topics::{ShardIndex, Topics};
@@ -69,6 +70,7 @@ impl Shard {
         let mut state = self.state.borrow_mut();
         state.next_id += 1;
         let id = state.next_id;
+        state.counters.add(Count::Opened, 1);
         let key = state
             .outboxes
             .insert(Outbox::new(id, client.into(), encoding));

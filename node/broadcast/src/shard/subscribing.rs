@@ -5,6 +5,7 @@ use weir_core::cache::UnixMs;
 
 use super::connection::Since;
 use super::state::State;
+use crate::counters::Count;
 
 impl State {
     pub(super) fn subscribe(
@@ -185,5 +186,6 @@ impl State {
             self.unsubscribe_pattern(key, &pattern);
         }
         self.outboxes.try_remove(key);
+        self.counters.add(Count::Closed, 1);
     }
 }

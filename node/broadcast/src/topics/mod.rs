@@ -208,6 +208,16 @@ impl Topics {
         Some(stat(topic, lane.topics.get(topic)?))
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.topics.load(Ordering::Relaxed)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// All topics, in no order.
     pub fn stats(&self) -> Vec<Stat> {
         let stats = self.lanes.iter().flat_map(|lane| {

@@ -4,6 +4,7 @@
 //! Ends with 1 when a bar is missed.
 
 mod hit;
+mod one_hit;
 #[path = "../../../benches/common/report.rs"]
 #[expect(dead_code, reason = "shared with other benches")]
 mod report;

@@ -4,12 +4,14 @@
 //! topic, trie    names, patterns and which patterns take a name
 //! class          how urgent a message is and what may be lost of it; what it holds
 //! position       epoch and offset: where a subscriber is
+//! positions      where a subscriber is in all its topics
 //! batching       which messages go together, and when
 //! history        what a subscriber may still read, within count, bytes and age
 //! resume         what a subscriber who was away gets
 //! idempotency    a message that is published twice is one
 //! outbox         what a connection that does not keep up loses
 //! limits         all bounds, and refusals that name them
+//! door           how often one client begins anew
 //! drain          when clients are sent away, so that they do not come back all at once
 //! presence       who is there, of all nodes
 //! owner          which node numbers a topic, and who goes on after it
@@ -21,6 +23,7 @@
 
 mod batching;
 mod class;
+mod door;
 mod drain;
 mod history;
 mod idempotency;
@@ -28,6 +31,7 @@ mod limits;
 mod outbox;
 mod owner;
 mod position;
+mod positions;
 mod presence;
 mod replica;
 mod resume;
@@ -36,6 +40,7 @@ mod trie;
 
 pub use batching::{BatchLimits, BatchMode, Batcher, Ready};
 pub use class::{Class, Content, Facts};
+pub use door::Door;
 pub use drain::{DrainPlan, Leave};
 pub use history::{History, HistoryLimits, Page, PageLimits};
 pub use idempotency::Recent;
@@ -43,6 +48,7 @@ pub use limits::{Limits, Refused};
 pub use outbox::{Admission, CutReason, Kind, Load, OutboxLimits, Overdue, admit, overdue};
 pub use owner::{Owners, may_continue, owners};
 pub use position::{Epoch, Position, PositionError};
+pub use positions::{POSITIONS_BYTES_MAX, Positions, PositionsError};
 pub use presence::{Changes, Presence, PresenceLimits, Present};
 pub use replica::{CONFIRM_MAX, Gone, LEASE, REST, Replication, may_go_on};
 pub use resume::{Resume, Window, resume};

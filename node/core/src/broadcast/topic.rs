@@ -121,6 +121,25 @@ impl Pattern {
         }
         names.next().is_none()
     }
+
+    /// Whether every topic that the other takes is one of these.
+    pub fn covers(&self, other: &Self) -> bool {
+        if other.0.starts_with(OWN_TOPICS) && !self.0.starts_with(OWN_TOPICS) {
+            return false;
+        }
+        let mut others = other.0.split('.');
+        for segment in self.0.split('.') {
+            match (segment, others.next()) {
+                (_, None) => return false,
+                (">", Some(_)) => return true,
+                (_, Some(">")) => return false,
+                ("*", Some(_)) => {}
+                (segment, Some(other)) if segment == other => {}
+                _ => return false,
+            }
+        }
+        others.next().is_none()
+    }
 }
 
 impl fmt::Display for Pattern {
@@ -157,6 +176,36 @@ fn check(field: &'static str, text: &str, wildcards: bool) -> Result<(), Refused
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pattern_covers_what_takes_no_topic_beside_its_own() {
+        let covers = |one, other| {
+            let pattern = |text| Pattern::new(text).unwrap();
+            pattern(one).covers(&pattern(other))
+        };
+        for (one, other) in [
+            ("a.>", "a.>"),
+            ("a.>", "a.*"),
+            ("a.>", "a.b.>"),
+            (">", "a.*.c"),
+            ("a.*", "a.*"),
+            ("*.*", "a.*"),
+            ("_weir.>", "_weir.*"),
+        ] {
+            assert!(covers(one, other), "{one} {other}");
+        }
+        for (one, other) in [
+            ("a.*", "a.>"),
+            ("a.>", "b.>"),
+            ("a.*", "a.*.c"),
+            ("a.*.c", "a.*"),
+            ("a.b.>", "a.>"),
+            ("*", "_weir.*"),
+            (">", "_weir.>"),
+        ] {
+            assert!(!covers(one, other), "{one} {other}");
+        }
+    }
 
     #[test]
     fn a_name_that_is_refused_is_told_why() {

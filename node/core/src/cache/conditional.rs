@@ -40,7 +40,7 @@ pub fn evaluate(method: &Method, request: &HeaderMap, stored: &Stored, now: Unix
 /// The fields of a 304 made from the stored response (RFC 9110 section 15.4.5): all but those that describe the body
 /// that it does not have. A client updates its own copy with them.
 pub fn not_modified_headers(stored: &Stored) -> HeaderMap {
-    let mut headers = stored.headers.clone();
+    let mut headers = stored.answer_headers();
     strip_representation(&mut headers);
     headers
 }

@@ -24,7 +24,7 @@ pub struct Target<'a> {
 
 /// The primary key of a response; GET and HEAD have the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key(Box<str>);
+pub struct Key(String);
 
 /// The key would be longer than [`KEY_BYTES_MAX`]; the request passes by the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -41,21 +41,41 @@ impl Key {
     /// # Errors
     /// [`KeyTooLong`].
     pub fn of(target: &Target<'_>) -> Result<Self, KeyTooLong> {
+        Self::of_in(target, String::new())
+    }
+
+    /// The same in the memory of a key that nobody needs any more ([`Key::into_text`]); nothing is allocated if it
+    /// fits.
+    ///
+    /// # Errors
+    /// [`KeyTooLong`].
+    pub fn of_in(target: &Target<'_>, mut text: String) -> Result<Self, KeyTooLong> {
         let scheme = target.scheme.as_str();
-        let authority = canonical(target.scheme, target.authority);
+        let (host, port) = canonical(target.scheme, target.authority);
+        let mut digits = [0; PORT_BYTES_MAX];
+        let port = port.map_or("", |port| port_text(port, &mut digits));
         let parts = [
             target.namespace,
             "\n",
             scheme,
             "://",
-            &authority,
+            &host,
+            port,
             target.path_and_query,
         ];
         let bytes = parts.iter().map(|part| part.len()).sum();
-        match bytes <= KEY_BYTES_MAX {
-            true => Ok(Self(parts.concat().into())),
-            false => Err(KeyTooLong { bytes }),
+        if bytes > KEY_BYTES_MAX {
+            return Err(KeyTooLong { bytes });
         }
+        text.clear();
+        text.reserve_exact(bytes);
+        parts.iter().for_each(|part| text.push_str(part));
+        Ok(Self(text))
+    }
+
+    /// The text, whose memory the next key may take.
+    pub fn into_text(self) -> String {
+        self.0
     }
 
     /// The key of a value that an application puts under a name, which no request has.
@@ -65,7 +85,7 @@ impl Key {
     pub fn of_value(namespace: &str, name: &str) -> Result<Self, KeyTooLong> {
         let text = [namespace, "\nvalue:", name].concat();
         match text.len() <= KEY_BYTES_MAX {
-            true => Ok(Self(text.into())),
+            true => Ok(Self(text)),
             false => Err(KeyTooLong { bytes: text.len() }),
         }
     }
@@ -84,24 +104,44 @@ impl Key {
 
     /// The URI, whose beginnings prefixes of purges are compared with.
     pub fn uri(&self) -> &str {
-        self.0.split_once('\n').map_or(&*self.0, |(_, uri)| uri)
+        self.0
+            .split_once('\n')
+            .map_or(self.as_str(), |(_, uri)| uri)
     }
 }
 
-/// `host[:port]` as all spellings of one authority have it; what is none is only put in lower case.
-pub(super) fn canonical(scheme: Scheme, authority: &str) -> Cow<'_, str> {
+/// Bytes of the longest [`port_text`].
+const PORT_BYTES_MAX: usize = ":65535".len();
+
+/// `:` and the port.
+fn port_text(port: u16, digits: &mut [u8; PORT_BYTES_MAX]) -> &str {
+    let mut begin = PORT_BYTES_MAX;
+    let mut rest = port;
+    loop {
+        begin -= 1;
+        digits[begin] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    begin -= 1;
+    digits[begin] = b':';
+    std::str::from_utf8(&digits[begin..]).unwrap_or_default()
+}
+
+/// Host and port as all spellings of one authority have them, no port if it is the scheme's own; what is no authority
+/// is only put in lower case.
+pub(super) fn canonical(scheme: Scheme, authority: &str) -> (Cow<'_, str>, Option<u16>) {
     let Ok(parsed) = Authority::parse(authority) else {
-        return Cow::Owned(authority.to_ascii_lowercase());
+        return (Cow::Owned(authority.to_ascii_lowercase()), None);
     };
-    let host = parsed.routing_host();
     let own_port = match scheme {
         Scheme::Http => 80,
         Scheme::Https => 443,
     };
-    match parsed.port() {
-        Some(port) if port != own_port => Cow::Owned(format!("{host}:{port}")),
-        _ => host,
-    }
+    let port = parsed.port().filter(|port| *port != own_port);
+    (parsed.routing_host(), port)
 }
 
 #[cfg(test)]
@@ -152,6 +192,40 @@ mod tests {
         ] {
             assert_ne!(plain, other);
         }
+    }
+
+    #[test]
+    fn ports_are_written_in_full() {
+        for port in [1, 9, 10, 81, 8_080, 65_535] {
+            let expected = format!("shop\nhttp://a.example:{port}/");
+            let authority = format!("A.example:{port}");
+            assert_eq!(key(Scheme::Http, &authority, "/"), expected);
+        }
+    }
+
+    #[test]
+    fn a_key_takes_the_memory_of_one_before() {
+        let target = |path_and_query| Target {
+            namespace: "shop",
+            scheme: Scheme::Http,
+            authority: "a.example",
+            path_and_query,
+        };
+        let first = Key::of(&target("/a/longer/one")).unwrap().into_text();
+        let (place, capacity) = (first.as_ptr(), first.capacity());
+        let second = Key::of_in(&target("/short"), first).unwrap();
+        assert_eq!(second.as_str(), "shop\nhttp://a.example/short");
+        assert_eq!(second, Key::of(&target("/short")).unwrap());
+        let second = second.into_text();
+        assert_eq!((second.as_ptr(), second.capacity()), (place, capacity));
+        let third = "x".repeat(100);
+        let third = format!("/{third}");
+        assert!(
+            Key::of_in(&target(&third), second)
+                .unwrap()
+                .as_str()
+                .ends_with(&third)
+        );
     }
 
     #[test]

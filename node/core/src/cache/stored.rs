@@ -65,7 +65,19 @@ pub struct Stored {
     pub date: UnixMs,
 }
 
+/// Fields that answers get beside the stored ones: `Age`, `Cache-Status`, `Via` and what another node is told.
+const ANSWER_FIELDS: usize = 5;
+
 impl Stored {
+    /// The stored fields for an answer, with room for those that every answer gets.
+    pub fn answer_headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(self.headers.len() + ANSWER_FIELDS);
+        for (name, value) in &self.headers {
+            headers.append(name, value.clone());
+        }
+        headers
+    }
+
     /// Its `ETag`, if it is well-formed.
     pub fn etag(&self) -> Option<&HeaderValue> {
         self.flags
@@ -99,6 +111,22 @@ impl Stored {
         let (until, now) = (self.fresh_until.unix_s(), now.unix_s());
         let until = i64::try_from(until).unwrap_or(i64::MAX);
         until.saturating_sub(i64::try_from(now).unwrap_or(i64::MAX))
+    }
+
+    /// Stale from `at` on though its fields say later, as whoever passed it on knew; what it may be used for after
+    /// that stays.
+    pub fn stale_from(&mut self, at: UnixMs) {
+        let was = self.fresh_until;
+        self.fresh_until = was.min(at);
+        for until in [
+            &mut self.swr_until,
+            &mut self.sie_until,
+            &mut self.disconnected_until,
+        ] {
+            if *until <= was {
+                *until = self.fresh_until;
+            }
+        }
     }
 
     /// Bytes of memory that it takes beside key and body, about: names and values of its fields, its variant and

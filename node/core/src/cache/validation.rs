@@ -4,7 +4,7 @@ use http::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, IF_MATCH, IF_MODIFIED_SINCE,
     IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, SET_COOKIE,
 };
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use thiserror::Error;
 
 use crate::proxy::{TooManyNominees, strip_hop_by_hop};
@@ -46,7 +46,7 @@ pub enum HeadUpdate {
     Renewed(Box<Renewed>),
     /// It is another now: the stored one is stale.
     Invalid,
-    /// Nothing: an error of the origin.
+    /// Nothing: it is no 200, and does not tell what GET would bring.
     Nothing,
 }
 
@@ -96,13 +96,14 @@ pub fn freshen(
 }
 
 /// What a response to HEAD says about the stored response to GET. `body_bytes` is the length of the stored body.
+/// Only 200 says anything: origins that know no HEAD refuse it, whatever they have for GET.
 pub fn head_update(
     stored: &Stored,
     body_bytes: u64,
     head: &Exchange<'_>,
     policy: &Policy,
 ) -> HeadUpdate {
-    if head.status.is_server_error() {
+    if head.status != StatusCode::OK {
         return HeadUpdate::Nothing;
     }
     let length = headers::content_length(head.response);

@@ -37,6 +37,7 @@ use super::port_cache::{self, PortCacheHandle};
 use super::provision_supervisor::{Plan, ProvisionHandle};
 use crate::broadcast::Broadcast;
 use crate::config::{Config, Environment, Give, Given, Ingress, Invalid};
+use crate::events::{Events, Kind};
 use crate::link::{Carried, Link, Permits, Refused};
 use crate::snapshot::Snapshot;
 use crate::telemetry::spans::Tracer;
@@ -123,16 +124,19 @@ pub struct Outlets {
     pub tracer: Tracer,
     /// Takes bounds of messages, and who may publish and subscribe.
     pub broadcast: Broadcast,
+    /// Takes what becomes of configurations.
+    pub events: Events,
 }
 
 impl Outlets {
     /// Outlets that hold what the node starts with.
-    pub fn new(first: InForce, tracer: &Tracer, broadcast: &Broadcast) -> Self {
+    pub fn new(first: InForce, tracer: &Tracer, broadcast: &Broadcast, events: &Events) -> Self {
         Self {
             ingress: Snapshot::new(first.config.ingress.clone()),
             status_age_max: Snapshot::new(first.config.telemetry.status_cache_ttl),
             tracer: tracer.clone(),
             broadcast: broadcast.clone(),
+            events: events.clone(),
             in_force: Snapshot::new(first),
         }
     }
@@ -277,6 +281,8 @@ impl ConfigAgent {
     fn accept_file(&self, config: Config) -> Applied {
         let accepted = self.accept(config);
         let revision = accepted.revision;
+        let told = ("revision", revision.to_string());
+        self.outlets.events.record(Kind::ConfigApplied, "", [told]);
         self.outlets.in_force.publish(InForce {
             last_problems: Vec::new(),
             ..accepted
@@ -285,6 +291,8 @@ impl ConfigAgent {
     }
 
     fn refuse_file(&self, rejected: Rejected) -> Rejected {
+        let why = ("why", rejected.to_string());
+        self.outlets.events.record(Kind::ConfigRefused, "", [why]);
         let before = self.outlets.in_force.load();
         let last_problems = match &rejected {
             Rejected::Invalid(invalid) => invalid.problems.clone(),
@@ -304,6 +312,15 @@ impl ConfigAgent {
             accepted.profile_problems = Vec::new();
         }
         let taken = Taken::of(&accepted.config, false);
+        if of_profile {
+            let unsupported = taken.unsupported.iter().map(|problem| &*problem.path);
+            let unsupported = unsupported.collect::<Vec<_>>().join(", ");
+            let told = [
+                ("revision", accepted.revision.to_string()),
+                ("unsupported", unsupported),
+            ];
+            self.outlets.events.record(Kind::ProfileApplied, "", told);
+        }
         self.outlets.in_force.publish(accepted);
         taken
     }
@@ -321,6 +338,9 @@ impl ConfigAgent {
     }
 
     fn refuse_given(&self, problems: Vec<tuning::Problem>) -> Vec<tuning::Problem> {
+        let why: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        let why = ("why", why.join("; "));
+        self.outlets.events.record(Kind::ProfileRefused, "", [why]);
         self.outlets.in_force.publish(InForce {
             profile_problems: problems.clone(),
             ..InForce::clone(&self.outlets.in_force.load())

@@ -123,7 +123,8 @@ async fn an_offer_that_the_load_balancer_does_not_take_is_not_in_force() {
     run(async {
         let config = Config::parse(FIRST, &Environment::new(), &Given::default()).unwrap();
         let broadcast = Broadcast::new(&config, WallClock::system(), 1);
-        let outlets = Outlets::new(InForce::first(config), &Tracer::off(), &broadcast);
+        let events = Events::new("node-1", "e1".to_owned(), WallClock::system());
+        let outlets = Outlets::new(InForce::first(config), &Tracer::off(), &broadcast, &events);
         let nobody = LoadBalancerHandle::new(&Outlet::new());
         let handle = ConfigAgentHandle::new(&outlets.in_force);
         let takers = Takers {

@@ -381,6 +381,10 @@ impl Handler<Carried<Looked>> for ProvisionSupervisor {
             } => self.runs_elsewhere(&engine, fence, in_flight),
             Look::IsTheirs { engine, fence } => self.is_theirs(&engine, fence, now),
             Look::Listed { driver, running } => self.listed(driver, running, now),
+            Look::JobAdded => {
+                self.claims.nudge();
+                self.claim(now);
+            }
             Look::PortIsNobodys { vpn } => self.port_is_nobodys(&vpn, now),
             Look::MayRebalance { service, held } => self.may_rebalance(&service, held, now),
             Look::MayEndFirst { service, held } => self.has_right_to_end(service, held, now),

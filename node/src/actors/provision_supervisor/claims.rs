@@ -33,6 +33,8 @@ pub(super) struct Claims {
     /// A question is out, with this right to try.
     asking: Option<Ticket>,
     not_before: Option<Instant>,
+    /// What the question that is out is told says nothing of the job that there may be now.
+    ask_again: bool,
     /// Why the queue did not answer.
     pub(super) queue_problem: Option<String>,
 }
@@ -46,6 +48,7 @@ impl Claims {
     /// There may be a job: ask now.
     pub(super) fn nudge(&mut self) {
         self.not_before = None;
+        self.ask_again = self.asking.is_some();
     }
 }
 
@@ -200,12 +203,14 @@ impl Handler<Carried<Claimed>> for ProvisionSupervisor {
             return;
         };
         self.claims.queue_problem = None;
+        let ask_again = std::mem::take(&mut self.claims.ask_again);
         match &*answer {
             Ok(Some(claim)) => {
                 self.run_claim(claim.clone(), ticket, in_hand, asked_at);
                 // Where there was one there may be more.
                 return self.claim(now);
             }
+            Ok(None) if ask_again => {}
             Ok(None) => self.claims.not_before = Some(now + ASK_INTERVAL),
             Err(error) => {
                 self.claims.not_before = Some(now + AWAY_INTERVAL);
@@ -213,6 +218,9 @@ impl Handler<Carried<Claimed>> for ProvisionSupervisor {
             }
         }
         self.breaker.abandoned(ticket, now.into_std());
+        if ask_again {
+            self.claim(now);
+        }
     }
 }
 

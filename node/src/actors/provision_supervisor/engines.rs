@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use weir_control_plane::jobs::Holder;
 use weir_core::health::Check;
 use weir_core::ids::{EngineId, ServiceName};
-use weir_core::provision::{Care, CareRules, CareState, Observation, Replacements};
+use weir_core::provision::{Care, CareRules, CareState, EndReason, Observation, Replacements};
 use weir_engines::driver::Running;
 
 use super::elsewhere::Elsewhere;
@@ -52,6 +52,8 @@ pub(super) struct Engine {
     probing: Option<Task>,
     /// Its successor is being started.
     pub(super) succession: Option<Successor>,
+    /// For what it is to be replaced, and why nobody can take its place now.
+    pub(super) waits: Option<(EndReason, String)>,
     /// What runs on it through other nodes, while it drains.
     pub(super) elsewhere: Option<Elsewhere>,
     /// Who was told to have its slot.
@@ -127,6 +129,7 @@ impl Engine {
             why: String::new(),
             probing: None,
             succession: None,
+            waits: None,
             elsewhere: None,
             taken_by: None,
             uses_before: 0,

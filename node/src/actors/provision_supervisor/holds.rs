@@ -51,7 +51,7 @@ pub(super) async fn hold_port(
                 break;
             }
             Err(QueueError::Held { .. }) if tries < PORT_TRIES => {
-                reserved = reserve(parts, claim, plan, true).await?;
+                reserved = reserve(parts, claim, plan, (true, 0)).await?;
             }
             Err(error) => return Err(error.into()),
         }
@@ -73,8 +73,13 @@ pub(super) async fn hold_slot(
             Err(Failed::NoSlot) if Instant::now() < until => {}
             done => return done,
         }
-        sleep(HELD_LOOK_INTERVAL).await;
-        slots = reserve(parts, claim, plan, false).await?.slots;
+        // What jobs of other nodes hold is not known here, and may be more than a job is offered at a time.
+        let tried = slots.last().copied().unwrap_or_default();
+        slots = reserve(parts, claim, plan, (false, tried)).await?.slots;
+        if slots.is_empty() {
+            sleep(HELD_LOOK_INTERVAL).await;
+            slots = reserve(parts, claim, plan, (false, 0)).await?.slots;
+        }
     }
 }
 

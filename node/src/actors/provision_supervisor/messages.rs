@@ -47,6 +47,8 @@ pub struct Reserve {
     pub(crate) service: ServiceName,
     /// The port that it got before turned out to be somebody else's.
     pub(crate) other_port: bool,
+    /// Slots up to this one turned out to be somebody's.
+    pub(crate) slots_after: u32,
     /// With so many engines there, none is needed.
     pub(crate) engines_wanted: Option<usize>,
 }
@@ -54,7 +56,7 @@ pub struct Reserve {
 /// What a job gets.
 #[derive(Clone, Debug)]
 pub struct Reserved {
-    /// Slots of the service that nobody is known to have, the best first.
+    /// Slots of the service that nobody is known to have, the best first; none when all after the given one are.
     pub(crate) slots: Vec<u32>,
     pub(crate) port: u16,
     pub(crate) vpn: Option<VpnSettings>,
@@ -66,6 +68,8 @@ pub struct Reserved {
 #[rtype(result = "Result<Option<Limit>, Refusal>")]
 pub struct Admit {
     pub(crate) job: String,
+    /// The slot that it holds.
+    pub(crate) slot: u32,
     pub(crate) start: oneshot::Sender<Result<(), Refusal>>,
 }
 
@@ -163,6 +167,8 @@ pub enum Look {
         /// Everything of this Weir.
         running: Result<Vec<Running>, String>,
     },
+    /// A job was added for which clients wait: it is asked for at once.
+    JobAdded,
     /// Nobody holds the forwarded port of a VPN.
     PortIsNobodys {
         /// The VPN.

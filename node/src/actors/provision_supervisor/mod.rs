@@ -310,8 +310,9 @@ impl Handler<Carried<Admit>> for ProvisionSupervisor {
     type Result = Result<Option<Limit>, Refusal>;
 
     fn handle(&mut self, admit: Carried<Admit>, ctx: &mut Context<Self>) -> Self::Result {
-        let Admit { job, start } = admit.message;
+        let Admit { job, slot, start } = admit.message;
         let now = Instant::now();
+        self.reservations.holds_slot(&job, slot);
         self.is_worth_trying(&job, now)?;
         self.gate.admit(job.clone())?;
         self.waiting.insert(job.clone(), start);

@@ -58,6 +58,33 @@ impl Problems {
 }
 
 impl ProvisionSupervisor {
+    /// What is in the way, and for what starts wait; one line each.
+    pub(super) fn problems_in_words(&self, blocked: Option<&Refusal>) -> Vec<String> {
+        let mut words = self.problems.in_words(&self.plan, blocked);
+        words.extend(self.gate_in_words());
+        let waits = self.parts.outlet.waits.borrow();
+        words.extend(
+            waits
+                .iter()
+                .map(|(service, why)| format!("service `{service}` waits: {why}")),
+        );
+        words
+    }
+
+    /// Why starts of this node wait, if some do.
+    fn gate_in_words(&self) -> Option<String> {
+        let (limits, waiting) = (self.gate.limits(), self.gate.waiting().len());
+        let under_way = self.gate.running().len();
+        let why = match under_way >= limits.concurrent_max {
+            true => format!(
+                "{under_way} are under way, and {} may be",
+                limits.concurrent_max
+            ),
+            false => format!("{:?} between two starts", limits.interval_min),
+        };
+        (waiting > 0).then(|| format!("starts that wait: {waiting}; {why}"))
+    }
+
     /// A driver did not tell what it runs.
     pub(super) fn driver_is_away(&mut self, driver: DriverKind, why: String) {
         let before = self.problems.drivers.insert(driver, why.clone());

@@ -135,6 +135,8 @@ pub struct Outlet {
     pub given: Arc<watch::Sender<Arc<[InTraffic]>>>,
     /// What engines hold in the store, by id: it is kept while an actor that panicked begins its next life.
     held: Arc<watch::Sender<BTreeMap<String, Vec<Held>>>>,
+    /// What services wait for of which this node decides how many engines they have.
+    pub(super) waits: Arc<watch::Sender<BTreeMap<ServiceName, String>>>,
     /// How the node takes leave.
     pub leave: Arc<watch::Sender<Leave>>,
     /// Claims that were asked for or are in hand.
@@ -172,6 +174,7 @@ impl Default for Outlet {
             revision: Arc::new(watch::Sender::new(0)),
             in_traffic: Arc::new(watch::Sender::new(Arc::new([]))),
             given: Arc::new(watch::Sender::new(Arc::new([]))),
+            waits: Arc::new(watch::Sender::new(BTreeMap::new())),
             leave: Arc::new(watch::Sender::new(Leave::Stays)),
             held: Arc::new(watch::Sender::new(BTreeMap::new())),
             claims: Arc::new(watch::Sender::new(0)),
@@ -368,7 +371,7 @@ impl ProvisionSupervisor {
                 BreakerState::HalfOpen { .. } => "half-open",
             },
             last_failure: self.last_failure.clone(),
-            problems: self.problems.in_words(&self.plan, blocked.as_ref()),
+            problems: self.problems_in_words(blocked.as_ref()),
             blocked,
             limits: self.limits(),
         };

@@ -51,13 +51,14 @@ pub(super) enum Room {
     Now,
     /// Its own: there are as many engines as there may be.
     OnceItEnds,
-    /// None could be started, whether it ends or not.
-    NotNow,
 }
 
 /// A job under way.
 #[derive(Clone, Debug)]
 struct Pending {
+    service: ServiceName,
+    /// The slot that it holds, once it waits for its turn to start.
+    slot: Option<u32>,
     vpn: Option<VpnName>,
     wants_forwarded: bool,
 }
@@ -112,6 +113,19 @@ impl Reservations {
     /// A job is under way.
     pub(super) fn is_anything_pending(&self) -> bool {
         !self.pending.is_empty()
+    }
+
+    /// The job holds this slot.
+    pub(super) fn holds_slot(&mut self, job: &str, slot: u32) {
+        if let Some(pending) = self.pending.get_mut(job) {
+            pending.slot = Some(slot);
+        }
+    }
+
+    /// Slots of a service that jobs under way hold.
+    fn slots_held<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = u32> + 'a {
+        let pending = self.pending.values().filter(|one| one.service == *service);
+        pending.filter_map(|pending| pending.slot)
     }
 
     /// A job under way is to have this VPN's forwarded port.
@@ -197,6 +211,7 @@ impl ProvisionSupervisor {
             service,
             other_port,
             engines_wanted,
+            slots_after,
         } = wanted;
         if engines_wanted.is_some_and(|wanted| self.engines_of(service) >= wanted) {
             return Ok(None);
@@ -218,10 +233,15 @@ impl ProvisionSupervisor {
         };
         let (vpn, wants_forwarded) =
             placement.map_or((None, false), |(vpn, leads)| (Some(vpn), leads));
-        let slots = self.free_slots(service)?;
+        let slots = match self.free_slots(service, *slots_after) {
+            Err(_) if *slots_after > 0 => Vec::new(),
+            slots => slots?,
+        };
         let pool = pool_of(vpn.as_ref().map(VpnName::as_str));
         let port = self.reservations.port(job, &pool, now)?;
         let pending = Pending {
+            service: service.clone(),
+            slot: None,
             vpn: vpn.clone(),
             wants_forwarded,
         };
@@ -261,36 +281,38 @@ impl ProvisionSupervisor {
         let plan = self.plan.services.get(service);
         let is_known =
             plan.is_some_and(|plan| self.findings.is_listed(plan.settings.launch.driver));
-        is_known && self.placed(service).is_ok() && self.free_slots(service).is_ok()
+        is_known && self.placed(service).is_ok() && self.free_slots(service, 0).is_ok()
     }
 
-    /// Whether another engine could be started for this one now.
-    pub(super) fn room_for(&self, engine: &Engine, now: Instant) -> Room {
+    /// The place for another engine in the stead of this one.
+    ///
+    /// # Errors
+    /// Why none could be started now, whether this one ends or not.
+    pub(super) fn room_for(&self, engine: &Engine, now: Instant) -> Result<Room, String> {
         let service = &engine.plan.service;
         let Some(plan) = self.plan.services.get(service) else {
-            return Room::NotNow;
+            return Err("the service has no engines here any more".to_owned());
         };
+        if let BreakerState::Open { .. } = self.breaker.state(now.into_std()) {
+            return Err("too many starts failed, and none begins for a while".to_owned());
+        }
         let driver = plan.settings.launch.driver;
-        let is_open = matches!(
-            self.breaker.state(now.into_std()),
-            BreakerState::Open { .. }
-        );
-        if is_open || !self.findings.is_listed(driver) || !self.problems.answers(driver) {
-            return Room::NotNow;
+        if !self.findings.is_listed(driver) || !self.problems.answers(driver) {
+            return Err(format!("{} does not say what runs", driver.name()));
         }
         let behind_one_too_many = match self.placed(service) {
             Ok(_) => false,
-            Err(refusal) if refusal.code == RefusalCode::MaxCapacity => {
-                if !self.leaves_a_place(engine, plan) {
-                    return Room::NotNow;
+            Err(refusal) => {
+                let is_full = refusal.code == RefusalCode::MaxCapacity;
+                if !is_full || !self.leaves_a_place(engine, plan) {
+                    return Err(refusal.message);
                 }
                 true
             }
-            Err(_) => return Room::NotNow,
         };
-        match behind_one_too_many || self.free_slots(service).is_err() {
-            true => Room::OnceItEnds,
-            false => Room::Now,
+        match behind_one_too_many || self.free_slots(service, 0).is_err() {
+            true => Ok(Room::OnceItEnds),
+            false => Ok(Room::Now),
         }
     }
 
@@ -369,9 +391,9 @@ impl ProvisionSupervisor {
         )
     }
 
-    /// Slots of a service that nobody is known to have. For one whose container's name is a stranger's there is another
-    /// one beyond the last.
-    fn free_slots(&self, service: &ServiceName) -> Result<Vec<u32>, Refusal> {
+    /// Slots of a service after this one that nobody is known to have. For one whose container's name is a stranger's
+    /// there is another one beyond the last.
+    fn free_slots(&self, service: &ServiceName, after: u32) -> Result<Vec<u32>, Refusal> {
         let max = self
             .plan
             .services
@@ -384,13 +406,14 @@ impl ProvisionSupervisor {
         let taken: BTreeSet<u32> = own
             .chain(others)
             .filter_map(|id| slot_of(service.as_str(), id))
+            .chain(self.reservations.slots_held(service))
             .collect();
         let strangers = self.reservations.names_taken.keys();
         let strangers: BTreeSet<u32> = strangers
             .filter_map(|id| slot_of(service.as_str(), id))
             .collect();
         let last = max.saturating_add(u32::try_from(strangers.len()).unwrap_or(u32::MAX));
-        let free: Vec<u32> = (1..=last)
+        let free: Vec<u32> = (after.saturating_add(1)..=last)
             .filter(|slot| !taken.contains(slot) && !strangers.contains(slot))
             .take(SLOTS_OFFERED)
             .collect();

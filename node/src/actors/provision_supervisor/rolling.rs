@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 use weir_core::ids::ServiceName;
-use weir_core::provision::{Outdated, Rolling, Seen, is_outdated, next_outdated};
+use weir_core::provision::{EndReason, Outdated, Rolling, Seen, is_outdated, next_outdated};
 
 use super::ends_first::EndsFirst;
 use super::engines::{Engine, Load, REPLACEMENT_LIMIT, is_leaving};
-use super::reservations::Room;
 use super::spec::{address, made, made_of, spec};
 use super::{EnginePlan, Plan, ProvisionSupervisor};
 use crate::config::{DriverKind, VpnSettings};
@@ -137,6 +136,7 @@ impl ProvisionSupervisor {
     /// Chooses one outdated engine of each service, as far as any is to be replaced.
     pub(super) fn choose_next(&mut self, loads: &BTreeMap<String, Load>, now: Instant) {
         self.let_others_end_first(now);
+        let mut waiting = Vec::new();
         let next = self
             .outdated(loads)
             .into_iter()
@@ -150,9 +150,21 @@ impl ProvisionSupervisor {
                     return None;
                 }
                 let next = self.engines.get(next_outdated(&engines)?.as_str())?;
-                (self.room_for(next, now) != Room::NotNow).then(|| next.id())
+                let room = self.room_for(next, now);
+                waiting.push((next.id(), room.as_ref().err().cloned()));
+                room.is_ok().then(|| next.id())
             });
         self.rollings.next = next.collect();
+        for engine in self.engines.all_mut() {
+            engine
+                .waits
+                .take_if(|(reason, _)| *reason == EndReason::Outdated);
+        }
+        for (id, why) in waiting {
+            if let Some(engine) = self.engines.get_mut(&id) {
+                engine.waits = why.map(|why| (EndReason::Outdated, why));
+            }
+        }
     }
 
     /// Whether the next outdated engine of a service may be replaced.
@@ -252,14 +264,32 @@ impl ProvisionSupervisor {
     /// Why an outdated engine stays, for people; empty when it is only not its turn.
     pub(super) fn why_it_stays(&self, engine: &Engine) -> String {
         if !engine.is_outdated {
-            return String::new();
+            return self.why_it_waits(engine);
         }
         if !engine.plan.settings.care.replace_outdated {
             return "outdated, and replace_outdated is off".to_owned();
         }
         let rolling = self.rollings.by_service.get(&engine.plan.service);
         let why = rolling.and_then(Rolling::stopped);
-        why.map(|why| format!("outdated, and stays because no other one got ready: {why}"))
-            .unwrap_or_default()
+        let stays =
+            why.map(|why| format!("outdated, and stays because no other one got ready: {why}"));
+        stays.unwrap_or_else(|| self.why_it_waits(engine))
+    }
+
+    /// Why nobody can take the place of an engine that is to be replaced, for people.
+    fn why_it_waits(&self, engine: &Engine) -> String {
+        // It may have become up to date, or be on its way, meanwhile.
+        let is_meant = |reason: &EndReason| match reason {
+            EndReason::Outdated => engine.is_to_be_renewed(),
+            _ => engine.care.is_published(),
+        };
+        let waits = engine.waits.as_ref().filter(|(reason, _)| is_meant(reason));
+        let waits = waits.filter(|_| engine.succession.is_none());
+        waits.map_or_else(String::new, |(reason, why)| {
+            format!(
+                "to be replaced ({}) once one can be started: {why}",
+                reason.as_str()
+            )
+        })
     }
 }

@@ -249,7 +249,7 @@ async fn provision(
 ) -> Result<String, Failed> {
     let job = claim.ticket.job_id.clone();
     taken.trace.step("slot.hold", SpanKind::Internal);
-    let reserved = reserve(parts, claim, plan, false).await?;
+    let reserved = reserve(parts, claim, plan, (false, 0)).await?;
     let slot = hold_slot(parts, claim, plan, &reserved.slots);
     let (number, slot) = soft.unless_asked(slot).await?;
     let fence = slot.hold.fence;
@@ -322,6 +322,7 @@ async fn turn<'a>(parts: &'a Parts, lot: &Lot, taken: &mut Taken) -> Result<Turn
     let (start, may_start) = oneshot::channel();
     let admit = Admit {
         job: lot.job.clone(),
+        slot: lot.slot,
         start,
     };
     let waits_for = parts.links.admit.ask(admit, None, ASK_TIMEOUT).await??;
@@ -354,12 +355,13 @@ pub(super) async fn reserve(
     parts: &Parts,
     claim: &Claim,
     plan: &EnginePlan,
-    other_port: bool,
+    (other_port, slots_after): (bool, u32),
 ) -> Result<Reserved, Failed> {
     let reserve = Reserve {
         job: claim.ticket.job_id.clone(),
         service: plan.service.clone(),
         other_port,
+        slots_after,
         engines_wanted: engines_wanted(&claim.spec),
     };
     let reserved = parts

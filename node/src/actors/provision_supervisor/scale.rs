@@ -7,18 +7,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use weir_control_plane::jobs::{Error, JobQueue, State};
 use weir_core::ids::{EngineId, ServiceName, VpnName};
 use weir_core::provision::{Demand, EngineFacts, EngineStanding, Scaling, ScalingRules, VpnState};
 
-use super::demand::Memory;
+use super::demand::{Due, Memory};
+use super::handle::refusal;
+use super::messages::{Look, Looked};
 use super::publish::{EngineView, Leave, Outlet};
 use super::waits::fleet_limit;
 use super::{EnginePlan, Links, Plan, StopEngine, Wish, room, told, wishes};
 use crate::actors::config_agent::InForce;
 use crate::actors::port_cache::PortCacheHandle;
 use crate::config::ProvisionSettings;
+use crate::data_plane::WaitSignal;
 use crate::data_plane::routing::Routing;
 use crate::events::Events;
 use crate::peers::{Loads, Peers};
@@ -27,6 +30,8 @@ use crate::telemetry::spans::Tracer;
 
 /// Between two decisions.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// Between two decisions that requests bring about by beginning to wait.
+const WAITERS_INTERVAL: Duration = Duration::from_millis(250);
 /// How long it is waited for what runs here to be known. Another node may start engines without.
 const LISTED_WITHIN: Duration = Duration::from_secs(30);
 /// Services whose loads are asked for at a time.
@@ -50,6 +55,8 @@ pub struct Scale {
     pub ports: PortCacheHandle,
     /// What runs on backends.
     pub routing: Snapshot<Routing>,
+    /// Requests begin to wait on this node.
+    pub wait_signal: WaitSignal,
     /// Where everything goes that happens.
     pub events: Events,
     /// Takes what wishes were spent on.
@@ -72,13 +79,23 @@ impl Scale {
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut problem = String::new();
+        let mut waiters_not_before = Instant::now();
         loop {
-            ticks.tick().await;
+            let begin_to_wait = async {
+                sleep_until(waiters_not_before).await;
+                self.wait_signal.given().await;
+            };
+            let due = tokio::select! {
+                _ = ticks.tick() => Due::Tick,
+                () = begin_to_wait => Due::Waiters,
+            };
+            waiters_not_before = Instant::now() + WAITERS_INTERVAL;
             if *self.outlet.leave.borrow() != Leave::Stays {
                 return;
             }
             let plan = Plan::of(&self.in_force.load().config);
-            let problem_now = self.decide_all(&plan, &mut memory).await;
+            let problem_now = self.decide_all(&plan, &mut memory, due).await;
+            self.tell_waits(&memory);
             let problem_now = problem_now.err().unwrap_or_default();
             if problem_now != problem && !problem_now.is_empty() {
                 tracing::warn!(why = problem_now, "engines are not scaled");
@@ -87,11 +104,25 @@ impl Scale {
         }
     }
 
+    /// Tells people for what engines wait.
+    fn tell_waits(&self, memory: &BTreeMap<ServiceName, Memory>) {
+        let waits = memory
+            .iter()
+            .filter_map(|(service, memory)| Some((service.clone(), memory.waits.clone()?)));
+        let waits: BTreeMap<ServiceName, String> = waits.collect();
+        self.outlet.waits.send_if_modified(|before| {
+            let is_other = *before != waits;
+            *before = waits;
+            is_other
+        });
+    }
+
     /// One decision for each service that this node decides for.
     async fn decide_all(
         &self,
         plan: &Plan,
         memory: &mut BTreeMap<ServiceName, Memory>,
+        due: Due,
     ) -> Result<(), String> {
         let is_ours = |service: &ServiceName| self.peers.owner_of_service(service) == self.node;
         memory.retain(|service, _| plan.services.contains_key(service) && is_ours(service));
@@ -99,7 +130,8 @@ impl Scale {
         for (service, engines) in plan.services.iter().filter(|(service, _)| is_ours(service)) {
             let memory = memory.entry(service.clone()).or_default();
             let since = *memory.since.get_or_insert_with(Instant::now);
-            if self.is_listed(service) || since.elapsed() >= LISTED_WITHIN {
+            let is_listed = self.is_listed(service) || since.elapsed() >= LISTED_WITHIN;
+            if is_listed && (due == Due::Tick || self.own_loads(service).waiting > 0) {
                 ours.push(engines);
             }
         }
@@ -108,7 +140,14 @@ impl Scale {
         }
         let loads = ours.iter().map(async |engines| {
             let own = self.own_loads(&engines.service);
-            self.peers.loads(&engines.service, own).await
+            match due {
+                Due::Tick => self.peers.loads(&engines.service, own).await,
+                // Those that wait here need nobody's word.
+                Due::Waiters => Loads {
+                    complete: false,
+                    ..own
+                },
+            }
         });
         let loads: Vec<Loads> = stream::iter(loads)
             .buffered(SERVICES_AT_ONCE)
@@ -119,7 +158,9 @@ impl Scale {
         for (engines, loads) in ours.into_iter().zip(loads) {
             let open = open.remove(engines.service.as_str()).unwrap_or_default();
             let memory = memory.entry(engines.service.clone()).or_default();
-            let done = self.decide(plan, engines, memory, (&loads, &open)).await;
+            let done = self
+                .decide(plan, engines, (memory, due), (&loads, &open))
+                .await;
             decided = decided.and(done);
         }
         decided
@@ -129,16 +170,18 @@ impl Scale {
         &self,
         plan: &Plan,
         engines: &EnginePlan,
-        memory: &mut Memory,
+        (memory, due): (&mut Memory, Due),
         (loads, open): (&Loads, &OpenJobs),
     ) -> Result<(), String> {
         let telling = (&self.events, &self.tracer);
         memory
             .fleet
             .look(open.fleet.as_deref(), &engines.service, telling);
+        memory.waits.clone_from(&open.fleet);
         let open = &open.keys;
         let now = Instant::now();
-        if memory.demand.look(loads, now) {
+        let begin_to_wait = memory.demand.look(loads, now);
+        if begin_to_wait {
             told::waits(&self.events, &engines.service, loads.waiting);
         }
         let demand = memory.demand.now();
@@ -148,6 +191,8 @@ impl Scale {
             .iter()
             .filter(|fact| !matches!(fact.standing, EngineStanding::Leaving))
             .count();
+        let is_nothing = known + open.len() == 0;
+        let is_asleep = memory.missing.is_asleep(is_nothing, INTERVAL, now);
         facts.extend(open.keys().map(|job| EngineFacts {
             id: EngineId::from(job.as_str()),
             standing: EngineStanding::Starting,
@@ -161,14 +206,17 @@ impl Scale {
         {
             Scaling::Start(missing) if may_start => {
                 // An engine of another node is seen a moment after its job is done: missing is what is missing twice.
-                let lasting = missing.min(std::mem::replace(&mut memory.missing, missing));
+                let lasting = memory.missing.lasting(missing, due);
+                let at_once = is_asleep && begin_to_wait;
+                let lasting = if at_once { missing } else { lasting };
                 let wanted = known + open.len() + lasting;
                 let keys = unused_keys(&engines.service, open, lasting);
                 let started = self.start(plan, engines, keys, (wanted, demand)).await;
-                memory
-                    .queue
-                    .look(&started, engines, &plan.limits, &self.events);
-                return started.map_err(|error| error.to_string());
+                if at_once {
+                    // A busy supervisor asks for it by itself a moment later.
+                    let _ = self.links.looked.offer(Looked(Look::JobAdded));
+                }
+                return self.wished(started, plan, engines, memory);
             }
             Scaling::Start(_) | Scaling::Keep => {}
             // Who did not answer may have work for them.
@@ -179,8 +227,25 @@ impl Scale {
                 }
             }
         }
-        memory.missing = 0;
+        memory.missing.none();
         Ok(())
+    }
+
+    /// Takes note of what became of wishes.
+    fn wished(
+        &self,
+        wished: Result<(), Error>,
+        plan: &Plan,
+        engines: &EnginePlan,
+        memory: &mut Memory,
+    ) -> Result<(), String> {
+        memory
+            .queue
+            .look(&wished, engines, &plan.limits, &self.events);
+        if let Err(error @ Error::Full { .. }) = &wished {
+            memory.waits = Some(refusal(error, &plan.limits).message);
+        }
+        wished.map_err(|error| error.to_string())
     }
 
     fn is_up(&self, vpn: &str) -> bool {

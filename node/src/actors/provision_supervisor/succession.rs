@@ -133,19 +133,20 @@ impl ProvisionSupervisor {
         let Some(engine) = self.engines.get_mut(id) else {
             return;
         };
+        engine.waits = None;
         let may_wait = reason.leaves_it_serving();
         if may_wait && engine.succession.is_some() {
             return;
         }
-        match may_wait && self.room_of(id, now) == Room::Now {
+        match may_wait && self.room_of(id, now) == Ok(Room::Now) {
             true => self.start_successor(id, reason),
             false => self.end_first(id, reason, now),
         }
     }
 
-    fn room_of(&self, id: &str, now: Instant) -> Room {
+    fn room_of(&self, id: &str, now: Instant) -> Result<Room, String> {
         let engine = self.engines.get(id);
-        engine.map_or(Room::NotNow, |engine| self.room_for(engine, now))
+        engine.map_or_else(|| Err(String::new()), |engine| self.room_for(engine, now))
     }
 
     fn start_successor(&mut self, id: &str, reason: EndReason) {
@@ -176,7 +177,12 @@ impl ProvisionSupervisor {
     /// An engine leaves, and whoever takes its place comes afterwards. One that serves well stays while nobody could
     /// come; of outdated ones of a service only one at a time leaves in the whole mesh.
     fn end_first(&mut self, id: &str, reason: EndReason, now: Instant) {
-        if reason.leaves_it_serving() && self.room_of(id, now) == Room::NotNow {
+        if reason.leaves_it_serving()
+            && let Err(why) = self.room_of(id, now)
+        {
+            if let Some(engine) = self.engines.get_mut(id) {
+                engine.waits = Some((reason, why));
+            }
             return self.withdraw(id);
         }
         let Some(engine) = self.engines.get(id) else {

@@ -216,3 +216,25 @@ fn routes_are_named_by_their_place() {
         );
     }
 }
+
+#[test]
+fn a_route_for_messages_has_no_service() {
+    let route = |keys: &str| problems(&format!("[[routes]]\nbroadcast = true\n{keys}\n"));
+    assert_eq!(route("path_exact = \"/live\""), Vec::<String>::new());
+    for (keys, key) in [
+        ("service = \"web\"", "service"),
+        ("cache = {}", "cache"),
+        ("rewrite = { prefix = \"/\" }", "rewrite"),
+    ] {
+        let found = route(keys);
+        let expected = format!("routes[0].{key}: does not go with `broadcast`");
+        assert!(found[0].starts_with(&expected), "{found:?}");
+        assert!(
+            !found
+                .iter()
+                .any(|problem| problem.contains("service: is required"))
+        );
+    }
+    let wrong = problems("[[routes]]\nbroadcast = \"yes\"\n");
+    assert!(wrong[0].starts_with("routes[0].broadcast: "), "{wrong:?}");
+}

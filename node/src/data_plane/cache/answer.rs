@@ -12,15 +12,15 @@ use weir_core::cache::conditional::{self, Condition};
 use weir_core::cache::range::{self, Multipart, Part};
 use weir_core::cache::{self, CACHE_STATUS, CacheStatus, Stored, UnixMs};
 use weir_core::content_coding::{Coding, code_headers};
-use weir_core::purge::Hlc;
+use weir_core::purge::{Hlc, Verdict};
 
 use super::super::body::ResponseBody;
 use super::super::compress::Offer;
 use super::super::core::Core;
 use super::super::exchange::Exchange;
-use super::body::{CachedBody, Source};
+use super::body::{CachedBody, FillingPart, Source};
 use super::coded;
-use super::peers::{FETCHED_AT, fetched_at_value};
+use super::peers::{FETCHED_AT, STALE, fetched_at_value};
 use super::wish::Wish;
 
 /// Where a response is.
@@ -54,6 +54,34 @@ impl Held {
     }
 }
 
+/// What another node is told beside the answer.
+struct Hop {
+    fetched_at: Hlc,
+    /// It was purged softly.
+    is_stale: bool,
+}
+
+impl Hop {
+    fn of(held: &Held, core: &Core) -> Self {
+        Self {
+            fetched_at: held.fetched_at(),
+            is_stale: match held {
+                Held::Whole(entry) => core.parts.cache.verdict(entry) != Verdict::Valid,
+                Held::Coming(_) => false,
+            },
+        }
+    }
+
+    fn tell(&self, headers: &mut HeaderMap) {
+        if let Some(at) = fetched_at_value(self.fetched_at) {
+            headers.insert(&FETCHED_AT, at);
+        }
+        if self.is_stale {
+            headers.insert(&STALE, HeaderValue::from_static("1"));
+        }
+    }
+}
+
 /// The response to a wish; `status` is its `Cache-Status`.
 pub(super) fn answer(
     wish: &Wish,
@@ -63,6 +91,10 @@ pub(super) fn answer(
     mut exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
     let offer = coded::offer(wish, &held);
+    let (age_s, hop) = (
+        held.stored().age_s(now),
+        wish.is_hop.then(|| Hop::of(&held, exchange.core())),
+    );
     let known = not_modified(wish, offer, held.stored(), now);
     if let Some(offer) = &wish.offer
         && (known.is_some() || matches!(held, Held::Whole(_)))
@@ -76,10 +108,9 @@ pub(super) fn answer(
             *response.headers_mut() = headers;
             response
         }
-        None => full(wish, offer, &held, exchange.core()),
+        None => full(wish, offer, held, exchange.core()),
     };
     let headers = response.headers_mut();
-    let age_s = held.stored().age_s(now);
     headers.insert(
         AGE,
         exchange.core().with_phrases(|phrases| phrases.age(age_s)),
@@ -87,17 +118,8 @@ pub(super) fn answer(
     if let Some(status) = status {
         headers.append(&CACHE_STATUS, status);
     }
-    if wish.is_hop
-        && let Some(at) = fetched_at_value(held.fetched_at())
-    {
-        headers.insert(&FETCHED_AT, at);
-    }
-    if let Held::Coming(reader) = held
-        && response.status() == reader.fill().stored.status
-        && wish.method != Method::HEAD
-        && !matches!(response.body(), Source::Pieces(_))
-    {
-        *response.body_mut() = Source::Filling(reader);
+    if let Some(hop) = hop {
+        hop.tell(headers);
     }
     exchange.answered(response.status());
     response.map(|source| ResponseBody::cached(CachedBody::new(source, exchange)))
@@ -138,18 +160,13 @@ fn not_modified(
     coded.find_map(|stored| headers(&stored))
 }
 
-fn full(wish: &Wish, offer: Option<&Offer>, held: &Held, core: &Rc<Core>) -> Response<Source> {
+fn full(wish: &Wish, offer: Option<&Offer>, held: Held, core: &Rc<Core>) -> Response<Source> {
     let stored = held.stored();
-    let part = match held {
-        Held::Whole(entry) if wish.lookup.has_range => {
-            range::select(&wish.method, &wish.headers, stored, entry.body_bytes)
-        }
-        _ => Part::Whole,
-    };
+    let part = part(wish, &held);
     let mut response = Response::new(Source::Empty);
     *response.status_mut() = stored.status;
-    *response.headers_mut() = stored.headers.clone();
-    if let (Some(offer), Held::Whole(entry)) = (offer, held) {
+    *response.headers_mut() = stored.answer_headers();
+    if let (Some(offer), Held::Whole(entry)) = (offer, &held) {
         let is_whole = !wish.lookup.has_range;
         let form = is_whole.then(|| coded::form(offer, entry, core)).flatten();
         let coding = form
@@ -161,26 +178,47 @@ fn full(wish: &Wish, offer: Option<&Offer>, held: &Held, core: &Rc<Core>) -> Res
             return response;
         }
     }
-    let (Part::Single(_) | Part::Multiple(_) | Part::Unsatisfiable, Held::Whole(entry)) =
-        (&part, held)
-    else {
-        whole(wish, held, &mut response);
-        return response;
-    };
-    partial(entry, part, wish.draw, &mut response);
+    match part {
+        Part::Whole => whole(wish, held, &mut response),
+        part => {
+            if offer.is_some() {
+                // Another client may get a coded whole.
+                code_headers(response.headers_mut(), Coding::Identity);
+            }
+            partial(held, part, wish.draw, &mut response);
+        }
+    }
     response
 }
 
-fn whole(wish: &Wish, held: &Held, response: &mut Response<Source>) {
+/// Which part answers. Of a body that still comes that is one part, and only if its length is known; more take the
+/// whole.
+fn part(wish: &Wish, held: &Held) -> Part {
+    let Some(bytes) = held.body_bytes().filter(|_| wish.lookup.has_range) else {
+        return Part::Whole;
+    };
+    match (
+        range::select(&wish.method, &wish.headers, held.stored(), bytes),
+        held,
+    ) {
+        (Part::Multiple(_), Held::Coming(_)) => Part::Whole,
+        (part, _) => part,
+    }
+}
+
+fn whole(wish: &Wish, held: Held, response: &mut Response<Source>) {
     if wish.method == Method::HEAD {
         if let Some(bytes) = held.body_bytes() {
             response
                 .headers_mut()
                 .insert(CONTENT_LENGTH, HeaderValue::from(bytes));
         }
-    } else if let Held::Whole(entry) = held {
-        *response.body_mut() = Source::Stored(Arc::clone(entry), 0);
+        return;
     }
+    *response.body_mut() = match held {
+        Held::Whole(entry) => Source::Stored(entry, 0),
+        Held::Coming(reader) => Source::Filling(reader),
+    };
 }
 
 fn whole_form(wish: &Wish, body: Bytes, response: &mut Response<Source>) {
@@ -192,17 +230,22 @@ fn whole_form(wish: &Wish, body: Bytes, response: &mut Response<Source>) {
     }
 }
 
-fn partial(entry: &Entry, part: Part, draw: u64, response: &mut Response<Source>) {
+fn partial(held: Held, part: Part, draw: u64, response: &mut Response<Source>) {
     let headers = response.headers_mut();
     headers.remove(CONTENT_LENGTH);
-    let total = entry.body_bytes;
-    let pieces = match part {
-        Part::Single(bytes) => {
+    let total = held.body_bytes().unwrap_or_default();
+    let body = match (part, held) {
+        (Part::Single(bytes), held) => {
             insert(headers, CONTENT_RANGE, &range::content_range(&bytes, total));
-            slices(entry, &bytes)
+            match held {
+                Held::Whole(entry) => Source::Pieces(slices(&entry, &bytes).into_iter()),
+                Held::Coming(reader) => Source::FillingPart(FillingPart::new(reader, &bytes)),
+            }
         }
-        Part::Multiple(ranges) => multipart(entry, &ranges, draw, headers),
-        Part::Unsatisfiable | Part::Whole => {
+        (Part::Multiple(ranges), Held::Whole(entry)) => {
+            Source::Pieces(multipart(&entry, &ranges, draw, headers).into_iter())
+        }
+        _ => {
             *headers = HeaderMap::new();
             insert(
                 headers,
@@ -214,7 +257,7 @@ fn partial(entry: &Entry, part: Part, draw: u64, response: &mut Response<Source>
         }
     };
     *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-    *response.body_mut() = Source::Pieces(pieces.into_iter());
+    *response.body_mut() = body;
 }
 
 fn insert(headers: &mut HeaderMap, name: HeaderName, text: &str) {

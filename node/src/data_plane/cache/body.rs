@@ -1,12 +1,13 @@
 //! A body from the cache on its way to the client.
 
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use weir_cache::{Entry, FillReader};
+use weir_cache::{Broken, Entry, FillReader};
 
 use super::super::body::{BodyError, ResponseBody};
 use super::super::exchange::Exchange;
@@ -28,8 +29,53 @@ pub(super) enum Source {
     Stored(Arc<Entry>, usize),
     /// A body that still comes.
     Filling(FillReader),
+    /// A part of one.
+    FillingPart(FillingPart),
     /// The answer to a fetch that is for this client alone.
     Own(Box<ResponseBody>),
+}
+
+/// Bytes from the midst of a body that still comes.
+pub(super) struct FillingPart {
+    reader: FillReader,
+    /// Bytes before the part that have not come yet.
+    before: u64,
+    /// Bytes of the part that have not been passed on.
+    left: u64,
+}
+
+impl FillingPart {
+    pub(super) fn new(reader: FillReader, bytes: &Range<u64>) -> Self {
+        Self {
+            reader,
+            before: bytes.start,
+            left: bytes.end - bytes.start,
+        }
+    }
+
+    fn poll_piece(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        while self.left > 0 {
+            let Some(piece) = ready!(self.reader.poll_piece(cx)) else {
+                // It came shorter than it was announced.
+                return Poll::Ready(Some(Err(Broken)));
+            };
+            let mut piece = match piece {
+                Ok(piece) => piece,
+                Err(broken) => return Poll::Ready(Some(Err(broken))),
+            };
+            let skipped = self.before.min(piece.len() as u64);
+            self.before -= skipped;
+            let rest = piece.split_off(usize::try_from(skipped).unwrap_or(usize::MAX));
+            let taken = self.left.min(rest.len() as u64);
+            self.left -= taken;
+            if taken > 0 {
+                piece = rest;
+                piece.truncate(usize::try_from(taken).unwrap_or(usize::MAX));
+                return Poll::Ready(Some(Ok(piece)));
+            }
+        }
+        Poll::Ready(None)
+    }
 }
 
 impl CachedBody {
@@ -48,6 +94,7 @@ impl CachedBody {
             ),
             Source::Stored(entry, _) => Some(entry.body_bytes),
             Source::Filling(reader) => reader.fill().content_length,
+            Source::FillingPart(part) => Some(part.left),
             Source::Own(body) => body.size_hint().exact(),
         };
         Self {
@@ -74,6 +121,11 @@ impl CachedBody {
                 piece
             }
             Source::Filling(reader) => match ready!(reader.poll_piece(cx)) {
+                Some(Err(_)) => return Poll::Ready(Some(Err(BodyError::Fetch))),
+                Some(Ok(piece)) => Some(piece),
+                None => None,
+            },
+            Source::FillingPart(part) => match ready!(part.poll_piece(cx)) {
                 Some(Err(_)) => return Poll::Ready(Some(Err(BodyError::Fetch))),
                 Some(Ok(piece)) => Some(piece),
                 None => None,

@@ -5,15 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use weir_cache::{Entry, Fill, FillReader, Landed, Leader};
-use weir_core::cache::{
-    self, CACHE_STATUS, Exchange as Seen, Failure, Fallback, NotStored, Reuse, Stored, UnixMs,
-};
-use weir_core::purge::{Hlc, Verdict, tag_id};
-use weir_core::surrogate::parse_tags;
+use weir_core::cache::{self, Failure, Fallback, NotStored, Reuse, Stored, UnixMs};
+use weir_core::purge::Verdict;
 
 use super::super::answer::{REASON_HEADER, Reason};
 use super::super::body::ResponseBody;
@@ -21,7 +18,8 @@ use super::super::core::Core;
 use super::super::exchange::Exchange;
 use super::super::origin;
 use super::super::request::Routed;
-use super::peers::{self, CachePeers, FETCHED_AT, HOP, NoAnswer};
+use super::answered::{Answered, Answerer, count_from_birth, tags, tells_of_hit};
+use super::peers::{self, CachePeers, FETCHED_AT, HOP, NoAnswer, STALE};
 use super::pieces::Pieces;
 use super::redis;
 use super::serve::under_purges;
@@ -57,41 +55,6 @@ pub(super) enum Fetched {
     Own(Box<Response<ResponseBody>>, NotStored),
     /// No response.
     Failed(Reason),
-}
-
-/// Who answered a fetch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answerer {
-    /// The origin.
-    Origin,
-    /// The node of the mesh that asks for all; it had it, or asked the origin.
-    Peer {
-        /// It had it.
-        hit: bool,
-    },
-}
-
-/// An answer of the origin, or of the node that asks it for all.
-struct Answered {
-    from: Answerer,
-    response: Response<ResponseBody>,
-    requested_at: UnixMs,
-    responded_at: UnixMs,
-    fetched_at: Hlc,
-}
-
-impl Answered {
-    fn seen<'a>(&'a self, wish: &'a Wish) -> Seen<'a> {
-        Seen {
-            method: &Method::GET,
-            path_and_query: wish.target.as_str(),
-            request: &wish.headers,
-            status: self.response.status(),
-            response: self.response.headers(),
-            requested_at: self.requested_at,
-            responded_at: self.responded_at,
-        }
-    }
 }
 
 impl Fetch {
@@ -161,7 +124,7 @@ impl Fetch {
     }
 
     fn is_purged(&self, answered: &Answered) -> bool {
-        let tags = self.tags(answered.response.headers()).unwrap_or_default();
+        let tags = tags(&self.wish, answered.response.headers()).unwrap_or_default();
         let resource = self.wish.resource(&self.routed);
         let store = &self.core.parts.cache;
         let at = answered.fetched_at;
@@ -231,7 +194,7 @@ impl Fetch {
         stored: Option<&Stored>,
         peer: Option<(&Arc<CachePeers>, usize)>,
     ) -> Result<Answered, NoAnswer> {
-        let mut headers = HeaderMap::clone(&self.wish.headers);
+        let mut headers = self.wish.headers.clone();
         cache::uncondition(&mut headers);
         if let Some(stored) = stored {
             cache::condition(stored, &mut headers);
@@ -262,6 +225,7 @@ impl Fetch {
             return Err(NoAnswer::OfPeer);
         }
         headers.remove(&FETCHED_AT);
+        let is_stale = headers.remove(&STALE).is_some() && peer.is_some();
         let from = match peer {
             Some(_) => Answerer::Peer {
                 hit: tells_of_hit(headers),
@@ -275,6 +239,7 @@ impl Fetch {
             responded_at: self.core.unix_ms(),
             // A copy is as old as what it was made of.
             fetched_at: told.filter(|_| peer.is_some()).unwrap_or(fetched_at),
+            is_stale,
         })
     }
 
@@ -320,8 +285,11 @@ impl Fetch {
         let freshened =
             cache::freshen(&entry.stored, &answered.seen(&self.wish), &self.wish.policy);
         let mut renewed = freshened.ok()?;
+        if answered.is_stale {
+            renewed.stored.stale_from(now);
+        }
         // What the origin says now counts, of tags as of everything else.
-        let tags = self.tags(&renewed.stored.headers);
+        let tags = tags(&self.wish, &renewed.stored.headers);
         renewed.may_keep = renewed
             .may_keep
             .and(tags.as_ref().map(|_| ()).map_err(|why| *why));
@@ -349,21 +317,15 @@ impl Fetch {
         if answered.from != Answerer::Origin {
             count_from_birth(&mut stored, self.wish.policy.ttl);
         }
-        let tags = self.tags(answered.response.headers())?;
+        if answered.is_stale {
+            stored.stale_from(answered.responded_at);
+        }
+        let tags = tags(&self.wish, answered.response.headers())?;
         let length = content_length(answered.response.headers());
         if length.is_some_and(|length| length > self.bytes_max()) {
             return Err(NotStored::TooLarge);
         }
         Ok((stored, tags))
-    }
-
-    fn tags(&self, response: &HeaderMap) -> Result<Box<[u64]>, NotStored> {
-        let tags = parse_tags(response).map_err(|problem| {
-            tracing::debug!(key = self.wish.key.as_str(), %problem, "not stored");
-            NotStored::Tags
-        })?;
-        let namespace = self.wish.key.namespace();
-        Ok(tags.iter().map(|tag| tag_id(namespace, tag)).collect())
     }
 
     /// Keeps what the origin said, here and in Redis; of what another node owns only a copy in memory.
@@ -444,24 +406,6 @@ impl Fetch {
     }
 }
 
-/// The lifetime that a rule gives does not begin again with each copy.
-fn count_from_birth(stored: &mut Stored, ttl: Option<Duration>) {
-    let Some(ttl) = ttl else {
-        return;
-    };
-    let ends = stored.born_at.after(ttl);
-    let over = stored.fresh_until.since(ends);
-    for until in [
-        &mut stored.fresh_until,
-        &mut stored.swr_until,
-        &mut stored.sie_until,
-        &mut stored.disconnected_until,
-        &mut stored.keep_until,
-    ] {
-        *until = until.before(over);
-    }
-}
-
 /// A kept response for everybody.
 fn tell(
     leader: Leader<Reason>,
@@ -479,12 +423,6 @@ fn is_of_the_resource(why: NotStored) -> bool {
         why,
         NotStored::RequestNoStore | NotStored::Method | NotStored::Head
     )
-}
-
-/// Whether a node says that it had the answer; what it says is not for clients, whom this node tells.
-fn tells_of_hit(headers: &mut HeaderMap) -> bool {
-    let told = headers.remove(&CACHE_STATUS);
-    told.is_some_and(|told| told.as_bytes().windows(5).any(|part| part == b"; hit"))
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {

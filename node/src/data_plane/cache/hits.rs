@@ -23,7 +23,19 @@ const PLACES: usize = 4_096;
 struct Place {
     id: u64,
     times: u32,
-    hot: Option<Arc<HotKey>>,
+    what: What,
+}
+
+/// What a place counts.
+#[derive(Clone, Debug, Default)]
+enum What {
+    /// Nobody has said.
+    #[default]
+    Unsaid,
+    /// What depends on who asks: nobody can ask ahead for it.
+    Personal,
+    /// What anybody would ask for.
+    Hot(Arc<HotKey>),
 }
 
 /// The counts of one core.
@@ -42,27 +54,19 @@ impl Hits {
         }
     }
 
-    /// Something was asked for; `hot` says what it is, and is asked when that is not known.
+    /// Something was asked for; `hot` says what it is, and is asked once a second at most.
     fn count(&self, id: u64, hot: impl FnOnce() -> Option<HotKey>) {
         let mut places = self.places.borrow_mut();
-        if places.is_empty() {
-            places.resize(PLACES, Place::default());
+        if let Some(place) = counted(&mut places, id)
+            && let What::Unsaid = place.what
+        {
+            place.what = hot().map_or(What::Personal, |hot| What::Hot(Arc::new(hot)));
         }
-        let at = usize::try_from(id % PLACES as u64).unwrap_or(0);
-        let place = &mut places[at];
-        if place.id == id {
-            place.times = place.times.saturating_add(1);
-            if place.hot.is_some() {
-                return;
-            }
-        } else if place.times > 0 {
-            place.times -= 1;
-            return;
-        } else {
-            (place.id, place.times) = (id, 1);
-            place.hot = None;
-        }
-        place.hot = hot().map(Arc::new);
+    }
+
+    /// Something was asked for, and what it is cannot be said yet.
+    fn count_unsaid(&self, id: u64) {
+        counted(&mut self.places.borrow_mut(), id);
     }
 
     /// Tells what was counted since the last time.
@@ -73,14 +77,43 @@ impl Hits {
                 told.push(Told {
                     id: place.id,
                     times: std::mem::take(&mut place.times),
-                    hot: place.hot.clone(),
+                    hot: match &place.what {
+                        What::Hot(hot) => Some(Arc::clone(hot)),
+                        What::Unsaid | What::Personal => None,
+                    },
                 });
+                if let What::Personal = place.what {
+                    // Others may ask for the same in a way that can be said.
+                    place.what = What::Unsaid;
+                }
             }
         }
         if !told.is_empty() {
             self.board.tell(told);
         }
     }
+}
+
+/// The place of `id`, which counts one more; nothing if another one has it.
+fn counted(places: &mut Vec<Place>, id: u64) -> Option<&mut Place> {
+    if places.is_empty() {
+        places.resize(PLACES, Place::default());
+    }
+    let at = usize::try_from(id % PLACES as u64).unwrap_or(0);
+    let place = &mut places[at];
+    if place.id == id {
+        place.times = place.times.saturating_add(1);
+    } else if place.times > 0 {
+        place.times -= 1;
+        return None;
+    } else {
+        *place = Place {
+            id,
+            times: 1,
+            what: What::Unsaid,
+        };
+    }
+    Some(place)
 }
 
 impl Serving<'_> {
@@ -97,7 +130,7 @@ impl Serving<'_> {
         let hits = &self.core.hits;
         if hits.board.is_wanted() {
             let resource = self.wish.resource(self.routed);
-            hits.count(resource.key_id(), || None);
+            hits.count_unsaid(resource.key_id());
         }
     }
 }
@@ -156,13 +189,25 @@ mod tests {
     #[test]
     fn counts_are_told_once_and_begin_again() {
         let hits = Hits::new(&Warming::new(1));
-        hits.count(7, || None);
+        hits.count_unsaid(7);
         hits.count(7, || hot("seven"));
         hits.count(7, || panic!("it is known"));
         hits.count(8, || hot("eight"));
         assert_eq!(told(&hits), [(7, 3, true), (8, 1, true)]);
         assert_eq!(told(&hits), []);
         hits.count(7, || panic!("it is still known"));
+        assert_eq!(told(&hits), [(7, 1, true)]);
+    }
+
+    #[test]
+    fn what_nobody_can_ask_ahead_for_is_looked_at_once_until_it_is_told() {
+        let hits = Hits::new(&Warming::new(1));
+        for _ in 0..2 {
+            hits.count(7, || None);
+            hits.count(7, || panic!("it is known"));
+            assert_eq!(told(&hits), [(7, 2, false)]);
+        }
+        hits.count(7, || hot("seven"));
         assert_eq!(told(&hits), [(7, 1, true)]);
     }
 

@@ -2,20 +2,21 @@
 
 use std::rc::Rc;
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use weir_cache::{Follower, Joined, Landed, Leader};
-use weir_core::cache::{self, CacheStatus, NotStored};
+use weir_cache::{FillReader, Follower, Joined, Landed, Leader};
+use weir_core::cache::{self, CacheStatus, NotStored, UnixMs};
 
 use super::super::answer::Reason;
 use super::super::body::ResponseBody;
 use super::super::exchange::Exchange;
 use super::super::request::Refused;
 use super::answer::{Held, answer, in_words, mark};
+use super::answered::Answerer;
 use super::body::{CachedBody, Source};
-use super::fetch::{Answerer, Fetched};
+use super::fetch::Fetched;
 use super::serve::{Need, Serving};
 use crate::telemetry::cache::Outcome;
 
@@ -44,7 +45,9 @@ impl Serving<'_> {
                     .await;
             }
             let mut follower = match store.flights.join(&store.since_purges(&id)) {
-                Joined::Leader(leader) => return self.lead(id, need, leader, exchange).await,
+                Joined::Leader(leader) => {
+                    return self.lead(id, need, leader, (request, exchange)).await;
+                }
                 Joined::Follower(follower) => follower,
                 Joined::Full => break,
             };
@@ -97,7 +100,7 @@ impl Serving<'_> {
         id: Vec<u8>,
         need: Need,
         leader: Leader<Reason>,
-        mut exchange: Box<Exchange>,
+        (request, mut exchange): (Request<Incoming>, Box<Exchange>),
     ) -> Result<Response<ResponseBody>, Refused> {
         let forwarded = need.forwarded;
         let (first, fetched) = oneshot::channel();
@@ -110,22 +113,8 @@ impl Serving<'_> {
         let now = self.core.unix_ms();
         let status = self.forwarded(forwarded);
         let (held, outcome, status) = match fetched {
-            Fetched::Coming(reader, Answerer::Peer { hit: true }) => {
-                let reader = reader.with(Some(interested));
-                let status = CacheStatus {
-                    detail: Some("peer"),
-                    ..CacheStatus::hit(&self.core.parts.name)
-                };
-                (Held::Coming(reader), Outcome::HitAtPeer, status)
-            }
             Fetched::Coming(reader, from) => {
-                let reader = reader.with(Some(interested));
-                let status = CacheStatus {
-                    stored: true,
-                    detail: (from != Answerer::Origin).then_some("peer"),
-                    ..status
-                };
-                (Held::Coming(reader), Outcome::Miss, status)
+                self.coming(reader.with(Some(interested)), from, status, now)
             }
             Fetched::InRedis(entry) => {
                 let status = CacheStatus {
@@ -151,6 +140,13 @@ impl Serving<'_> {
                 };
                 (Held::Whole(entry), Outcome::StaleIfError, status)
             }
+            Fetched::Own(response, _)
+                if self.wish.lookup.has_range && response.status() == StatusCode::OK =>
+            {
+                // It is not kept, so the client had better get the part that it wants than the whole.
+                drop(response);
+                return self.alone(request, forwarded, None, exchange).await;
+            }
             Fetched::Own(response, why) => {
                 self.note(Outcome::Miss);
                 self.trace(&mut exchange, Outcome::Miss);
@@ -161,6 +157,30 @@ impl Serving<'_> {
         self.note(outcome);
         self.trace(&mut exchange, outcome);
         Ok(answer(&self.wish, held, in_words(&status), now, exchange))
+    }
+
+    /// What is being fetched, or what another node had.
+    fn coming<'s>(
+        &'s self,
+        reader: FillReader,
+        from: Answerer,
+        status: CacheStatus<'s>,
+        now: UnixMs,
+    ) -> (Held, Outcome, CacheStatus<'s>) {
+        if from == (Answerer::Peer { hit: true }) {
+            let status = CacheStatus {
+                ttl_s: Some(reader.fill().stored.ttl_s(now)),
+                detail: Some("peer"),
+                ..CacheStatus::hit(&self.core.parts.name)
+            };
+            return (Held::Coming(reader), Outcome::HitAtPeer, status);
+        }
+        let status = CacheStatus {
+            stored: true,
+            detail: (from != Answerer::Origin).then_some("peer"),
+            ..status
+        };
+        (Held::Coming(reader), Outcome::Miss, status)
     }
 
     fn own(

@@ -5,6 +5,7 @@
 //! serve     from memory, past the cache, or by way of a fetch               serve.rs
 //! join      beside others' fetch, or by a fetch of its own                  join.rs
 //! fetch     a fetch: belongs to its core, not to the client that began it   fetch.rs
+//! answered  what comes of it                                            answered.rs
 //! pieces    its body on the way into a fill                                 pieces.rs
 //! peers     the tier of the other nodes                                     peers.rs
 //! redis     the tier that nodes share                                       redis.rs
@@ -12,6 +13,7 @@
 //! coded     in which coding that is                                         coded.rs
 //! body      its body on the way to the client                               body.rs
 //! warm      what is fetched before anybody asks for it                      warm.rs, warming.rs
+//! head      what an answer to HEAD says of what is kept                     head.rs
 //! hits      how often what is kept is asked for                             hits.rs
 //! ```
 //!
@@ -19,9 +21,11 @@
 //! the fetch itself may take.
 
 mod answer;
+mod answered;
 mod body;
 mod coded;
 mod fetch;
+mod head;
 mod hits;
 mod invalidate;
 mod join;

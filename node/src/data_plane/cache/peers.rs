@@ -24,6 +24,8 @@ use crate::telemetry::metrics::ServiceMetrics;
 pub(super) static HOP: HeaderName = HeaderName::from_static("x-weir-cache-hop");
 /// When the fetch of an answer to such a node began, as purges compare it.
 pub(super) static FETCHED_AT: HeaderName = HeaderName::from_static("x-weir-cache-fetched-at");
+/// Says to such a node that an answer is stale whatever its fields say: it was purged softly.
+pub(super) static STALE: HeaderName = HeaderName::from_static("x-weir-cache-stale");
 
 /// Serials of backends that are nodes; those of services count from 1.
 static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1 << 63);

@@ -34,8 +34,7 @@ pub(in super::super) async fn serve(
     exchange: Box<Exchange>,
 ) -> Result<Response<ResponseBody>, Refused> {
     let is_hop = core.is_hop(client.peer.ip(), request.headers());
-    let draw = core.with_rng(|rng| rng.u64(..));
-    match Wish::of(routed, &mut request, is_hop, draw) {
+    match Wish::of(routed, &mut request, is_hop, core) {
         Ok(wish) => {
             let serving = Serving {
                 core,
@@ -47,7 +46,8 @@ pub(in super::super) async fn serve(
             serving.serve(request, exchange).await
         }
         Err(_) if is_hop && waiting::is_needed(routed.service()) => Err(not_ready(exchange)),
-        Err(why) => pass_by(core, client, routed, request, exchange, why).await,
+        // On the heap, so that what memory answers carries nothing of it.
+        Err(why) => Box::pin(pass_by(core, client, routed, request, exchange, why)).await,
     }
 }
 
@@ -140,7 +140,13 @@ impl Serving<'_> {
     ) -> Result<Response<ResponseBody>, Refused> {
         let now = self.core.unix_ms();
         let need = match self.look(now) {
-            Look::Answer(entry, outcome) => return Ok(self.hit(entry, outcome, now, exchange)),
+            Look::Answer(entry, outcome) => {
+                let response = self.hit(entry, outcome, now, exchange);
+                if let Some(wish) = Rc::into_inner(self.wish) {
+                    self.core.give_back_key(wish.key);
+                }
+                return Ok(response);
+            }
             Look::OnlyIfCached => {
                 self.note(Outcome::OnlyIfCached);
                 return Err(Refused {
@@ -153,8 +159,18 @@ impl Serving<'_> {
         if self.wish.is_hop && waiting::is_needed(self.routed.service()) {
             return Err(not_ready(exchange));
         }
-        let passes = need.stale.is_none()
-            && (self.wish.method == Method::HEAD || self.wish.lookup.has_range);
+        // On the heap, so that what memory answers carries nothing of it.
+        Box::pin(self.ask(request, need, exchange)).await
+    }
+
+    /// Asks others than memory.
+    async fn ask(
+        self,
+        request: Request<Incoming>,
+        need: Need,
+        exchange: Box<Exchange>,
+    ) -> Result<Response<ResponseBody>, Refused> {
+        let passes = need.stale.is_none() && self.wish.method == Method::HEAD;
         self.count_fetch();
         if passes {
             return self.alone(request, need.forwarded, None, exchange).await;
@@ -239,6 +255,12 @@ impl Serving<'_> {
         self.count(&entry);
         self.trace(&mut exchange, outcome);
         let ttl_s = entry.stored.ttl_s(now);
+        // What was purged softly is stale before its time.
+        let ttl_s = if outcome == Outcome::Hit {
+            ttl_s
+        } else {
+            ttl_s.min(0)
+        };
         let status = self.core.with_phrases(|phrases| phrases.hit(ttl_s));
         answer(&self.wish, Held::Whole(entry), status, now, exchange)
     }
@@ -316,6 +338,7 @@ impl Serving<'_> {
         self.note(Outcome::Alone);
         self.trace(&mut exchange, Outcome::Alone);
         let requested_at = self.core.unix_ms();
+        let fetched_at = self.core.parts.cache.fetch_time(requested_at);
         let mut request = request.map(Some);
         request.headers_mut().clone_from(&self.wish.headers);
         if let Some(offer) = &self.wish.offer {
@@ -329,13 +352,25 @@ impl Serving<'_> {
         {
             self.core.parts.cache.fetch_shared(id);
         }
+        if self.wish.method == Method::HEAD {
+            self.heed_head(&response, requested_at, fetched_at);
+        }
         mark(response.headers_mut(), &self.forwarded(forwarded));
         Ok(response)
     }
 
     /// Whether the answer might have been kept for everybody.
     fn is_for_all(&self, response: &Response<ResponseBody>, requested_at: UnixMs) -> bool {
-        let seen = cache::Exchange {
+        cache::store(&self.seen(response, requested_at), &self.wish.policy).is_ok()
+    }
+
+    /// The request of this client alone and its answer.
+    pub(super) fn seen<'b>(
+        &'b self,
+        response: &'b Response<ResponseBody>,
+        requested_at: UnixMs,
+    ) -> cache::Exchange<'b> {
+        cache::Exchange {
             method: &self.wish.method,
             path_and_query: self.wish.target.as_str(),
             request: &self.wish.headers,
@@ -343,8 +378,7 @@ impl Serving<'_> {
             response: response.headers(),
             requested_at,
             responded_at: self.core.unix_ms(),
-        };
-        cache::store(&seen, &self.wish.policy).is_ok()
+        }
     }
 
     pub(super) fn forwarded(&self, why: Forwarded) -> CacheStatus<'_> {

@@ -117,8 +117,7 @@ async fn fetch(core: &Rc<Core>, job: &WarmJob, span: Option<&Started>) -> Warmed
     if routed.settings().cache.is_none() {
         return Warmed::not_kept(0, 0, "its route has no cache");
     }
-    let draw = core.with_rng(|rng| rng.u64(..));
-    let wish = match Wish::of(&routed, &mut request, false, draw) {
+    let wish = match Wish::of(&routed, &mut request, false, core) {
         Ok(wish) => wish.fresh_for(job.min_fresh_s),
         Err(why) => return Warmed::not_kept(0, 0, format!("it passes by: {}", why.name())),
     };

@@ -13,6 +13,7 @@ use weir_core::content_coding::Coding;
 use weir_core::proxy::{self, Scheme};
 
 use super::super::compress::Offer;
+use super::super::core::Core;
 use super::super::request::Routed;
 use super::peers::{self, HOP};
 
@@ -44,13 +45,12 @@ impl PassBy {
 }
 
 /// A request that the cache may answer.
-#[derive(Clone)]
 pub(super) struct Wish {
     pub(super) policy: Arc<Policy>,
     pub(super) lookup: Lookup,
     pub(super) method: Method,
     /// As the client sent them, without what could change the answer and not the key.
-    pub(super) headers: Rc<HeaderMap>,
+    pub(super) headers: HeaderMap,
     pub(super) key: Key,
     pub(super) target: PathAndQuery,
     /// Another node of the mesh asks.
@@ -69,7 +69,7 @@ impl Wish {
         routed: &Routed,
         request: &mut Request<B>,
         is_hop: bool,
-        draw: u64,
+        core: &Core,
     ) -> Result<Self, PassBy> {
         let Some(cache) = &routed.settings().cache else {
             return Err(PassBy::Rule);
@@ -92,12 +92,13 @@ impl Wish {
         let target = target
             .cloned()
             .unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let key = Key::of(&Target {
+        let key = Target {
             namespace: &cache.namespace,
             scheme: routed.facing.scheme,
             authority: &routed.facing.authority,
             path_and_query: target.as_str(),
-        });
+        };
+        let key = Key::of_in(&key, core.spare_key());
         let key = key.map_err(|_| PassBy::KeyTooLong)?;
         // Whoever is asked is told the host by a field, whatever form the client's target had.
         let uri = request.uri().clone();
@@ -114,12 +115,12 @@ impl Wish {
             policy: Arc::clone(policy),
             lookup,
             method: request.method().clone(),
-            headers: Rc::new(std::mem::take(request.headers_mut())),
+            headers: std::mem::take(request.headers_mut()),
             key,
             target,
             is_hop,
             min_fresh_s,
-            draw,
+            draw: core.with_rng(|rng| rng.u64(..)),
             offer: routed.offer.clone().filter(|_| !is_hop),
         })
     }
@@ -133,12 +134,20 @@ impl Wish {
 
     /// The same of nobody in particular: what is fetched beside an answer is for everybody.
     pub(super) fn anonymous(&self) -> Self {
-        let mut headers = HeaderMap::clone(&self.headers);
+        let mut headers = self.headers.clone();
         headers.remove(AUTHORIZATION);
         headers.remove(COOKIE);
         Self {
-            headers: Rc::new(headers),
-            ..self.clone()
+            policy: Arc::clone(&self.policy),
+            lookup: self.lookup,
+            method: self.method.clone(),
+            headers,
+            key: self.key.clone(),
+            target: self.target.clone(),
+            is_hop: self.is_hop,
+            min_fresh_s: self.min_fresh_s,
+            draw: self.draw,
+            offer: self.offer.clone(),
         }
     }
 

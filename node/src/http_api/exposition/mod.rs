@@ -1,5 +1,6 @@
 //! `/metrics`: every metric name of the node.
 
+mod broadcast;
 mod cache;
 mod compression;
 mod engines;
@@ -120,6 +121,7 @@ pub(super) fn render(shown: &Shown) -> String {
     engines::render(shown, &mut text);
     cache::render(shown, &mut text);
     warming::render(shown, &mut text);
+    broadcast::render(&shown.broadcast, &mut text);
     events::render(&shown.events, &mut text);
     text.into_text()
 }

@@ -6,6 +6,7 @@ mod crowds;
 mod faults;
 mod kept;
 pub mod origin;
+mod partial;
 mod peers;
 mod purges;
 mod redis;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -91,6 +92,47 @@ async fn a_crowd_over_all_nodes_on_cold_keys_is_one_fetch_for_each_key() {
         assert_eq!(origin.asked(), before + key + 1);
         while origin.take_back() {}
     }
+}
+
+#[tokio::test]
+async fn what_was_purged_softly_is_stale_on_the_way_to_other_nodes_too() {
+    let origin = Origin::start(|mut asked| async move {
+        let fields = "cache-control: max-age=600, stale-while-revalidate=600\r\n";
+        asked.answer("200 OK", fields, "here").await;
+        asked
+    })
+    .await;
+    let (_plane, nodes) = mesh(&origin).await;
+    know_each_other(&nodes).await;
+    let deadline = Instant::now() + PATIENCE;
+    for number in 0.. {
+        assert!(Instant::now() < deadline, "no node asks another one");
+        // A path that the second node owns, and the third one has not been asked for.
+        let path = format!("/soft/{number}");
+        let (_, of_first) = get(&nodes[0], &path).await;
+        let (_, of_second) = get(&nodes[1], &path).await;
+        if !of_first.contains("detail=peer") || of_second.contains("detail=peer") {
+            continue;
+        }
+        purge_softly(&nodes[1], &path).await;
+        let (_, status) = get(&nodes[2], &path).await;
+        // An owner that took too long is not waited for.
+        if status.contains("detail=peer") {
+            assert!(status.contains("; hit; ttl=0; detail=peer"), "{status}");
+            return;
+        }
+    }
+}
+
+/// Makes what is kept of a path stale on all nodes.
+async fn purge_softly(node: &Node, path: &str) {
+    let purge = json!({ "url": format!("http://test{path}"), "soft": true, "wait": "all" });
+    let (body, length) = (purge.to_string(), purge.to_string().len());
+    let request = format!(
+        "POST /api/cache/purge HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    let purged = Client::connect(node.api).await.ask(&request).await.unwrap();
+    assert_eq!(purged.status, 200, "{}", purged.text());
 }
 
 #[tokio::test]

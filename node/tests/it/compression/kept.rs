@@ -109,6 +109,19 @@ async fn conditions_ranges_and_heads_are_about_the_form_that_the_client_gets() {
     }
     assert!(head.ends_with("\r\n\r\n"));
     assert_eq!(origin.asked(), 1);
+    let part = get(
+        &mut client,
+        "/not-kept",
+        "Accept-Encoding: br\r\nRange: bytes=0-9\r\n",
+    )
+    .await;
+    assert_eq!((part.status, part.body.len()), (206, 10));
+    assert_eq!(
+        part.header("vary"),
+        Some("Accept-Encoding"),
+        "{}",
+        part.head
+    );
 }
 
 #[tokio::test]

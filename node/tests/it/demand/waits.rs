@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -91,7 +92,6 @@ async fn more_than_may_wait_are_refused_at_once_and_the_others_when_nothing_star
     for _ in 0..1_000 + MAX {
         let mut stream = weir.connect().await;
         asking.spawn(async move {
-            use tokio::io::AsyncWriteExt as _;
             let request = b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
             stream.write_all(request).await.unwrap();
             (read_to_end(&mut stream).await, began.elapsed())
@@ -151,6 +151,41 @@ async fn clients_that_leave_wait_no_longer_and_a_node_that_drains_lets_nobody_wa
         assert_eq!(answer.headers()["x-weir-reason"], "node_leaving");
     }
     waiting(&weir, 0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_in_the_middle_of_its_upload_waits_no_longer() {
+    let weir = Weir::start(&never_ready("wait_timeout = \"1h\"")).await;
+    let head = "POST / HTTP/1.1\r\nHost: test\r\n";
+    let much = "x".repeat(300_000);
+    let mut uploads = vec![
+        // Whole, begun, not begun, in chunks, and with another request behind it.
+        format!("{head}Content-Length: 5\r\n\r\nthere"),
+        format!("{head}Content-Length: 5\r\n\r\nth"),
+        format!("{head}Content-Length: 5\r\nExpect: 100-continue\r\n\r\n"),
+        format!("{head}Transfer-Encoding: chunked\r\n\r\n2\r\nth\r\n"),
+        "GET / HTTP/1.1\r\nHost: test\r\n\r\n".repeat(2),
+    ];
+    for reset in [false, true] {
+        if reset {
+            // More than sockets hold: an orderly end would be behind what nobody takes.
+            uploads.push(format!("{head}Content-Length: 9000000\r\n\r\n{much}"));
+        }
+        let count = u32::try_from(uploads.len()).unwrap();
+        let mut clients = Vec::new();
+        for upload in &uploads {
+            let mut client = weir.connect().await;
+            client.write_all(upload.as_bytes()).await.unwrap();
+            clients.push(client);
+        }
+        waiting(&weir, count).await;
+        for client in clients {
+            if reset {
+                client.set_zero_linger().unwrap();
+            }
+        }
+        waiting(&weir, 0).await;
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod ports;
 mod programs;
 mod renewal;
 mod traces;
+mod turns;
 pub mod watch;
 
 use serde_json::Value;

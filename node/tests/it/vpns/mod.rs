@@ -25,7 +25,7 @@ const PORT_ROUTE: &str = "GET /v1/portforward";
 /// The route that each look at a VPN's health asks at.
 const HEALTH_ROUTE: &str = "GET /v1/publicip/ip";
 /// Times so short that a test sees them pass.
-const FAST: &str = "[port_cache]\nttl = \"2s\"\nrefresh_lead = \"500ms\"\nnegative_ttl = \"200ms\"\n\
+pub const FAST: &str = "[port_cache]\nttl = \"2s\"\nrefresh_lead = \"500ms\"\nnegative_ttl = \"200ms\"\n\
                     request_timeout = \"500ms\"\nhealth_interval = \"200ms\"\n";
 
 /// An emulator with these settings.
@@ -38,7 +38,7 @@ pub fn gluetun(settings: &[(&str, &str)]) -> FakeGluetun {
 }
 
 /// The section of a VPN with these further keys.
-fn vpn(name: &str, gluetun: &FakeGluetun, keys: &str) -> String {
+pub fn vpn(name: &str, gluetun: &FakeGluetun, keys: &str) -> String {
     format!(
         "[vpns.{name}]\ncontrol_url = \"http://{}\"\n{keys}\n",
         gluetun.control()
@@ -101,6 +101,16 @@ impl Weir {
             }
             let is_late = Instant::now() >= deadline;
             assert!(!is_late, "not so: {what}: {engines:#?}\n{}", self.log());
+            sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    /// Waits until the control server was looked at so many times more.
+    pub async fn asks_health(&self, gluetun: &FakeGluetun, times: u64) {
+        let enough = gluetun.calls(HEALTH_ROUTE) + times;
+        let deadline = Instant::now() + PATIENCE;
+        while gluetun.calls(HEALTH_ROUTE) < enough {
+            assert!(Instant::now() < deadline, "not asked: {}", self.log());
             sleep(LOOK_INTERVAL).await;
         }
     }

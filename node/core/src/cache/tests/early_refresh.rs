@@ -24,6 +24,13 @@ fn early_refresh_grows_likely_as_the_end_comes_near() {
         assert!(found.abs_diff(expected) <= 1, "{remaining_ms} {found}");
     }
     assert!(!is_due(&stored, 1.0, f64::NAN, CAME));
+    stored.fresh_until = UnixMs(CAME.0 + 708_000);
+    assert!(
+        is_due(&stored, 1.0, 0.0, CAME),
+        "the least draw comes first of all"
+    );
+    stored.fresh_until = UnixMs(CAME.0 + 710_000);
+    assert!(!is_due(&stored, 1.0, 0.0, CAME));
     let no_cache = with_cache_control("no-cache");
     assert!(!is_due(&no_cache, 100.0, 0.0, CAME));
 }

@@ -89,12 +89,16 @@ fn head_renews_what_is_the_same_and_ends_what_is_not() {
     };
     assert_eq!(renewed.stored.fresh_until, seconds(7));
     assert_eq!(renewed.stored.headers["x-a"], "1");
-    for (status, lines) in [
-        (200, [("etag", "\"b\""), ("content-length", "10")]),
-        (200, [("etag", "\"a\""), ("content-length", "11")]),
-        (410, [("etag", "\"a\""), ("content-length", "10")]),
+    for lines in [
+        [("etag", "\"b\""), ("content-length", "10")],
+        [("etag", "\"a\""), ("content-length", "11")],
     ] {
-        assert!(matches!(of(status, &lines), HeadUpdate::Invalid));
+        assert!(matches!(of(200, &lines), HeadUpdate::Invalid));
     }
-    assert!(matches!(of(503, &[]), HeadUpdate::Nothing));
+    for status in [204, 405, 410, 501, 503] {
+        assert!(
+            matches!(of(status, &lines), HeadUpdate::Nothing),
+            "{status}"
+        );
+    }
 }

@@ -273,6 +273,20 @@ fn the_remaining_lifetime_turns_negative() {
 }
 
 #[test]
+fn what_is_known_to_be_stale_keeps_its_other_windows_and_gets_none_that_it_had_not() {
+    let ends = |value: &str, at: u64| {
+        let mut stored = with_cache_control(value);
+        stored.stale_from(seconds(at));
+        let (fresh, swr) = (stored.fresh_until, stored.swr_until);
+        [fresh, swr, stored.sie_until].map(|until| (until.0 - CAME.0) / 1_000)
+    };
+    assert_eq!(ends("max-age=60", 10), [10, 10, 10]);
+    let windows = "max-age=60, stale-while-revalidate=30, stale-if-error=40";
+    assert_eq!(ends(windows, 10), [10, 90, 100]);
+    assert_eq!(ends(windows, 70), [60, 90, 100]);
+}
+
+#[test]
 fn what_a_response_takes_is_counted() {
     let line = |value: &'static str| [("cache-control", "max-age=60"), ("etag", value)];
     let [short, long] =

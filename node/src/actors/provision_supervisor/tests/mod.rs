@@ -20,6 +20,7 @@ mod scaling;
 mod settings;
 mod store;
 mod successors;
+mod waits;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::{Pin, pin};
@@ -52,6 +53,7 @@ use crate::actors::config_agent::control_plane::LinkStatus;
 use crate::actors::load_balancer::{self, LoadBalancer, LoadBalancerHandle};
 use crate::actors::port_cache::{PortCacheHandle, Table};
 use crate::config::{Config, Environment, Given};
+use crate::data_plane::WaitSignal;
 use crate::events::Events;
 use crate::guardian::{Budget, guard};
 use crate::link::{Carried, Link, Permits};
@@ -154,6 +156,7 @@ struct Node {
     /// What is known of VPNs.
     vpns: Snapshot<Table>,
     scaling: mpsc::Sender<Scale>,
+    wait_signal: WaitSignal,
 }
 
 /// Lets nodes live until something has come about.
@@ -259,6 +262,7 @@ impl World {
         let (scaling, mut scales) = mpsc::channel::<Scale>(1);
         let node = Node {
             scaling,
+            wait_signal: WaitSignal::default(),
             handle,
             inspect: Link::new(&Permits::new(4)),
             crash: Link::new(&Permits::new(4)),
@@ -444,6 +448,7 @@ impl Node {
             peers: self.parts.peers.clone(),
             ports: self.parts.ports.clone(),
             routing: self.parts.routing.clone(),
+            wait_signal: self.wait_signal.clone(),
             events: self.parts.events.clone(),
             tracer: self.parts.tracer.clone(),
         };

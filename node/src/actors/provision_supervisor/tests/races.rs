@@ -98,3 +98,24 @@ async fn an_engine_whose_job_is_cancelled_before_it_is_done_is_stopped_though_it
     };
     live(&mut [&mut life], test).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn slots_that_jobs_of_other_nodes_hold_keep_no_job_waiting_while_there_are_others() {
+    let mut world = World::new();
+    let (mut life, node) = world.node("a", &CONFIG.replace("max = 6", "max = 60"));
+    let others = world.jobs(99);
+    let test = async {
+        for slot in 1..=40 {
+            let holder = Holder {
+                node_id: "b".to_owned(),
+                boot_id: "boot-b".to_owned(),
+            };
+            let name = format!("engine:tv-{slot}");
+            others.hold(DEFAULT_QUEUE, &name, holder).await.unwrap();
+        }
+        sleep(LOOK_INTERVAL).await;
+        node.wish("one").await.unwrap();
+        until("ready", seconds(3), || node.engines("ready") == ["tv-41"]).await;
+    };
+    live(&mut [&mut life], test).await;
+}

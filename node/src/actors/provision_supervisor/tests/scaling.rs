@@ -168,3 +168,53 @@ async fn a_crowd_that_waits_gets_engines_by_what_one_takes_and_not_more() {
     };
     live(&mut [&mut life], test).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_begin_to_wait_for_a_service_that_sleeps_have_its_engine_started_at_once() {
+    let mut world = World::new();
+    let (mut life, node) = world.node("a", ASLEEP);
+    let test = async {
+        node.scale();
+        // Between ticks of everybody.
+        sleep(Duration::from_millis(60_330)).await;
+        for round in 1..=3 {
+            let began = Instant::now();
+            wait_more(&node, 1);
+            node.wait_signal.give();
+            until("begun", seconds(10), || {
+                world.machine.begun().len() == round
+            })
+            .await;
+            let after = world.machine.begun()[round - 1].at - began;
+            assert!(after <= Duration::from_millis(10), "{after:?}");
+            sleep(seconds(3)).await;
+            wait_more(&node, -1);
+            until("none", seconds(90), || world.machine.running().is_empty()).await;
+            sleep(Duration::from_millis(5_370)).await;
+        }
+    };
+    live(&mut [&mut life], test).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_that_come_and_leave_all_the_time_make_no_decision_come_more_than_four_times_a_second()
+ {
+    let mut world = World::new();
+    let (mut life, node) = world.node("a", ASLEEP);
+    world.machine.starts(outside::Start::Hangs);
+    let test = async {
+        node.scale();
+        until("told of the service", seconds(5), || {
+            node.parts.routing.load().service(&"tv".into()).is_some()
+        })
+        .await;
+        wait_more(&node, 1);
+        for _ in 0..3_000 {
+            node.wait_signal.give();
+            sleep(Duration::from_millis(10)).await;
+        }
+        let pages = node.pages_listed.load(Ordering::Relaxed);
+        assert!((100..=160).contains(&pages), "{pages} pages in 35 s");
+    };
+    live(&mut [&mut life], test).await;
+}

@@ -64,6 +64,9 @@ async fn a_profile_s_concurrency_and_spacing_apply_to_jobs_that_wait_at_once() {
     }
     // One more than may start is claimed ahead.
     stay(&node, 1, 1).await;
+    let (code, text) = node.command(&["engines", "list"]).await;
+    let told = "node-a: starts that wait: 1; 1 are under way, and 1 may be";
+    assert!(code == 0 && text.contains(told), "{text}");
     tune(&plane, &node, &[(permits, "3")]).await;
     stay(&node, 3, 1).await;
     tune(&plane, &node, &[(spacing, "1m"), (permits, "8")]).await;

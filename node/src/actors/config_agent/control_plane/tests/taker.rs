@@ -8,6 +8,7 @@ use crate::actors::config_agent::tests::takers;
 use crate::actors::config_agent::{ConfigAgent, ConfigAgentHandle, InForce, Outlets};
 use crate::broadcast::Broadcast;
 use crate::config::{Config, Environment, Given, supported};
+use crate::events::Events;
 use crate::orders::Orders;
 use crate::ports::clock::WallClock;
 
@@ -219,7 +220,8 @@ async fn what_the_agent_was_away_for_is_in_force_when_it_is_back() {
         let wired = node().await;
         let config = Config::parse(FILE, &Environment::new(), &Given::default()).unwrap();
         let broadcast = Broadcast::new(&config, WallClock::system(), 1);
-        let outlets = Outlets::new(InForce::first(config), &Tracer::off(), &broadcast);
+        let events = Events::new("node-1", "e1".to_owned(), WallClock::system());
+        let outlets = Outlets::new(InForce::first(config), &Tracer::off(), &broadcast, &events);
         let agent = ConfigAgentHandle::new(&outlets.in_force);
         let ends = Ends {
             agent: agent.clone(),
