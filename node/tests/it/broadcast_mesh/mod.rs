@@ -39,7 +39,11 @@ impl Mesh {
         let deadline = Instant::now() + PATIENCE;
         for owner in 0..3 {
             let probe = topic_of(owner, (owner + 1) % 3);
-            while !mesh.publish((owner + 2) % 3, &probe, "probe").await.is_ok_and(|told| told.replicated) {
+            while !mesh
+                .publish((owner + 2) % 3, &probe, "probe")
+                .await
+                .is_ok_and(|told| told.replicated)
+            {
                 assert!(Instant::now() < deadline, "{}", mesh.nodes[owner].log());
                 sleep(Duration::from_millis(50)).await;
             }
@@ -52,7 +56,12 @@ impl Mesh {
         BroadcastClient::connect(address).await.unwrap()
     }
 
-    async fn publish(&self, at: usize, topic: &str, text: &str) -> Result<pb::PublishResponse, tonic::Status> {
+    async fn publish(
+        &self,
+        at: usize,
+        topic: &str,
+        text: &str,
+    ) -> Result<pb::PublishResponse, tonic::Status> {
         let request = pb::PublishRequest {
             topic: topic.to_owned(),
             data: text.to_owned().into(),
@@ -104,7 +113,8 @@ impl Seen {
     async fn until(&mut self, text: &str) {
         while self.texts.last().is_none_or(|last| last != text) {
             let told = timeout(PATIENCE, self.deliveries.message()).await;
-            let told = told.unwrap_or_else(|_| panic!("{text} does not come after {:?}", self.texts));
+            let told =
+                told.unwrap_or_else(|_| panic!("{text} does not come after {:?}", self.texts));
             self.take(told.unwrap().unwrap().what.unwrap());
         }
     }
@@ -116,7 +126,8 @@ impl Seen {
                 assert_eq!(*self.at.get_or_insert(after), after, "a skip is not told");
                 for message in batch.messages {
                     self.at = Some((batch.epoch, message.offset));
-                    self.texts.push(String::from_utf8(message.data.to_vec()).unwrap());
+                    self.texts
+                        .push(String::from_utf8(message.data.to_vec()).unwrap());
                 }
             }
             What::Gap(gap) => self.at = Some((gap.epoch, gap.to)),
@@ -124,7 +135,10 @@ impl Seen {
                 let position = recovered.position.unwrap();
                 if !recovered.ok {
                     self.restarts += 1;
-                    assert!(self.at.is_none_or(|at| at.0 < position.epoch), "an epoch comes back");
+                    assert!(
+                        self.at.is_none_or(|at| at.0 < position.epoch),
+                        "an epoch comes back"
+                    );
                 }
                 self.at = Some((position.epoch, position.offset));
             }
@@ -169,7 +183,11 @@ async fn an_owner_that_stands_still_and_comes_back_leaves_nothing_out_without_a_
         mesh.publish(1, &mesh.topic, "again").await.unwrap();
         seen.until("again").await;
         seen.texts.clear();
-        assert!(Instant::now() < deadline + PATIENCE, "{}", mesh.nodes[0].log());
+        assert!(
+            Instant::now() < deadline + PATIENCE,
+            "{}",
+            mesh.nodes[0].log()
+        );
     }
     mesh.publish(0, &mesh.topic, "after").await.unwrap();
     seen.until("after").await;
