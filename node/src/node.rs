@@ -378,7 +378,8 @@ impl Running {
         let leaving = self.wired.provision.leave();
         let saved = self.wired.cache_warmer.save();
         let stopped = self.wired.orders.stop(began + drain_timeout);
-        futures::future::join3(leaving, stopped, saved).await;
+        let handed_over = self.wired.broadcast.mesh().leave();
+        futures::future::join4(leaving, stopped, saved, handed_over).await;
         let cores = self.cores;
         // Joining blocks; the control thread must go on serving status and health meanwhile.
         let joined = tokio::task::spawn_blocking(move || cores.join()).await;

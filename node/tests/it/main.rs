@@ -9,6 +9,7 @@
 mod blame;
 mod bounds;
 mod broadcast;
+mod broadcast_mesh;
 mod browser;
 mod cache;
 mod client;

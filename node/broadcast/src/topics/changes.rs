@@ -6,8 +6,10 @@ use std::sync::OnceLock;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use weir_core::broadcast::{Pattern, TopicName};
+use weir_core::cache::UnixMs;
 
-use super::{ShardIndex, Topics};
+use super::lane::IDLE_MAX;
+use super::{ShardIndex, Topic, Topics};
 
 /// Topics that are remembered one by one; beyond, all count as changed.
 const NOTED_MAX: usize = 65_536;
@@ -83,6 +85,20 @@ impl Topics {
         let lane = self.lane(name);
         let topic = lane.topics.get(name);
         topic.is_some_and(|topic| self.has_local(&topic.named))
+    }
+
+    /// Topics that would be forgotten if no other node had them.
+    pub fn held_by_links(&self, now: UnixMs) -> Vec<TopicName> {
+        let held = |topic: &Topic| {
+            let by_links = !topic.named.is_empty() && !self.has_local(&topic.named);
+            by_links && topic.is_empty() && now.since(topic.touched_at) >= IDLE_MAX
+        };
+        let lanes = self.lanes.iter().flat_map(|lane| {
+            let lane = lane.lock();
+            let topics = lane.topics.iter().filter(|(_, topic)| held(topic));
+            topics.map(|(name, _)| name.clone()).collect::<Vec<_>>()
+        });
+        lanes.collect()
     }
 
     /// The patterns of subscribers of this node.

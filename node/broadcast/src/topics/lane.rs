@@ -11,7 +11,7 @@ use super::topic::{ShardIndex, Topic};
 use crate::account::Account;
 
 /// How long a topic is remembered that nobody wants anything of: its epoch goes with it.
-const IDLE_MAX: Duration = Duration::from_secs(60);
+pub(crate) const IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// A part of all topics.
 #[derive(Debug)]

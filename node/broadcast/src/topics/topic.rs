@@ -110,9 +110,11 @@ impl Topic {
 
     /// Whether nothing would be lost with it.
     pub(crate) fn is_idle(&self) -> bool {
-        self.held.is_empty()
-            && self.named.is_empty()
-            && self.history.is_empty()
-            && self.recent.is_empty()
+        self.named.is_empty() && self.is_empty()
+    }
+
+    /// Whether nothing is kept of it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.held.is_empty() && self.history.is_empty() && self.recent.is_empty()
     }
 }

@@ -151,6 +151,12 @@ impl<M: Facts> Batcher<M> {
         if class.is_numbered() && !self.follow(&message, now, ready) {
             return;
         }
+        if message.position().epoch != self.epoch {
+            // What has no number is of a life too.
+            ready.extend(self.flush(now));
+            let after = message.after();
+            (self.epoch, self.gone, self.seen) = (message.position().epoch, after, after);
+        }
         self.pace.note(now, limits);
         let alone = class == Class::Critical || self.goes_at_once(now, limits);
         // What replaces another one goes when that would have gone: a key that changes all the time goes in time.

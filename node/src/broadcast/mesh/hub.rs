@@ -76,6 +76,9 @@ pub(super) struct Hub {
     pub(super) followed: BTreeMap<TopicName, Followed>,
     pub(super) patterns: BTreeSet<Pattern>,
     stamped_at: Duration,
+    /// When copies of what nobody wants were looked for last, and those that were taken from other nodes then.
+    pub(super) tidied_at: Duration,
+    pub(super) tidied: Vec<TopicName>,
     /// Since when this node numbers nothing any more, and who waits for that.
     leaving: Option<(Duration, Option<oneshot::Sender<()>>)>,
 }
@@ -99,6 +102,8 @@ pub(super) async fn run(
         followed: BTreeMap::new(),
         patterns: BTreeSet::new(),
         stamped_at: Duration::ZERO,
+        tidied_at: Duration::ZERO,
+        tidied: Vec::new(),
         leaving: None,
     };
     hub.looks(Changes {
@@ -160,6 +165,7 @@ impl Hub {
             Said::Leave { done } => {
                 self.leaving = Some((self.now(), Some(done)));
                 self.renew();
+                self.leaves();
             }
         }
     }
@@ -254,6 +260,7 @@ impl Hub {
         }
         self.checks_replicas();
         self.expires();
+        self.tidies();
         self.leaves();
         for peer in self.nodes.values_mut() {
             if peer.down.as_ref().is_some_and(|down| down.is_full) {
@@ -346,9 +353,10 @@ impl Hub {
                 may_go_on(in_step, peer.gone(), peer.stamp, now)
             });
             tracing::debug!(%topic, was, goes_on, "this node numbers a topic from now on");
-            match goes_on {
-                true => self.topics.go_on(topic),
-                false => self.topics.take_over(topic, self.mesh.now()),
+            // Else the first who publishes to it or wants it from here begins its next life: a node that is alone for a
+            // while, and to which nothing happens, has what it had.
+            if goes_on {
+                self.topics.go_on(topic);
             }
         }
         if was == here
@@ -378,10 +386,6 @@ impl Hub {
             if let Some(down) = &mut peer.down {
                 down.tell(What::Goodbye(true));
             }
-            peer.ask(pb::LinkAsked {
-                goodbye: true,
-                ..pb::LinkAsked::default()
-            });
         }
         if let Some(done) = done {
             let _ = done.send(());

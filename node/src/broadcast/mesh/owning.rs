@@ -1,6 +1,7 @@
 //! What other nodes want of topics that this one numbers, and what their replicas have.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use weir_broadcast::{Encoding, Since};
@@ -14,6 +15,8 @@ use super::incoming::{self, Out};
 use super::peer::{Down, Peer, QUEUE_MAX};
 use super::wire;
 
+/// Between two looks for what nobody wants; topics are forgotten within a second.
+const TIDY_INTERVAL: Duration = Duration::from_secs(5);
 /// Messages that are sent to a replica together.
 const REPLICATED_AT_ONCE: usize = 256;
 
@@ -75,12 +78,6 @@ impl Hub {
             if let Some((topic, position)) = wire::decode_copy(copy) {
                 self.confirms(node, &topic, position);
             }
-        }
-        if asked.goodbye
-            && let Some(peer) = self.nodes.get_mut(node)
-        {
-            peer.has_left = true;
-            self.renew();
         }
     }
 
@@ -229,14 +226,15 @@ impl Hub {
     fn confirms(&mut self, node: &str, topic: &TopicName, position: Position) {
         let now = self.now();
         let view = self.mesh.view();
-        if view.replica(topic) != Some(node) {
-            return;
-        }
-        let is_own = view.is_own(topic);
+        let is_replica = view.is_own(topic) && view.replica(topic) == Some(node);
         let Some(peer) = self.nodes.get_mut(node) else {
             return;
         };
-        let may_join = is_own && peer.replication.may_join(now) && peer.down.is_some();
+        // What waits for a node goes on waiting for it when another one is the replica.
+        if !is_replica && peer.replication.sent_up_to(topic).is_none() {
+            return;
+        }
+        let may_join = is_replica && peer.replication.may_join(now) && peer.down.is_some();
         if let Some(down) = &peer.down {
             // It is not to get it again when everybody does.
             down.connection.has(topic, position);
@@ -259,11 +257,8 @@ impl Hub {
     /// Sends to the replica of a topic what waits for it.
     pub(super) fn replicates(&mut self, topic: &TopicName) {
         let now = self.now();
-        let view = self.mesh.view();
-        let Some(peer) = view
-            .replica(topic)
-            .and_then(|node| self.nodes.get_mut(node))
-        else {
+        let waits = |peer: &&mut Peer| peer.replication.sent_up_to(topic).is_some();
+        let Some(peer) = self.nodes.values_mut().find(waits) else {
             return;
         };
         let Some(epoch) = self.topics.position(topic).map(|position| position.epoch) else {
@@ -282,6 +277,33 @@ impl Hub {
                 down.tell(What::Replicate(wire::encode_held(topic, epoch, held)));
             }
             peer.replication.sent(topic, last, now);
+        }
+    }
+
+    /// Takes topics from replicas that nobody wants anything of, so that this node forgets them; what somebody publishes to
+    /// meanwhile is given again.
+    pub(super) fn tidies(&mut self) {
+        let now = self.now();
+        if now.saturating_sub(self.tidied_at) < TIDY_INTERVAL {
+            return;
+        }
+        self.tidied_at = now;
+        for topic in std::mem::take(&mut self.tidied) {
+            if self.topics.position(&topic).is_some() {
+                self.settles(&topic);
+            }
+        }
+        for topic in self.topics.held_by_links(self.mesh.now()) {
+            let downs = self
+                .nodes
+                .values_mut()
+                .filter_map(|peer| peer.down.as_mut());
+            for down in downs.filter(|down| !down.wants.contains(&topic)) {
+                if down.active.remove(&topic) {
+                    down.connection.unsubscribe(&topic);
+                }
+            }
+            self.tidied.push(topic);
         }
     }
 

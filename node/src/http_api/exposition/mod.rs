@@ -5,6 +5,7 @@ mod cache;
 mod compression;
 mod engines;
 mod events;
+mod mesh;
 mod process;
 mod warming;
 
@@ -124,6 +125,7 @@ pub(super) fn render(shown: &Shown, format: TextFormat) -> String {
     cache::render(shown, &mut text);
     warming::render(shown, &mut text);
     broadcast::render(&shown.broadcast, &mut text);
+    mesh::render(shown.broadcast.mesh(), &mut text);
     events::render(&shown.events, &mut text);
     process::render(&mut text);
     text.into_text()

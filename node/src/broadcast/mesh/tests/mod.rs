@@ -278,3 +278,25 @@ async fn a_node_whose_messages_do_not_come_is_told_of() {
         })
         .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_nobody_wants_is_forgotten_on_its_replica_too() {
+    LocalSet::new()
+        .run_until(async {
+            let world = World::new(2).await;
+            let topic = world.topic_of("a", "b");
+            world.publish("a", &topic, "0", Ack::Replicated).await;
+            for _ in 0..450 {
+                sleep(Duration::from_secs(1)).await;
+                for node in world.nodes.values() {
+                    node.topics.sweep(node.mesh.now());
+                }
+            }
+            for node in world.nodes.values() {
+                assert_eq!(node.topics.position(&topic), None);
+            }
+            let receipt = world.publish("b", &topic, "1", Ack::Replicated).await;
+            assert!(receipt.is_replicated);
+        })
+        .await;
+}
