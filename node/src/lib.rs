@@ -15,6 +15,7 @@ pub mod grpc;
 pub mod guardian;
 pub mod http_api;
 pub mod link;
+pub mod logs_api;
 pub mod node;
 pub mod orders;
 pub mod peers;

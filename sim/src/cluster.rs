@@ -15,7 +15,9 @@ use weir_node::describe::{self, StatusSource};
 use weir_node::engine_api::EngineApi;
 use weir_node::grpc::{self, LoadBalancerService};
 use weir_node::http_api::StatusCache;
+use weir_node::logs_api::LogsApi;
 use weir_node::ports::clock::WallClock;
+use weir_node::telemetry::logs::Logs;
 use weir_node::telemetry::spans::Tracer;
 use weir_node::wiring::{Env, Wired, wire};
 
@@ -93,7 +95,8 @@ pub(crate) fn router(wired: &Wired, env: &Env) -> turmoil::Result<Router> {
     let service = LoadBalancerService::new(wired.load_balancer.clone(), env.tracer.clone());
     let (engines, cache) = (EngineApi::new(wired), CacheApi::new(wired));
     let (orders, events) = (wired.orders.clone(), wired.events.clone());
-    let router = grpc::router(service, status, orders, engines, cache, events)?;
+    let logs = LogsApi::new(wired, &Logs::off(env.clock));
+    let router = grpc::router(service, status, orders, engines, cache, events, logs)?;
     Ok(router)
 }
 

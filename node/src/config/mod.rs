@@ -30,6 +30,7 @@ mod invalid;
 mod kinds;
 mod launch;
 mod listeners;
+mod logs;
 mod overlay;
 mod provisioning;
 mod reader;
@@ -65,6 +66,7 @@ pub use given::{Endpoints, EngineFacts, Give, Given, RegisteredBackend, Weights}
 pub use invalid::Invalid;
 pub use launch::{DriverKind, Launch};
 pub use listeners::{HttpApi, Ingress, Listener, Telemetry};
+pub use logs::LogSettings;
 pub use overlay::Environment;
 pub use provisioning::{PortCacheSettings, ProvisionSettings};
 pub use reader::Problem;
@@ -95,6 +97,8 @@ pub struct Config {
     pub http_api: HttpApi,
     /// Traces and logs.
     pub telemetry: Telemetry,
+    /// Where log lines are kept.
+    pub logs: LogSettings,
     /// Where the control plane is, and who this node is to it.
     pub control_plane: ControlPlane,
     /// The limits of starting engines.
@@ -203,6 +207,7 @@ impl Config {
         let grpc = Listener::read(&mut root, problems, "grpc", "127.0.0.1:7400");
         let http_api = HttpApi::read(&mut root, problems);
         let telemetry = Telemetry::read(&mut root, problems);
+        let logs = LogSettings::read(&mut root, problems);
         let control_plane = ControlPlane::read(&mut root, problems);
         if !control_plane.endpoints.is_empty() && !node.is_named {
             let what = "is required with control_plane.endpoints: it is the node's id there";
@@ -232,6 +237,7 @@ impl Config {
             grpc,
             http_api,
             telemetry,
+            logs,
             control_plane,
             provision,
             port_cache,

@@ -245,7 +245,14 @@ impl Drop for Exchange {
             && took > slow.threshold
         {
             let status = self.status.map_or(0, |status| status.as_u16());
-            tracing::warn!(path = slow.target.path(), status, ?took, "slow request");
+            let trace_id = self.trace.as_ref().map(|trace| trace.trace_id());
+            tracing::warn!(
+                path = slow.target.path(),
+                status,
+                ?took,
+                trace_id,
+                "slow request"
+            );
         }
         if let Some(trace) = self.trace.take() {
             trace.finish(&self.core.parts.tracer, self.status, self.reason);

@@ -5,6 +5,7 @@ mod cache_values;
 mod cache_warm;
 mod events;
 mod load_balancer;
+mod logs;
 mod node;
 mod port_cache;
 mod provision;
@@ -23,6 +24,7 @@ use weir_proto::node::v1::cache_peer_server::CachePeerServer;
 use weir_proto::node::v1::cache_server::CacheServer;
 use weir_proto::node::v1::events_server::EventsServer;
 use weir_proto::node::v1::load_balancer_server::LoadBalancerServer;
+use weir_proto::node::v1::logs_server::LogsServer;
 use weir_proto::node::v1::node_server::NodeServer;
 use weir_proto::node::v1::port_cache_server::PortCacheServer;
 use weir_proto::node::v1::provision_server::ProvisionServer;
@@ -33,6 +35,7 @@ use crate::cache_api::CacheApi;
 use crate::engine_api::EngineApi;
 use crate::events::Events;
 use crate::http_api::StatusCache;
+use crate::logs_api::LogsApi;
 use crate::orders::OrdersHandle;
 
 /// How long an idle client may stay without a sign of life.
@@ -60,6 +63,7 @@ impl Readiness {
             <PortCacheServer<port_cache::PortCacheService> as NamedService>::NAME,
             <CacheServer<cache::CacheService> as NamedService>::NAME,
             <EventsServer<events::EventsService> as NamedService>::NAME,
+            <LogsServer<logs::LogsService> as NamedService>::NAME,
         ] {
             self.0.set_service_status(name, status).await;
         }
@@ -77,6 +81,7 @@ pub fn router(
     engines: EngineApi,
     cache: CacheApi,
     events: Events,
+    logs: LogsApi,
 ) -> Result<Router, tonic_reflection::server::Error> {
     let health = orders.readiness().0.clone();
     let health = HealthServer::new(HealthService::from_health_reporter(health));
@@ -95,6 +100,7 @@ pub fn router(
         .with_service_name(<CacheServer<cache::CacheService> as NamedService>::NAME)
         .with_service_name(<CachePeerServer<cache::CacheService> as NamedService>::NAME)
         .with_service_name(<EventsServer<events::EventsService> as NamedService>::NAME)
+        .with_service_name(<LogsServer<logs::LogsService> as NamedService>::NAME)
         .with_service_name(<HealthServer<HealthService> as NamedService>::NAME)
         .with_service_name(REFLECTION)
         .build_v1()?;
@@ -109,6 +115,7 @@ pub fn router(
         .add_service(CacheServer::new(cache.clone()))
         .add_service(CachePeerServer::new(cache))
         .add_service(EventsServer::new(events::EventsService { events }))
+        .add_service(LogsServer::new(logs::LogsService { logs }))
         .add_service(health)
         .add_service(reflection))
 }

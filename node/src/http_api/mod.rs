@@ -5,6 +5,7 @@ mod cache;
 mod engines;
 mod events;
 mod exposition;
+mod logs;
 mod sites;
 mod values;
 mod warm;
@@ -25,6 +26,7 @@ use crate::data_plane::routing::Routing;
 use crate::describe;
 use crate::engine_api::EngineApi;
 use crate::events::Events;
+use crate::logs_api::LogsApi;
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::NodeMetrics;
 use crate::telemetry::spans::Tracer;
@@ -46,6 +48,8 @@ pub struct Shown {
     pub cache: CacheApi,
     /// What happens.
     pub events: Events,
+    /// What nodes write about themselves.
+    pub logs: LogsApi,
 }
 
 /// All paths of the API.
@@ -55,6 +59,7 @@ pub fn router(shown: Shown) -> Router {
         .route("/api/health", get(health))
         .route("/api/services", get(services))
         .route("/api/events", get(events::list))
+        .route("/api/logs", get(logs::list))
         .route("/metrics", get(metrics))
         .merge(engines::router())
         .merge(answers::router())

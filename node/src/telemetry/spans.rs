@@ -295,6 +295,12 @@ impl RequestTrace {
         })
     }
 
+    /// The trace that it is part of, as W3C Trace Context writes it.
+    pub fn trace_id(&self) -> String {
+        let id = u128::from_be_bytes(self.whole.context.trace_id);
+        format!("{id:032x}")
+    }
+
     /// Adds to what is known of the whole request.
     pub fn note(&mut self, attribute: Attribute) {
         self.whole.attributes.push(attribute);

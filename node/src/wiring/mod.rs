@@ -36,6 +36,7 @@ use crate::peers::Peers;
 use crate::ports::clock::WallClock;
 use crate::ports::net::Net;
 use crate::snapshot::Snapshot;
+use crate::telemetry::logs::LogTuning;
 use crate::telemetry::metrics::NodeMetrics;
 use crate::telemetry::spans::Tracer;
 
@@ -84,6 +85,8 @@ pub struct Wired {
     pub core_parts: CoreParts,
     /// How old the status may be that a poll is shown.
     pub status_age_max: Snapshot<Duration>,
+    /// What is said of log lines.
+    pub logs: LogTuning,
     /// One task for each actor; a result is the end of the node.
     pub guardians: JoinSet<Result<(), BudgetSpent>>,
 }
@@ -133,6 +136,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         &mut guardians,
     );
     let status_age_max = outlets.status_age_max.clone();
+    let logs = outlets.logs.clone();
     let takers = Takers {
         load_balancer: load_balancer.clone(),
         port_cache: engines.port_cache.clone(),
@@ -161,6 +165,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         control_plane,
         core_parts,
         status_age_max,
+        logs,
         guardians,
     })
 }

@@ -297,6 +297,7 @@ async fn status_health_and_reflection_answer() {
             "weir.node.v1.Cache",
             "weir.node.v1.CachePeer",
             "weir.node.v1.Events",
+            "weir.node.v1.Logs",
             "grpc.health.v1.Health",
             "grpc.reflection.v1.ServerReflection",
         ]

@@ -38,6 +38,7 @@ use super::provision_supervisor::{Plan, ProvisionHandle};
 use crate::config::{Config, Environment, Give, Given, Ingress, Invalid};
 use crate::link::{Carried, Link, Permits, Refused};
 use crate::snapshot::Snapshot;
+use crate::telemetry::logs::LogTuning;
 use crate::telemetry::spans::Tracer;
 pub use in_force::InForce;
 
@@ -118,6 +119,8 @@ pub struct Outlets {
     pub ingress: Snapshot<Ingress>,
     /// How old the status may be that a poll is shown.
     pub status_age_max: Snapshot<Duration>,
+    /// What is said of log lines.
+    pub logs: LogTuning,
     /// Takes the share of requests that are traced.
     pub tracer: Tracer,
 }
@@ -128,6 +131,7 @@ impl Outlets {
         Self {
             ingress: Snapshot::new(first.config.ingress.clone()),
             status_age_max: Snapshot::new(first.config.telemetry.status_cache_ttl),
+            logs: LogTuning::new(&first.config.telemetry),
             tracer: tracer.clone(),
             in_force: Snapshot::new(first),
         }
@@ -138,6 +142,7 @@ impl Outlets {
         self.ingress.publish(config.ingress.clone());
         self.status_age_max
             .publish(config.telemetry.status_cache_ttl);
+        self.logs.publish(&config.telemetry);
         if let Ok(sampler) = Sampler::new(config.telemetry.sample_ratio) {
             self.tracer.set_sampler(sampler);
         }

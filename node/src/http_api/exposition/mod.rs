@@ -4,6 +4,7 @@ mod cache;
 mod compression;
 mod engines;
 mod events;
+mod logs;
 mod warming;
 
 use std::sync::atomic::Ordering;
@@ -121,6 +122,7 @@ pub(super) fn render(shown: &Shown) -> String {
     cache::render(shown, &mut text);
     warming::render(shown, &mut text);
     events::render(&shown.events, &mut text);
+    logs::render(shown.logs.counts(), &mut text);
     text.into_text()
 }
 
