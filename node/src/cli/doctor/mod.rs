@@ -28,9 +28,10 @@ const FAILED: u8 = 11;
 
 /// Look whether this host, and what a node needs beside it, are fit; each finding with its effect and its fix
 ///
-/// Compared are kernel parameters and file limits with what the profile's `host` knobs say and the connections that may
-/// be open, the clock with those of Redis and etcd, folders with the room in them; everything that the configuration
-/// names is asked, all at once: control plane, Redis, Docker, Gluetun, OTLP collector, certificates. Nothing is changed.
+/// Compared are kernel parameters and file limits with what the profile's `host` knobs say and the connections
+/// that may be open, and the clock with those of Redis and etcd. Folders are looked at for room, certificates for
+/// their ends. Everybody that the configuration names is asked, all at once: control plane, Redis, Docker, Gluetun,
+/// OTLP collector. Nothing is changed.
 #[derive(Args)]
 #[command(
     after_help = "Example:\n  weir doctor\n  weir doctor --config node.toml --profile high-traffic\n  \
