@@ -16,6 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "weir/node/v1/cache_values.proto",
         "weir/node/v1/events.proto",
         "weir/node/v1/load_balancer.proto",
+        "weir/node/v1/logs.proto",
         "weir/node/v1/node.proto",
         "weir/node/v1/port_cache.proto",
         "weir/node/v1/provision.proto",

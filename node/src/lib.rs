@@ -17,6 +17,7 @@ pub mod guardian;
 pub mod http_api;
 pub mod link;
 pub mod logs;
+pub mod logs_api;
 pub mod node;
 pub mod orders;
 pub mod peers;

@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{Instant, timeout};
+use weir_core::logs::Rotation;
 
 use crate::actors::config_agent::{InForce, watch};
 use crate::cache_api::CacheApi;
@@ -28,9 +29,11 @@ use crate::guardian::BudgetSpent;
 use crate::http_api::{self, Shown, StatusCache};
 use crate::link::Refused;
 use crate::logs;
+use crate::logs_api::LogsApi;
 use crate::orders::OrdersHandle;
 use crate::ports::clock::WallClock;
 use crate::ports::net::Tcp;
+use crate::telemetry::logs::{LogFiles, Logs};
 use crate::telemetry::otlp::Exporter;
 use crate::telemetry::recent::Recent;
 use crate::telemetry::spans::Tracer;
@@ -39,6 +42,8 @@ use crate::wiring::{Env, Wired, wire};
 
 /// How long the last spans may take to reach their receiver when the node ends.
 const LAST_SPANS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the last log lines may take to be written.
+const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(1);
 /// The wait after the process ran out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// File descriptors that a node would like to have; it takes what the hard limit allows.
@@ -110,7 +115,12 @@ impl NodeError {
 ///
 /// # Errors
 /// What kept it from starting, or an actor that failed too often.
-pub fn run(path: &Path, environment: Environment, stop_with_stdin: bool) -> Result<(), NodeError> {
+pub fn run(
+    path: &Path,
+    environment: Environment,
+    logs: Logs,
+    stop_with_stdin: bool,
+) -> Result<(), NodeError> {
     let open_files = raise_open_files();
     let text = text_of(path)?;
     let of_config = |problems| NodeError::of_config(path, problems);
@@ -130,7 +140,13 @@ pub fn run(path: &Path, environment: Environment, stop_with_stdin: bool) -> Resu
         seed: fastrand::u64(..),
         open_files,
     };
-    let node = start_and_wait(first, file, environment, (link, host), stop_with_stdin);
+    let node = start_and_wait(
+        first,
+        file,
+        environment,
+        (link, host, logs),
+        stop_with_stdin,
+    );
     runtime.block_on(local.run_until(node))
 }
 
@@ -158,6 +174,7 @@ fn text_of(path: &Path) -> Result<String, NodeError> {
 struct Running {
     env: Env,
     wired: Wired,
+    logs: Logs,
     cores: Cores,
     exporter: Option<JoinHandle<()>>,
     /// Ends when the last line of the access log is written.
@@ -169,13 +186,13 @@ async fn start_and_wait(
     first: InForce,
     (path, text): (PathBuf, String),
     environment: Environment,
-    (link, host): (ControlLink, Host),
+    (link, host, logs): (ControlLink, Host, Logs),
     stop_with_stdin: bool,
 ) -> Result<(), NodeError> {
     let mut signals = Signals::new()?;
     let mut parent = Parent::new(stop_with_stdin)?;
     let engines = engine_room::real(&first.config, &link, host).await?;
-    let mut running = match start(first, environment, host.clock, engines).await {
+    let mut running = match start(first, environment, host.clock, engines, logs).await {
         Ok(running) => running,
         Err(error) => {
             if !matches!(error, NodeError::Actors(_) | NodeError::System(_)) {
@@ -215,8 +232,10 @@ async fn start(
     environment: Environment,
     clock: WallClock,
     engines: EngineRoom,
+    logs: Logs,
 ) -> Result<Running, NodeError> {
     let config = Arc::clone(&first.config);
+    tokio::task::spawn_local(logs.begin(log_files(&config)));
     let seed = fastrand::u64(..);
     let (tracer, exporter) = start_tracing(&config, clock)?;
     let env = Env {
@@ -250,8 +269,14 @@ async fn start(
     };
     let status = StatusCache::new(source, wired.status_age_max.clone());
     let servers_stop = Arc::new(Notify::new());
-    serve_grpc(grpc_listener, &wired, status.clone(), &servers_stop)?;
-    serve_api(api_listener, &wired, status);
+    tokio::task::spawn_local(logs.clone().follow_levels(wired.logs.levels.subscribe()));
+    serve_grpc(
+        grpc_listener,
+        &wired,
+        (status.clone(), &logs),
+        &servers_stop,
+    )?;
+    serve_api(api_listener, &wired, status, &logs);
     match wired.cache_warmer.is_warm() {
         true => say_ready(&wired.orders, &name).await,
         false => {
@@ -266,6 +291,7 @@ async fn start(
     Ok(Running {
         env,
         wired,
+        logs,
         cores,
         exporter,
         access_log,
@@ -281,12 +307,12 @@ async fn say_ready(orders: &OrdersHandle, node: &str) {
 fn serve_grpc(
     listener: TcpListener,
     wired: &Wired,
-    status: StatusCache,
+    (status, logs): (StatusCache, &Logs),
     stop: &Arc<Notify>,
 ) -> Result<(), NodeError> {
     let tracer = wired.core_parts.tracer.weak();
     let service = LoadBalancerService::new(wired.load_balancer.clone(), tracer);
-    let router = grpc::router(service, Apis::new(wired, status))?;
+    let router = grpc::router(service, Apis::new(wired, status, logs))?;
     let incoming = accepted(listener);
     let stop = Arc::clone(stop);
     tokio::task::spawn_local(async move {
@@ -298,7 +324,7 @@ fn serve_grpc(
     Ok(())
 }
 
-fn serve_api(listener: TcpListener, wired: &Wired, status: StatusCache) {
+fn serve_api(listener: TcpListener, wired: &Wired, status: StatusCache, logs: &Logs) {
     let shown = Shown {
         status,
         routing: wired.core_parts.routing.clone(),
@@ -311,6 +337,7 @@ fn serve_api(listener: TcpListener, wired: &Wired, status: StatusCache) {
         events: wired.events.clone(),
         access_log: wired.core_parts.access_log.counts(),
         traces: TraceApi::new(wired),
+        logs: LogsApi::new(wired, logs),
     };
     let service = http_api::router(shown).into_make_service_with_connect_info::<SocketAddr>();
     tokio::task::spawn_local(async move {
@@ -338,6 +365,19 @@ fn start_tracing(
     let exporter =
         Exporter::new(url, &config.node.name, counts, spans, clock).map_err(NodeError::Otlp)?;
     Ok((tracer, Some(tokio::task::spawn_local(exporter.run()))))
+}
+
+/// Where the node's lines are, if they are in files.
+fn log_files(config: &Config) -> Option<LogFiles> {
+    let settings = &config.logs;
+    Some(LogFiles {
+        folder: settings.dir.clone()?,
+        name: format!("{}.log", config.node.name),
+        rotation: Rotation {
+            bytes_max: settings.bytes_max,
+            files_max: settings.files_max,
+        },
+    })
 }
 
 async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, NodeError> {
@@ -390,6 +430,7 @@ impl Running {
         let cut = metrics.sum(|core| &core.requests_cut);
         tracing::info!(took = ?began.elapsed(), requests_cut = cut, "stopped");
         self.servers_stop.notify_one();
+        self.logs.flush(LAST_LINES_TIMEOUT).await;
         // Every tracer must be gone before the exporter sees the end of its queue.
         drop((self.wired, self.env));
         if let Some(exporter) = self.exporter {

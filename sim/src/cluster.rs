@@ -14,6 +14,7 @@ use weir_node::describe::{self, StatusSource};
 use weir_node::grpc::{self, Apis, LoadBalancerService};
 use weir_node::http_api::StatusCache;
 use weir_node::ports::clock::WallClock;
+use weir_node::telemetry::logs::Logs;
 use weir_node::telemetry::spans::Tracer;
 use weir_node::wiring::{Env, Wired, wire};
 
@@ -89,7 +90,8 @@ pub(crate) fn router(wired: &Wired, env: &Env) -> turmoil::Result<Router> {
     };
     let status = StatusCache::new(source, wired.status_age_max.clone());
     let service = LoadBalancerService::new(wired.load_balancer.clone(), env.tracer.clone());
-    Ok(grpc::router(service, Apis::new(wired, status))?)
+    let logs = Logs::off(env.clock);
+    Ok(grpc::router(service, Apis::new(wired, status, &logs))?)
 }
 
 /// Records every picture as the node publishes it.

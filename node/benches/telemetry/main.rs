@@ -20,8 +20,10 @@ use weir_node::describe::StatusSource;
 use weir_node::engine_api::EngineApi;
 use weir_node::engine_room;
 use weir_node::http_api::{Shown, StatusCache, metrics_text};
+use weir_node::logs_api::LogsApi;
 use weir_node::ports::clock::WallClock;
 use weir_node::ports::net::Tcp;
+use weir_node::telemetry::logs::Logs;
 use weir_node::telemetry::metrics::TextFormat;
 use weir_node::telemetry::spans::Tracer;
 use weir_node::trace_api::TraceApi;
@@ -105,6 +107,7 @@ fn shown(wired: &Wired) -> Shown {
         events: wired.events.clone(),
         access_log: wired.core_parts.access_log.counts(),
         traces: TraceApi::new(wired),
+        logs: LogsApi::new(wired, &Logs::off(wired.core_parts.clock)),
     }
 }
 

@@ -8,10 +8,12 @@ mod connections;
 mod control;
 mod control_plane;
 mod demo;
+mod doctor;
 mod engine;
 mod engines;
 mod events;
 mod jobs;
+mod logs;
 mod node;
 mod nodes;
 mod output;
@@ -33,7 +35,8 @@ use output::{Failure, Format};
 
 const EXIT_CODES: &str = "Exit codes:
   0 done, 1 failed or refused by a node, 2 wrong usage, 3 nobody answers, 4 not found,
-  5 somebody else wrote first, 6 not allowed, 64 the configuration or the profile is wrong";
+  5 somebody else wrote first, 6 not allowed, 64 the configuration or the profile is wrong;
+  of `weir doctor` also: 10 it warns, 11 it found an error";
 
 /// Balances, watches and tunes the traffic of a cluster's backends.
 #[derive(Parser)]
@@ -63,11 +66,13 @@ enum Command {
     Subscribe(subscribe::Subscribe),
     Connections(connections::Connections),
     Trace(trace::Trace),
+    Logs(logs::Logs),
     Profile(profile::Profile),
     Weights(weights::Weights),
     Nodes(nodes::Nodes),
     Backends(backends::Backends),
     Jobs(Box<jobs::Jobs>),
+    Doctor(Box<doctor::Doctor>),
     ControlPlane(Box<control_plane::ControlPlane>),
     #[command(hide = true)]
     DemoBackend(demo::DemoBackend),
@@ -96,7 +101,8 @@ struct Target {
 /// Runs the command that the process was started with.
 ///
 /// Exit codes: 0 done; 1 failed; 2 wrong usage; 3 the node or the control plane cannot be reached; 4 not
-/// found; 5 somebody else wrote first; 6 the caller may not do it; 64 the configuration or the profile is wrong.
+/// found; 5 somebody else wrote first; 6 the caller may not do it; 10 the doctor warns; 11 it found an error; 64 the
+/// configuration or the profile is wrong.
 pub fn run() -> ExitCode {
     let result = match Weir::parse().command {
         Command::Up(up) => up.run(),
@@ -111,6 +117,7 @@ pub fn run() -> ExitCode {
         Command::Subscribe(subscribe) => subscribe.run(),
         Command::Connections(connections) => connections.run(),
         Command::Trace(trace) => trace.run(),
+        Command::Logs(logs) => logs.run(),
         Command::Profile(profile) => profile.run(),
         Command::Weights(weights) => weights.run(),
         Command::Nodes(nodes) => nodes.run(),
@@ -119,6 +126,9 @@ pub fn run() -> ExitCode {
         Command::ControlPlane(control_plane) => control_plane.run(),
         Command::DemoBackend(demo) => demo.run(),
         Command::EngineExec(exec) => exec.run(),
+        Command::Doctor(doctor) => {
+            return doctor.run().unwrap_or_else(|failure| failure.report());
+        }
         Command::EngineGuard(guard) => {
             return guard.run().unwrap_or_else(|failure| failure.report());
         }

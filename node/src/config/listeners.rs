@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use weir_core::logs::check_levels;
 use weir_core::proxy::{Forwarding, ForwardingHeaders};
 use weir_core::trace::{Sampler, Sampling};
 use weir_core::tuning::knobs::{ingress, telemetry};
@@ -180,6 +181,10 @@ pub struct Telemetry {
     pub trace_recent_bytes_max: usize,
     /// How old the status may be that is shown to who polls it.
     pub status_cache_ttl: Duration,
+    /// Levels of log lines beside those of the start, as `EnvFilter` reads them.
+    pub log_levels: Vec<String>,
+    /// Lines of one log query.
+    pub log_lines_max: usize,
 }
 
 impl Telemetry {
@@ -203,13 +208,21 @@ impl Telemetry {
             &telemetry::TRACE_RECENT_BYTES_MAX,
         );
         let mut s = s.read_by("status");
+        let status_cache_ttl = s.tuned(problems, "status_cache_ttl", &telemetry::STATUS_CACHE_TTL);
+        let mut s = s.read_by("logs");
         let read = Self {
             otlp,
             sample_ratio,
             trace_tail_per_second_max,
             trace_recent_bytes_max,
-            status_cache_ttl: s.tuned(problems, "status_cache_ttl", &telemetry::STATUS_CACHE_TTL),
+            status_cache_ttl,
+            log_levels: s.tuned(problems, "log_levels", &telemetry::LOG_LEVELS),
+            log_lines_max: s.tuned(problems, "log_lines_max", &telemetry::LOG_LINES_MAX),
         };
+        if let Err(bad) = check_levels(read.log_levels.iter().map(String::as_str)) {
+            let knob = &telemetry::LOG_LEVELS;
+            s.contradiction(problems, "log_levels", bad.to_string(), [knob; 2]);
+        }
         s.finish(problems);
         read
     }

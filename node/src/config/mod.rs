@@ -32,6 +32,7 @@ mod invalid;
 mod kinds;
 mod launch;
 mod listeners;
+mod logs;
 mod overlay;
 mod provisioning;
 mod reader;
@@ -69,6 +70,7 @@ pub use given::{Endpoints, EngineFacts, Give, Given, RegisteredBackend, Weights}
 pub use invalid::Invalid;
 pub use launch::{DriverKind, Launch};
 pub use listeners::{HttpApi, Ingress, Listener, Telemetry};
+pub use logs::LogSettings;
 pub use overlay::Environment;
 pub use provisioning::{PortCacheSettings, ProvisionSettings};
 pub use reader::Problem;
@@ -101,6 +103,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// Whether each request is written down, and where.
     pub access_log: Option<AccessLog>,
+    /// Where log lines are kept.
+    pub logs: LogSettings,
     /// Where the control plane is, and who this node is to it.
     pub control_plane: ControlPlane,
     /// The limits of starting engines.
@@ -212,6 +216,7 @@ impl Config {
         let http_api = HttpApi::read(&mut root, problems);
         let telemetry = Telemetry::read(&mut root, problems);
         let access_log = AccessLog::read(&mut root, problems, &node.name);
+        let logs = LogSettings::read(&mut root, problems);
         let control_plane = ControlPlane::read(&mut root, problems);
         if !control_plane.endpoints.is_empty() && !node.is_named {
             let what = "is required with control_plane.endpoints: it is the node's id there";
@@ -243,6 +248,7 @@ impl Config {
             http_api,
             telemetry,
             access_log,
+            logs,
             control_plane,
             provision,
             port_cache,

@@ -27,7 +27,7 @@ impl Config {
     }
 
     /// Each key that only a start reads, with its value for people.
-    fn fixed_while_running(&self, workers: usize) -> [(&'static str, String); 15] {
+    fn fixed_while_running(&self, workers: usize) -> [(&'static str, String); 16] {
         let (node, control_plane) = (&self.node, &self.control_plane);
         [
             ("mesh.nodes", node.mesh_nodes.to_string()),
@@ -39,6 +39,7 @@ impl Config {
             ("grpc.listen", self.grpc.listen.to_string()),
             ("http_api.listen", self.http_api.listen.to_string()),
             ("telemetry.otlp", format!("{:?}", self.telemetry.otlp)),
+            ("logs", format!("{:?}", self.logs)),
             (
                 "control_plane.endpoints",
                 format!("{:?}", control_plane.endpoints),

@@ -177,13 +177,13 @@ fn local_queue(store: Arc<dyn Store>, clock: WallClock, seed: u64) -> Jobs {
     Jobs::new(store, keys, clock.to_fn(), jobs::Options::new(seed))
 }
 
-fn socket_of(text: &str) -> PathBuf {
+pub(crate) fn socket_of(text: &str) -> PathBuf {
     text.strip_prefix("unix://").unwrap_or(text).into()
 }
 
 /// The client of a VPN's control server. Secrets are read now, so one that is replaced counts after the next change
 /// of the configuration.
-fn connect(vpn: &VpnSettings) -> Result<Arc<dyn ControlServer>, String> {
+pub(crate) fn connect(vpn: &VpnSettings) -> Result<Arc<dyn ControlServer>, String> {
     let words = |error: SecretError| error.to_string();
     let credential = match &vpn.auth {
         VpnAuth::None => Credential::None,

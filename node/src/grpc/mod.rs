@@ -7,6 +7,7 @@ mod cache_values;
 mod cache_warm;
 mod events;
 mod load_balancer;
+mod logs;
 mod node;
 mod port_cache;
 mod provision;
@@ -28,6 +29,7 @@ use weir_proto::node::v1::cache_peer_server::CachePeerServer;
 use weir_proto::node::v1::cache_server::CacheServer;
 use weir_proto::node::v1::events_server::EventsServer;
 use weir_proto::node::v1::load_balancer_server::LoadBalancerServer;
+use weir_proto::node::v1::logs_server::LogsServer;
 use weir_proto::node::v1::node_server::NodeServer;
 use weir_proto::node::v1::port_cache_server::PortCacheServer;
 use weir_proto::node::v1::provision_server::ProvisionServer;
@@ -41,7 +43,9 @@ use crate::cache_api::CacheApi;
 use crate::engine_api::EngineApi;
 use crate::events::Events;
 use crate::http_api::StatusCache;
+use crate::logs_api::LogsApi;
 use crate::orders::OrdersHandle;
+use crate::telemetry::logs::Logs;
 use crate::trace_api::TraceApi;
 use crate::wiring::Wired;
 
@@ -73,6 +77,7 @@ impl Readiness {
             <CacheServer<cache::CacheService> as NamedService>::NAME,
             <EventsServer<events::EventsService> as NamedService>::NAME,
             <BroadcastServer<broadcast::BroadcastService> as NamedService>::NAME,
+            <LogsServer<logs::LogsService> as NamedService>::NAME,
         ] {
             self.0.set_service_status(name, status).await;
         }
@@ -88,11 +93,12 @@ pub struct Apis {
     events: Events,
     broadcast: Broadcast,
     traces: TraceApi,
+    logs: LogsApi,
 }
 
 impl Apis {
     /// Those of a node, with the status that everybody is shown.
-    pub fn new(wired: &Wired, status: StatusCache) -> Self {
+    pub fn new(wired: &Wired, status: StatusCache, logs: &Logs) -> Self {
         Self {
             status,
             orders: wired.orders.clone(),
@@ -101,6 +107,7 @@ impl Apis {
             events: wired.events.clone(),
             broadcast: wired.broadcast.clone(),
             traces: TraceApi::new(wired),
+            logs: LogsApi::new(wired, logs),
         }
     }
 }
@@ -121,6 +128,7 @@ pub fn router(
         events,
         broadcast,
         traces,
+        logs,
     } = apis;
     let health = orders.readiness().0.clone();
     let health = HealthServer::new(HealthService::from_health_reporter(health));
@@ -142,6 +150,7 @@ pub fn router(
         .with_service_name(<BroadcastPeerServer<BroadcastPeerService> as NamedService>::NAME)
         .with_service_name(<EventsServer<events::EventsService> as NamedService>::NAME)
         .with_service_name(<TracesServer<traces::TracesService> as NamedService>::NAME)
+        .with_service_name(<LogsServer<logs::LogsService> as NamedService>::NAME)
         .with_service_name(<HealthServer<HealthService> as NamedService>::NAME)
         .with_service_name(REFLECTION)
         .build_v1()?;
@@ -162,6 +171,7 @@ pub fn router(
                 .max_decoding_message_size(MESSAGE_BYTES_MAX),
         )
         .add_service(TracesServer::new(traces::TracesService { traces }))
+        .add_service(LogsServer::new(logs::LogsService { logs }))
         .add_service(health)
         .add_service(reflection))
 }

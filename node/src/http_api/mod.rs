@@ -6,6 +6,7 @@ mod cache;
 mod engines;
 mod events;
 mod exposition;
+mod logs;
 mod sites;
 mod traces;
 mod values;
@@ -30,6 +31,7 @@ use crate::data_plane::routing::Routing;
 use crate::describe;
 use crate::engine_api::EngineApi;
 use crate::events::Events;
+use crate::logs_api::LogsApi;
 use crate::snapshot::Snapshot;
 use crate::telemetry::access::AccessCounts;
 use crate::telemetry::metrics::{NodeMetrics, TextFormat};
@@ -59,6 +61,8 @@ pub struct Shown {
     pub access_log: Arc<AccessCounts>,
     /// What was traced last.
     pub traces: TraceApi,
+    /// What nodes write about themselves.
+    pub logs: LogsApi,
 }
 
 /// All paths of the API.
@@ -69,6 +73,7 @@ pub fn router(shown: Shown) -> Router {
         .route("/api/services", get(services))
         .route("/api/events", get(events::list))
         .route("/api/traces/{id}", get(traces::get))
+        .route("/api/logs", get(logs::list))
         .route("/metrics", get(metrics))
         .merge(engines::router())
         .merge(answers::router())

@@ -40,6 +40,7 @@ use crate::ports::clock::WallClock;
 use crate::ports::net::Net;
 use crate::snapshot::Snapshot;
 use crate::telemetry::access::{AccessSink, Lines};
+use crate::telemetry::logs::LogTuning;
 use crate::telemetry::metrics::NodeMetrics;
 use crate::telemetry::spans::Tracer;
 
@@ -92,6 +93,8 @@ pub struct Wired {
     pub access_lines: Option<mpsc::Receiver<Lines>>,
     /// How old the status may be that a poll is shown.
     pub status_age_max: Snapshot<Duration>,
+    /// What is said of log lines.
+    pub logs: LogTuning,
     /// One task for each actor; a result is the end of the node.
     pub guardians: JoinSet<Result<(), BudgetSpent>>,
 }
@@ -155,6 +158,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         &mut guardians,
     );
     let status_age_max = outlets.status_age_max.clone();
+    let logs = outlets.logs.clone();
     let takers = Takers {
         load_balancer: load_balancer.clone(),
         port_cache: engines.port_cache.clone(),
@@ -185,6 +189,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         core_parts,
         access_lines: Some(access_lines),
         status_age_max,
+        logs,
         guardians,
     })
 }

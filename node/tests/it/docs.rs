@@ -56,8 +56,8 @@ async fn every_command_of_the_readme_that_asks_a_node_works() {
          [[routes]]\nservice = \"web\"\n"
     ))
     .await;
-    let commands = commands_of_the_readme(&["services", "status"]);
-    assert!(commands.len() >= 4, "{commands:?}");
+    let commands = commands_of_the_readme(&["logs", "services", "status"]);
+    assert!(commands.len() >= 6, "{commands:?}");
     for command in commands {
         let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
         let output = weir(&arguments, &node.grpc.to_string());
@@ -180,7 +180,7 @@ async fn every_command_of_the_readme_that_asks_the_control_plane_works() {
 }
 
 /// Every command that people type.
-const COMMANDS: [&[&str]; 81] = [
+const COMMANDS: [&[&str]; 83] = [
     &["publish"],
     &["subscribe"],
     &["connections"],
@@ -217,8 +217,10 @@ const COMMANDS: [&[&str]; 81] = [
     &["cache", "touch"],
     &["cache", "watch"],
     &["cache", "warm"],
+    &["doctor"],
     &["events"],
     &["trace"],
+    &["logs"],
     &["profile"],
     &["profile", "list"],
     &["profile", "get"],

@@ -19,6 +19,7 @@ use crate::operator::weir;
 struct Mesh {
     child: Child,
     ingress: SocketAddr,
+    grpc: SocketAddr,
     control_plane: SocketAddr,
 }
 
@@ -67,6 +68,7 @@ impl Mesh {
         Self {
             child,
             ingress: ports[0],
+            grpc: ports[1],
             control_plane: ports[3],
         }
     }
@@ -91,6 +93,22 @@ impl Mesh {
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(self.ingress).await.is_ok() {
             assert!(Instant::now() < deadline, "it does not stop");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// One node tells what each has written.
+    async fn tells_lines_of_both_nodes(&self) {
+        let node = self.grpc.to_string();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let (code, text) = weir(&["logs", "--node", &node, "--grep", "node ready"]).await;
+            assert_eq!(code, 0, "{text}");
+            let of = |name: &str| text.lines().filter(|line| line.contains(name)).count();
+            if [of(" INFO  node-1 "), of(" INFO  node-2 ")] == [1, 1] {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{text}");
             sleep(Duration::from_millis(20)).await;
         }
     }
@@ -152,6 +170,7 @@ async fn ctrl_c_ends_everything() {
         6,
         "a control plane, two nodes, three backends"
     );
+    mesh.tells_lines_of_both_nodes().await;
     kill_process(mesh.pid(), Signal::INT).unwrap();
     let ended = timeout(PATIENCE, mesh.child.wait()).await.expect("it ends");
     assert_eq!(ended.unwrap().code(), Some(0));

@@ -15,6 +15,7 @@ mod keeper;
 mod link;
 mod namespace;
 mod owed;
+mod probe;
 mod queue;
 mod read;
 mod server;
@@ -31,6 +32,7 @@ use tokio::task::AbortHandle;
 pub use self::counters::{Count, L2Counters};
 pub use self::failure::{Failure, FailureKind};
 pub use self::namespace::{InvalidNamespace, NAME_BYTES_MAX, NAMESPACES_MAX, Namespace};
+pub use self::probe::time_of;
 pub use self::settings::{COMMAND_TIMEOUT, CONNECT_TIMEOUT, InvalidUrl, L2Settings, RedisUrl};
 pub use self::shared::Stamps;
 

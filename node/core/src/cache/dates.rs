@@ -22,7 +22,7 @@ const DAY_S: u64 = 86_400;
 /// written in the grammar, except that the name of the day need not be that of the date.
 ///
 /// `now` decides the century of the form with two digits: never more than 50 years ahead.
-pub(super) fn parse(text: &[u8], now: UnixMs) -> Option<UnixMs> {
+pub fn parse(text: &[u8], now: UnixMs) -> Option<UnixMs> {
     let text = std::str::from_utf8(text.trim_ascii()).ok()?;
     let comma = text.find(',');
     let seconds = match comma {

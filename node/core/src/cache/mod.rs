@@ -35,7 +35,7 @@ mod validators;
 mod vary;
 
 pub use coding::coded;
-pub use dates::format as http_date;
+pub use dates::{format as http_date, parse as parse_http_date};
 pub use directives::{Deciding, Directives};
 pub use early_refresh::is_due;
 pub use explain::{Step, explain};

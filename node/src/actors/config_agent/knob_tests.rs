@@ -68,6 +68,10 @@ fn parts(wired: &Wired) -> BTreeMap<&'static str, String> {
             format!("{:?}", wired.cache_warmer.settings()),
         ),
         ("status", format!("{:?}", wired.status_age_max.load())),
+        ("logs", {
+            let levels = wired.logs.levels.borrow().clone();
+            format!("{levels:?} {}", wired.logs.lines_max.load())
+        }),
     ])
 }
 
@@ -90,7 +94,7 @@ fn others(knob: &Knob, now: &Value) -> Vec<Value> {
             .iter()
             .map(|choice| Value::Choice((*choice).to_owned()))
             .collect(),
-        Kind::Texts => ["one", "gzip", "5 5 * * *"]
+        Kind::Texts => ["one", "gzip", "5 5 * * *", "debug"]
             .map(|text| Value::Texts(vec![text.to_owned()]))
             .to_vec(),
     };

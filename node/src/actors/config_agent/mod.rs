@@ -39,6 +39,7 @@ use crate::config::{AccessLog, Config, Environment, Give, Given, Ingress, Invali
 use crate::events::{Events, Kind};
 use crate::link::{Carried, Link, Permits, Refused};
 use crate::snapshot::Snapshot;
+use crate::telemetry::logs::LogTuning;
 use crate::telemetry::spans::Tracer;
 pub use in_force::InForce;
 
@@ -119,6 +120,8 @@ pub struct Outlets {
     pub ingress: Snapshot<Ingress>,
     /// How old the status may be that a poll is shown.
     pub status_age_max: Snapshot<Duration>,
+    /// What is said of log lines.
+    pub logs: LogTuning,
     /// Whether each request is written down.
     pub access_log: Snapshot<Option<AccessLog>>,
     /// Takes which requests are traced.
@@ -136,6 +139,7 @@ impl Outlets {
             ingress: Snapshot::new(first.config.ingress.clone()),
             status_age_max: Snapshot::new(first.config.telemetry.status_cache_ttl),
             access_log: Snapshot::new(first.config.access_log.clone()),
+            logs: LogTuning::new(&first.config.telemetry),
             tracer: tracer.clone(),
             broadcast: broadcast.clone(),
             events: events.clone(),
@@ -148,6 +152,7 @@ impl Outlets {
         self.ingress.publish(config.ingress.clone());
         self.status_age_max
             .publish(config.telemetry.status_cache_ttl);
+        self.logs.publish(&config.telemetry);
         self.broadcast.configure(&config.broadcaster);
         self.access_log.publish(config.access_log.clone());
         self.tracer.set_sampling(config.sampling());

@@ -72,7 +72,7 @@ pub(super) struct Flags {
 
 /// How etcd is reached.
 #[derive(Args)]
-struct EtcdFlags {
+pub(in crate::cli) struct EtcdFlags {
     /// Who signs etcd's certificates (PEM); asks for TLS.
     #[arg(long = "etcd-ca", id = "etcd_ca", value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -174,6 +174,16 @@ impl Flags {
 
 fn usage(text: impl fmt::Display) -> Failure {
     Failure::Usage(text.to_string())
+}
+
+/// The store that these flags name; `None` when they name none.
+pub(in crate::cli) fn named_store(
+    store: Option<String>,
+    etcd: EtcdFlags,
+) -> Result<Option<StorePlace>, Failure> {
+    let is_named = store.is_some();
+    let place = place(store, PathBuf::new(), etcd)?;
+    Ok(is_named.then_some(place))
 }
 
 fn place(store: Option<String>, data_dir: PathBuf, etcd: EtcdFlags) -> Result<StorePlace, Failure> {

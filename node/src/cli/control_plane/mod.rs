@@ -9,6 +9,9 @@ mod tokens;
 
 use clap::{Args, Subcommand};
 
+pub(super) use flags::{EtcdFlags, named_store};
+pub(super) use run::{Etcd, StorePlace};
+
 use super::block_on;
 use super::control::Target;
 use super::output::Failure;

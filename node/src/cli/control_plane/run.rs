@@ -194,11 +194,7 @@ impl StorePlace {
                 ))
             }
             Self::Etcd(etcd) => {
-                let options = etcd::Options {
-                    tls: etcd.tls()?,
-                    user: etcd.user()?,
-                    ..etcd::Options::new(etcd.endpoints.clone())
-                };
+                let options = etcd.options()?;
                 Ok(Arc::new(EtcdStore::connect(options).await.map_err(failed)?))
             }
         }
@@ -206,6 +202,15 @@ impl StorePlace {
 }
 
 impl Etcd {
+    /// What the client needs. Files and secrets are read now.
+    pub(in crate::cli) fn options(&self) -> Result<etcd::Options, Failure> {
+        Ok(etcd::Options {
+            tls: self.tls()?,
+            user: self.user()?,
+            ..etcd::Options::new(self.endpoints.clone())
+        })
+    }
+
     fn tls(&self) -> Result<Option<etcd::TlsOptions>, Failure> {
         let Some(ca) = &self.ca else {
             return Ok(None);

@@ -5,6 +5,7 @@ mod cache;
 mod compression;
 mod engines;
 mod events;
+mod logs;
 mod mesh;
 mod process;
 mod warming;
@@ -128,6 +129,7 @@ pub(super) fn render(shown: &Shown, format: TextFormat) -> String {
     mesh::render(shown.broadcast.mesh(), &mut text);
     events::render(&shown.events, &mut text);
     process::render(&mut text);
+    logs::render(shown.logs.counts(), &mut text);
     text.into_text()
 }
 

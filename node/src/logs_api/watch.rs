@@ -1,0 +1,141 @@
+//! Lines as they are written, of this node or of every one.
+
+use std::time::Duration;
+
+use futures::Stream;
+use futures::stream::{self, BoxStream, StreamExt as _};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use weir_core::logs::Query;
+use weir_proto::node::v1 as pb;
+use weir_proto::node::v1::logs_client::LogsClient;
+
+use super::{LogsApi, NODE_TIMEOUT, request_for};
+
+/// Between two lists of one node at least.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// Between two tries to reach a node that went away.
+const AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// Lists of all nodes that wait for who reads them; the nodes wait then, and count what they lose.
+const LISTS_WAITING_MAX: usize = 16;
+
+struct Follower {
+    api: LogsApi,
+    query: Query,
+    /// The number of the last line that was told; `None` before the first list.
+    last: Option<u64>,
+}
+
+impl Follower {
+    async fn next(&mut self) -> Option<pb::LogList> {
+        let node = self.api.peers.node().to_owned();
+        let Some(last) = self.last else {
+            let found = self.api.logs.find(&node, &self.query).await;
+            self.last = Some(found.last);
+            return Some(pb::LogList {
+                lines: found.lines,
+                cut: found.is_cut,
+                ..pb::LogList::default()
+            });
+        };
+        let (mut news, mut last) = (self.api.logs.news(), last);
+        loop {
+            sleep(INTERVAL_MIN).await;
+            news.wait_for(|newest| *newest > last).await.ok()?;
+            let page = self.api.logs.after(&node, &self.query, last).await;
+            last = page.last;
+            self.last = Some(last);
+            if !page.lines.is_empty() || page.missed > 0 {
+                return Some(pb::LogList {
+                    lines: page.lines,
+                    missed: page.missed,
+                    ..pb::LogList::default()
+                });
+            }
+        }
+    }
+}
+
+impl LogsApi {
+    /// The newest lines that are wanted, and then what is written, as it is. Of other nodes each tells for itself.
+    pub fn watch(&self, query: Query, mesh: bool) -> BoxStream<'static, pb::LogList> {
+        let others = match mesh {
+            true => self.follow_others(&query),
+            false => stream::empty().boxed(),
+        };
+        stream::select(self.follow_own(query), others).boxed()
+    }
+
+    fn follow_own(&self, query: Query) -> BoxStream<'static, pb::LogList> {
+        let follower = Follower {
+            api: self.clone(),
+            query,
+            last: None,
+        };
+        let next = async |mut follower: Follower| {
+            let list = follower.next().await?;
+            Some((list, follower))
+        };
+        stream::unfold(follower, next).boxed()
+    }
+
+    /// One task for each node that is known now. They end with the stream.
+    fn follow_others(&self, query: &Query) -> BoxStream<'static, pb::LogList> {
+        let (sender, lists) = mpsc::channel(LISTS_WAITING_MAX);
+        let mut tasks = JoinSet::new();
+        for node in self.peers.others() {
+            let (api, request, sender) = (self.clone(), request_for(query), sender.clone());
+            tasks.spawn(async move { follow(&api, &node, request, &sender).await });
+        }
+        received(lists, tasks).boxed()
+    }
+}
+
+fn received(
+    lists: mpsc::Receiver<pb::LogList>,
+    tasks: JoinSet<()>,
+) -> impl Stream<Item = pb::LogList> + Send {
+    stream::unfold((lists, tasks), async |(mut lists, tasks)| {
+        let list = lists.recv().await?;
+        Some((list, (lists, tasks)))
+    })
+}
+
+/// Passes on what a node tells. While it is away that is told once, and tried again.
+async fn follow(
+    api: &LogsApi,
+    node: &str,
+    mut request: pb::LogsRequest,
+    sender: &mpsc::Sender<pb::LogList>,
+) {
+    let mut is_away = false;
+    loop {
+        if let Ok(channel) = api.peers.channel_to(node) {
+            let mut client = LogsClient::new(channel);
+            let opened = timeout(NODE_TIMEOUT, client.watch_logs(request.clone())).await;
+            if let Ok(Ok(lists)) = opened {
+                is_away = false;
+                let mut lists = lists.into_inner();
+                while let Ok(Some(list)) = lists.message().await {
+                    // What was told is not told again after it was away.
+                    request.since_ms = 1;
+                    if sender.send(list).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            api.peers.is_silent(node);
+        }
+        if !std::mem::replace(&mut is_away, true) {
+            let away = pb::LogList {
+                unreachable_nodes: vec![node.to_owned()],
+                ..pb::LogList::default()
+            };
+            if sender.send(away).await.is_err() {
+                return;
+            }
+        }
+        sleep(AGAIN_AFTER).await;
+    }
+}
