@@ -222,7 +222,7 @@ impl Session {
             may.map_err(|denied| BadAsk::new("topic", denied))?;
             let broadcast = self.broadcast.clone();
             let present = async move {
-                let (members, count) = broadcast.members(&topic).await;
+                let ((members, count), _) = broadcast.everybody(&topic).await;
                 Done::Answered(Control::Present {
                     id,
                     topic,

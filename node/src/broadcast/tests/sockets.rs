@@ -250,7 +250,7 @@ async fn protobuf_says_the_same() {
             match pb::Delivery::decode(&*payload).unwrap().what.unwrap() {
                 What::Subscribed(told) => seen[0] = told.id == 5 && told.topics.len() == 1,
                 What::Published(told) => seen[1] = told.id == 5,
-                What::Batch(batch) => seen[2] = &*batch.messages[0].data == [1, 2],
+                What::Batch(batch) => seen[2] = batch.messages[0].data[..] == [1, 2],
                 other => panic!("{other:?}"),
             }
         }

@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::client::{Answer, Client};
-use crate::common::{PATIENCE, Weir, read_until};
+use crate::common::{PATIENCE, Weir, read_to_end, read_until};
 
 const LIVE: &str = "[broadcaster]\nanonymous = \"all\"\ndrain_window = \"0s\"\n\
                     [[routes]]\npath_exact = \"/live\"\nbroadcast = true\n";
@@ -139,22 +139,19 @@ async fn operators_see_topics_and_subscribers_and_end_one() {
     let (_, open) = weir.get_api("/api/connections?by=lag").await.unwrap();
     let open: serde_json::Value = serde_json::from_str(&open).unwrap();
     let id = open["connections"][0]["id"].as_str().unwrap();
-    let mut client = Client::connect(weir.api).await;
+    let mut client = TcpStream::connect(weir.api).await.unwrap();
     let end = format!(
-        "DELETE /api/connections/{id} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+        "DELETE /api/connections/{id} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     );
-    // 204 has no length.
-    let _ = timeout(PATIENCE, async {
-        let stream = client.ask(&end);
-        tokio::select! {
-            _ = stream => {}
-            closed = next(&mut socket) => {
-                let Some(Message::Close(Some(close))) = closed else { panic!("{closed:?}") };
-                assert_eq!((u16::from(close.code), &*close.reason), (4002, "operator"));
-            }
-        }
-    })
-    .await;
+    client.write_all(end.as_bytes()).await.unwrap();
+    let ended = read_to_end(&mut client).await;
+    assert!(ended.starts_with("HTTP/1.1 204"), "{ended}");
+    let closed = next(&mut socket).await;
+    let Some(Message::Close(Some(close))) = closed else {
+        panic!("{closed:?}");
+    };
+    let told = (u16::from(close.code), &*close.reason);
+    assert_eq!(told, (4002, "operator"));
 }
 
 #[tokio::test]
