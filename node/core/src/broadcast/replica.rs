@@ -44,6 +44,11 @@ impl Replication {
         !self.frozen && self.rests_until.is_none_or(|until| until <= now)
     }
 
+    /// Whether no topic's messages wait for the replica.
+    pub fn is_empty(&self) -> bool {
+        self.topics.is_empty()
+    }
+
     /// From here on messages of a topic wait for the replica, which has everything up to this one.
     pub fn join(&mut self, topic: &TopicName, offset: u64) {
         let kept = Kept {

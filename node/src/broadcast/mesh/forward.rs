@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 
+use futures::future::Either;
 use futures::stream::{FuturesUnordered, Stream, StreamExt as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -135,11 +136,11 @@ async fn number(
                 // Numbered in the order in which they come; only what is waited for is waited for together.
                 let (id, answer) = (request.id, numbered(mesh, request.message.unwrap_or_default()));
                 match answer {
-                    Ok(answer) => {
+                    Either::Left(answer) => {
                         let answer = pb::ForwardResponse { id, what: Some(answer) };
                         out.send(Ok(answer)).await.map_err(gone)?;
                     }
-                    Err(later) => waiting.push(async move {
+                    Either::Right(later) => waiting.push(async move {
                         pb::ForwardResponse { id, what: Some(later.await) }
                     }),
                 }
@@ -152,13 +153,13 @@ async fn number(
 fn numbered(
     mesh: &Mesh,
     message: pb::PublishRequest,
-) -> Result<What, impl Future<Output = What> + Send + 'static> {
+) -> Either<What, impl Future<Output = What> + Send + 'static> {
     let (draft, ack) = match wire::decode_draft(message) {
         Ok(decoded) => decoded,
-        Err(error) => return Ok(What::Refused(error.to_string())),
+        Err(error) => return Either::Left(What::Refused(error.to_string())),
     };
     if !mesh.view().is_own(&draft.topic) {
-        return Ok(What::NotOwner(true));
+        return Either::Left(What::NotOwner(true));
     }
     let published = match ack {
         Ack::Replicated => mesh.topics().publish_confirmed(draft, mesh.now()),
@@ -168,9 +169,11 @@ fn numbered(
             .map(|published| (published, None)),
     };
     match published {
-        Err(refused) => Ok(What::Refused(refused.to_string())),
-        Ok((published, None)) => Ok(What::Published(wire::encode_published(published, false))),
-        Ok((published, Some(confirmed))) => Err(async move {
+        Err(refused) => Either::Left(What::Refused(refused.to_string())),
+        Ok((published, None)) => {
+            Either::Left(What::Published(wire::encode_published(published, false)))
+        }
+        Ok((published, Some(confirmed))) => Either::Right(async move {
             let replicated = super::is_confirmed(confirmed).await;
             What::Published(wire::encode_published(published, replicated))
         }),

@@ -287,8 +287,13 @@ impl Hub {
             peer.is_listed = listed.contains(node);
             if !peer.is_listed && !peer.is_live(now) {
                 (peer.task, peer.asks, peer.way) = (None, None, None);
+                if peer.down.is_none() {
+                    peer.replication.freeze();
+                }
             }
-            peer.is_listed || peer.is_live(now) || peer.down.is_some()
+            // What waits for it goes out in time.
+            let owes = !peer.replication.is_empty();
+            peer.is_listed || peer.is_live(now) || peer.down.is_some() || owes
         });
     }
 
