@@ -1,7 +1,7 @@
 //! Who may publish and subscribe what.
 //!
-//! Whoever shows a token has its grants. Who shows none may do on the HTTP API what the node itself may, because that is
-//! the operator's; on routes, which are everybody's, what `broadcaster.anonymous` says.
+//! Whoever shows a token has its grants. Who shows none may do on the HTTP API what the node itself may, because that
+//! is the operator's; on routes, which are everybody's, what `broadcaster.anonymous` says.
 
 use std::sync::Arc;
 

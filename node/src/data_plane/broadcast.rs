@@ -1,8 +1,8 @@
 //! Routes with `broadcast`: subscribers and publishers come in here, on the core of their connection.
 //!
 //! One path is all: what asks for an upgrade becomes a WebSocket, what takes `text/event-stream` gets one, what is
-//! posted is published, and everything else is a poll. HTTP/2 has no way to a WebSocket here (RFC 8441): it would be one
-//! more way into the node, and browsers take HTTP/1.1 for it.
+//! posted is published, and everything else is a poll. HTTP/2 has no way to a WebSocket here (RFC 8441): it would be
+//! one more way into the node, and browsers take HTTP/1.1 for it.
 
 use std::net::SocketAddr;
 use std::rc::Rc;

@@ -13,8 +13,8 @@ pub const POSITIONS_BYTES_MAX: usize = 4_096;
 /// Stands at the end of a line that does not tell all topics.
 const MORE: &str = "~";
 
-/// Where a subscriber is in its topics. Of topics that it did not ask for by name, those that were quiet for longest are
-/// left out when there are too many; the line says so.
+/// Where a subscriber is in its topics. Of topics that it did not ask for by name, those that were quiet for longest
+/// are left out when there are too many; the line says so.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Positions {
     topics: BTreeMap<TopicName, At>,
