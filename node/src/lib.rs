@@ -9,6 +9,7 @@ pub mod config;
 pub mod control_link;
 pub mod data_plane;
 pub mod describe;
+mod end_signs;
 pub mod engine_api;
 pub mod engine_room;
 pub mod events;

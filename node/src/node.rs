@@ -2,15 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
-use tokio::net::unix::pipe;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{Instant, timeout};
@@ -22,6 +19,7 @@ use crate::config::{self, Config, Environment, Given, Invalid};
 use crate::control_link::{self, ControlLink};
 use crate::data_plane::{self, Cores};
 use crate::describe::StatusSource;
+use crate::end_signs::{Parent, Signals, Told};
 use crate::engine_api::EngineApi;
 use crate::engine_room::{self, EngineRoom, Host};
 use crate::grpc::{self, Apis, LoadBalancerService};
@@ -438,56 +436,6 @@ impl Running {
         }
         if let Some(written) = self.access_log {
             let _ = timeout(LAST_SPANS_TIMEOUT, written).await;
-        }
-    }
-}
-
-enum Told {
-    Stop,
-    Reload,
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Told {
-        tokio::select! {
-            biased;
-            _ = self.terminate.recv() => Told::Stop,
-            _ = self.interrupt.recv() => Told::Stop,
-            _ = self.hangup.recv() => Told::Reload,
-        }
-    }
-}
-
-/// Whoever started this node holds the other end of its standard input; this ends when they are gone.
-pub(crate) struct Parent(Option<pipe::Receiver>);
-
-impl Parent {
-    pub(crate) fn new(watched: bool) -> io::Result<Self> {
-        if !watched {
-            return Ok(Self(None));
-        }
-        let stdin = io::stdin().as_fd().try_clone_to_owned()?;
-        Ok(Self(Some(pipe::Receiver::from_owned_fd(stdin)?)))
-    }
-
-    pub(crate) async fn gone(&mut self) {
-        match &mut self.0 {
-            Some(stdin) => drop(tokio::io::copy(stdin, &mut tokio::io::sink()).await),
-            None => std::future::pending().await,
         }
     }
 }

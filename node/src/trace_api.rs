@@ -45,7 +45,8 @@ pub enum Error {
     NotKept,
     /// Nobody has it.
     #[error(
-        "no node that answers keeps a trace `{id}`{}: it was not sampled and neither failed nor was slow, or it is too old",
+        "no node that answers keeps a trace `{id}`{}: it was not sampled and neither failed nor was slow, \
+         or it is too old",
         not_answered(.silent)
     )]
     Unknown {

@@ -109,9 +109,8 @@ pub(super) fn message(topic: &str, is_timed: bool) -> String {
         false => 0,
     };
     let filler = "x".repeat(96);
-    format!(
-        "{{\"publish\":{{\"topic\":\"{topic}\",\"ack\":\"none\",\"data\":{{\"sent_us\":{sent_us},\"f\":\"{filler}\"}}}}}}"
-    )
+    let data = format!("{{\"sent_us\":{sent_us},\"f\":\"{filler}\"}}");
+    format!("{{\"publish\":{{\"topic\":\"{topic}\",\"ack\":\"none\",\"data\":{data}}}}}")
 }
 
 fn since_start(now: Instant) -> Duration {

@@ -14,7 +14,8 @@ use super::{Target, block_on};
 /// Show the subscribers of a node, or end one
 #[derive(Args)]
 #[command(
-    after_help = "Example:\n  weir connections --by lag --limit 20\n  weir connections end 1234\n  weir connections topics"
+    after_help = "Example:\n  weir connections --by lag --limit 20\n  weir connections end 1234\n  \
+    weir connections topics"
 )]
 pub(super) struct Connections {
     #[command(flatten)]

@@ -42,8 +42,8 @@ impl DemoBackend {
             let listener = tokio::net::TcpListener::bind(self.listen).await?;
             print(&listener.local_addr()?.to_string())?;
             // A pipe ends with whoever started this; an engine has none, its guard ends it.
-            let parent =
-                crate::node::Parent::new(true).or_else(|_| crate::node::Parent::new(false));
+            let parent = crate::end_signs::Parent::new(true)
+                .or_else(|_| crate::end_signs::Parent::new(false));
             let mut parent = parent?;
             axum::serve(listener, router(self.name))
                 .with_graceful_shutdown(async move { parent.gone().await })

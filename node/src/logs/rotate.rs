@@ -20,8 +20,9 @@ pub struct RotatingFile {
 }
 
 impl RotatingFile {
-    /// Opens the file for appending, or makes it, readable by its owner and group only. Before it grew beyond `bytes_max`
-    /// it is set aside; of all files together, the open one included, `files_max` are kept, and at least one is.
+    /// Opens the file for appending, or makes it, readable by its owner and group only. Before it grew beyond
+    /// `bytes_max` it is set aside; of all files together, the open one included, `files_max` are kept, and at least
+    /// one is.
     ///
     /// # Errors
     /// What the system says; its folder is not made.

@@ -1,7 +1,7 @@
 //! Lines of the access log on their way from cores to whoever writes them.
 //!
-//! Each core gathers lines by itself and hands them over now and then, many at a time. When too many wait, because a disk
-//! or whoever reads is slow, they are dropped and counted: requests never wait.
+//! Each core gathers lines by itself and hands them over now and then, many at a time. When too many wait, because a
+//! disk or whoever reads is slow, they are dropped and counted: requests never wait.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;

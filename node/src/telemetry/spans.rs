@@ -1,8 +1,8 @@
-//! Traces: what decides, finished spans, and the two places where they go: the bounded queue to the exporter and the rings
-//! of what was told last.
+//! Traces: what decides, finished spans, and the two places where they go: the bounded queue to the exporter and the
+//! rings of what was told last.
 //!
-//! A request holds its steps itself (`data_plane/trace`) and hands its spans over when it ends, if it is worth telling; a
-//! full queue drops and counts.
+//! A request holds its steps itself (`data_plane/trace`) and hands its spans over when it ends, if it is worth
+//! telling; a full queue drops and counts.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -117,32 +117,17 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
     let (core_parts, access_lines) = core_parts(&config, env, from, stop);
 
     let control_plane = Snapshot::new(LinkStatus::default());
-    let peers = Peers::new(
-        &config.node.name,
-        control_plane.clone(),
-        Arc::clone(&env.net),
-    );
+    let link = control_plane.clone();
+    let peers = Peers::new(&config.node.name, link, Arc::clone(&env.net));
     let in_force = outlets.in_force.clone();
     let cache_tier = cache::wire(&core_parts, &peers, env, &in_force, &mut guardians);
-    broadcast::wire(
-        (&broadcast, &peers),
-        &events,
-        (&core_parts.stop, env.seed),
-        &mut guardians,
-    );
-    tokio::task::spawn_local(backends::run(
-        events.clone(),
-        outlet.routing().clone(),
-        load_balancer.revisions(),
-    ));
+    let stop = (&core_parts.stop, env.seed);
+    broadcast::wire((&broadcast, &peers), &events, stop, &mut guardians);
+    let (routing, revisions) = (outlet.routing().clone(), load_balancer.revisions());
+    tokio::task::spawn_local(backends::run(events.clone(), routing, revisions));
     let cdns = cdn::wire(&cache_tier, &events, env, &in_force, &mut guardians);
-    let cache_warmer = cache::wire_warmer(
-        &core_parts,
-        &peers,
-        (&control_plane, &events),
-        &in_force,
-        &mut guardians,
-    );
+    let told = (&control_plane, &events);
+    let cache_warmer = cache::wire_warmer(&core_parts, &peers, told, &in_force, &mut guardians);
     let agent = ConfigAgentHandle::new(&outlets.in_force);
     let engines = engines::wire(
         &EngineLinks {
@@ -157,8 +142,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         },
         &mut guardians,
     );
-    let status_age_max = outlets.status_age_max.clone();
-    let logs = outlets.logs.clone();
+    let (status_age_max, logs) = (outlets.status_age_max.clone(), outlets.logs.clone());
     let takers = Takers {
         load_balancer: load_balancer.clone(),
         port_cache: engines.port_cache.clone(),

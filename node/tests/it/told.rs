@@ -205,8 +205,9 @@ async fn every_metric_is_in_the_document_once_as_it_is() {
     assert_eq!(names.len(), rows.len(), "a family is told once");
     rows.iter().for_each(|row| check_name(row));
     let document = format!(
-        "# Metrics of a node\n\nOn `/metrics` of the HTTP API, in the Prometheus text format or as OpenMetrics. Those of \
-         `weir_control_plane_` and `weir_profile_`\nare there with `[control_plane]`. Made by a test from what a node tells.\n\n\
+        "# Metrics of a node\n\nOn `/metrics` of the HTTP API, in the Prometheus text format or as OpenMetrics. \
+         Those of `weir_control_plane_` and `weir_profile_`\nare there with `[control_plane]`. \
+         Made by a test from what a node tells.\n\n\
          | name | type | what |\n|---|---|---|\n{}\n",
         rows.join("\n")
     );

@@ -21,8 +21,8 @@ impl Topics {
         Ok(self.number(draft, now, None)?.0)
     }
 
-    /// The same, and whether the replica has it, once that is known: [`Self::confirm`] tells. `None` for a message that is
-    /// not numbered.
+    /// The same, and whether the replica has it, once that is known: [`Self::confirm`] tells. `None` for a message
+    /// that is not numbered.
     ///
     /// # Errors
     ///

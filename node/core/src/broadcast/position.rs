@@ -15,8 +15,8 @@ pub struct Epoch(pub u64);
 const RANDOM_BITS: u32 = 22;
 
 impl Epoch {
-    /// One that begins now: greater than those that began before, on any node whose clock is right. Two nodes that begin
-    /// one at once have two.
+    /// One that begins now: greater than those that began before, on any node whose clock is right. Two nodes that
+    /// begin one at once have two.
     pub const fn begun(now: UnixMs, random: u64) -> Self {
         let drawn = now.0.wrapping_shl(RANDOM_BITS) | (random & ((1 << RANDOM_BITS) - 1));
         match drawn {

@@ -1,9 +1,10 @@
 //! What the owner of a topic owes to its replica, and when that one may go on in its place.
 //!
-//! While a replica is in step, nobody is given a message that it has not confirmed. An owner that cannot wait any longer
-//! first lets pass the time for which the replica may believe so: the replica sends stamps of its own clock, the owner
-//! sends the last one back, and for [`LEASE`] after it made a stamp that came back the replica may rely on it. So no
-//! clocks are compared, and a replica that goes on has everything that anybody was given, whatever the link lost.
+//! While a replica is in step, nobody is given a message that it has not confirmed. An owner that cannot wait any
+//! longer first lets pass the time for which the replica may believe so: the replica sends stamps of its own clock,
+//! the owner sends the last one back, and for [`LEASE`] after it made a stamp that came back the replica may rely on
+//! it. So no clocks are compared, and a replica that goes on has everything that anybody was given, whatever the link
+//! lost.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -13,8 +13,8 @@ pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const MEMBERS_MAX: usize = 32;
 const TEXT_MAX: usize = 256;
 
-/// The span that a caller says a request belongs to. `None` without a sound `traceparent`, or with several: then a trace
-/// begins here.
+/// The span that a caller says a request belongs to. `None` without a sound `traceparent`, or with several: then a
+/// trace begins here.
 pub fn parent_of(headers: &HeaderMap) -> Option<TraceContext> {
     let mut said = headers.get_all(TRACEPARENT).iter();
     match (said.next(), said.next()) {

@@ -91,8 +91,8 @@ impl Hub {
         }
     }
 
-    /// A node knows so much of a topic: what it gets follows that, and whatever it knows and this node does not is another
-    /// life.
+    /// A node knows so much of a topic: what it gets follows that, and whatever it knows and this node does not is
+    /// another life.
     fn knows(&mut self, node: &str, topic: &TopicName, position: Position) {
         if let Some(down) = self.nodes.get_mut(node).and_then(|peer| peer.down.as_mut()) {
             down.note_copy(topic, position);
@@ -280,8 +280,8 @@ impl Hub {
         }
     }
 
-    /// Takes topics from replicas that nobody wants anything of, so that this node forgets them; what somebody publishes to
-    /// meanwhile is given again.
+    /// Takes topics from replicas that nobody wants anything of, so that this node forgets them; what somebody
+    /// publishes to meanwhile is given again.
     pub(super) fn tidies(&mut self) {
         let now = self.now();
         if now.saturating_sub(self.tidied_at) < TIDY_INTERVAL {

@@ -21,6 +21,7 @@ use weir_core::error::chain;
 
 use super::bootstrap;
 use crate::cli::output::Failure;
+use crate::end_signs::Parent;
 use crate::node;
 use crate::telemetry::logs;
 
@@ -120,7 +121,7 @@ fn keep_small_pages() {
 async fn serve(arguments: RunArguments) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut parent = node::Parent::new(arguments.stop_with_stdin)?;
+    let mut parent = Parent::new(arguments.stop_with_stdin)?;
     let access = arguments.access.into();
     let (wire, tls) = match &arguments.tls {
         Some(tls) => (Wire::Tls, Some(tls.load(access)?)),

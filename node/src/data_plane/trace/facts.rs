@@ -1,5 +1,5 @@
-//! What is known of a step, kept as it is found and put into words only when the request is told. Names are those of the
-//! OpenTelemetry semantic conventions for HTTP; Weir's own begin with `weir.`.
+//! What is known of a step, kept as it is found and put into words only when the request is told. Names are those of
+//! the OpenTelemetry semantic conventions for HTTP; Weir's own begin with `weir.`.
 
 use std::net::SocketAddr;
 

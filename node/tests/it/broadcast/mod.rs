@@ -92,7 +92,7 @@ async fn whatever_way_clients_come_in_all_get_all_and_come_back_without_a_hole()
     let id = told
         .lines()
         .filter_map(|line| line.strip_prefix("id: "))
-        .last();
+        .next_back();
     let id = id.unwrap().to_owned();
     drop(stream);
     let publish = r#"{"publish":{"topic":"chat","text":"said","id":1}}"#;

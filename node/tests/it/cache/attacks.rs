@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::cached;
 use super::origin::Origin;
+use super::peers::know_each_other;
 use crate::client::{Answer, Client};
 use crate::common::{PATIENCE, Weir, read_until};
 use crate::control_plane::Node;
@@ -121,8 +122,7 @@ async fn a_304_for_one_client_alone_is_handed_to_nobody_who_waited() {
 async fn addresses_of_clients_survive_a_hop_and_strangers_cannot_say_that_they_are_nodes() {
     let (origin, heads) = remembering("cache-control: max-age=600\r\n").await;
     let (_plane, nodes) = mesh([origin.address; 2], "cache = true").await;
-    let mut client = Client::connect(nodes[0].ingress).await;
-    path_of_the_other(&mut client).await;
+    know_each_other(&nodes).await;
     let mut stranger = Client::connect_from(STRANGER, nodes[0].ingress).await;
     let mut hops = 0;
     for number in 0..20 {

@@ -11,7 +11,7 @@ knobs! {
         "How long a message may wait for others.";
     IMMEDIATE = "broadcaster.immediate", Kind::Flag,
         Literal::Flag(true), ApplyClass::Hot,
-        "A message that comes alone goes at once; else each waits until a frame is full or the interval is over. Critical ones never wait.";
+        "A message that comes alone goes at once; else each waits for a full frame or the interval.";
     CLIENT_QUEUE_BYTES_MAX = "broadcaster.client_queue_bytes_max", Kind::Bytes(1024, 1_073_741_824),
         Literal::Bytes(1_048_576), ApplyClass::Hot,
         "Bytes that wait for one slow subscriber.";

@@ -14,7 +14,7 @@ use crate::ports::clock::WallClock;
 
 #[tokio::test(start_paused = true)]
 async fn a_profile_is_applied_and_told_with_what_nobody_reads_and_what_must_wait() {
-    run(async {
+    run(Box::pin(async {
         let wired = node().await;
         let mut taker = new_taker(&wired);
         assert_eq!(taker.state().origin, "none");
@@ -58,7 +58,7 @@ async fn a_profile_is_applied_and_told_with_what_nobody_reads_and_what_must_wait
         let points = taker.resume();
         assert_eq!(points.len(), 1);
         assert_eq!((&*points[0].epoch, points[0].version), ("epoch", 9));
-    })
+    }))
     .await;
 }
 
@@ -216,7 +216,7 @@ async fn orders_are_obeyed_peers_are_known_and_other_types_are_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn what_the_agent_was_away_for_is_in_force_when_it_is_back() {
-    run(async {
+    run(Box::pin(async {
         let wired = node().await;
         let config = Config::parse(FILE, &Environment::new(), &Given::default()).unwrap();
         let broadcast = Broadcast::new(&config, WallClock::system(), 1);
@@ -252,6 +252,6 @@ async fn what_the_agent_was_away_for_is_in_force_when_it_is_back() {
         let revision = agent.in_force().revision;
         taker.tick().await;
         assert_eq!(agent.in_force().revision, revision, "it is settled");
-    })
+    }))
     .await;
 }
