@@ -33,7 +33,7 @@ pub(super) async fn refuse_others(
             StatusCode::FORBIDDEN,
             "forbidden",
             "host, origin: call this API by an address, localhost or a name in http_api.hosts; \
-             a page of another site changes nothing here",
+             a page of another site neither changes nor fetches anything here",
         ),
     }
 }
@@ -55,7 +55,9 @@ fn refusal<B>(request: &axum::http::Request<B>, hosts: &[String]) -> Option<Othe
     // Without one it is HTTP/1.0: no browser.
     let is_own = authority.is_none_or(|authority| is_own(authority, hosts));
     match request.headers().get(ORIGIN).map(HeaderValue::to_str) {
-        _ if is_read => (!is_own).then_some(Other::Host),
+        _ if is_read && !is_own => Some(Other::Host),
+        // It could not read the answer, and would have the node work for it and measure how long that takes.
+        _ if is_read => is_fetched_by_others(request).then_some(Other::Site),
         // Browsers say it with every change.
         None => None,
         Some(origin) => {
@@ -64,6 +66,19 @@ fn refusal<B>(request: &axum::http::Request<B>, hosts: &[String]) -> Option<Othe
             (!is_same || !is_own).then_some(Other::Site)
         }
     }
+}
+
+/// Whether a page of another site asks, other than by leading its user here (W3C Fetch Metadata). Programs say nothing
+/// of the kind.
+fn is_fetched_by_others<B>(request: &axum::http::Request<B>) -> bool {
+    let says = |name: &str, value: &str| {
+        request
+            .headers()
+            .get(name)
+            .is_some_and(|told| told == value)
+    };
+    let is_elsewhere = says("sec-fetch-site", "cross-site") || says("sec-fetch-site", "same-site");
+    is_elsewhere && !says("sec-fetch-mode", "navigate")
 }
 
 /// What it is addressed to: its target counts before its header (RFC 9112, 3.2.2).
@@ -168,5 +183,24 @@ mod tests {
         let target = "http://attacker.example/api/engines";
         let absolute = asked(Method::GET, target, "127.0.0.1", None);
         assert_eq!(absolute, Some(Other::Host), "the target counts");
+    }
+
+    #[test]
+    fn a_page_of_another_site_may_lead_here_and_not_fetch() {
+        let asked = |site: &str, mode: &str| {
+            let request = axum::http::Request::builder()
+                .uri("/api/logs")
+                .header(HOST, "localhost:7480")
+                .header("sec-fetch-site", site)
+                .header("sec-fetch-mode", mode);
+            refusal(&request.body(()).unwrap(), &[])
+        };
+        for site in ["cross-site", "same-site"] {
+            assert_eq!(asked(site, "no-cors"), Some(Other::Site));
+            assert_eq!(asked(site, "navigate"), None);
+        }
+        for site in ["same-origin", "none"] {
+            assert_eq!(asked(site, "cors"), None);
+        }
     }
 }

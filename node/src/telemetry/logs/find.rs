@@ -141,8 +141,18 @@ impl Logs {
             }
             (answer, false)
         };
-        match timeout(READ_TIMEOUT, tokio::task::spawn_blocking(read)).await {
-            Ok(Ok(answer)) => answer,
+        let reads = Arc::clone(&self.0.reads);
+        let done = timeout(READ_TIMEOUT, async {
+            let turn = reads.acquire_owned().await.ok()?;
+            // Its turn ends with the reading, also when nobody waits for that any more.
+            let read = move || {
+                let _turn = turn;
+                read()
+            };
+            tokio::task::spawn_blocking(read).await.ok()
+        });
+        match done.await {
+            Ok(Some(answer)) => answer,
             _ => {
                 let nothing = Answer {
                     is_cut: true,

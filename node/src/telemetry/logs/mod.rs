@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -39,6 +39,8 @@ use crate::ports::clock::WallClock;
 
 /// Lines that may wait for the task.
 const WAITING_MAX: usize = 8_192;
+/// Answers that are read from files at a time.
+const READS_MAX: usize = 2;
 /// Lines that are written together.
 const TOGETHER_MAX: usize = 1_024;
 
@@ -59,6 +61,8 @@ struct Inner {
     news: watch::Sender<u64>,
     files: Mutex<Option<LogFiles>>,
     cache: Cache,
+    /// Files that are read at a time; writing them has threads left.
+    reads: Arc<Semaphore>,
     levels: Option<(String, Reload)>,
 }
 
@@ -115,6 +119,7 @@ impl Logs {
             news: watch::Sender::new(0),
             files: Mutex::new(None),
             cache: Cache::default(),
+            reads: Arc::new(Semaphore::new(READS_MAX)),
             levels,
         }));
         (logs, capture)
