@@ -188,6 +188,7 @@ impl Broadcast {
         if settings.tokens.is_empty() || known.read_at.elapsed() < SECRETS_AGE_MAX {
             return Arc::clone(&known.rights);
         }
+        let before = Arc::clone(&settings);
         let read = tokio::task::spawn_blocking(move || Known::read(&settings)).await;
         let Ok(read) = read else {
             return Arc::clone(&known.rights);
@@ -201,7 +202,10 @@ impl Broadcast {
             false => read,
         };
         let rights = Arc::clone(&read.rights);
-        self.doors.rights.publish(read);
+        // Those of settings that changed meanwhile are read already.
+        if Arc::ptr_eq(&before, &self.settings()) {
+            self.doors.rights.publish(read);
+        }
         rights
     }
 
@@ -221,6 +225,9 @@ impl Broadcast {
         let who = self.who(coming, opening).await?;
         let mut session = Session::new(self, shard, coming, who, encoding, place);
         session.open(opening).await?;
+        if encoding == Encoding::Sse {
+            session.fits_in_a_line(opening)?;
+        }
         Ok(session)
     }
 

@@ -78,6 +78,8 @@ pub struct Who {
     pub name: Arc<str>,
     /// The token that they showed.
     pub token: Option<Arc<str>>,
+    /// Of its secret as it was then.
+    digest: [u8; SHA256_OUTPUT_LEN],
     rule: Rule,
 }
 
@@ -144,6 +146,7 @@ impl Rights {
                 None => Arc::clone(&held.name),
             },
             token: Some(Arc::clone(&held.name)),
+            digest: held.digest,
             rule: Rule::Granted(Arc::clone(&held.grants)),
         })
     }
@@ -167,6 +170,7 @@ impl Rights {
         Ok(Who {
             name,
             token: None,
+            digest: [0; SHA256_OUTPUT_LEN],
             rule,
         })
     }
@@ -184,7 +188,8 @@ impl Rights {
                 ..who.clone()
             });
         };
-        let held = self.held.iter().find(|held| held.name == *token);
+        let is_still = |held: &&Held| held.name == *token && held.digest == who.digest;
+        let held = self.held.iter().find(is_still);
         let held = held.ok_or(Denied::Unknown("is nobody's any more"))?;
         Ok(Who {
             rule: Rule::Granted(Arc::clone(&held.grants)),

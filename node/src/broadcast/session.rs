@@ -8,7 +8,9 @@ use futures::StreamExt as _;
 use futures::future::join_all;
 use futures::stream::FuturesOrdered;
 use weir_broadcast::{Connection, Control, Draft, Encoding, Shard, Since};
-use weir_core::broadcast::{CutReason, Pattern, Position, Positions, TopicName};
+use weir_core::broadcast::{
+    CutReason, POSITIONS_BYTES_MAX, Pattern, Position, Positions, TopicName,
+};
 
 use super::ask::{Ask, BadAsk};
 use super::doors::{Coming, Place, Turned};
@@ -49,6 +51,8 @@ pub struct Session {
     working: FuturesOrdered<Working>,
     /// Asks among it that are not applied yet.
     following: usize,
+    /// All nodes are being asked who has a topic.
+    asks_presence: bool,
     place: Place,
 }
 
@@ -70,12 +74,18 @@ impl Session {
             rights: broadcast.rights(),
             working: FuturesOrdered::new(),
             following: 0,
+            asks_presence: false,
             place,
         }
     }
 
     /// Does what the address asked for.
     pub(super) async fn open(&mut self, opening: &Opening) -> Result<(), Turned> {
+        let max = self.broadcast.topics().limits().connection_topics_max;
+        if opening.topics.len() > max {
+            let what = format!("{} of them, at most {max}", opening.topics.len());
+            return Err(BadAsk::new("topic", what).into());
+        }
         let mut topics = opening.topics.iter().map(|(topic, _)| topic);
         topics.try_for_each(|topic| self.who.may_subscribe(topic))?;
         let topics = opening.topics.iter().map(|(topic, _)| topic);
@@ -97,6 +107,21 @@ impl Session {
     /// The node that it is on.
     pub fn broadcast(&self) -> &Broadcast {
         &self.broadcast
+    }
+
+    /// Whether one line tells where it is in all topics that it asks for by name: else it could not come back.
+    pub(super) fn fits_in_a_line(&self, opening: &Opening) -> Result<(), Turned> {
+        let positions = self.positions(opening).to_string();
+        match positions.len() <= POSITIONS_BYTES_MAX {
+            true => Ok(()),
+            false => {
+                let bytes = positions.len();
+                let what = format!(
+                    "where they are takes {bytes} bytes, at most {POSITIONS_BYTES_MAX}; a WebSocket has no such bound"
+                );
+                Err(BadAsk::new("topic", what).into())
+            }
+        }
     }
 
     /// Topics by name and where they are now.
@@ -152,7 +177,10 @@ impl Session {
                 else => std::future::pending().await,
             };
             match done {
-                Done::Answered(answer) => return Next::Answer(answer),
+                Done::Answered(answer) => {
+                    self.asks_presence &= !matches!(answer, Control::Present { .. });
+                    return Next::Answer(answer);
+                }
                 Done::Followed(ask) => {
                     self.following -= 1;
                     if let Some(answer) = self.apply_now(ask) {
@@ -165,6 +193,9 @@ impl Session {
 
     /// Does what is asked for; the answer to it, unless it takes time or there is none.
     pub fn apply(&mut self, ask: Ask) -> Option<Control> {
+        if let Err(bad) = self.check(&ask) {
+            return Some(BadAsk { id: ask.id, ..bad }.into());
+        }
         let own = |topic| self.broadcast.mesh().view().is_own(topic);
         let may = |topic| self.who.may_subscribe(topic).is_ok();
         let mut topics = ask.subscribe.iter().map(|(topic, _)| topic);
@@ -183,6 +214,28 @@ impl Session {
             Done::Followed(ask)
         }));
         None
+    }
+
+    /// What is bounded before anything is done for it.
+    fn check(&self, ask: &Ask) -> Result<(), BadAsk> {
+        let limits = self.broadcast.topics().limits();
+        let topics = ask.subscribe.len().max(ask.unsubscribe.len());
+        let patterns = ask
+            .subscribe_patterns
+            .len()
+            .max(ask.unsubscribe_patterns.len());
+        for (field, value, max) in [
+            ("topics", topics, limits.connection_topics_max),
+            ("patterns", patterns, limits.connection_patterns_max),
+        ] {
+            if value > max {
+                return Err(BadAsk::new(
+                    field,
+                    format!("{value} at once, at most {max}"),
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn apply_now(&mut self, ask: Ask) -> Option<Control> {
@@ -218,6 +271,10 @@ impl Session {
             self.publish(id, draft, ack)?;
         }
         if let Some(topic) = ask.presence {
+            if self.asks_presence {
+                let what = "one at a time: the answer before this is to come";
+                return Err(BadAsk::new("presence", what));
+            }
             let may = self.who.may_subscribe(&topic);
             may.map_err(|denied| BadAsk::new("topic", denied))?;
             let broadcast = self.broadcast.clone();
@@ -230,6 +287,7 @@ impl Session {
                     count: count as u64,
                 })
             };
+            self.asks_presence = true;
             self.working.push_back(Box::pin(present));
         }
         Ok(match (wants, leaves) {

@@ -219,6 +219,12 @@ impl Outbox {
         }
     }
 
+    /// Drops everything that waits.
+    pub(crate) fn drop_waiting(&mut self) {
+        self.lanes.clear();
+        self.behind.clear();
+    }
+
     /// Forgets a subscription with what waits of it.
     pub(crate) fn remove(&mut self, slot: usize) -> Option<Subscription> {
         let subscription = self.subscriptions.try_remove(slot)?;

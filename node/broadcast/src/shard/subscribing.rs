@@ -45,10 +45,26 @@ impl State {
         let local = self.local(name, position, now);
         // One that a pattern made before stays where it is.
         let start = slot.is_none().then_some((start, since));
-        if let Some(slot) = self.attach(key, local, position, false) {
-            self.name(key, slot, local, start);
-        }
+        let Some(slot) = self.attach(key, local, position, false) else {
+            self.leave_unnamed(local);
+            let max = self.limits.connection_matches_max;
+            return Err(Refused::TooMany {
+                field: "topics of the connection and its patterns",
+                value: max + 1,
+                max,
+            });
+        };
+        self.name(key, slot, local, start);
         Ok(position)
+    }
+
+    /// Gives a topic back that was joined by name and that nobody here has by name.
+    fn leave_unnamed(&mut self, local: usize) {
+        if let Some(topic) = self.locals.get(local)
+            && topic.named == 0
+        {
+            self.topics.leave(self.index, &topic.name);
+        }
     }
 
     /// Makes a subscription one by name, and puts it where it is to start.
@@ -174,9 +190,11 @@ impl State {
     }
 
     pub(super) fn disconnect(&mut self, key: usize) {
-        let Some(outbox) = self.outboxes.get(key) else {
+        let Some(outbox) = self.outboxes.get_mut(key) else {
             return;
         };
+        // Nothing goes out any more: what waits is not to be searched for each topic.
+        outbox.drop_waiting();
         let patterns = outbox.patterns.clone();
         let slots: Vec<_> = outbox.subscriptions.iter().map(|(slot, _)| slot).collect();
         for slot in slots {

@@ -10,6 +10,8 @@ use crate::message::Message;
 
 /// Messages of one topic that may wait for its replica; beyond, it is not waited for.
 const WAITING_MAX: usize = 1_024;
+/// Bytes that a replica is sent together; one longer message goes alone.
+const TOGETHER_BYTES_MAX: usize = 4 << 20;
 /// Publishers of one topic that may wait to be told.
 const WAITERS_MAX: usize = 4_096;
 
@@ -96,8 +98,14 @@ impl Held {
     pub(crate) fn after(&self, offset: u64, count: usize) -> Vec<HeldMessage> {
         let all = self.waiting.iter().zip(&self.keys);
         let after = all.filter(|(message, _)| message.position().offset > offset);
-        let after = after.map(|(message, key)| (Arc::clone(message), key.clone()));
-        after.take(count).collect()
+        let mut bytes = 0;
+        let fits = after.take_while(|(message, _)| {
+            let is_first = bytes == 0;
+            bytes += message.bytes();
+            is_first || bytes <= TOGETHER_BYTES_MAX
+        });
+        let copies = fits.map(|(message, key)| (Arc::clone(message), key.clone()));
+        copies.take(count).collect()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -354,3 +354,25 @@ fn whose_patterns_take_too_many_topics_is_cut() {
     work(&shards[0], 0);
     assert_eq!(client.take(0), Err(CutReason::TooManyTopics));
 }
+
+#[test]
+fn a_topic_that_a_full_connection_does_not_get_is_given_back() {
+    let limits = Limits {
+        connection_matches_max: 1,
+        ..Limits::default()
+    };
+    let (topics, shards) = node(limits, 1);
+    let client = Client::new(&shards[0]);
+    let subscribe = |name: &str| {
+        let connection = &client.connection;
+        connection.subscribe(&topic(name), Since::Now, UnixMs(0))
+    };
+    subscribe("a").unwrap();
+    let refused = subscribe("b").unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        "topics of the connection and its patterns would be 2, more than 1"
+    );
+    topics.sweep(UnixMs(61_000));
+    assert!(topics.stat(&topic("a")).is_some() && topics.stat(&topic("b")).is_none());
+}

@@ -102,14 +102,18 @@ impl Hub {
             }
             return;
         }
-        if let Some(before) = followed.asked.take().and_then(|node| self.nodes.get(&node)) {
+        if let Some(before) = followed
+            .asked
+            .take()
+            .and_then(|node| self.nodes.get_mut(&node))
+        {
             before.ask(pb::LinkAsked {
                 unsubscribe: vec![topic.to_string()],
                 ..pb::LinkAsked::default()
             });
         }
         (followed.in_step, followed.target) = (false, None);
-        if let Some(peer) = self.nodes.get(owner)
+        if let Some(peer) = self.nodes.get_mut(owner)
             && peer.asks.is_some()
         {
             followed.asked = Some(owner.to_owned());
@@ -148,7 +152,7 @@ impl Hub {
             subscribe_patterns: patterns.collect(),
             ..pb::LinkAsked::default()
         };
-        if let Some(peer) = self.nodes.get(node) {
+        if let Some(peer) = self.nodes.get_mut(node) {
             peer.ask(asked);
         }
         self.follows_again();
@@ -166,8 +170,8 @@ impl Hub {
         }
     }
 
-    fn tells_copies_to(&self, node: &str, topics: &[&TopicName]) {
-        let Some(peer) = self.nodes.get(node) else {
+    fn tells_copies_to(&mut self, node: &str, topics: &[&TopicName]) {
+        let Some(peer) = self.nodes.get_mut(node) else {
             return;
         };
         for topics in topics.chunks(TOPICS_AT_ONCE) {
@@ -197,7 +201,7 @@ impl Hub {
             unsubscribe_patterns: gone.collect(),
             ..pb::LinkAsked::default()
         };
-        for peer in self.nodes.values() {
+        for peer in self.nodes.values_mut() {
             peer.ask(asked.clone());
         }
         self.patterns = patterns;
@@ -223,7 +227,7 @@ impl Hub {
                 confirm.push(wire::encode_copy(topic, position));
             }
         }
-        if let Some(peer) = self.nodes.get(node)
+        if let Some(peer) = self.nodes.get_mut(node)
             && !confirm.is_empty()
         {
             peer.ask(pb::LinkAsked {
@@ -340,10 +344,12 @@ impl Hub {
     /// Forgets what nobody wanted for a while.
     pub(super) fn expires(&mut self) {
         let now = self.now();
-        let nodes = &self.nodes;
+        let nodes = &mut self.nodes;
         self.followed.retain(|topic, followed| {
             let keeps = followed.is_wanted || now < followed.until;
-            if !keeps && let Some(peer) = followed.asked.as_ref().and_then(|node| nodes.get(node)) {
+            if !keeps
+                && let Some(peer) = followed.asked.as_ref().and_then(|node| nodes.get_mut(node))
+            {
                 peer.ask(pb::LinkAsked {
                     unsubscribe: vec![topic.to_string()],
                     ..pb::LinkAsked::default()

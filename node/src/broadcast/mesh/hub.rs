@@ -251,7 +251,7 @@ impl Hub {
         if now.saturating_sub(self.stamped_at) >= STAMP_INTERVAL {
             self.stamped_at = now;
             let stamp_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-            for peer in self.nodes.values() {
+            for peer in self.nodes.values_mut() {
                 peer.ask(pb::LinkAsked {
                     stamp_ms,
                     ..pb::LinkAsked::default()

@@ -196,8 +196,15 @@ impl Hub {
             return;
         };
         self.topics.take_over(topic, now);
-        let here = self.topics.position(topic);
         let copy = down.take_copy(topic);
+        // What it knows and this node does not is another life: it would take nothing of this one.
+        if let Some(copy) = copy
+            && let Err(refused) = self.topics.outdate(topic, copy, now)
+        {
+            tracing::warn!(node, %topic, %refused, "a node does not get a topic");
+            return;
+        }
+        let here = self.topics.position(topic);
         let resumes = copy.filter(|copy| {
             here.is_some_and(|here| copy.epoch == here.epoch && copy.offset <= here.offset)
         });

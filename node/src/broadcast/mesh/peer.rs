@@ -109,10 +109,12 @@ impl Peer {
         }
     }
 
-    /// Asks it something; a link that takes nothing more ends by its silence.
-    pub(super) fn ask(&self, asked: pb::LinkAsked) {
-        if let Some(asks) = &self.asks {
-            let _ = asks.try_send(asked);
+    /// Asks it something. A link that takes nothing more is given up: what could not be asked is asked on the next one.
+    pub(super) fn ask(&mut self, asked: pb::LinkAsked) {
+        if let Some(asks) = &self.asks
+            && asks.try_send(asked).is_err()
+        {
+            self.asks = None;
         }
     }
 }

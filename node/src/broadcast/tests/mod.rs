@@ -1,5 +1,6 @@
 //! Clients, through their faces, on one thread and with paused time.
 
+mod asks;
 mod doors;
 mod events;
 mod sockets;
