@@ -15,7 +15,7 @@ use weir_core::logs::Rotation;
 
 use crate::actors::config_agent::{InForce, watch};
 use crate::cache_api::CacheApi;
-use crate::config::{self, Config, Environment, Given, Invalid};
+use crate::config::{self, Config, Environment, Given, Invalid, LogSettings};
 use crate::control_link::{self, ControlLink};
 use crate::data_plane::{self, Cores};
 use crate::describe::StatusSource;
@@ -370,7 +370,7 @@ fn log_files(config: &Config) -> Option<LogFiles> {
     let settings = &config.logs;
     Some(LogFiles {
         folder: settings.dir.clone()?,
-        name: format!("{}.log", config.node.name),
+        name: LogSettings::file_name(&config.node.name),
         rotation: Rotation {
             bytes_max: settings.bytes_max,
             files_max: settings.files_max,

@@ -1,10 +1,12 @@
 //! `[access_log]`: whether each request is written down, where and how.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use weir_core::access_log::Format;
 use weir_core::units::{format_bytes, parse_bytes};
 
+use super::logs::LogSettings;
 use super::reader::{Problem, Section};
 
 /// What stands in a path for the node's name, so that nodes of one configuration write files of their own.
@@ -31,7 +33,7 @@ pub struct AccessLog {
     /// Bytes of one file.
     pub bytes_max: u64,
     /// Files in all, the one that is written included.
-    pub files_max: usize,
+    pub files_max: u32,
 }
 
 impl AccessLog {
@@ -65,7 +67,35 @@ impl AccessLog {
             output: output?,
             format,
             bytes_max,
-            files_max: usize::try_from(files_max).unwrap_or(usize::MAX),
+            files_max: u32::try_from(files_max).unwrap_or(u32::MAX),
         })
+    }
+
+    /// Two writers would set each other's file aside.
+    pub(super) fn check_file(
+        &self,
+        root: &Section,
+        problems: &mut Vec<Problem>,
+        (logs, node): (&LogSettings, &str),
+    ) {
+        let (Output::File(path), Some(dir)) = (&self.output, &logs.dir) else {
+            return;
+        };
+        let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let own = LogSettings::file_name(node);
+        let (ours, theirs) = (whole(&dir.join(&own)), whole(path));
+        let name = theirs.file_name().and_then(OsStr::to_str);
+        let after = name.and_then(|name| name.strip_prefix(&*own));
+        let is_own = after.is_some_and(|after| {
+            let number = after.strip_prefix('.').map(str::parse::<u32>);
+            after.is_empty() || number.is_some_and(|number| number.is_ok())
+        });
+        if is_own && theirs.parent() == ours.parent() {
+            let what = format!(
+                "`{}` is the file of the node's own log (`logs.dir`); another name or folder is wanted",
+                path.display()
+            );
+            root.problem(problems, "access_log.output", what);
+        }
     }
 }

@@ -18,6 +18,11 @@ pub struct LogSettings {
 }
 
 impl LogSettings {
+    /// The file of a node in that folder.
+    pub fn file_name(node: &str) -> String {
+        format!("{node}.log")
+    }
+
     pub(super) fn read(root: &mut Section, problems: &mut Vec<Problem>) -> Self {
         let mut s = root.section(problems, "logs");
         let bytes = s.quantity(

@@ -217,6 +217,9 @@ impl Config {
         let telemetry = Telemetry::read(&mut root, problems);
         let access_log = AccessLog::read(&mut root, problems, &node.name);
         let logs = LogSettings::read(&mut root, problems);
+        if let Some(access_log) = &access_log {
+            access_log.check_file(&root, problems, (&logs, &node.name));
+        }
         let control_plane = ControlPlane::read(&mut root, problems);
         if !control_plane.endpoints.is_empty() && !node.is_named {
             let what = "is required with control_plane.endpoints: it is the node's id there";

@@ -3,15 +3,16 @@
 //! It is a thread of its own, which nobody waits for, because whoever reads standard output may never do so.
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
+use weir_core::logs::Rotation;
 
-use super::rotate::RotatingFile;
+use super::rotate::{RotatingFile, Written};
 use crate::config::{AccessLog, Output};
 use crate::snapshot::Snapshot;
 use crate::telemetry::access::{AccessCounts, AccessSink, Lines};
@@ -68,52 +69,80 @@ impl Writer {
 
     fn take(&mut self, lot: &Lines) {
         let settings = self.settings.load();
-        let written = match settings.as_ref() {
-            Some(settings) => self.write(settings, &lot.bytes),
+        let Some(settings) = settings.as_ref() else {
             // It was switched off since.
-            None => Ok(()),
+            self.counts.written.fetch_add(lot.count, Ordering::Relaxed);
+            return;
         };
-        let counter = match &written {
-            Ok(()) => &self.counts.written,
-            Err(_) => &self.counts.dropped,
-        };
-        counter.fetch_add(lot.count, Ordering::Relaxed);
-        if let Err(error) = written {
-            self.complain(&error);
+        let written = self.write(settings, lot);
+        let count = written.lines.min(lot.count);
+        self.counts.written.fetch_add(count, Ordering::Relaxed);
+        let lost = lot.count - count;
+        self.counts.dropped.fetch_add(lost, Ordering::Relaxed);
+        if let Some(error) = written.error {
+            self.complain(
+                &error,
+                "the access log cannot be written; its lines are lost",
+            );
+        } else if let Some(error) = written.rotation_error {
+            self.complain(
+                &error,
+                "the access log or a file before it cannot be set aside",
+            );
         }
     }
 
-    fn write(&mut self, settings: &AccessLog, bytes: &[u8]) -> io::Result<()> {
-        let Output::File(path) = &settings.output else {
-            self.open = None;
-            let mut out = io::stdout().lock();
-            return out.write_all(bytes).and_then(|()| out.flush());
+    fn write(&mut self, settings: &AccessLog, lot: &Lines) -> Written {
+        let written = match &settings.output {
+            Output::File(path) => self.write_file(path, settings, &lot.bytes),
+            Output::Stdout => {
+                self.open = None;
+                let mut out = io::stdout().lock();
+                let done = out.write_all(&lot.bytes).and_then(|()| out.flush());
+                done.map(|()| Written {
+                    lines: lot.count,
+                    ..Written::default()
+                })
+            }
         };
-        let (bytes_max, files_max) = (settings.bytes_max, settings.files_max);
-        let file = match self.open.take() {
-            Some((open, file)) if open == *path => file,
-            _ => RotatingFile::open(path, bytes_max, files_max)?,
-        };
-        let (_, file) = self.open.insert((path.clone(), file));
-        file.configure(bytes_max, files_max);
-        file.write_lines(bytes)
+        written.unwrap_or_else(|error| Written {
+            error: Some(error),
+            ..Written::default()
+        })
     }
 
-    fn complain(&mut self, error: &io::Error) {
+    fn write_file(
+        &mut self,
+        path: &Path,
+        settings: &AccessLog,
+        bytes: &[u8],
+    ) -> io::Result<Written> {
+        let rotation = Rotation {
+            bytes_max: settings.bytes_max,
+            files_max: settings.files_max,
+        };
+        let file = match self.open.take() {
+            Some((open, file)) if open == path => file,
+            _ => RotatingFile::open(path, rotation)?,
+        };
+        let (_, file) = self.open.insert((path.to_owned(), file));
+        file.configure(rotation);
+        Ok(file.write_lines(bytes))
+    }
+
+    fn complain(&mut self, error: &io::Error, what: &'static str) {
         let is_due = self
             .complained
             .is_none_or(|last| last.elapsed() >= COMPLAINT_INTERVAL);
         if is_due {
             self.complained = Some(Instant::now());
-            tracing::warn!(%error, "the access log cannot be written; its lines are lost");
+            tracing::warn!(%error, "{what}");
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use weir_core::access_log::Format;
 
     use super::*;
@@ -153,5 +182,26 @@ mod tests {
         let counts = sink.counts();
         let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
         assert_eq!((of(&counts.written), of(&counts.dropped)), (3, 1));
+    }
+
+    #[test]
+    fn of_a_lot_only_what_finds_no_room_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("one");
+        std::fs::create_dir(folder.path().join("one.1")).unwrap();
+        let settings = to(&path).map(|log| AccessLog {
+            bytes_max: 4,
+            ..log
+        });
+        let (sink, _lines) = AccessSink::new(&Snapshot::new(settings), 1);
+        let lot = Lines {
+            bytes: b"aaa\nbbb\nccc\n".to_vec(),
+            count: 3,
+        };
+        Writer::new(&sink).take(&lot);
+        let counts = sink.counts();
+        let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+        assert_eq!((of(&counts.written), of(&counts.dropped)), (2, 1));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "aaa\nbbb\n");
     }
 }

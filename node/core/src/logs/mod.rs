@@ -12,5 +12,5 @@ mod tail;
 pub use levels::{BadLevels, Level, check_levels};
 pub use line::{Head, LINE_BYTES_MAX, Writer, head, unix_ms};
 pub use query::{BadQuery, GREP_BYTES_MAX, Judged, LINES_MAX, Query};
-pub use rotation::{Rotation, moves};
+pub use rotation::Rotation;
 pub use tail::Backwards;

@@ -6,6 +6,7 @@ mod engines;
 mod env_names;
 mod files;
 mod given;
+mod logs;
 mod provisioning;
 mod services;
 mod warming;

@@ -72,7 +72,7 @@ impl LogCounts {
         self.not_in_file.fetch_add(lines_lost, Ordering::Relaxed);
     }
 
-    pub(super) fn rotated(&self) {
-        self.rotations.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn rotated(&self, times: u64) {
+        self.rotations.fetch_add(times, Ordering::Relaxed);
     }
 }

@@ -13,8 +13,9 @@ use weir_proto::node::v1::LogLine;
 
 use super::Logs;
 use super::decode::decode;
-use super::file::{FileId, LogFiles, Position};
+use super::file::LogFiles;
 use super::read::{self, ANSWER_BYTES_MAX, Tail};
+use crate::logs::rotate::{FileId, Position};
 
 /// Answers that are kept.
 const ANSWERS_MAX: usize = 8;

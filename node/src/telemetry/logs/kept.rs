@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::capture::Line;
-use super::file::Position;
+use crate::logs::rotate::Position;
 
 /// Lines that are kept, and their bytes.
 const LINES_MAX: usize = 4_096;

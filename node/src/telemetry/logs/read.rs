@@ -5,7 +5,8 @@ use std::os::unix::fs::FileExt as _;
 
 use weir_core::logs::{Backwards, Judged, Query};
 
-use super::file::{FileId, LogFiles, Position};
+use super::file::LogFiles;
+use crate::logs::rotate::{FileId, Position};
 
 /// Bytes that are read at a time.
 const BLOCK_BYTES: usize = 64 << 10;
