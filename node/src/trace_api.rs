@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
+use prost::Message as _;
 use tokio::time::timeout;
 use tonic::Code;
 use tonic::transport::Channel;
@@ -21,10 +22,41 @@ use crate::wiring::Wired;
 const NODE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Nodes that are asked at a time.
 const ASKED_MAX: usize = 128;
-/// Spans of one answer.
-const SPANS_MAX: usize = 10_000;
+/// Of one node's answer.
+const OF_NODE: Bound = Bound {
+    spans: 5_000,
+    bytes: 2 << 20,
+};
+/// Of the whole answer, which a gRPC client takes up to 4 MiB of.
+const OF_ALL: Bound = Bound {
+    spans: 10_000,
+    bytes: 3 << 20,
+};
 /// Characters of what is asked for.
 const ID_CHARS_MAX: usize = 128;
+
+/// What an answer may hold at most.
+#[derive(Clone, Copy, Debug)]
+struct Bound {
+    spans: usize,
+    /// As they are sent.
+    bytes: usize,
+}
+
+impl Bound {
+    /// Leaves out what is beyond, and says so in the trace.
+    fn apply(self, trace: &mut pb::Trace) {
+        let mut bytes = 0;
+        let spans = trace.spans.iter().take(self.spans);
+        let fitting = spans.take_while(|span| {
+            bytes += span.encoded_len();
+            bytes <= self.bytes
+        });
+        let fitting = fitting.count();
+        trace.cut |= fitting < trace.spans.len();
+        trace.spans.truncate(fitting);
+    }
+}
 
 /// Recent traces, for whoever shows them. Cheap to clone.
 #[derive(Clone)]
@@ -102,7 +134,6 @@ impl TraceApi {
             return Err(Error::Unknown { id, silent });
         }
         trace.spans.sort_by_key(|span| span.start_unix_ns);
-        trace.spans.truncate(SPANS_MAX);
         trace.silent_nodes = silent;
         Ok(trace)
     }
@@ -121,11 +152,16 @@ impl TraceApi {
         let spans = batches
             .iter()
             .flat_map(|batch: &Arc<Batch>| batch.spans.iter().rev());
-        pb::Trace {
+        // One more than there may be tells that there are more.
+        let spans = spans.take(OF_NODE.spans + 1);
+        let mut trace = pb::Trace {
             trace_id: format!("{trace_id:032x}"),
             spans: spans.map(|span| self.describe(span)).collect(),
             silent_nodes: Vec::new(),
-        }
+            cut: false,
+        };
+        OF_NODE.apply(&mut trace);
+        trace
     }
 
     async fn ask_others(&self, id: &str, trace: &mut pb::Trace, silent: &mut BTreeSet<String>) {
@@ -142,11 +178,14 @@ impl TraceApi {
         let mut answers = stream::iter(asked).buffer_unordered(ASKED_MAX);
         while let Some((node, answer)) = answers.next().await {
             match answer {
-                Some(told) => {
+                Some(mut told) => {
+                    OF_NODE.apply(&mut told);
+                    trace.cut |= told.cut;
                     if trace.trace_id.is_empty() {
                         trace.trace_id = told.trace_id;
                     }
                     trace.spans.extend(told.spans);
+                    OF_ALL.apply(trace);
                 }
                 None => _ = silent.insert(node),
             }
@@ -205,5 +244,30 @@ fn kind(kind: SpanKind) -> &'static str {
         SpanKind::Client => "client",
         SpanKind::Producer => "producer",
         SpanKind::Consumer => "consumer",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trace(spans: usize, name_bytes: usize) -> pb::Trace {
+        let span = pb::TraceSpan {
+            name: "a".repeat(name_bytes),
+            ..pb::TraceSpan::default()
+        };
+        pb::Trace {
+            spans: vec![span; spans],
+            ..pb::Trace::default()
+        }
+    }
+
+    #[test]
+    fn an_answer_is_cut_at_its_spans_and_its_bytes_and_says_so() {
+        for (spans, name_bytes, told) in [(5_000, 1, 5_000), (5_001, 1, 5_000), (3, 1 << 20, 1)] {
+            let mut trace = trace(spans, name_bytes);
+            OF_NODE.apply(&mut trace);
+            assert_eq!((trace.spans.len(), trace.cut), (told, told < spans));
+        }
     }
 }

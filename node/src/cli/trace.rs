@@ -48,6 +48,9 @@ impl Trace {
                     "{silent} did not answer; what they have is missing"
                 ));
             }
+            if trace.cut {
+                note("the trace is too large to be told whole: spans are missing");
+            }
             match output {
                 Format::Json => print_json(&trace),
                 Format::Text => print(&shown(&trace)),

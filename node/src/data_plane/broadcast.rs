@@ -162,6 +162,7 @@ impl Visit {
             core, mut exchange, ..
         } = self;
         exchange.answered(StatusCode::SWITCHING_PROTOCOLS);
+        exchange.tell_trace();
         let conversation = async move {
             let Ok(Ok(stream)) = timeout(HANDOVER_WAIT, upgrade.client).await else {
                 return;
@@ -203,6 +204,7 @@ impl Visit {
         tokio::task::spawn_local(stream::events(session, opening, sender));
         let mut exchange = self.exchange;
         exchange.answered(StatusCode::OK);
+        exchange.tell_trace();
         let mut response = Response::new(ResponseBody::told(ToldBody { frames, exchange }));
         let headers = response.headers_mut();
         for (name, value) in stream::HEADERS {
@@ -220,7 +222,10 @@ impl Visit {
             let broadcast = &self.core.parts.broadcast;
             let shard = self.shard()?;
             let session = broadcast.open(&shard, &self.coming, &opening, Encoding::Sse);
-            let answer = poll::answer(session.await?, &opening).await;
+            let session = session.await?;
+            // A poll waits as long as its client wishes.
+            self.exchange.judge_by_head();
+            let answer = poll::answer(session, &opening).await;
             answer.map_err(|reason| Turned::Full(format!("cut: {}", reason.as_str())))
         };
         match answer.await {

@@ -97,6 +97,8 @@ pub(super) struct Exchange {
     pub(super) watch: Option<Rc<StreamWatch>>,
     response_bytes: u64,
     pub(super) trace: Option<RequestTrace>,
+    /// Of a trace that was told before the end.
+    told_as: u128,
     /// What the access log tells, if there is one.
     pub(super) logged: Option<Box<Logged>>,
     /// What became of it in the cache.
@@ -139,6 +141,7 @@ impl Exchange {
             watch: None,
             response_bytes: 0,
             trace: None,
+            told_as: 0,
             logged: None,
             cache: "",
             slow: None,
@@ -171,6 +174,28 @@ impl Exchange {
     pub(super) fn answered(&mut self, status: StatusCode) {
         self.status = Some(status);
         self.answered_early = self.has_unread_upload();
+    }
+
+    /// Whether the request was slow is known by now: what follows lasts as long as its reader likes.
+    pub(super) fn judge_by_head(&self) {
+        if let Some(trace) = &self.trace {
+            trace.judge_by_head();
+        }
+    }
+
+    /// Tells the trace at the head of an answer that may never end, so that it holds no other's place.
+    pub(super) fn tell_trace(&mut self) {
+        if let Some(trace) = self.trace.take() {
+            trace.judge_by_head();
+            self.told_as = trace.id();
+            let now = Instant::now();
+            let took = now.saturating_duration_since(self.started);
+            trace.ended((self.status, self.reason), (now, took));
+        }
+    }
+
+    fn trace_id(&self) -> u128 {
+        self.trace.as_ref().map_or(self.told_as, RequestTrace::id)
     }
 
     pub(super) fn received(&mut self, response_bytes: usize) {
@@ -240,7 +265,7 @@ impl Exchange {
                     .map_or("", |attempt| attempt.backend().id.as_str()),
                 cache: self.cache,
                 reason: self.reason.map_or("", Reason::as_str),
-                trace_id: self.trace.as_ref().map_or(0, RequestTrace::id),
+                trace_id: self.trace_id(),
             },
         );
     }
@@ -284,11 +309,11 @@ impl Drop for Exchange {
             && took > slow.threshold
         {
             let status = self.status.map_or(0, |status| status.as_u16());
-            let trace_id = self
-                .trace
-                .as_ref()
-                .map(|trace| format!("{:032x}", trace.id()));
-            let (path, trace_id) = (slow.target.path(), trace_id.unwrap_or_default());
+            let trace_id = match self.trace_id() {
+                0 => String::new(),
+                id => format!("{id:032x}"),
+            };
+            let path = slow.target.path();
             tracing::warn!(path, status, ?took, trace_id, "slow request");
         }
         self.write_down(took);

@@ -431,9 +431,15 @@ fn begin_trace(
     request: &mut Request<Incoming>,
     started: Instant,
 ) -> Option<RequestTrace> {
+    let ip = client.peer.ip();
+    let is_trusted = |headers: &HeaderMap| {
+        let trusted = &client.limits.forwarding.trusted;
+        let is_proxy = trusted.iter().any(|net| net.contains(&ip.to_canonical()));
+        is_proxy || core.is_hop(ip, headers)
+    };
     let trace = core
         .tracer
-        .begin("ingress", request.headers_mut(), started)?;
+        .begin("ingress", request.headers_mut(), started, is_trusted)?;
     trace.named(request.headers().get(REQUEST_ID));
     let uri = request.uri();
     let authority = uri.authority().map(|host| host.as_str());

@@ -31,6 +31,7 @@ pub(super) async fn run(
     mut exchange: Box<Exchange>,
     open: Rc<OpenConnection>,
 ) {
+    exchange.tell_trace();
     let core = std::rc::Rc::clone(exchange.core());
     let both = async { tokio::try_join!(client, backend) };
     let Ok(Ok((client, backend))) = timeout(HANDOVER_TIMEOUT, both).await else {

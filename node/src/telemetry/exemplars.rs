@@ -23,9 +23,13 @@ pub type Newest = [Option<Exemplar>; LATENCY_BUCKETS_US.len() + 1];
 pub struct Exemplars(Mutex<Newest>);
 
 impl Exemplars {
-    /// A request that is told.
-    pub fn note(&self, exemplar: Exemplar) {
-        self.0.lock()[bucket_of(exemplar.took_us)] = Some(exemplar);
+    /// A request that is told. False if a scrape reads them right now: then it stands for nothing.
+    #[must_use]
+    pub fn note(&self, exemplar: Exemplar) -> bool {
+        let newest = self.0.try_lock();
+        newest
+            .map(|mut newest| newest[bucket_of(exemplar.took_us)] = Some(exemplar))
+            .is_some()
     }
 
     /// Puts those of this core in where they are newer.
@@ -51,10 +55,13 @@ mod tests {
             took_us,
             at_unix_ms,
         };
-        one.note(exemplar(1, 100, 5));
-        one.note(exemplar(2, 200, 6));
-        two.note(exemplar(3, 250, 4));
-        two.note(exemplar(4, 251, 4));
+        assert!(one.note(exemplar(1, 100, 5)));
+        assert!(one.note(exemplar(2, 200, 6)));
+        assert!(two.note(exemplar(3, 250, 4)));
+        assert!(two.note(exemplar(4, 251, 4)));
+        let reading = one.0.lock();
+        assert!(!one.note(exemplar(5, 100, 9)));
+        drop(reading);
         let mut newest = Newest::default();
         two.add_to(&mut newest);
         one.add_to(&mut newest);

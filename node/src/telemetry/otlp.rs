@@ -20,6 +20,8 @@ use crate::ports::clock::WallClock;
 
 /// Spans in one export at most.
 const BATCH_SPANS_MAX: usize = 512;
+/// Bytes of memory that they take, about; one batch alone may be larger.
+const BATCH_BYTES_MAX: usize = 1 << 20;
 /// How long a span waits for others.
 const BATCH_WAIT: Duration = Duration::from_millis(200);
 /// For one export; after that its spans are dropped and counted.
@@ -28,6 +30,8 @@ const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Sends what the tracers of a node record until the last one is dropped.
 pub struct Exporter {
     spans: mpsc::Receiver<Arc<Batch>>,
+    /// What was taken and had no room in the export before.
+    next: Option<Arc<Batch>>,
     counts: Arc<SpanCounts>,
     client: TraceServiceClient<Channel>,
     resource: Resource,
@@ -59,6 +63,7 @@ impl Exporter {
         };
         Ok(Self {
             spans,
+            next: None,
             counts,
             client: TraceServiceClient::new(channel),
             resource,
@@ -82,19 +87,30 @@ impl Exporter {
     }
 
     async fn next_batch(&mut self) -> Option<Vec<Arc<Batch>>> {
-        let first = self.spans.recv().await?;
-        let mut count = first.spans.len();
+        let first = match self.next.take() {
+            Some(first) => first,
+            None => self.take().await?,
+        };
+        let (mut count, mut bytes) = (first.spans.len(), first.bytes());
         let mut batch = vec![first];
         let until = Instant::now() + BATCH_WAIT;
-        while count < BATCH_SPANS_MAX {
-            match timeout_at(until, self.spans.recv()).await {
-                Ok(Some(more)) => {
-                    count += more.spans.len();
-                    batch.push(more);
-                }
-                Ok(None) | Err(_) => break,
+        while count < BATCH_SPANS_MAX
+            && let Ok(Some(more)) = timeout_at(until, self.take()).await
+        {
+            count += more.spans.len();
+            bytes += more.bytes();
+            if count > BATCH_SPANS_MAX || bytes > BATCH_BYTES_MAX {
+                self.next = Some(more);
+                break;
             }
+            batch.push(more);
         }
+        Some(batch)
+    }
+
+    async fn take(&mut self) -> Option<Arc<Batch>> {
+        let batch = self.spans.recv().await?;
+        self.counts.no_more_waits(batch.bytes() as u64);
         Some(batch)
     }
 
@@ -160,5 +176,70 @@ fn key_value(key: &str, value: AttributeValue) -> KeyValue {
         key: key.to_owned(),
         value: Some(AnyValue { value: Some(value) }),
         ..KeyValue::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_core::trace::{Sampler, TraceContext};
+
+    use super::super::spans::{BYTES_WAITING_MAX, Tracer};
+    use super::*;
+
+    fn spans(count: usize, text_bytes: usize) -> Vec<Span> {
+        let now = Instant::now();
+        let span = Span {
+            context: TraceContext::root(&mut fastrand::Rng::with_seed(1), true),
+            parent: None,
+            name: "ingress",
+            kind: SpanKind::Server,
+            start: now,
+            end: now,
+            attributes: vec![("url.path", "a".repeat(text_bytes).into())],
+            error: None,
+        };
+        vec![span; count]
+    }
+
+    fn exporter() -> (Tracer, Exporter) {
+        let (tracer, receiver) = Tracer::new(Sampler::new(1.0).unwrap());
+        let counts = Arc::clone(tracer.counts());
+        let url = "http://127.0.0.1:9".to_owned();
+        let exporter = Exporter::new(url, "n1", counts, receiver, WallClock::system());
+        (tracer, exporter.unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_bounded_in_bytes_and_what_is_taken_gives_its_room_back() {
+        let (tracer, mut exporter) = exporter();
+        let large = BYTES_WAITING_MAX as usize / 4 - 4_096;
+        for _ in 0..6 {
+            tracer.record(spans(1, large));
+        }
+        assert_eq!(tracer.counts().dropped.load(Ordering::Relaxed), 2);
+        exporter.next_batch().await.unwrap();
+        tracer.record(spans(1, large));
+        assert_eq!(tracer.counts().dropped.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_export_holds_neither_too_many_spans_nor_too_many_bytes_and_loses_none() {
+        let (tracer, mut exporter) = exporter();
+        for _ in 0..20 {
+            tracer.record(spans(40, 10));
+        }
+        for _ in 0..5 {
+            tracer.record(spans(1, 400 << 10));
+        }
+        drop(tracer);
+        let mut all = 0;
+        while let Some(batch) = exporter.next_batch().await {
+            let count = spans_of(&batch).count();
+            all += count;
+            let bytes: usize = batch.iter().map(|batch| batch.bytes()).sum();
+            assert!(count <= BATCH_SPANS_MAX && bytes <= BATCH_BYTES_MAX);
+        }
+        assert_eq!(all, 805);
+        assert_eq!(exporter.counts.waiting_bytes.load(Ordering::Relaxed), 0);
     }
 }

@@ -1,7 +1,8 @@
 //! What was told last, kept on the node so that it can be asked for without a collector.
 //!
 //! Each core has a ring of its own, and what is no request has one more. A ring is locked for the moment in which a
-//! batch is put in, which no other core ever does, or in which somebody who asks looks for a trace.
+//! batch is put in, which no other core ever does, or in which somebody who asks looks for a trace: what ends in that
+//! moment is not kept, because requests do not wait for readers.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,12 +19,19 @@ pub struct Batch {
     pub spans: Vec<Span>,
     /// What the client called the request, if it did.
     pub request_id: Option<String>,
+    bytes: usize,
 }
 
 impl Batch {
     /// A batch of a request.
     pub fn new(spans: Vec<Span>, request_id: Option<String>) -> Arc<Self> {
-        Arc::new(Self { spans, request_id })
+        let mut batch = Self {
+            spans,
+            request_id,
+            bytes: 0,
+        };
+        batch.bytes = batch.count_bytes();
+        Arc::new(batch)
     }
 
     fn trace_id(&self) -> u128 {
@@ -32,7 +40,11 @@ impl Batch {
     }
 
     /// Bytes of memory, about.
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn count_bytes(&self) -> usize {
         let of_text = |value: &AttributeValue| match value {
             AttributeValue::Text(text) => text.len(),
             AttributeValue::Number(_) => 0,
@@ -105,10 +117,12 @@ impl Recent {
         self.rings.iter().map(|ring| ring.0.lock().bytes).sum()
     }
 
-    /// Keeps a batch of a core; the oldest of its ring goes if there are too many.
-    pub fn keep(&self, core: usize, batch: &Arc<Batch>) {
+    /// Keeps a batch of a core; the oldest of its ring goes if there are too many. False if it is not kept: it is
+    /// larger than the ring, or somebody reads the ring.
+    #[must_use]
+    pub fn keep(&self, core: usize, batch: &Arc<Batch>) -> bool {
         let Some(ring) = self.rings.get(core) else {
-            return;
+            return false;
         };
         let bytes_max = self.bytes_max.load(Ordering::Relaxed) / self.rings.len();
         let entry = Entry {
@@ -116,15 +130,22 @@ impl Recent {
             bytes: batch.bytes(),
             batch: Arc::clone(batch),
         };
-        let mut kept = ring.0.lock();
-        kept.bytes += entry.bytes;
-        kept.entries.push_back(entry);
+        let Some(mut kept) = ring.0.try_lock() else {
+            return false;
+        };
+        let fits = entry.bytes <= bytes_max;
+        if fits {
+            kept.bytes += entry.bytes;
+            kept.entries.push_back(entry);
+        }
         kept.trim(bytes_max);
+        fits
     }
 
-    /// Keeps a batch that belongs to no core.
-    pub fn keep_other(&self, batch: &Arc<Batch>) {
-        self.keep(self.rings.len() - 1, batch);
+    /// Keeps a batch that belongs to no core, unless it cannot be.
+    #[must_use]
+    pub fn keep_other(&self, batch: &Arc<Batch>) -> bool {
+        self.keep(self.rings.len() - 1, batch)
     }
 
     /// Everything that is kept of the trace with that id.
@@ -180,8 +201,8 @@ mod tests {
     fn a_trace_is_found_by_its_id_and_by_the_clients_name_whatever_core_had_it() {
         let recent = Recent::new(2, 1 << 20);
         let (one, two) = (batch(1, Some("mine")), batch(2, None));
-        recent.keep(1, &one);
-        recent.keep_other(&two);
+        assert!(recent.keep(1, &one));
+        assert!(recent.keep_other(&two));
         assert_eq!(recent.of_trace(two.trace_id()).len(), 1);
         assert_eq!(recent.trace_of_request("mine"), Some(one.trace_id()));
         assert_eq!(recent.trace_of_request("yours"), None);
@@ -193,13 +214,34 @@ mod tests {
         let recent = Recent::new(1, bytes_max);
         let batches: Vec<_> = (0..1_000).map(|seed| batch(seed, None)).collect();
         for batch in &batches {
-            recent.keep(0, batch);
+            assert!(recent.keep(0, batch));
             assert!(recent.bytes() <= bytes_max / 2);
         }
         assert_eq!(recent.of_trace(batches[999].trace_id()).len(), 1);
         assert_eq!(recent.of_trace(batches[0].trace_id()).len(), 0);
         recent.set_bytes_max(0);
-        recent.keep(0, &batches[0]);
+        assert!(!recent.keep(0, &batches[0]));
         assert_eq!(recent.bytes(), 0);
+    }
+
+    #[test]
+    fn a_batch_larger_than_its_ring_leaves_what_is_there() {
+        let recent = Recent::new(0, 8 << 10);
+        let (small, mut spans) = (batch(1, None), Vec::new());
+        assert!(recent.keep_other(&small));
+        for _ in 0..100 {
+            spans.extend(batch(2, None).spans.clone());
+        }
+        assert!(!recent.keep_other(&Batch::new(spans, None)));
+        assert_eq!(recent.of_trace(small.trace_id()).len(), 1);
+    }
+
+    #[test]
+    fn a_reader_of_a_ring_keeps_nobody_waiting() {
+        let recent = Recent::new(0, 8 << 10);
+        let reading = recent.rings[0].0.lock();
+        assert!(!recent.keep_other(&batch(1, None)));
+        drop(reading);
+        assert!(recent.keep_other(&batch(1, None)));
     }
 }

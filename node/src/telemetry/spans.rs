@@ -19,6 +19,8 @@ use crate::snapshot::{Reader, Snapshot};
 
 /// Batches of spans that may wait for the exporter.
 pub const BATCHES_WAITING_MAX: usize = 8_192;
+/// Bytes of memory that they may hold, about.
+pub const BYTES_WAITING_MAX: u64 = 32 << 20;
 
 /// What a span stands for, as OTLP knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,13 +130,37 @@ pub struct SpanCounts {
     pub dropped: AtomicU64,
     /// Requests that were not traced because too many are held.
     pub requests_not_held: AtomicU64,
-    /// Failed and slow requests that were not told because too many were within the second.
+    /// Failed and slow requests that were not told, and others that were not sampled though their callers asked for it,
+    /// because too many were within the second.
     pub requests_over_budget: AtomicU64,
+    /// Traces and exemplars that were told and not kept on the node.
+    pub not_kept: AtomicU64,
+    /// Bytes of the batches that wait for the exporter; it gives back what it takes.
+    pub waiting_bytes: AtomicU64,
 }
 
 impl SpanCounts {
     pub(crate) fn not_held(&self) {
         self.requests_not_held.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn not_kept(&self) {
+        self.not_kept.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Makes room for a batch that is to wait; false when there is none.
+    fn may_wait(&self, bytes: u64) -> bool {
+        let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let fits = waiting.saturating_add(bytes) <= BYTES_WAITING_MAX;
+        if !fits {
+            self.no_more_waits(bytes);
+        }
+        fits
+    }
+
+    /// A batch waits no more.
+    pub(crate) fn no_more_waits(&self, bytes: u64) {
+        self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn over_budget(&self) {
@@ -235,16 +261,24 @@ impl Tracer {
     /// Hands finished spans of one trace over, the one above the others last.
     pub fn record(&self, spans: Vec<Span>) {
         let batch = Batch::new(spans, None);
-        if let Some(recent) = &self.recent {
-            recent.keep_other(&batch);
+        if self
+            .recent
+            .as_ref()
+            .is_some_and(|recent| !recent.keep_other(&batch))
+        {
+            self.counts.not_kept();
         }
         self.export(batch);
     }
 
     /// The same, by a core, with what its client calls the request.
     pub fn keep(&self, core: usize, batch: Arc<Batch>) {
-        if let Some(recent) = &self.recent {
-            recent.keep(core, &batch);
+        if self
+            .recent
+            .as_ref()
+            .is_some_and(|recent| !recent.keep(core, &batch))
+        {
+            self.counts.not_kept();
         }
         self.export(batch);
     }
@@ -256,9 +290,15 @@ impl Tracer {
         }
         let count = batch.spans.len() as u64;
         self.counts.made.fetch_add(count, Ordering::Relaxed);
-        if !self.queue.take(batch) {
-            self.counts.dropped.fetch_add(count, Ordering::Relaxed);
+        let bytes = batch.bytes() as u64;
+        let has_room = self.counts.may_wait(bytes);
+        if has_room && self.queue.take(batch) {
+            return;
         }
+        if has_room {
+            self.counts.no_more_waits(bytes);
+        }
+        self.counts.dropped.fetch_add(count, Ordering::Relaxed);
     }
 
     /// The span of a message from its mailbox to its handler's end, under the span that sent it.

@@ -60,7 +60,7 @@ async fn run(core: &Rc<Core>, job: &WarmJob) -> Warmed {
     let started = Instant::now();
     let trace = core
         .tracer
-        .begin("cache.warm", &mut HeaderMap::new(), started);
+        .begin("cache.warm", &mut HeaderMap::new(), started, |_| true);
     let warmed = timeout(job.within, fetch(core, job, trace.as_ref())).await;
     let warmed = warmed.unwrap_or_else(|_| Warmed::failed("no answer in time"));
     core.cache_metrics()

@@ -8,7 +8,9 @@ mod spans;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
@@ -331,6 +333,7 @@ impl Forwarding<'_> {
         }
         let mut exchange = self.exchange;
         exchange.answered(response.status());
+        trace_by_head(&mut exchange, response.headers());
         let limits = BodyLimits {
             read_timeout: self.timeouts.read,
             // A gRPC stream may rest as long as its deadline allows.
@@ -376,6 +379,20 @@ impl Forwarding<'_> {
             asked.open,
         ));
         Ok(response.map(|_| ResponseBody::empty()))
+    }
+}
+
+/// Streams last as long as their readers like: that is not slow, and an event stream has no end to be told at.
+fn trace_by_head(exchange: &mut Exchange, headers: &HeaderMap) {
+    let media_type = headers.get(CONTENT_TYPE).map_or(&b""[..], |t| t.as_bytes());
+    let begins_with = |name: &[u8]| {
+        let start = media_type.get(..name.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(name))
+    };
+    if begins_with(b"text/event-stream") {
+        exchange.tell_trace();
+    } else if begins_with(b"application/grpc") {
+        exchange.judge_by_head();
     }
 }
 

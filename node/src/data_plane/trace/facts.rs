@@ -10,6 +10,9 @@ use super::super::answer::Reason;
 use super::super::routing::{LocalRouting, Place};
 use crate::telemetry::spans::{Attribute, AttributeValue};
 
+/// Bytes of a text that are told; what is longer is cut.
+const TEXT_BYTES_MAX: usize = 2 << 10;
+
 /// Something that is known.
 #[derive(Debug)]
 pub(in super::super) enum Fact {
@@ -52,7 +55,7 @@ pub(in super::super) enum Fact {
 
 impl Fact {
     pub(super) fn put_into_words(&self, into: &mut Vec<Attribute>) {
-        let mut tell = |key, value: AttributeValue| into.push((key, value));
+        let mut tell = |key, value: AttributeValue| into.push((key, cut(value)));
         match self {
             Self::Text(key, text) => tell(key, (*text).into()),
             Self::Number(key, number) => tell(key, (*number).into()),
@@ -66,10 +69,8 @@ impl Fact {
             } => {
                 tell(METHOD, method_of(method));
                 if let Some(target) = target {
-                    tell("url.path", target.path().to_owned().into());
-                    if let Some(query) = target.query() {
-                        tell("url.query", query.to_owned().into());
-                    }
+                    // Not the query: it may hold tokens and signatures.
+                    tell("url.path", path_of(target));
                 }
                 tell("url.scheme", (*scheme).into());
                 if let Some(host) = host.as_ref().and_then(|host| host.to_str().ok()) {
@@ -99,7 +100,7 @@ impl Fact {
                 tell("weir.backend", backend.id.to_string().into());
                 address(&backend.endpoint.to_string(), &mut tell);
             }
-            Self::Target(target) => tell("url.path", target.path().to_owned().into()),
+            Self::Target(target) => tell("url.path", path_of(target)),
             Self::Method(method) => tell(METHOD, method_of(method)),
             Self::Version(version) => tell(PROTOCOL, version_of(*version)),
             Self::Status(status) => tell(
@@ -113,6 +114,28 @@ impl Fact {
             }
         }
     }
+}
+
+/// Clients choose how long their texts are.
+fn cut(value: AttributeValue) -> AttributeValue {
+    match value {
+        AttributeValue::Text(text) if text.len() > TEXT_BYTES_MAX => {
+            start_of(&text).to_owned().into()
+        }
+        short => short,
+    }
+}
+
+fn start_of(text: &str) -> &str {
+    let mut end = text.len().min(TEXT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+fn path_of(target: &PathAndQuery) -> AttributeValue {
+    start_of(target.path()).to_owned().into()
 }
 
 const METHOD: &str = "http.request.method";
@@ -159,5 +182,41 @@ fn address(text: &str, tell: &mut impl FnMut(&'static str, AttributeValue)) {
     tell("server.address", host.to_owned().into());
     if let Some(port) = port {
         tell("server.port", i64::from(port).into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(target: &str, host: &str) -> Vec<Attribute> {
+        let mut told = Vec::new();
+        let fact = Fact::Asked {
+            method: Method::GET,
+            target: target.parse().ok(),
+            host: HeaderValue::from_str(host).ok(),
+            version: Version::HTTP_11,
+            scheme: "http",
+            client: ([127, 0, 0, 1], 1).into(),
+        };
+        fact.put_into_words(&mut told);
+        told
+    }
+
+    #[test]
+    fn texts_are_cut_at_a_character_and_a_query_is_not_told() {
+        let path = format!("/{}?token=secret", "\u{e9}".repeat(4_000));
+        for (key, value) in told(&path, &"h".repeat(9_000)) {
+            let AttributeValue::Text(text) = value else {
+                continue;
+            };
+            assert!(text.len() <= TEXT_BYTES_MAX, "{key}");
+            assert!(!text.contains("secret"), "{key}");
+        }
+        let keys: Vec<_> = told("/a?token=secret", "h")
+            .into_iter()
+            .map(|(key, _)| key)
+            .collect();
+        assert!(keys.contains(&"url.path") && !keys.contains(&"url.query"));
     }
 }

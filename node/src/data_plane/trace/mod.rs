@@ -34,6 +34,8 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 
 /// Trails that one core holds at a time; requests beyond are told only if they fail before they begin.
 const HELD_MAX: usize = 4_096;
+/// Requests of a core that are sampled within a second for no reason but that a caller says so whom nobody vouches for.
+const FORCED_PER_SECOND_MAX: u32 = 1_000;
 /// Trails that are kept to be used again.
 const SPARE_MAX: usize = 256;
 /// Longer names of requests are not taken.
@@ -49,6 +51,7 @@ pub(super) struct CoreTracer {
     spare: RefCell<Vec<Rc<Trail>>>,
     held: Cell<usize>,
     budget: Cell<TailBudget>,
+    forced: Cell<TailBudget>,
     began: Instant,
     clock: WallClock,
 }
@@ -63,27 +66,26 @@ impl CoreTracer {
             spare: RefCell::default(),
             held: Cell::new(0),
             budget: Cell::default(),
+            forced: Cell::default(),
             began: Instant::now(),
             clock,
         })
     }
 
     /// Begins the trail of a request, under the caller's span if it says one; takes from the headers what must not be
-    /// passed on. `None` when the request will not be told, whatever becomes of it.
+    /// passed on. `None` when the request will not be told, whatever becomes of it. A caller that `is_trusted` may have
+    /// any number of requests sampled.
     pub(super) fn begin(
         self: &Rc<Self>,
         name: &'static str,
         headers: &mut HeaderMap,
         started: Instant,
+        is_trusted: impl FnOnce(&HeaderMap) -> bool,
     ) -> Option<RequestTrace> {
         if !self.tracer.is_on() {
             return None;
         }
-        let mut parent = None;
-        if headers.contains_key(TRACEPARENT) || headers.contains_key(TRACESTATE) {
-            parent = parent_of(headers);
-            sanitise(headers, parent.as_ref());
-        }
+        let parent = self.parent(headers, is_trusted);
         let sampling = **self.sampling.borrow_mut().load();
         let mut rng = self.rng.borrow_mut();
         let sampled = sampling.head.decide(parent.as_ref(), &mut rng);
@@ -115,6 +117,26 @@ impl CoreTracer {
         })
     }
 
+    fn parent(
+        &self,
+        headers: &mut HeaderMap,
+        is_trusted: impl FnOnce(&HeaderMap) -> bool,
+    ) -> Option<TraceContext> {
+        if !headers.contains_key(TRACEPARENT) && !headers.contains_key(TRACESTATE) {
+            return None;
+        }
+        let mut parent = parent_of(headers);
+        if let Some(parent) = parent.as_mut().filter(|parent| parent.sampled)
+            && !is_trusted(headers)
+            && !self.within(&self.forced, FORCED_PER_SECOND_MAX)
+        {
+            parent.sampled = false;
+            headers.insert(TRACEPARENT, parent.header_value());
+        }
+        sanitise(headers, parent.as_ref());
+        parent
+    }
+
     /// The last part of a trail has ended: it is told, or forgotten.
     fn settle(&self, trail: &Rc<Trail>) {
         let mut state = trail.state();
@@ -122,7 +144,9 @@ impl CoreTracer {
         if let Some(worth) = sampling.worth(state.ended())
             && self.may_tell(worth, sampling.tail_per_second_max)
         {
-            state.exemplify(self.index, self.clock.unix_ms_now());
+            if !state.exemplify(self.index, self.clock.unix_ms_now()) {
+                self.tracer.counts().not_kept();
+            }
             let (spans, request_id) = state.put_into_words(worth);
             self.tracer.keep(self.index, Batch::new(spans, request_id));
         }
@@ -136,12 +160,14 @@ impl CoreTracer {
     }
 
     fn may_tell(&self, worth: Worth, per_second_max: u32) -> bool {
-        if worth == Worth::Sampled {
-            return true;
-        }
-        let mut budget = self.budget.get();
-        let may = budget.take(self.began.elapsed().as_secs(), per_second_max);
-        self.budget.set(budget);
+        worth == Worth::Sampled || self.within(&self.budget, per_second_max)
+    }
+
+    /// Takes one of a budget; counts when there is none.
+    fn within(&self, budget: &Cell<TailBudget>, per_second_max: u32) -> bool {
+        let mut left = budget.get();
+        let may = left.take(self.began.elapsed().as_secs(), per_second_max);
+        budget.set(left);
         if !may {
             self.tracer.counts().over_budget();
         }
@@ -258,6 +284,11 @@ impl RequestTrace {
     /// The service that took the request and counts it.
     pub(super) fn of_service(&self, service: Option<(LocalRouting, usize)>) {
         self.trail.state().of_service(service);
+    }
+
+    /// Whether the request was slow is decided by now; what follows lasts as long as its reader likes.
+    pub(super) fn judge_by_head(&self) {
+        self.trail.state().judge_by_head(Instant::now());
     }
 
     /// This part has ended so.

@@ -33,10 +33,14 @@ fn told(recent: &Recent) -> Vec<&'static str> {
         .collect()
 }
 
+fn begin(core: &Rc<CoreTracer>, headers: &mut HeaderMap) -> Option<RequestTrace> {
+    core.begin("ingress", headers, Instant::now(), |_| false)
+}
+
 /// A request with two steps, one of them a branch, that ends so.
 fn run(core: &Rc<CoreTracer>, status: u16, took: Duration) {
     let now = Instant::now();
-    let trace = core.begin("ingress", &mut under_caller(), now).unwrap();
+    let trace = begin(core, &mut under_caller()).unwrap();
     trace.step("pick", now);
     let branch = trace.branch("cache.fetch", now);
     let status = StatusCode::from_u16(status).ok();
@@ -70,6 +74,41 @@ async fn a_tunnel_is_not_slow_for_being_long() {
     assert_eq!(told(&recent).len(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_streams_is_as_slow_as_its_head() {
+    let (tracer, recent) = tracer(0.0, 10);
+    let core = CoreTracer::new(0, &tracer, WallClock::system(), 1);
+    for (head_s, told_spans) in [(1, 0), (2, 1)] {
+        let trace = begin(&core, &mut under_caller()).unwrap();
+        tokio::time::advance(Duration::from_secs(head_s)).await;
+        trace.judge_by_head();
+        let hour = Duration::from_secs(3_600);
+        trace.ended((Some(StatusCode::OK), None), (Instant::now(), hour));
+        drop(trace);
+        assert_eq!(told(&recent).len(), told_spans);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_that_have_everything_sampled_are_bounded_unless_somebody_vouches_for_them() {
+    let (tracer, _recent) = tracer(0.0, 10);
+    let core = CoreTracer::new(0, &tracer, WallClock::system(), 1);
+    let sampled = |is_trusted: bool| {
+        let mut headers = HeaderMap::new();
+        let asked = CALLER.replace("b7-00", "b7-01");
+        headers.insert(TRACEPARENT, HeaderValue::from_str(&asked).unwrap());
+        let trace = core.begin("ingress", &mut headers, Instant::now(), |_| is_trusted);
+        let sampled = trace.unwrap().context_of(At::WHOLE).sampled;
+        assert_eq!(parent_of(&headers).unwrap().sampled, sampled);
+        sampled
+    };
+    let bound = FORCED_PER_SECOND_MAX as usize;
+    assert_eq!((0..bound + 5).filter(|_| sampled(false)).count(), bound);
+    assert!(sampled(true));
+    let over = &tracer.counts().requests_over_budget;
+    assert_eq!(over.load(std::sync::atomic::Ordering::Relaxed), 5);
+}
+
 #[tokio::test]
 async fn a_flood_of_failures_is_bounded_and_what_is_not_told_counted() {
     let (tracer, recent) = tracer(0.0, 3);
@@ -86,7 +125,7 @@ async fn a_flood_of_failures_is_bounded_and_what_is_not_told_counted() {
 async fn trails_that_are_held_are_bounded() {
     let (tracer, _recent) = tracer(1.0, 3);
     let core = CoreTracer::new(0, &tracer, WallClock::system(), 1);
-    let begin = || core.begin("ingress", &mut HeaderMap::new(), Instant::now());
+    let begin = || begin(&core, &mut HeaderMap::new());
     let held: Vec<_> = (0..HELD_MAX).map(|_| begin().unwrap()).collect();
     assert!(begin().is_none());
     drop(held);
@@ -100,7 +139,7 @@ async fn a_routes_share_rules_over_the_nodes_and_a_callers_word_over_both() {
     let core = CoreTracer::new(0, &tracer, WallClock::system(), 1);
     let always = Sampler::new(1.0).ok();
     let sampled = |mut headers| {
-        let trace = core.begin("ingress", &mut headers, Instant::now()).unwrap();
+        let trace = begin(&core, &mut headers).unwrap();
         trace.routed(always);
         trace.context_of(At::WHOLE).sampled
     };
@@ -112,10 +151,7 @@ async fn a_routes_share_rules_over_the_nodes_and_a_callers_word_over_both() {
 async fn without_anything_that_looks_back_an_unsampled_request_holds_nothing() {
     let (tracer, _recent) = tracer(0.0, 0);
     let core = CoreTracer::new(0, &tracer, WallClock::system(), 1);
-    assert!(
-        core.begin("ingress", &mut under_caller(), Instant::now())
-            .is_none()
-    );
+    assert!(begin(&core, &mut under_caller()).is_none());
 }
 
 #[tokio::test]
@@ -123,9 +159,7 @@ async fn a_clients_name_for_a_request_is_taken_when_it_is_one() {
     let (tracer, _recent) = tracer(1.0, 3);
     let core = CoreTracer::new(0, &tracer, WallClock::system(), 1);
     let named = |id: &str| {
-        let trace = core
-            .begin("ingress", &mut under_caller(), Instant::now())
-            .unwrap();
+        let trace = begin(&core, &mut under_caller()).unwrap();
         trace.named(HeaderValue::from_str(id).ok().as_ref());
         trace.request_id()
     };

@@ -62,6 +62,8 @@ pub(super) struct State {
     facts: Vec<(At, Fact)>,
     failed: bool,
     took: Duration,
+    /// From the request's start to the head of an answer whose end says nothing of how fast it was.
+    head_took: Option<Duration>,
     service: Option<(LocalRouting, usize)>,
 }
 
@@ -93,7 +95,14 @@ impl State {
         self.request_id = None;
         self.failed = false;
         self.took = Duration::ZERO;
+        self.head_took = None;
         self.service = None;
+    }
+
+    /// The request is as slow as it is now: the rest of its answer lasts as long as its reader likes.
+    pub(super) fn judge_by_head(&mut self, now: Instant) {
+        let start = self.steps.first().map(|whole| whole.start);
+        self.head_took = start.map(|start| now.saturating_duration_since(start));
     }
 
     /// The service that took the request.
@@ -101,10 +110,11 @@ impl State {
         self.service = service;
     }
 
-    /// The request stands for its bucket of latency: it is told, and its service has counted it.
-    pub(super) fn exemplify(&self, core: usize, at_unix_ms: u64) {
+    /// The request stands for its bucket of latency: it is told, and its service has counted it. False if the bucket
+    /// could not take it.
+    pub(super) fn exemplify(&self, core: usize, at_unix_ms: u64) -> bool {
         let (Some((routing, at)), false) = (&self.service, self.took.is_zero()) else {
-            return;
+            return true;
         };
         let took_us = self.took.as_micros();
         routing.services[*at]
@@ -115,7 +125,7 @@ impl State {
                 trace_id: u128::from_be_bytes(self.trace_id),
                 took_us: u64::try_from(took_us).unwrap_or(u64::MAX),
                 at_unix_ms,
-            });
+            })
     }
 
     pub(super) fn has_parent(&self) -> bool {
@@ -216,7 +226,7 @@ impl State {
         Ended {
             sampled: self.sampled,
             failed: self.failed,
-            took: self.took,
+            took: self.head_took.unwrap_or(self.took),
         }
     }
 

@@ -286,8 +286,13 @@ fn render_spans(shown: &Shown, text: &mut Exposition) {
             &counts.requests_not_held,
         ),
         (
+            "weir_traces_not_kept_total",
+            "Traces and exemplars that the node did not keep: too large, or somebody was reading.",
+            &counts.not_kept,
+        ),
+        (
             "weir_traces_over_budget_total",
-            "Failed and slow requests that were not told because too many were within the second.",
+            "Requests that failed, were slow or were to be sampled by a caller's word, of which there were too many.",
             &counts.requests_over_budget,
         ),
     ] {
