@@ -176,7 +176,8 @@ impl Serving<'_> {
         need: Need,
         exchange: Box<Exchange>,
     ) -> Result<Response<ResponseBody>, Refused> {
-        let passes = need.stale.is_none() && self.wish.method == Method::HEAD;
+        let is_alone = self.wish.method == Method::HEAD || self.wish.lookup.is_unkept_part();
+        let passes = need.stale.is_none() && is_alone;
         self.count_fetch();
         if passes {
             return self.alone(request, need.forwarded, None, exchange).await;

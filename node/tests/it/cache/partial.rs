@@ -72,6 +72,23 @@ async fn a_part_of_what_is_too_long_to_be_kept_is_asked_of_the_origin() {
     }
 }
 
+#[tokio::test]
+async fn a_part_that_may_not_be_stored_is_asked_for_alone_at_once() {
+    let origin = Origin::start(|mut asked| async move {
+        assert!(asked.head.contains("range: bytes=2-4"), "{}", asked.head);
+        let fields = "content-range: bytes 2-4/10\r\n";
+        asked.answer("206 Partial Content", fields, "234").await;
+        asked
+    })
+    .await;
+    let weir = cached(origin.address, "cache = true", "").await;
+    let mut client = Client::connect(weir.ingress).await;
+    let part = part_of("/", "2-4").replace("Host: test", "Host: test\r\nCache-Control: no-store");
+    let part = client.ask(&part).await.unwrap();
+    assert_eq!((part.status, part.text().as_str()), (206, "234"));
+    assert_eq!(origin.asked(), 1);
+}
+
 /// An origin whose first answer is fresh for a second; to a HEAD it says the length that it is asked to.
 async fn saying_lengths() -> Origin {
     Origin::start(|mut asked| async move {
