@@ -199,7 +199,7 @@ async fn handle(
         let request = request.map(Some);
         // On the heap: each connection has room for the rest of a request, and moves it for each.
         let sent = origin::send(core, &client.limits, &routed, request, exchange, upgrade);
-        Box::pin(sent).await?
+        Box::pin(sent).await.map(cache::without_told)?
     };
     finish_response(core, client, &routed, &mut response);
     Ok(response)

@@ -119,6 +119,14 @@ impl Lookup {
         Ok(lookup)
     }
 
+    /// Whether it wants a part of what may not be stored for it: a fetch of the whole would be of no use to anybody.
+    pub fn is_unkept_part(&self) -> bool {
+        self.has_range
+            && self
+                .directives
+                .is_some_and(|directives| directives.no_store)
+    }
+
     pub(super) fn only_if_cached(&self) -> bool {
         self.directives
             .is_some_and(|directives| directives.only_if_cached)

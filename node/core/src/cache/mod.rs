@@ -53,7 +53,7 @@ pub use stored::{Exchange, Flags, OVERHEAD_BYTES, Stored};
 pub use tiers::TierTtls;
 pub use time::UnixMs;
 pub use validation::{
-    HeadUpdate, NotSelected, Renewed, condition, freshen, head_update, uncondition,
+    HeadUpdate, NotSelected, Renewed, condition, freshen, head_update, may_end_by_head, uncondition,
 };
 pub use validators::Validators;
 pub use vary::{NAMES_MAX, VARIANT_BYTES_MAX, Variant, VaryBy};

@@ -1,5 +1,7 @@
 //! Asking the origin whether a stored response is still good (RFC 9111 section 4.3).
 
+use std::time::Duration;
+
 use http::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, IF_MATCH, IF_MODIFIED_SINCE,
     IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, SET_COOKIE,
@@ -14,6 +16,7 @@ use super::etag::Tag;
 use super::policy::{Policy, RequestCookie};
 use super::storage::{self, NotStored};
 use super::stored::{Exchange, Stored};
+use super::time::UnixMs;
 use super::{dates, headers};
 
 /// The 304 is about another response than the stored one; it has to be fetched anew without conditions.
@@ -46,7 +49,7 @@ pub enum HeadUpdate {
     Renewed(Box<Renewed>),
     /// It is another now: the stored one is stale.
     Invalid,
-    /// Nothing: it is no 200, and does not tell what GET would bring.
+    /// Nothing: it is no 200, or has no validator to compare, and does not tell what GET would bring.
     Nothing,
 }
 
@@ -95,8 +98,20 @@ pub fn freshen(
     }
 }
 
+/// How long a stored response answers before a response to HEAD may end it, in milliseconds.
+const HEAD_ENDS_AFTER_MS: u64 = 1_000;
+
+/// Whether a response to HEAD may end at `now` what was fetched at `fetched_at`. Only what is fetched after a purge is
+/// valid again, so clients who repeat HEAD cause at most one purge of a key a second.
+pub fn may_end_by_head(stored: &Stored, fetched_at: UnixMs, now: UnixMs) -> bool {
+    let ends_after = Duration::from_millis(HEAD_ENDS_AFTER_MS);
+    now < stored.fresh_until && now.since(fetched_at) >= ends_after
+}
+
 /// What a response to HEAD says about the stored response to GET. `body_bytes` is the length of the stored body.
-/// Only 200 says anything: origins that know no HEAD refuse it, whatever they have for GET.
+/// Only 200 says anything: origins that know no HEAD refuse it, whatever they have for GET. Without a validator on both
+/// sides it renews nothing: a body of the same length may be another. Many origins say that a HEAD has no content, so
+/// a length of 0 is no difference.
 pub fn head_update(
     stored: &Stored,
     body_bytes: u64,
@@ -106,17 +121,35 @@ pub fn head_update(
     if head.status != StatusCode::OK {
         return HeadUpdate::Nothing;
     }
-    let length = headers::content_length(head.response);
-    let is_same = head.status == stored.status
-        && length.is_none_or(|bytes| bytes == body_bytes)
-        && is_same(stored, head);
-    match is_same.then(|| renew(stored, head, policy)) {
-        Some(Ok(renewed)) => HeadUpdate::Renewed(Box::new(renewed)),
-        _ => HeadUpdate::Invalid,
+    let length = headers::content_length(head.response).filter(|bytes| *bytes != 0);
+    let is_other_length = length.is_some_and(|bytes| bytes != body_bytes);
+    if is_other_length || head.status != stored.status {
+        return HeadUpdate::Invalid;
+    }
+    match compare(stored, head) {
+        Some(true) => renew(stored, head, policy).map_or(HeadUpdate::Invalid, |renewed| {
+            HeadUpdate::Renewed(Box::new(renewed))
+        }),
+        Some(false) => HeadUpdate::Invalid,
+        None => HeadUpdate::Nothing,
     }
 }
 
-/// Whether the newer answer is about the same representation: its `ETag` decides, else its `Last-Modified`. One
+/// Whether the validators of the newer answer are the stored ones: those of `ETag` by weak comparison (RFC 9110 section
+/// 8.8.3.2), else those of `Last-Modified`. `None` if not both have one of a kind.
+fn compare(stored: &Stored, newer: &Exchange<'_>) -> Option<bool> {
+    let tag = newer.response.get(ETAG);
+    let ours = stored.etag().and_then(|ours| Tag::of(ours.as_bytes()));
+    if let Some((newer, ours)) = tag.and_then(|tag| Tag::of(tag.as_bytes())).zip(ours) {
+        return Some(newer.is_like(&ours));
+    }
+    let modified = newer.response.get(LAST_MODIFIED)?;
+    let date = dates::parse(modified.as_bytes(), newer.responded_at);
+    date.zip(stored.last_modified)
+        .map(|(newer, ours)| newer == ours)
+}
+
+/// Whether the 304 is about the same representation: its `ETag` decides, else its `Last-Modified`. One
 /// without either can only be about what was asked.
 fn is_same(stored: &Stored, newer: &Exchange<'_>) -> bool {
     let modified = newer.response.get(LAST_MODIFIED);

@@ -1,13 +1,14 @@
 //! What an answer to HEAD says of what is kept for GET (RFC 9111 section 4.3.5).
 //!
 //! HEAD seldom gets past what is kept: stale answers with validators are validated, whatever the method. What cannot be
-//! validated is renewed by a HEAD that finds it the same.
+//! validated is ended by a HEAD that finds another length or validator, at most once a second, and renewed by one that
+//! finds the same validator. A length that is the same says nothing.
 
 use std::sync::Arc;
 
 use http::Response;
 use http::header::{AUTHORIZATION, COOKIE};
-use weir_core::cache::{HeadUpdate, UnixMs, head_update};
+use weir_core::cache::{HeadUpdate, UnixMs, head_update, may_end_by_head};
 use weir_core::purge::{Hardness, Hlc};
 
 use super::super::body::ResponseBody;
@@ -34,10 +35,12 @@ impl Serving<'_> {
             return;
         }
         let (seen, now) = (self.seen(response, requested_at), self.core.unix_ms());
+        let kept_since = UnixMs(kept.fetched_at.unix_ms());
         match head_update(&kept.stored, kept.body_bytes, &seen, &wish.policy) {
             HeadUpdate::Renewed(renewed) if renewed.may_keep.is_ok() => {
                 if let Ok(tags) = tags(wish, &renewed.stored.headers) {
-                    let entry = Arc::new(kept.renewed(renewed.stored, fetched_at, tags));
+                    // The body is as old as it was: a purge that came after its fetch still finds it.
+                    let entry = Arc::new(kept.renewed(renewed.stored, kept.fetched_at, tags));
                     if store.insert(&entry, now) {
                         redis::keep(store, &entry, store.l2_ttl(), now);
                     }
@@ -46,7 +49,7 @@ impl Serving<'_> {
             HeadUpdate::Renewed(renewed) if renewed.drops_older() => {
                 store.remove(wish.key.as_str());
             }
-            HeadUpdate::Invalid if now < kept.stored.fresh_until => {
+            HeadUpdate::Invalid if may_end_by_head(&kept.stored, kept_since, now) => {
                 store.purge_key(&kept.resource, Hardness::Soft, now);
                 self.core.cache_metrics().invalidated.increment();
             }

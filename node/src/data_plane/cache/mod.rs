@@ -40,5 +40,6 @@ mod wish;
 pub(super) use self::body::CachedBody;
 pub(super) use self::hits::Hits;
 pub use self::peers::CachePeers;
+pub(super) use self::peers::without_told;
 pub(super) use self::serve::serve;
 pub(super) use self::warm::warm;

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use weir_core::balance::{BackendLoad, Candidate, Selector};
 use weir_core::cache::UnixMs;
 use weir_core::purge::Hlc;
@@ -178,12 +178,26 @@ pub(super) fn min_fresh_s(headers: &HeaderMap) -> u32 {
     seconds.unwrap_or(0)
 }
 
-/// What [`FETCHED_AT`] says.
-pub(super) fn fetched_at(headers: &HeaderMap) -> Option<Hlc> {
+/// Removes what only nodes say to each other: an origin could otherwise date its answers, or end them, at other nodes.
+pub(super) fn strip_told(headers: &mut HeaderMap) {
+    headers.remove(&FETCHED_AT);
+    headers.remove(&STALE);
+}
+
+/// An answer of an origin past any cache, without what [`strip_told`] removes: whoever asks may be a node whose route
+/// has a cache.
+pub(in super::super) fn without_told<B>(mut response: Response<B>) -> Response<B> {
+    strip_told(response.headers_mut());
+    response
+}
+
+/// What [`FETCHED_AT`] says; a time after `latest` is `latest`, so that what is purged from now on ends it.
+pub(super) fn fetched_at(headers: &HeaderMap, latest: Hlc) -> Option<Hlc> {
     let text = headers.get(&FETCHED_AT)?.to_str().ok()?;
     let (time, node) = text.split_once('-')?;
     let time = u64::from_str_radix(time, 16).ok()?;
-    Some(Hlc::from_time(time, u32::from_str_radix(node, 16).ok()?))
+    let told = Hlc::from_time(time, u32::from_str_radix(node, 16).ok()?);
+    Some(told.min(latest))
 }
 
 /// As [`FETCHED_AT`] says it.
@@ -228,6 +242,28 @@ mod tests {
     fn a_time_comes_back_as_it_was_sent() {
         let at = Hlc::new(1_800_000_000_000, 7, 9);
         let headers = HeaderMap::from_iter([(FETCHED_AT.clone(), fetched_at_value(at).unwrap())]);
-        assert_eq!(fetched_at(&headers), Some(at));
+        assert_eq!(fetched_at(&headers, at), Some(at));
+    }
+
+    #[test]
+    fn a_time_to_come_counts_as_now() {
+        let now = Hlc::new(1_800_000_000_000, 7, 9);
+        for text in ["ffffffffffffffff-1", "ffffffffffffffff-ffffffff"] {
+            let told = HeaderValue::from_static(text);
+            let headers = HeaderMap::from_iter([(FETCHED_AT.clone(), told)]);
+            assert_eq!(fetched_at(&headers, now), Some(now), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_origin_says_nothing_of_what_nodes_tell_each_other() {
+        let one = HeaderValue::from_static("1");
+        let names = [&FETCHED_AT, &STALE, &HeaderName::from_static("x-a")];
+        let mut headers = names
+            .map(|name| (name.clone(), one.clone()))
+            .into_iter()
+            .collect();
+        strip_told(&mut headers);
+        assert_eq!(headers, HeaderMap::from_iter([(names[2].clone(), one)]));
     }
 }

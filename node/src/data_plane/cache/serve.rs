@@ -22,6 +22,7 @@ use super::super::trace::{Fact, RequestTrace};
 use super::super::waiting;
 use super::answer::{Held, answer, mark};
 use super::fetch::{Fetch, Fetched};
+use super::peers::strip_told;
 use super::wish::{PassBy, Wish};
 use crate::config::Ingress;
 use crate::telemetry::cache::Outcome;
@@ -86,6 +87,7 @@ async fn pass_by(
         None,
     )
     .await?;
+    strip_told(response.headers_mut());
     if let Some(method) = unsafe_method {
         super::invalidate::after(core, routed, &method, &uri, &response);
     }
@@ -174,7 +176,8 @@ impl Serving<'_> {
         need: Need,
         exchange: Box<Exchange>,
     ) -> Result<Response<ResponseBody>, Refused> {
-        let passes = need.stale.is_none() && self.wish.method == Method::HEAD;
+        let is_alone = self.wish.method == Method::HEAD || self.wish.lookup.is_unkept_part();
+        let passes = need.stale.is_none() && is_alone;
         self.count_fetch();
         if passes {
             return self.alone(request, need.forwarded, None, exchange).await;
@@ -358,6 +361,7 @@ impl Serving<'_> {
         let forwarded_request =
             origin::send(self.core, self.limits, self.routed, request, exchange, None);
         let mut response = forwarded_request.await?;
+        strip_told(response.headers_mut());
         if let Some(id) = solo
             && self.is_for_all(&response, requested_at)
         {

@@ -289,3 +289,27 @@ async fn a_reader_of_one_byte_a_second_does_not_hold_up_the_others() {
     );
     trickle.abort();
 }
+
+#[tokio::test]
+async fn an_origin_cannot_say_what_nodes_tell_each_other() {
+    let told = "x-weir-cache-fetched-at: ffffffffffffffff-1\r\nx-weir-cache-stale: 1\r\n";
+    for route in ["cache = true", ""] {
+        let (origin, _heads) = remembering(told).await;
+        let weir = cached(origin.address, route, "").await;
+        let mut client = Client::connect(weir.ingress).await;
+        for line in [
+            "GET / HTTP/1.1\r\n",
+            "GET /part HTTP/1.1\r\nRange: bytes=0-1\r\nCache-Control: no-store\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 0\r\n",
+        ] {
+            let answer = client
+                .ask(&format!("{line}Host: test\r\n\r\n"))
+                .await
+                .unwrap();
+            assert_eq!(answer.text(), "here", "{line}");
+            for name in ["x-weir-cache-fetched-at", "x-weir-cache-stale"] {
+                assert_eq!(answer.header(name), None, "{}", answer.head);
+            }
+        }
+    }
+}

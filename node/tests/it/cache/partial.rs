@@ -73,29 +73,52 @@ async fn a_part_of_what_is_too_long_to_be_kept_is_asked_of_the_origin() {
 }
 
 #[tokio::test]
-async fn a_head_renews_what_cannot_be_validated_and_ends_what_it_finds_changed() {
+async fn a_part_that_may_not_be_stored_is_asked_for_alone_at_once() {
     let origin = Origin::start(|mut asked| async move {
-        let body = format!("answer {}", asked.number);
-        let fields = "cache-control: max-age=60, must-revalidate\r\n";
-        match (asked.head.starts_with("HEAD"), asked.number) {
-            (true, number) => {
-                let length = if number == 2 { 8 } else { 9 };
-                asked
-                    .say(&format!(
-                        "HTTP/1.1 200 OK\r\n{fields}content-length: {length}\r\nx-a: 2\r\n\r\n"
-                    ))
-                    .await;
-            }
-            (false, 1) => {
-                asked
-                    .answer("200 OK", "cache-control: max-age=1\r\n", &body)
-                    .await
-            }
-            (false, _) => asked.answer("200 OK", fields, &body).await,
-        }
+        assert!(asked.head.contains("range: bytes=2-4"), "{}", asked.head);
+        let fields = "content-range: bytes 2-4/10\r\n";
+        asked.answer("206 Partial Content", fields, "234").await;
         asked
     })
     .await;
+    let weir = cached(origin.address, "cache = true", "").await;
+    let mut client = Client::connect(weir.ingress).await;
+    let part = part_of("/", "2-4").replace("Host: test", "Host: test\r\nCache-Control: no-store");
+    let part = client.ask(&part).await.unwrap();
+    assert_eq!((part.status, part.text().as_str()), (206, "234"));
+    assert_eq!(origin.asked(), 1);
+}
+
+/// An origin whose first answer is fresh for a second; to a HEAD it says the length that it is asked to.
+async fn saying_lengths() -> Origin {
+    Origin::start(|mut asked| async move {
+        let body = format!("answer {}", asked.number);
+        let fields = "cache-control: max-age=60, must-revalidate\r\n";
+        let told = asked.head.split_once("x-length: ");
+        let length = told.and_then(|(_, length)| length.lines().next());
+        match (length, asked.number) {
+            (Some(length), _) => {
+                asked
+                    .say(&format!(
+                        "HTTP/1.1 200 OK\r\n{fields}content-length: {length}\r\n\r\n"
+                    ))
+                    .await;
+            }
+            (None, 1) => {
+                asked
+                    .answer("200 OK", "cache-control: max-age=1\r\n", &body)
+                    .await;
+            }
+            (None, _) => asked.answer("200 OK", fields, &body).await,
+        }
+        asked
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_head_renews_nothing_without_a_validator_and_ends_what_it_finds_changed() {
+    let origin = saying_lengths().await;
     let route = "cache = { stale_if_disconnected = \"0s\", heuristic = false }";
     let weir = cached(origin.address, route, "").await;
     let mut client = Client::connect(weir.ingress).await;
@@ -106,24 +129,40 @@ async fn a_head_renews_what_cannot_be_validated_and_ends_what_it_finds_changed()
         assert!(Instant::now() < deadline, "it is not stale yet");
         sleep(Duration::from_millis(50)).await;
     }
-    let head = async |fields: &str| {
-        let request = format!("HEAD / HTTP/1.1\r\nHost: test\r\n{fields}Connection: close\r\n\r\n");
-        let answer = weir.exchange(request.as_bytes()).await;
+    let head = async |length: u64, fields: &str| {
+        let fields = format!("X-Length: {length}\r\n{fields}Connection: close\r\n");
+        let answer = weir
+            .exchange(format!("HEAD / HTTP/1.1\r\nHost: test\r\n{fields}\r\n").as_bytes())
+            .await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     };
-    head("").await;
-    let renewed = client.get("/").await.unwrap();
+    head(8, "").await;
     assert_eq!(
-        (renewed.text().as_str(), renewed.header("x-a")),
-        ("answer 1", Some("2"))
+        client.ask(only_kept).await.unwrap().status,
+        504,
+        "the same length renews nothing"
     );
-    assert_eq!(origin.asked(), 2);
-    head("Authorization: Basic eA==\r\nCache-Control: no-cache\r\n").await;
-    assert_eq!(
-        client.get("/").await.unwrap().text(),
-        "answer 1",
-        "others' heads say nothing"
-    );
-    head("Cache-Control: no-cache\r\n").await;
-    assert_eq!(client.get("/").await.unwrap().text(), "answer 5");
+    let fetched = Instant::now();
+    assert_eq!(client.get("/").await.unwrap().text(), "answer 3");
+    let no_cache = "Cache-Control: no-cache\r\n";
+    loop {
+        head(9, &format!("Authorization: Basic eA==\r\n{no_cache}")).await;
+        head(0, no_cache).await;
+        let kept = client.get("/").await.unwrap().text();
+        assert_eq!(
+            kept, "answer 3",
+            "others' heads and heads without a length say nothing"
+        );
+        head(9, no_cache).await;
+        if client.get("/").await.unwrap().text() != "answer 3" {
+            break;
+        }
+        assert!(
+            fetched.elapsed() < PATIENCE,
+            "what is older than a second ends"
+        );
+        sleep(Duration::from_millis(100)).await;
+    }
+    let lasted = fetched.elapsed();
+    assert!(lasted >= Duration::from_millis(900), "{lasted:?}");
 }

@@ -1,7 +1,7 @@
 //! Which fields are stored, and what they are compared with.
 
 use super::*;
-use crate::cache::{HeadUpdate, head_update};
+use crate::cache::{HeadUpdate, head_update, may_end_by_head};
 
 #[test]
 fn fields_of_one_connection_or_client_are_not_stored() {
@@ -71,34 +71,67 @@ fn a_path_that_promises_another_type_can_be_refused() {
     }
 }
 
+fn head(stored: &Stored, status: u16, response: &[(&'static str, &str)]) -> HeadUpdate {
+    let case = Case {
+        status,
+        response: headers(response),
+        came: seconds(5),
+        ..Case::default()
+    };
+    head_update(stored, 10, &case.exchange(), &Policy::default())
+}
+
 #[test]
 fn head_renews_what_is_the_same_and_ends_what_is_not() {
     let stored = with_cache_control("max-age=2");
-    let of = |status, response: &[(&'static str, &str)]| {
-        let case = Case {
-            status,
-            response: headers(response),
-            came: seconds(5),
-            ..Case::default()
+    for lines in [
+        [("etag", "\"a\""), ("content-length", "10"), ("x-a", "1")],
+        [("etag", "W/\"a\""), ("content-length", "0"), ("x-a", "1")],
+    ] {
+        let HeadUpdate::Renewed(renewed) = head(&stored, 200, &lines) else {
+            panic!("is renewed");
         };
-        head_update(&stored, 10, &case.exchange(), &Policy::default())
-    };
-    let lines = [("etag", "\"a\""), ("content-length", "10"), ("x-a", "1")];
-    let HeadUpdate::Renewed(renewed) = of(200, &lines) else {
-        panic!("is renewed");
-    };
-    assert_eq!(renewed.stored.fresh_until, seconds(7));
-    assert_eq!(renewed.stored.headers["x-a"], "1");
+        assert_eq!(renewed.stored.fresh_until, seconds(7));
+        assert_eq!(renewed.stored.headers["x-a"], "1");
+        for status in [204, 405, 410, 501, 503] {
+            let says = head(&stored, status, &lines);
+            assert!(matches!(says, HeadUpdate::Nothing), "{status}");
+        }
+    }
     for lines in [
         [("etag", "\"b\""), ("content-length", "10")],
         [("etag", "\"a\""), ("content-length", "11")],
     ] {
-        assert!(matches!(of(200, &lines), HeadUpdate::Invalid));
+        assert!(matches!(head(&stored, 200, &lines), HeadUpdate::Invalid));
     }
-    for status in [204, 405, 410, 501, 503] {
-        assert!(
-            matches!(of(status, &lines), HeadUpdate::Nothing),
-            "{status}"
-        );
+}
+
+#[test]
+fn head_renews_nothing_without_a_validator_on_both_sides() {
+    let (old, new) = (date(-100), date(-50));
+    let bare = stored_of(&[("cache-control", "max-age=2")]).unwrap();
+    let dated = stored_of(&[("cache-control", "max-age=2"), ("last-modified", &old)]).unwrap();
+    for stored in [&bare, &dated, &with_cache_control("max-age=2")] {
+        for length in ["0", "10"] {
+            let says = head(stored, 200, &[("content-length", length)]);
+            assert!(matches!(says, HeadUpdate::Nothing), "{length}");
+        }
+        assert!(matches!(head(stored, 200, &[]), HeadUpdate::Nothing));
     }
+    for lines in [[("etag", "\"a\"")], [("last-modified", &*old)]] {
+        assert!(matches!(head(&bare, 200, &lines), HeadUpdate::Nothing));
+    }
+    let of_date = |date: &str| head(&dated, 200, &[("last-modified", date)]);
+    assert!(matches!(of_date(&old), HeadUpdate::Renewed(_)));
+    assert!(matches!(of_date(&new), HeadUpdate::Invalid));
+}
+
+#[test]
+fn head_ends_what_is_fresh_and_was_fetched_a_second_ago_at_least() {
+    let stored = with_cache_control("max-age=2");
+    let may_end = |ms| may_end_by_head(&stored, CAME, UnixMs(CAME.0 + ms));
+    assert_eq!(
+        [999, 1_000, 1_999, 2_000].map(may_end),
+        [false, true, true, false]
+    );
 }

@@ -3,6 +3,23 @@
 use super::*;
 use crate::cache::{Bypass, Failure, Fallback, Lookup, RequestCookie, Reuse, on_miss, reuse};
 
+#[test]
+fn only_parts_that_may_not_be_stored_are_asked_for_alone() {
+    for (line, is_unkept_part) in [
+        ("no-store", true),
+        ("no-cache", false),
+        ("max-age=0", false),
+    ] {
+        let part = lookup(&[("range", "bytes=0-1"), ("cache-control", line)]);
+        assert_eq!(part.is_unkept_part(), is_unkept_part, "{line}");
+        assert!(
+            !lookup(&[("cache-control", line)]).is_unkept_part(),
+            "{line}"
+        );
+    }
+    assert!(!lookup(&[("range", "bytes=0-1")]).is_unkept_part());
+}
+
 fn lookup(lines: &[(&'static str, &str)]) -> Lookup {
     Lookup::of(&Method::GET, &headers(lines), &Policy::default()).unwrap()
 }

@@ -22,7 +22,7 @@ use super::super::origin;
 use super::super::request::Routed;
 use super::super::trace::RequestTrace;
 use super::answered::{Answered, Answerer, count_from_birth, tags, tells_of_hit};
-use super::peers::{self, CachePeers, FETCHED_AT, HOP, NoAnswer, STALE};
+use super::peers::{self, CachePeers, HOP, NoAnswer, STALE};
 use super::pieces::Pieces;
 use super::redis;
 use super::serve::under_purges;
@@ -234,13 +234,15 @@ impl Fetch {
             origin::send(&self.core, &self.limits, &routed, request, exchange, None).await;
         let mut response = response.map_err(|refused| NoAnswer::Failed(refused.reason))?;
         let headers = response.headers_mut();
-        let told = peers::fetched_at(headers);
         if peer.is_some() && headers.contains_key(REASON_HEADER) {
             // Its own answer, not the origin's.
             return Err(NoAnswer::OfPeer);
         }
-        headers.remove(&FETCHED_AT);
-        let is_stale = headers.remove(&STALE).is_some() && peer.is_some();
+        let responded_at = self.core.unix_ms();
+        let latest = || self.core.parts.cache.fetch_time(responded_at);
+        let told = peer.and_then(|_| peers::fetched_at(headers, latest()));
+        let is_stale = headers.contains_key(&STALE) && peer.is_some();
+        peers::strip_told(headers);
         let from = match peer {
             Some(_) => Answerer::Peer {
                 hit: tells_of_hit(headers),
@@ -251,9 +253,9 @@ impl Fetch {
             from,
             response,
             requested_at,
-            responded_at: self.core.unix_ms(),
+            responded_at,
             // A copy is as old as what it was made of.
-            fetched_at: told.filter(|_| peer.is_some()).unwrap_or(fetched_at),
+            fetched_at: told.unwrap_or(fetched_at),
             is_stale,
         })
     }
