@@ -9,7 +9,7 @@
 //!
 //! One node numbers a topic: the first of those that live, by rendezvous hashing; the second one has a copy. Each node
 //! holds a link to each other one, says what it wants of the topics that the other numbers, and is told as any
-//! subscriber is; what comes goes into its own `Topics`, as a copy. [`hub`] keeps the links, on the control thread.
+//! subscriber is; what comes goes into its own `Topics`, as a copy. `hub` keeps the links, on the control thread.
 //! Publishers on any thread see a [`View`] of who lives.
 
 mod canary;
