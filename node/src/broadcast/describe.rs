@@ -1,11 +1,10 @@
 //! Messages and topics in the words of `weir.node.v1`.
 
-use weir_broadcast::{Encoding, Read, Stat};
+use weir_broadcast::{Encoding, Published, Read, Stat};
 use weir_core::broadcast::{Position, Refused, TopicName};
 use weir_proto::convert::{decode_position, encode_position};
 use weir_proto::node::v1 as pb;
 
-use super::mesh::Receipt;
 use super::{Broadcast, OpenConnection};
 
 /// Batches of one answer.
@@ -14,11 +13,11 @@ const BATCHES_MAX: usize = 100;
 const ANSWER_BYTES_MAX: usize = 2 << 20;
 
 /// What became of a message.
-pub fn receipt(receipt: Receipt) -> pb::PublishResponse {
+pub fn published(published: Published, replicated: bool) -> pb::PublishResponse {
     pb::PublishResponse {
-        position: Some(encode_position(receipt.published.position)),
-        duplicate: receipt.published.is_duplicate,
-        replicated: receipt.is_replicated,
+        position: Some(encode_position(published.position)),
+        duplicate: published.is_duplicate,
+        replicated,
     }
 }
 

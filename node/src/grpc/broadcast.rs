@@ -31,7 +31,7 @@ impl BroadcastService {
         let (draft, ack) = asked.map_err(|bad| Status::invalid_argument(bad.to_string()))?;
         let receipt = self.broadcast.deliver(draft, ack).await;
         receipt
-            .map(describe::receipt)
+            .map(|receipt| describe::published(receipt.published, receipt.is_replicated))
             .map_err(|error| status::of_publish(&error))
     }
 }

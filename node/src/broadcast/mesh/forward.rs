@@ -13,6 +13,7 @@ use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::broadcast_peer_client::BroadcastPeerClient;
 use weir_proto::node::v1::forward_response::What;
 
+use super::super::describe;
 use super::{Ack, Mesh, OPEN_TIMEOUT, wire};
 use crate::peers::Peers;
 
@@ -171,11 +172,11 @@ fn numbered(
     match published {
         Err(refused) => Either::Left(What::Refused(refused.to_string())),
         Ok((published, None)) => {
-            Either::Left(What::Published(wire::encode_published(published, false)))
+            Either::Left(What::Published(describe::published(published, false)))
         }
         Ok((published, Some(confirmed))) => Either::Right(async move {
             let replicated = super::is_confirmed(confirmed).await;
-            What::Published(wire::encode_published(published, replicated))
+            What::Published(describe::published(published, replicated))
         }),
     }
 }

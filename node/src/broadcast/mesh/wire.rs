@@ -79,16 +79,7 @@ const fn unknown(field: &'static str, value: i32) -> WireError {
     WireError::Unknown { field, value }
 }
 
-/// What became of a message.
-pub(crate) fn encode_published(published: Published, replicated: bool) -> pb::PublishResponse {
-    pb::PublishResponse {
-        position: Some(encode_position(published.position)),
-        duplicate: published.is_duplicate,
-        replicated,
-    }
-}
-
-/// The same from the wire.
+/// What became of a message, from the wire.
 pub(crate) fn decode_published(wire: pb::PublishResponse) -> (Published, bool) {
     let published = Published {
         position: decode_position(wire.position.unwrap_or_default()),
