@@ -92,6 +92,7 @@ setup-test: setup
 	@command -v redis-server >/dev/null || $(call apt,redis-server)
 	@command -v python3 >/dev/null || $(call apt,python3)
 	@command -v chromium >/dev/null || $(call apt,chromium)
+	@ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || $(call apt,libfaketime)
 	@{ command -v unshare && command -v nsenter && command -v setpriv; } >/dev/null || $(call apt,util-linux)
 	@{ docker version || { command -v dockerd && command -v docker-init && command -v setpriv; }; } >/dev/null 2>&1 \
 		|| $(call apt,docker.io util-linux)
