@@ -4,16 +4,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
 
 use super::connection;
 use super::core::Core;
+use super::places::{Place, Places};
 
 /// Connections that the kernel holds before they are accepted; it applies its own bound too.
 const BACKLOG: i32 = 65_535;
@@ -22,53 +20,8 @@ const HANDSHAKE_WAIT: Duration = Duration::from_millis(20);
 /// The wait after the process ran out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// File descriptors kept from clients, for the node's own listeners, gRPC, HTTP API and logs.
-const DESCRIPTORS_RESERVED: u64 = 64;
-
 /// How often a full node looks whether its limit was raised.
 const LIMIT_LOOK_INTERVAL: Duration = Duration::from_millis(250);
-
-/// The client connections of all cores, counted against a limit that may change.
-#[derive(Debug)]
-pub(super) struct Places {
-    /// What the process's file descriptors allow, whatever is configured.
-    ceiling: usize,
-    taken: AtomicUsize,
-    freed: Notify,
-}
-
-/// One client connection's place, given back when dropped.
-#[derive(Debug)]
-struct Place(Arc<Places>);
-
-impl Places {
-    /// As many as there are file descriptors for: each client may need one for a backend too, and
-    /// some stay free for everything else.
-    pub(super) fn within_descriptors() -> Self {
-        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let ceiling = limit.saturating_sub(DESCRIPTORS_RESERVED) / 2;
-        Self {
-            ceiling: usize::try_from(ceiling).unwrap_or(usize::MAX).max(1),
-            taken: AtomicUsize::new(0),
-            freed: Notify::new(),
-        }
-    }
-
-    fn take(self: &Arc<Self>, at_most: usize) -> Option<Place> {
-        let one_more = |taken: usize| (taken < at_most.min(self.ceiling)).then_some(taken + 1);
-        let taken = self
-            .taken
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        taken.is_ok().then(|| Place(Arc::clone(self)))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::Relaxed);
-        self.0.freed.notify_one();
-    }
-}
 
 /// A listener that shares its address with those of the other cores.
 ///
@@ -169,7 +122,7 @@ fn refuse_handshakes(_: &TcpListener) {}
 async fn free_place(core: &Core, places: &Arc<Places>) -> Place {
     let mut paused = false;
     loop {
-        let freed = places.freed.notified();
+        let freed = places.freed();
         if let Some(place) = places.take(core.ingress().connections_max) {
             return place;
         }
@@ -202,7 +155,7 @@ fn serve(core: &Rc<Core>, stream: TcpStream, peer: SocketAddr, place: Place) {
 /// Counts a client connection until it is dropped, whatever ends it.
 pub(super) struct OpenConnection {
     core: Rc<Core>,
-    _place: Place,
+    place: Place,
 }
 
 impl OpenConnection {
@@ -215,8 +168,13 @@ impl OpenConnection {
         core.metrics().connections_open.increment();
         Self {
             core: Rc::clone(core),
-            _place: place,
+            place,
         }
+    }
+
+    /// It asks for nothing any more: what a backend's connection would have taken is for other clients.
+    pub(super) fn needs_no_backend(&self) {
+        self.place.needs_no_backend();
     }
 }
 

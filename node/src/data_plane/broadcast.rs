@@ -167,6 +167,7 @@ impl Visit {
             let Ok(Ok(stream)) = timeout(HANDOVER_WAIT, upgrade.client).await else {
                 return;
             };
+            upgrade.open.needs_no_backend();
             core.metrics().tunnels_open.increment();
             socket::run(TokioIo::new(stream), session, encoding, first).await;
             core.metrics().tunnels_open.decrement();

@@ -37,6 +37,7 @@ mod leaving;
 mod logged;
 mod origin;
 mod picking;
+mod places;
 mod pool;
 mod prepare;
 mod request;
@@ -59,11 +60,11 @@ use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep_until};
 
-use self::accept::Places;
 pub use self::accept::claim;
 pub use self::cache::{CachePeers, warming};
 use self::core::Core;
 pub use self::core::CoreParts;
+use self::places::Places;
 pub use self::waiting::WaitSignal;
 
 /// How often a stopping core looks whether everything has ended.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use weir_core::tuning::{PRESETS, all};
+use weir_core::tuning::{ApplyClass, PRESETS, all};
 use weir_node::config::supported;
 
 /// The document, from the declarations.
@@ -29,7 +29,11 @@ fn document() -> String {
                  |---|---|---|---|---|---|\n"
             );
         }
-        let consumer = supported().get(knob.path).copied().unwrap_or("none yet");
+        let others = match knob.apply {
+            ApplyClass::Host => "`weir doctor`",
+            _ => "none yet",
+        };
+        let consumer = supported().get(knob.path).copied().unwrap_or(others);
         let default = knob.default_value().to_string();
         let _ = writeln!(
             text,
