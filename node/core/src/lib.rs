@@ -14,6 +14,7 @@ pub mod access_log;
 pub mod aside;
 pub mod backoff;
 pub mod balance;
+pub mod bench;
 pub mod broadcast;
 pub mod cache;
 pub mod calendar;

@@ -1,6 +1,7 @@
 //! The command line: one file for each subcommand.
 
 mod backends;
+mod bench;
 mod cache;
 mod cache_values;
 mod cache_warm;
@@ -12,6 +13,7 @@ mod doctor;
 mod engine;
 mod engines;
 mod events;
+mod http;
 mod jobs;
 mod logs;
 mod node;
@@ -36,7 +38,8 @@ use output::{Failure, Format};
 const EXIT_CODES: &str = "Exit codes:
   0 done, 1 failed or refused by a node, 2 wrong usage, 3 nobody answers, 4 not found,
   5 somebody else wrote first, 6 not allowed, 64 the configuration or the profile is wrong;
-  of `weir doctor` also: 10 it warns, 11 it found an error";
+  of `weir doctor` also: 10 it warns, 11 it found an error;
+  of `weir bench`: 12 a step did not hold, or the second profile is worse";
 
 /// Balances, watches and tunes the traffic of a cluster's backends.
 #[derive(Parser)]
@@ -73,6 +76,7 @@ enum Command {
     Backends(backends::Backends),
     Jobs(Box<jobs::Jobs>),
     Doctor(Box<doctor::Doctor>),
+    Bench(Box<bench::Bench>),
     ControlPlane(Box<control_plane::ControlPlane>),
     #[command(hide = true)]
     DemoBackend(demo::DemoBackend),
@@ -101,8 +105,8 @@ struct Target {
 /// Runs the command that the process was started with.
 ///
 /// Exit codes: 0 done; 1 failed; 2 wrong usage; 3 the node or the control plane cannot be reached; 4 not
-/// found; 5 somebody else wrote first; 6 the caller may not do it; 10 the doctor warns; 11 it found an error; 64 the
-/// configuration or the profile is wrong.
+/// found; 5 somebody else wrote first; 6 the caller may not do it; 10 the doctor warns; 11 it found an error; 12 a
+/// step of a load test did not hold; 64 the configuration or the profile is wrong.
 pub fn run() -> ExitCode {
     let result = match Weir::parse().command {
         Command::Up(up) => up.run(),
@@ -128,6 +132,9 @@ pub fn run() -> ExitCode {
         Command::EngineExec(exec) => exec.run(),
         Command::Doctor(doctor) => {
             return doctor.run().unwrap_or_else(|failure| failure.report());
+        }
+        Command::Bench(bench) => {
+            return bench.run().unwrap_or_else(|failure| failure.report());
         }
         Command::EngineGuard(guard) => {
             return guard.run().unwrap_or_else(|failure| failure.report());

@@ -180,7 +180,7 @@ async fn every_command_of_the_readme_that_asks_the_control_plane_works() {
 }
 
 /// Every command that people type.
-const COMMANDS: [&[&str]; 83] = [
+const COMMANDS: [&[&str]; 84] = [
     &["publish"],
     &["subscribe"],
     &["connections"],
@@ -218,6 +218,7 @@ const COMMANDS: [&[&str]; 83] = [
     &["cache", "watch"],
     &["cache", "warm"],
     &["doctor"],
+    &["bench"],
     &["events"],
     &["trace"],
     &["logs"],

@@ -18,7 +18,10 @@ use clap::{Args, Subcommand};
 use super::block_on;
 use super::control::Target;
 use super::output::Failure;
+pub(super) use rollout::{Before, wait_for_nodes};
 use scope::ScopeArgs;
+pub(super) use show::{fetch, head};
+pub(super) use write::put;
 
 /// Tune nodes live: profiles of the fleet, of groups, of one node
 ///

@@ -20,10 +20,13 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 ///
 /// The instance that answers may not know of the write yet. A node that the write changes cannot be effective on
 /// it while the profile that is wanted there is still this one.
-pub(super) struct Before(BTreeMap<String, Vec<u8>>);
+pub(in crate::cli) struct Before(BTreeMap<String, Vec<u8>>);
 
 impl Before {
-    pub(super) async fn look(plane: &mut ControlPlane, scope: &Scope) -> Result<Self, Failure> {
+    pub(in crate::cli) async fn look(
+        plane: &mut ControlPlane,
+        scope: &Scope,
+    ) -> Result<Self, Failure> {
         let nodes = look(plane, scope).await?;
         Ok(Self(
             nodes
@@ -45,7 +48,7 @@ async fn look(plane: &mut ControlPlane, scope: &Scope) -> Result<Vec<pb::NodeInf
 }
 
 /// Asks until every connected node is effective on the write or refused it, but no longer than `wait`.
-pub(super) async fn wait_for_nodes(
+pub(in crate::cli) async fn wait_for_nodes(
     plane: &mut ControlPlane,
     scope: &Scope,
     before: &Before,
@@ -64,7 +67,7 @@ pub(super) async fn wait_for_nodes(
 }
 
 /// How nodes took a write.
-pub(super) struct Rollout {
+pub(in crate::cli) struct Rollout {
     nodes: Vec<(pb::NodeInfo, Standing)>,
     away: Vec<String>,
     /// The instance that answers does not know yet that the write concerns them.
@@ -79,9 +82,21 @@ pub(super) struct Rollout {
 
 impl Rollout {
     /// Ids of the nodes that have the profile that is wanted there.
-    pub(super) fn in_sync(&self) -> Vec<String> {
+    pub(in crate::cli) fn in_sync(&self) -> Vec<String> {
         let named = self.named(Standing::InSync).into_iter();
         named.map(str::to_owned).collect()
+    }
+
+    /// Knobs of the write that nodes take only when they start again, by node.
+    pub(in crate::cli) fn pending_restart(&self) -> Vec<(&str, Vec<String>)> {
+        let of = |node: &'_ pb::NodeInfo| {
+            let pending = node.profile.iter().flat_map(|state| &state.pending_restart);
+            let pending = pending.filter(|path| self.paths.contains(*path));
+            pending.cloned().collect::<Vec<String>>()
+        };
+        let all = self.nodes.iter();
+        let told = all.map(|(node, _)| (node.node_id.as_str(), of(node)));
+        told.filter(|(_, knobs)| !knobs.is_empty()).collect()
     }
 
     pub(super) fn hide(&mut self, node: String, hidden: Vec<Hidden>) {
@@ -140,7 +155,7 @@ impl Rollout {
     }
 
     /// The failure of a write that a node refused, or for the strict one that has not all of it.
-    pub(super) fn outcome(&self, strict: bool) -> Result<(), Failure> {
+    pub(in crate::cli) fn outcome(&self, strict: bool) -> Result<(), Failure> {
         let is_whole = self.in_force() == self.nodes.len() && self.unsupported().is_empty();
         match self.named(Standing::Refused).as_slice() {
             [] if strict && !is_whole => Err(Failure::Other(
@@ -188,7 +203,7 @@ impl Rollout {
         nodes
     }
 
-    pub(super) fn as_lines(&self) -> Vec<String> {
+    pub(in crate::cli) fn as_lines(&self) -> Vec<String> {
         let (mut lines, unsupported) = (Vec::new(), self.unsupported());
         let but = match unsupported.len() {
             0 => String::new(),

@@ -15,7 +15,7 @@ use crate::cli::output::{Failure, Format, print, print_json, table};
 use crate::ports::clock::WallClock;
 
 /// One revision; 0 for the newest.
-pub(super) async fn fetch(
+pub(in crate::cli) async fn fetch(
     plane: &mut ControlPlane,
     scope: &Scope,
     revision: u64,
@@ -30,7 +30,7 @@ pub(super) async fn fetch(
 }
 
 /// The newest revision; number 0 when there is none.
-pub(super) async fn head(
+pub(in crate::cli) async fn head(
     plane: &mut ControlPlane,
     scope: &Scope,
 ) -> Result<pb::ProfileRevision, Failure> {

@@ -127,7 +127,7 @@ fn nothing_to_change(scope: &Scope) -> String {
 }
 
 /// Writes, or names every problem.
-async fn put(
+pub(in crate::cli) async fn put(
     plane: &mut ControlPlane,
     mut request: pb::PutProfileRequest,
 ) -> Result<Result<pb::PutProfileResponse, Vec<Problem>>, Failure> {

@@ -114,6 +114,8 @@ pub(super) fn render(shown: &Shown, format: TextFormat) -> String {
         text.family(name, kind, help);
         text.sample(name, &[], shown.metrics.sum(pick));
     }
+    text.family("weir_cores", "gauge", "Cores that carry traffic.");
+    text.sample("weir_cores", &[], shown.metrics.cores());
     render_reasons(shown, &mut text);
     render_services(shown, &mut text);
     render_backends(shown, &mut text);
