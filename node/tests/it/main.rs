@@ -56,6 +56,7 @@ mod reuse;
 mod routing;
 mod stalls;
 mod steered;
+mod stderr;
 mod stopping;
 mod streaming;
 mod told;
