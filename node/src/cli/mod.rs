@@ -35,6 +35,8 @@ use clap::{Args, Parser, Subcommand};
 
 use output::{Failure, Format};
 
+use crate::telemetry::logs as log_lines;
+
 const EXIT_CODES: &str = "Exit codes:
   0 done, 1 failed or refused by a node, 2 wrong usage, 3 nobody answers, 4 not found,
   5 somebody else wrote first, 6 not allowed, 64 the configuration or the profile is wrong;
@@ -108,6 +110,7 @@ struct Target {
 /// found; 5 somebody else wrote first; 6 the caller may not do it; 10 the doctor warns; 11 it found an error; 12 a
 /// step of a load test did not hold; 64 the configuration or the profile is wrong.
 pub fn run() -> ExitCode {
+    let _last_lines = LastLines;
     let result = match Weir::parse().command {
         Command::Up(up) => up.run(),
         Command::Node(node) => node.run(),
@@ -143,6 +146,15 @@ pub fn run() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
+    }
+}
+
+/// Has what the process said last written when it ends, in whatever way.
+struct LastLines;
+
+impl Drop for LastLines {
+    fn drop(&mut self) {
+        log_lines::flush_stderr();
     }
 }
 

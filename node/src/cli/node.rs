@@ -41,7 +41,7 @@ impl Node {
             node::load(&self.config, &environment)?;
             return print(&format!("{}: no problems", self.config.display()));
         }
-        let logs = logs::start_kept(&self.log, self.log_json);
+        let logs = logs::start_kept(&self.log, self.log_json)?;
         let stop_with_stdin = self.stop_with_stdin;
         Ok(node::run(&self.config, environment, logs, stop_with_stdin)?)
     }

@@ -10,6 +10,7 @@ use tonic::transport::{Channel, Endpoint};
 use weir_core::text::printable;
 
 use crate::node::NodeError;
+use crate::telemetry::logs;
 
 /// How long a command waits for a node.
 const NODE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -91,7 +92,7 @@ impl Failure {
 
     /// Says it once, on standard error.
     pub(super) fn report(&self) -> ExitCode {
-        let _ = writeln!(io::stderr(), "weir: {self}");
+        logs::say_last(&format!("weir: {self}"));
         ExitCode::from(self.code())
     }
 }

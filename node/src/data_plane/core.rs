@@ -13,6 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use weir_broadcast::Shard;
 use weir_cache::Store;
 use weir_core::cache::{Key, Phrases, UnixMs};
+use weir_core::logs::LinePace;
 use weir_core::proxy::Via;
 
 use super::answer::Reason;
@@ -94,6 +95,9 @@ pub(super) struct Core {
     cache_peers: RefCell<Reader<CachePeers>>,
     pools: RefCell<BTreeMap<u64, Rc<BackendPool>>>,
     phrases: RefCell<Phrases>,
+    /// Of lines about slow requests, and since when it counts.
+    slow_lines: Cell<LinePace>,
+    began: Instant,
     /// Memory of the key that was looked up last.
     spare_key: Cell<String>,
     rng: RefCell<fastrand::Rng>,
@@ -117,6 +121,8 @@ impl Core {
             ingress: RefCell::new(parts.ingress.reader()),
             cache_peers: RefCell::new(parts.cache_peers.reader()),
             phrases: RefCell::new(Phrases::new(&parts.name)),
+            slow_lines: Cell::default(),
+            began: Instant::now(),
             spare_key: Cell::default(),
             parts,
             pools: RefCell::default(),
@@ -173,6 +179,17 @@ impl Core {
 
     pub(super) fn with_phrases<T>(&self, say: impl FnOnce(&mut Phrases) -> T) -> T {
         say(&mut self.phrases.borrow_mut())
+    }
+
+    /// Whether a line about a slow request may be written at `now`, and how many were left out since the last one.
+    pub(super) fn may_tell_slow(&self, now: Instant) -> Option<u64> {
+        let mut pace = self.slow_lines.get();
+        let told = pace.take(now.saturating_duration_since(self.began));
+        self.slow_lines.set(pace);
+        if told.is_none() {
+            self.metrics().slow_lines_left_out.increment();
+        }
+        told
     }
 
     /// Memory for the next key.

@@ -307,6 +307,7 @@ impl Drop for Exchange {
         self.settle_service(took);
         if let Some(slow) = &self.slow
             && took > slow.threshold
+            && let Some(left_out) = self.core.may_tell_slow(now)
         {
             let status = self.status.map_or(0, |status| status.as_u16());
             let trace_id = match self.trace_id() {
@@ -314,7 +315,8 @@ impl Drop for Exchange {
                 id => format!("{id:032x}"),
             };
             let path = slow.target.path();
-            tracing::warn!(path, status, ?took, trace_id, "slow request");
+            let left_out = (left_out > 0).then_some(left_out);
+            tracing::warn!(path, status, ?took, trace_id, left_out, "slow request");
         }
         self.write_down(took);
         if let Some(trace) = self.trace.take() {

@@ -39,6 +39,8 @@ pub struct CoreMetrics {
     pub backend_reuses: Counter,
     /// Requests sent again because the first connection had never taken them.
     pub replays: Counter,
+    /// Lines about slow requests that were left out because there were too many.
+    pub slow_lines_left_out: Counter,
     /// Upgraded connections open now.
     pub tunnels_open: Counter,
     /// The cache.

@@ -57,6 +57,7 @@ mod reuse;
 mod routing;
 mod stalls;
 mod steered;
+mod stderr;
 mod stopping;
 mod streaming;
 mod told;

@@ -5,12 +5,14 @@
 
 mod levels;
 mod line;
+mod pace;
 mod query;
 mod rotation;
 mod tail;
 
 pub use levels::{BadLevels, Level, check_levels};
 pub use line::{Head, LINE_BYTES_MAX, Writer, head, unix_ms};
+pub use pace::LinePace;
 pub use query::{BadQuery, GREP_BYTES_MAX, Judged, LINES_MAX, Query};
 pub use rotation::Rotation;
 pub use tail::Backwards;

@@ -102,7 +102,7 @@ pub(in crate::cli) struct ServerTls {
 
 /// Runs one instance until it is told to stop.
 pub(super) fn run(arguments: RunArguments) -> Result<(), Failure> {
-    logs::start(&arguments.log, arguments.log_json);
+    logs::start(&arguments.log, arguments.log_json)?;
     node::raise_open_files();
     keep_small_pages();
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -20,6 +20,11 @@ pub(super) fn render(counts: &LogCounts, text: &mut Exposition) {
             "Times that the log file was put aside for a new one.",
             counts.rotations(),
         ),
+        (
+            "weir_stderr_lines_dropped_total",
+            "Log lines that standard error did not take: too many waited, or it cannot be written.",
+            counts.stderr_dropped(),
+        ),
     ] {
         text.family(name, "counter", help);
         text.sample(name, &[], value);

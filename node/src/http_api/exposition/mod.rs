@@ -101,6 +101,12 @@ const NODE_METRICS: &[(&str, &str, &str, Pick)] = &[
         |m| &m.replays,
     ),
     (
+        "weir_slow_request_lines_left_out_total",
+        "counter",
+        "Log lines about slow requests that were left out because there were too many.",
+        |m| &m.slow_lines_left_out,
+    ),
+    (
         "weir_tunnels_open",
         "gauge",
         "Upgraded connections open now.",

@@ -11,6 +11,7 @@ use tracing_subscriber::layer::Context;
 use weir_core::logs::{Level, Writer};
 
 use super::counts::LogCounts;
+use super::stderr::StderrLines;
 use crate::ports::clock::WallClock;
 
 /// Bytes of lines that may wait.
@@ -35,6 +36,8 @@ pub struct Capture {
     queue: mpsc::Sender<Line>,
     counts: Arc<LogCounts>,
     clock: WallClock,
+    /// Where the same line is said as well.
+    stderr: Option<StderrLines>,
 }
 
 impl Capture {
@@ -43,7 +46,13 @@ impl Capture {
             queue,
             counts,
             clock,
+            stderr: None,
         }
+    }
+
+    /// The same, which says its lines on standard error as well.
+    pub(super) fn also_to(self, stderr: Option<StderrLines>) -> Self {
+        Self { stderr, ..self }
     }
 
     fn queue(&self, line: String) {
@@ -71,7 +80,13 @@ impl<S: Subscriber> Layer<S> for Capture {
             scratch: String::new(),
         };
         event.record(&mut members);
-        self.queue(members.writer.finish());
+        let mut line = members.writer.finish();
+        if let Some(stderr) = &self.stderr {
+            line.push('\n');
+            stderr.hand_in(line.as_bytes());
+            line.pop();
+        }
+        self.queue(line);
     }
 }
 

@@ -10,6 +10,7 @@ pub struct LogCounts {
     not_in_file: AtomicU64,
     failures: AtomicU64,
     rotations: AtomicU64,
+    not_on_stderr: AtomicU64,
     waiting_bytes: AtomicUsize,
 }
 
@@ -39,6 +40,11 @@ impl LogCounts {
         self.rotations.load(Ordering::Relaxed)
     }
 
+    /// Lines that standard error did not take in time, or not at all.
+    pub fn stderr_dropped(&self) -> u64 {
+        self.not_on_stderr.load(Ordering::Relaxed)
+    }
+
     /// Bytes of lines that wait.
     #[cfg(test)]
     pub(super) fn waiting_bytes(&self) -> usize {
@@ -65,6 +71,10 @@ impl LogCounts {
 
     pub(super) fn found_no_room(&self) {
         self.no_room.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn not_on_stderr(&self, lines: u64) {
+        self.not_on_stderr.fetch_add(lines, Ordering::Relaxed);
     }
 
     pub(super) fn file_failed(&self, lines_lost: u64) {

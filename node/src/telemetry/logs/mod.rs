@@ -1,7 +1,8 @@
-//! Structured logs: on standard error at once; in memory, and in a file where one is configured, a moment later.
+//! Structured logs: on standard error; in memory, and in a file where one is configured.
 //!
-//! Whoever writes a line never waits for the disk: a line goes into a bounded queue, and what finds no room is counted.
-//! One task takes lines from there, has them written and keeps the newest.
+//! Whoever writes a line waits for nobody, neither for the disk nor for whoever reads standard error: a line goes into
+//! bounded queues, and what finds no room is counted. One task takes lines, has them written and keeps the newest; one
+//! thread (`stderr`) writes them to standard error.
 
 mod capture;
 mod counts;
@@ -10,11 +11,12 @@ mod file;
 mod find;
 mod kept;
 mod read;
+mod stderr;
 #[cfg(test)]
 mod tests;
 mod tuning;
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,11 +32,13 @@ pub use self::counts::LogCounts;
 pub use self::file::{LogFile, LogFiles};
 pub use self::find::{Found, Page};
 pub use self::read::SCAN_BYTES_MAX;
+pub(crate) use self::stderr::{flush as flush_stderr, say_last};
 pub use self::tuning::LogTuning;
 
 use self::capture::Line;
 use self::find::Cache;
 use self::kept::Kept;
+use self::stderr::StderrLines;
 use crate::ports::clock::WallClock;
 
 /// Lines that may wait for the task.
@@ -69,31 +73,38 @@ struct Inner {
 /// Starts logging on standard error; `filter` as in `RUST_LOG`, for example `info,weir_node=debug`.
 ///
 /// Lines are JSON when `json` is set, otherwise text for people.
-pub fn start(filter: &str, json: bool) {
-    start_kept(filter, json);
+///
+/// # Errors
+/// When the system refuses the thread that writes them.
+pub fn start(filter: &str, json: bool) -> io::Result<()> {
+    start_kept(filter, json).map(drop)
 }
 
 /// The same, and keeps lines for [`Logs::begin`].
-pub fn start_kept(filter: &str, json: bool) -> Logs {
+///
+/// # Errors
+/// As [`start`].
+pub fn start_kept(filter: &str, json: bool) -> io::Result<Logs> {
     let parsed = EnvFilter::try_new(filter);
     let base = if parsed.is_ok() { filter } else { "info" };
     let parsed = parsed.unwrap_or_else(|_| EnvFilter::new("info"));
     let (filter, handle) = reload::Layer::new(parsed);
     let reload: Reload = Box::new(move |filter| handle.reload(filter));
     let (logs, capture) = Logs::with(WallClock::system(), Some((base.to_owned(), reload)));
-    let lines = tracing_subscriber::fmt::layer()
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+    let stderr = StderrLines::start(&logs.0.counts)?;
     let all = tracing_subscriber::registry().with(filter);
     // A second start, as in tests, changes nothing.
     let _ = match json {
-        true => all
-            .with(lines.json().flatten_event(true))
-            .with(capture)
-            .try_init(),
-        false => all.with(lines.with_target(false)).with(capture).try_init(),
+        true => all.with(capture.also_to(Some(stderr))).try_init(),
+        false => {
+            let lines = tracing_subscriber::fmt::layer()
+                .with_ansi(io::stderr().is_terminal())
+                .with_target(false)
+                .with_writer(stderr);
+            all.with(lines).with(capture).try_init()
+        }
     };
-    logs
+    Ok(logs)
 }
 
 impl Logs {
