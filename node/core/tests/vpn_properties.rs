@@ -39,7 +39,7 @@ fn containers() -> impl Strategy<Value = ContainerLook> {
         (0..2u8, 0..2u8, any::<bool>(), health).prop_map(|(id, started, is_running, health)| {
             ContainerLook::Seen(Container {
                 id: id.to_string(),
-                started_at: started.to_string(),
+                started_unix_ms: started.into(),
                 is_running,
                 health,
             })

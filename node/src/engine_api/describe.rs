@@ -124,6 +124,7 @@ fn picture(view: &VpnView, now: Instant) -> pb::PortPicture {
     // As long as it answers, its own word counts.
     let is_out = view.port_state == State::Failed(Failure::Unreachable);
     let fallback = view.good.filter(|_| is_out);
+    let network = view.network.as_ref();
     pb::PortPicture {
         incarnation: view.incarnation,
         asked_age_ms: view.asked_at.map(|(asked, _)| ms(age(now, asked))),
@@ -138,6 +139,8 @@ fn picture(view: &VpnView, now: Instant) -> pb::PortPicture {
         calm_in_ms: view
             .calm_at
             .map_or(0, |at| ms(at.saturating_duration_since(now)).max(1)),
+        container_id: network.map(|one| one.id.clone()).unwrap_or_default(),
+        container_started_unix_ms: network.map_or(0, |one| one.started_unix_ms),
     }
 }
 
@@ -199,6 +202,7 @@ mod tests {
             owner: "a".to_owned(),
             public_ip: None,
             alarms: Vec::new(),
+            network: None,
             networks: 1,
             tunnels: 2,
             counters: Counters {

@@ -134,6 +134,7 @@ pub async fn real(config: &Config, link: &ControlLink, host: Host) -> Result<Eng
         drivers: Drivers {
             process: Arc::new(Lazy::new(process)),
             docker: Arc::new(docker.clone()),
+            containers: Arc::new(docker.clone()),
         },
         containers: Arc::new(docker),
         queue,

@@ -67,6 +67,7 @@ pub fn off(clock: WallClock, seed: u64) -> EngineRoom {
         drivers: Drivers {
             process: off.clone(),
             docker: off.clone(),
+            containers: off.clone(),
         },
         containers: off,
         queue: Arc::new(local_queue(

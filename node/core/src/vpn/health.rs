@@ -58,7 +58,7 @@ pub enum Change {
     None,
     /// Another tunnel in the same container: its port may be another one.
     InPlace,
-    /// The same container started again: its network is the same.
+    /// The same container started again: whatever was in its network has none any more.
     ContainerRestarted,
     /// Another container: whatever was in the network of the old one must be made anew.
     ContainerRecreated,
@@ -108,7 +108,7 @@ struct Outage {
 /// What earlier looks showed.
 #[derive(Clone, Debug, Default)]
 struct Seen {
-    container: Option<(String, String)>,
+    container: Option<(String, u64)>,
     public_ip: Option<IpAddr>,
     port: Option<Port>,
     tunnel_was_down: bool,
@@ -122,8 +122,9 @@ impl Health {
     }
 
     /// One that somebody else has looked at so far. An outage counts from now: whether a restart was forced in it is
-    /// not known here.
-    pub fn taken_over(state: State, now: Instant) -> Self {
+    /// not known here. `container` is the one that was seen last, by id and start: a start of it or another one is seen
+    /// here as it would have been there.
+    pub fn taken_over(state: State, container: Option<(String, u64)>, now: Instant) -> Self {
         let is_out = matches!(state, State::Unhealthy | State::Recovering { .. });
         Self {
             state,
@@ -132,8 +133,17 @@ impl Health {
                 was_forced: false,
                 change: Change::None,
             }),
+            seen: Seen {
+                container,
+                ..Seen::default()
+            },
             ..Self::default()
         }
+    }
+
+    /// The container that was seen to run last, by id and start.
+    pub fn container(&self) -> Option<&(String, u64)> {
+        self.seen.container.as_ref()
     }
 
     /// How it is.
@@ -285,11 +295,11 @@ impl Seen {
         if !container.is_running {
             return Change::None;
         }
-        let now = (container.id.clone(), container.started_at.clone());
+        let now = (container.id.clone(), container.started_unix_ms);
         let before = self.container.replace(now);
         match before {
             Some((id, _)) if id != container.id => Change::ContainerRecreated,
-            Some((_, started_at)) if started_at != container.started_at => {
+            Some((_, started)) if started != container.started_unix_ms => {
                 Change::ContainerRestarted
             }
             _ => Change::None,

@@ -75,8 +75,8 @@ pub enum ContainerHealth {
 pub struct Container {
     /// Another one after it was made anew.
     pub id: String,
-    /// When it was started, as Docker writes it; only compared.
-    pub started_at: String,
+    /// When it was started, milliseconds since 1970 by its own clock.
+    pub started_unix_ms: u64,
     /// Whether it runs.
     pub is_running: bool,
     /// Its health.

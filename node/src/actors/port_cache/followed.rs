@@ -18,6 +18,8 @@ pub(super) struct Followed {
     last: Option<Told>,
     health: State,
     settled: Option<Port>,
+    /// The VPN's container, by id and start.
+    container: Option<(String, u64)>,
     /// Ports take turns, until then at least.
     calm_at: Option<Instant>,
 }
@@ -31,7 +33,7 @@ pub(super) struct Told {
     settled: Option<Port>,
     calm_in: Option<Duration>,
     health: State,
-    networks: u64,
+    container: Option<(String, u64)>,
     alarms: Vec<String>,
     message: Arc<ListPortsResponse>,
 }
@@ -56,7 +58,8 @@ impl Told {
             settled: port_of(wire.settled_port),
             calm_in: (wire.calm_in_ms > 0).then_some(Duration::from_millis(wire.calm_in_ms)),
             health: health(&port.health),
-            networks: wire.networks,
+            container: (!wire.container_id.is_empty())
+                .then(|| (wire.container_id.clone(), wire.container_started_unix_ms)),
             alarms: port.alarms.clone(),
             message: Arc::clone(message),
         })
@@ -75,11 +78,16 @@ pub(super) fn told_by(node: &str, port: &VpnPort) -> Option<(Origin, Picture)> {
 
 impl Followed {
     /// What goes on until somebody tells something else.
-    pub(super) fn after(health: State, settled: Option<Port>) -> Self {
+    pub(super) fn after(
+        health: State,
+        settled: Option<Port>,
+        container: Option<(String, u64)>,
+    ) -> Self {
         Self {
             last: None,
             health,
             settled,
+            container,
             calm_at: None,
         }
     }
@@ -93,8 +101,11 @@ impl Followed {
         {
             return None;
         }
-        let events = self.events(before.as_ref(), &told);
+        let events = self.events(&told);
         (self.health, self.settled) = (told.health, told.settled);
+        if told.container.is_some() {
+            self.container.clone_from(&told.container);
+        }
         self.calm_at = told.calm_in.map(|calm_in| now + calm_in);
         Some(News { told, events })
     }
@@ -107,6 +118,10 @@ impl Followed {
         self.settled
     }
 
+    pub(super) const fn container(&self) -> Option<&(String, u64)> {
+        self.container.as_ref()
+    }
+
     pub(super) const fn calm_at(&self) -> Option<Instant> {
         self.calm_at
     }
@@ -115,18 +130,13 @@ impl Followed {
         self.last.as_ref().map_or(&[], |told| &told.alarms)
     }
 
-    /// What happened since the telling before, the gravest first.
-    fn events(&self, before: Option<&Told>, now: &Told) -> Vec<VpnEvent> {
-        let mut events = Vec::new();
-        // Another entry counts anew.
-        let compared = before.filter(|before| before.origin == now.origin);
-        if compared.is_some_and(|before| before.networks != now.networks) {
-            events.push(VpnEvent::NetworkGone);
+    /// What happened since the telling before.
+    fn events(&self, now: &Told) -> Vec<VpnEvent> {
+        let was_out = !self.health.is_steady() && self.health != State::Unknown;
+        match was_out && now.health.is_steady() {
+            true => vec![VpnEvent::Stable],
+            false => Vec::new(),
         }
-        if !self.health.is_steady() && self.health != State::Unknown && now.health.is_steady() {
-            events.push(VpnEvent::Stable);
-        }
-        events
     }
 }
 

@@ -38,7 +38,7 @@ async fn look_at(containers: &dyn Containers, name: &str) -> ContainerLook {
     match containers.look(name).await {
         Ok(Some(found)) => ContainerLook::Seen(Container {
             id: found.id,
-            started_at: found.started_unix_ms.to_string(),
+            started_unix_ms: found.started_unix_ms,
             is_running: found.running,
             health: match found.health {
                 containers::Health::Healthy => ContainerHealth::Healthy,

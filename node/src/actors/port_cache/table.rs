@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use weir_core::port_cache::{Counters, Failure, Port, State};
 use weir_core::provision::VpnState;
-use weir_core::vpn::{self, PortFacts};
+use weir_core::vpn::{self, Network, PortFacts};
 
 use crate::config::PortCacheSettings;
 
@@ -63,6 +63,8 @@ pub struct VpnView {
     pub public_ip: Option<String>,
     /// What an operator should look at.
     pub alarms: Vec<String>,
+    /// The network of its container, if one was seen to run.
+    pub network: Option<Network>,
     /// Rises whenever the network of its container is another one.
     pub networks: u64,
     /// Rises whenever its tunnel was made anew.
@@ -95,6 +97,7 @@ impl PartialEq for VpnView {
             &self.owner,
             &self.public_ip,
             &self.alarms,
+            &self.network,
             self.networks,
             self.tunnels,
             self.calm_at,
@@ -103,6 +106,7 @@ impl PartialEq for VpnView {
             &other.owner,
             &other.public_ip,
             &other.alarms,
+            &other.network,
             other.networks,
             other.tunnels,
             other.calm_at,

@@ -15,6 +15,7 @@ use super::holds::{
     HELD_BY_NOBODY_MARGIN, HELD_LOOK_INTERVAL, Held, forwarded_name, held, port_name, slot_name,
 };
 use super::messages::Look;
+use super::places::hold_place_of;
 use super::settle::{self, tell_looked};
 use super::spec::Lot;
 use super::{Parts, ProvisionSupervisor};
@@ -255,7 +256,7 @@ impl ProvisionSupervisor {
 /// Takes the holds of what was found, and asks what became of its job.
 async fn look_into(
     parts: &Parts,
-    lot: Lot,
+    mut lot: Lot,
     (running, seen): (Running, Seen),
     driver: DriverKind,
 ) -> Result<Found, Error> {
@@ -276,7 +277,7 @@ async fn look_into(
         other => other,
     };
     let is_ours = match is_wanted {
-        Ok(true) => hold_ports(parts, &lot, until, &mut held).await,
+        Ok(true) => hold_what_it_has(parts, &mut lot, until, &mut held).await,
         other => other,
     };
     match is_ours {
@@ -314,6 +315,20 @@ async fn still_runs(
         // Nobody can tell now; it is asked again.
         Err(_) => Err(Error::Contended),
     }
+}
+
+/// Takes ports and place of an engine that was found; says whether it has its ports.
+async fn hold_what_it_has(
+    parts: &Parts,
+    lot: &mut Lot,
+    until: Instant,
+    held: &mut Vec<Held>,
+) -> Result<bool, Error> {
+    let has_ports = hold_ports(parts, lot, until, held).await?;
+    if has_ports {
+        hold_place_of(parts, lot, until, held).await?;
+    }
+    Ok(has_ports)
 }
 
 /// Takes its ports for an engine that was found; says whether it has them. Whoever had them may have died a moment

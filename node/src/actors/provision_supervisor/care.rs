@@ -37,6 +37,7 @@ impl ProvisionSupervisor {
                 self.hold_again(&id);
             }
             self.care_for_vpn(&id, now);
+            self.care_for_network(&id, now);
             self.observe(&id, Observation::Tick, now);
         }
     }
@@ -477,7 +478,6 @@ impl Handler<Carried<VpnHappened>> for ProvisionSupervisor {
             .collect();
         for id in behind {
             match what {
-                VpnEvent::NetworkGone => self.observe(&id, Observation::NetworkGone, now),
                 VpnEvent::Stable if replaces_all => self.disown(&id, "the VPN was down", now),
                 VpnEvent::Stable => {}
             }

@@ -121,6 +121,11 @@ impl Findings {
         self.by_id.keys().map(String::as_str)
     }
 
+    /// What each of them has, as it was listed last.
+    pub(super) fn lots(&self) -> impl Iterator<Item = &Lot> {
+        self.by_id.values().map(|finding| &finding.lot)
+    }
+
     /// Service and id of those that may serve.
     pub(super) fn serving(&self) -> impl Iterator<Item = (&str, &str)> {
         let serving = self.by_id.iter().filter(|(_, finding)| finding.may_serve);

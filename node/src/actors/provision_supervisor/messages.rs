@@ -1,5 +1,6 @@
 //! What the supervisor is told.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use actix::Message;
@@ -49,6 +50,8 @@ pub struct Reserve {
     pub(crate) other_port: bool,
     /// Slots up to this one turned out to be somebody's.
     pub(crate) slots_after: u32,
+    /// VPNs behind which there is no place.
+    pub(crate) full_vpns: BTreeSet<String>,
     /// With so many engines there, none is needed.
     pub(crate) engines_wanted: Option<usize>,
 }
@@ -61,6 +64,8 @@ pub struct Reserved {
     pub(crate) port: u16,
     pub(crate) vpn: Option<VpnSettings>,
     pub(crate) wants_forwarded: bool,
+    /// Places behind the VPN that nobody here has, the likeliest to be free first.
+    pub(crate) places: Vec<u32>,
 }
 
 /// A job has prepared everything and waits to start its engine; the answer is what it waits for.
@@ -250,11 +255,9 @@ pub struct VpnHappened {
     pub what: VpnEvent,
 }
 
-/// What happens to VPNs and cannot be seen afterwards. Health and port are looked up instead.
+/// What happens to VPNs and cannot be seen afterwards. Health, port and network are looked up instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VpnEvent {
     /// It is up again and stays up.
     Stable,
-    /// Its container started again, or is another one: the network of its engines is dead.
-    NetworkGone,
 }

@@ -23,9 +23,11 @@ mod holds;
 mod kept;
 mod listing;
 mod messages;
+mod networks;
 mod pacer;
 mod patience;
 mod peer_ports;
+mod places;
 mod plan;
 mod problems;
 mod publish;
@@ -59,6 +61,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use weir_control_plane::jobs::{Holder, JobQueue};
 use weir_core::provision::{Breaker, Gate, Refusal};
+use weir_engines::containers::Containers;
 use weir_engines::driver::Driver;
 
 use self::claims::Claims;
@@ -104,6 +107,8 @@ pub struct Drivers {
     pub process: Arc<dyn Driver>,
     /// Containers.
     pub docker: Arc<dyn Driver>,
+    /// Looks at containers of others.
+    pub containers: Arc<dyn Containers>,
 }
 
 impl Drivers {
@@ -273,6 +278,7 @@ impl Actor for ProvisionSupervisor {
     fn started(&mut self, ctx: &mut Self::Context) {
         self.follow_drivers();
         self.follow_lists();
+        self.follow_networks();
         ctx.run_later(TICK, Self::tick);
     }
 }

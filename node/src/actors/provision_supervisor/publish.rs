@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use weir_core::ids::{BackendId, ServiceName};
 use weir_core::provision::{BreakerState, Refusal, RefusalCode};
+use weir_core::vpn::Network;
 
 use super::engines::loads;
 use super::holds::Held;
@@ -137,6 +138,8 @@ pub struct Outlet {
     held: Arc<watch::Sender<BTreeMap<String, Vec<Held>>>>,
     /// What services wait for of which this node decides how many engines they have.
     pub(super) waits: Arc<watch::Sender<BTreeMap<ServiceName, String>>>,
+    /// Containers that are no VPN's and whose networks engines join, by name.
+    pub(super) networks: Arc<watch::Sender<BTreeMap<String, Network>>>,
     /// How the node takes leave.
     pub leave: Arc<watch::Sender<Leave>>,
     /// Claims that were asked for or are in hand.
@@ -175,6 +178,7 @@ impl Default for Outlet {
             in_traffic: Arc::new(watch::Sender::new(Arc::new([]))),
             given: Arc::new(watch::Sender::new(Arc::new([]))),
             waits: Arc::new(watch::Sender::new(BTreeMap::new())),
+            networks: Arc::new(watch::Sender::new(BTreeMap::new())),
             leave: Arc::new(watch::Sender::new(Leave::Stays)),
             held: Arc::new(watch::Sender::new(BTreeMap::new())),
             claims: Arc::new(watch::Sender::new(0)),

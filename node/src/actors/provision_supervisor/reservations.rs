@@ -128,6 +128,12 @@ impl Reservations {
         pending.filter_map(|pending| pending.slot)
     }
 
+    /// The job was to be behind one of these VPNs.
+    fn is_behind_one_of(&self, job: &str, vpns: &BTreeSet<String>) -> bool {
+        let vpn = self.pending.get(job).and_then(|job| job.vpn.as_ref());
+        vpn.is_some_and(|vpn| vpns.contains(vpn.as_str()))
+    }
+
     /// A job under way is to have this VPN's forwarded port.
     pub(super) fn wants_forwarded(&self, vpn: &str) -> bool {
         let mut pending = self.pending.values();
@@ -212,9 +218,13 @@ impl ProvisionSupervisor {
             other_port,
             engines_wanted,
             slots_after,
+            full_vpns,
         } = wanted;
         if engines_wanted.is_some_and(|wanted| self.engines_of(service) >= wanted) {
             return Ok(None);
+        }
+        if self.reservations.is_behind_one_of(job, full_vpns) {
+            self.reservations.job_over(job);
         }
         let before = self.reservations.pending.get(job).cloned();
         if let (true, Some(before)) = (*other_port, &before) {
@@ -228,7 +238,7 @@ impl ProvisionSupervisor {
                 ..
             }) => vpn.map(|vpn| (vpn, wants_forwarded)),
             None => self
-                .placed(service)?
+                .placed_behind_none_of(service, full_vpns)?
                 .map(|placed| (placed.vpn, placed.role == Role::Leader)),
         };
         let (vpn, wants_forwarded) =
@@ -247,11 +257,13 @@ impl ProvisionSupervisor {
         };
         self.reservations.pending.insert(job.clone(), pending);
         let settings = vpn.and_then(|vpn| self.plan.vpns.get(vpn.as_str()).cloned());
+        let places = settings.as_ref().map(|vpn| self.places(vpn));
         Ok(Some(Reserved {
             slots,
             port,
             vpn: settings,
             wants_forwarded,
+            places: places.unwrap_or_default(),
         }))
     }
 
@@ -326,6 +338,15 @@ impl ProvisionSupervisor {
 
     /// The VPN for the next engine; `None` for a service that needs none.
     fn placed(&self, service: &ServiceName) -> Result<Option<Placement>, Refusal> {
+        self.placed_behind_none_of(service, &BTreeSet::new())
+    }
+
+    /// The same, where there is no place behind these VPNs.
+    fn placed_behind_none_of(
+        &self,
+        service: &ServiceName,
+        full: &BTreeSet<String>,
+    ) -> Result<Option<Placement>, Refusal> {
         let Some(plan) = self.plan.services.get(service) else {
             let message = format!("service `{service}` has no engines here");
             return Err(Refusal::new(RefusalCode::UnknownService, message));
@@ -338,7 +359,9 @@ impl ProvisionSupervisor {
         let all: Vec<(VpnFacts, usize)> = vpns
             .map(|vpn| (self.vpn_facts(vpn), vpn.engines_max as usize))
             .collect();
-        let has_room = |(facts, max): &&(VpnFacts, usize)| facts.engines + facts.pending < *max;
+        let has_room = |(facts, max): &&(VpnFacts, usize)| {
+            facts.engines + facts.pending < *max && !full.contains(facts.name.as_str())
+        };
         let open: Vec<VpnFacts> = all
             .iter()
             .filter(has_room)

@@ -1,7 +1,7 @@
 //! The way of one job: from the claim to an engine that serves.
 //!
 //! ```text
-//! slot (a hold: its fence) ─► port, VPN ─► forwarded port (a hold) ─► the gate ─► driver
+//! slot (a hold: its fence) ─► VPN (a place: a hold) ─► port ─► forwarded port (a hold) ─► the gate ─► driver
 //!     ─► probes ─► in traffic ─► done
 //! ```
 //!
@@ -9,6 +9,7 @@
 //! and the job is failed or given back. When the process dies instead, leases and labels do the same.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -28,12 +29,13 @@ use super::kept::Kept;
 use super::messages::{Admit, Over, Ready, Reserve, Reserved, Started};
 use super::pacer::Turn;
 use super::patience::Soft;
+use super::places::hold_place;
 use super::plan::EnginePlan;
 use super::publish::Leave;
 use super::settle::{complete, give_back, settle, tell_over};
 use super::spec::{Lot, id_of, spec};
 use super::trace;
-use super::{Parts, peer_ports};
+use super::{Parts, networks, peer_ports};
 use crate::config::{DriverKind, VpnSettings};
 use crate::link::Refused;
 use crate::prober::{self, probe};
@@ -255,6 +257,8 @@ async fn provision(
     let fence = slot.hold.fence;
     taken.held.push(slot);
     taken.trace.step("port.reserve", SpanKind::Internal);
+    let placed = hold_place(parts, claim, plan, reserved, taken);
+    let (reserved, place) = soft.unless_asked(placed).await?;
     let Reserved {
         port,
         vpn,
@@ -271,7 +275,9 @@ async fn provision(
         port,
         p2p_port: None,
         vpn: vpn.as_ref().map(|vpn| vpn.name.clone()),
+        place,
         is_forwarded: false,
+        network: None,
     };
     if let Some(vpn) = &vpn {
         let chosen = peer_ports::choose(parts, vpn, wants_forwarded, &mut lot, taken);
@@ -279,6 +285,7 @@ async fn provision(
     }
     let turn = soft.turn(turn(parts, &lot, taken)).await?;
     peer_ports::check(parts, &lot)?;
+    lot.network = networks::network_now(parts, plan, vpn.as_ref());
     taken.trace.step("driver.start", SpanKind::Client);
     let running = start_it(parts, plan, (&lot, fence), vpn.as_ref(), taken, turn).await?;
     let started = Started {
@@ -357,13 +364,40 @@ pub(super) async fn reserve(
     plan: &EnginePlan,
     (other_port, slots_after): (bool, u32),
 ) -> Result<Reserved, Failed> {
-    let reserve = Reserve {
-        job: claim.ticket.job_id.clone(),
-        service: plan.service.clone(),
+    let wanted = Reserve {
         other_port,
         slots_after,
-        engines_wanted: engines_wanted(&claim.spec),
+        ..wanted(claim, plan)
     };
+    ask_for(parts, wanted).await
+}
+
+/// As [`reserve`], behind none of these VPNs.
+pub(super) async fn reserve_anew(
+    parts: &Parts,
+    claim: &Claim,
+    plan: &EnginePlan,
+    full_vpns: &BTreeSet<String>,
+) -> Result<Reserved, Failed> {
+    let wanted = Reserve {
+        full_vpns: full_vpns.clone(),
+        ..wanted(claim, plan)
+    };
+    ask_for(parts, wanted).await
+}
+
+fn wanted(claim: &Claim, plan: &EnginePlan) -> Reserve {
+    Reserve {
+        job: claim.ticket.job_id.clone(),
+        service: plan.service.clone(),
+        other_port: false,
+        slots_after: 0,
+        full_vpns: BTreeSet::new(),
+        engines_wanted: engines_wanted(&claim.spec),
+    }
+}
+
+async fn ask_for(parts: &Parts, reserve: Reserve) -> Result<Reserved, Failed> {
     let reserved = parts
         .links
         .reserve

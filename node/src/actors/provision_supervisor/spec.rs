@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use weir_core::provision::MadeOf;
+use weir_core::vpn::Network as ContainerNetwork;
 use weir_engines::driver::{EngineSpec, Network, Protocol, PublishedPort, Running};
 
 use super::plan::EnginePlan;
@@ -17,8 +18,12 @@ const SLOT: &str = "weir.slot";
 const PORT: &str = "weir.port";
 const P2P_PORT: &str = "weir.p2p_port";
 const VPN: &str = "weir.vpn";
+/// Its place among those behind the VPN.
+const PLACE: &str = "weir.vpn_place";
 const FORWARDED: &str = "weir.forwarded";
 const NODE: &str = "weir.node";
+/// The network of another container that it joined, as that was known then.
+const NETWORK: &str = "weir.network";
 /// What it is made of.
 const SPEC: &str = "weir.spec";
 /// The host at which its published port is reached; empty if it has none.
@@ -41,8 +46,12 @@ pub(crate) struct Lot {
     pub(super) p2p_port: Option<u16>,
     /// The VPN that it is behind.
     pub(super) vpn: Option<String>,
+    /// Its place among those behind it, from 0; `None` when it has none.
+    pub(super) place: Option<u32>,
     /// It has the VPN's forwarded port.
     pub(super) is_forwarded: bool,
+    /// The network of a container that was known when it was started, if it joined one.
+    pub(super) network: Option<ContainerNetwork>,
 }
 
 impl Lot {
@@ -77,6 +86,17 @@ impl Lot {
                     .map_or_else(String::new, |port| port.to_string()),
             ),
             (VPN, self.vpn.clone().unwrap_or_default()),
+            (
+                PLACE,
+                self.place
+                    .map_or_else(String::new, |place| place.to_string()),
+            ),
+            (
+                NETWORK,
+                self.network
+                    .as_ref()
+                    .map_or_else(String::new, ContainerNetwork::to_label),
+            ),
         ]);
         labels
             .into_iter()
@@ -95,7 +115,9 @@ impl Lot {
             port: label(PORT)?.parse().ok()?,
             p2p_port: label(P2P_PORT).and_then(|port| port.parse().ok()),
             vpn: label(VPN).filter(|vpn| !vpn.is_empty()),
+            place: label(PLACE).and_then(|place| place.parse().ok()),
             is_forwarded: label(FORWARDED).is_some_and(|text| text == "true"),
+            network: label(NETWORK).and_then(|text| ContainerNetwork::parse(&text)),
         };
         (lot.name() == running.name).then_some(lot)
     }
@@ -165,7 +187,7 @@ pub(super) fn spec(
 }
 
 /// The network of an engine that is started now.
-fn network(launch: &Launch, vpn: Option<&VpnSettings>) -> Network {
+pub(super) fn network(launch: &Launch, vpn: Option<&VpnSettings>) -> Network {
     match vpn.and_then(|vpn| vpn.container.clone()) {
         Some(container) if launch.driver == DriverKind::Docker => Network::Container(container),
         _ => launch.network.clone(),
@@ -292,7 +314,9 @@ mod tests {
             port: 19_000,
             p2p_port: None,
             vpn: None,
+            place: None,
             is_forwarded: false,
+            network: None,
         }
     }
 
@@ -313,7 +337,11 @@ mod tests {
         let ours = spec.labels.keys().filter(|name| name.starts_with("weir."));
         // A container has the labels of its image, too, unless it was given its own.
         let mut labels: BTreeMap<String, String> = ours
-            .chain([P2P_PORT, VPN, HOST].map(str::to_owned).iter())
+            .chain(
+                [P2P_PORT, VPN, PLACE, HOST, NETWORK]
+                    .map(str::to_owned)
+                    .iter(),
+            )
             .map(|name| (name.clone(), "7".to_owned()))
             .collect();
         labels.extend(spec.labels);

@@ -147,7 +147,7 @@ pub(super) fn forwarded(engines: &[pb::Engine]) -> String {
 #[tokio::test]
 async fn a_new_port_replaces_one_engine_and_a_new_network_all_of_them() {
     let vpn = Vpn::new("vpn", "5001");
-    let weir = Weir::start(&vpn.config("")).await;
+    let mut weir = Weir::start(&vpn.config("")).await;
     let first = vpn.until_served(&weir, 5001).await;
 
     // The tunnel made anew in place: only the engine that listens on its port is another one.
@@ -179,6 +179,14 @@ async fn a_new_port_replaces_one_engine_and_a_new_network_all_of_them() {
     vpn.run("5003");
     let fourth = vpn.until_served(&weir, 5003).await;
     assert_eq!(kept(&third, &fourth), [""; 0]);
+
+    // Another container while no node saw it.
+    weir.stop().await;
+    vpn.stage.remove(&vpn.name);
+    vpn.run("5004");
+    let weir = Weir::start(&vpn.config("")).await;
+    let fifth = vpn.until_served(&weir, 5004).await;
+    assert_eq!(kept(&fourth, &fifth), [""; 0], "{}", weir.log());
 }
 
 #[tokio::test]

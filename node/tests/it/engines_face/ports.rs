@@ -85,7 +85,7 @@ async fn who_follows_ports_hears_of_changes_at_once_and_of_none_each_second() {
             .expect("it tells though nothing changes")
             .unwrap()
             .unwrap();
-        let picture = list.ports[0].picture.unwrap();
+        let picture = list.ports[0].picture.clone().unwrap();
         assert_eq!(picture.port, u32::from(FIRST));
         assert!(
             picture.asked_age_ms >= Some(picture.told_age_ms),

@@ -50,7 +50,7 @@ fn good() -> Look {
 fn container(id: &str, started_at: &str, is_running: bool) -> ContainerLook {
     ContainerLook::Seen(Container {
         id: id.into(),
-        started_at: started_at.into(),
+        started_unix_ms: started_at.parse().unwrap(),
         is_running,
         health: ContainerHealth::Untold,
     })
@@ -125,7 +125,7 @@ fn what_docker_says_counts_as_far_as_it_says_anything() {
     let seen = |health, is_running| {
         ContainerLook::Seen(Container {
             id: "a".into(),
-            started_at: "1".into(),
+            started_unix_ms: 1,
             is_running,
             health,
         })
@@ -241,7 +241,7 @@ fn a_container_that_was_replaced_between_two_looks_was_lost() {
 #[test]
 fn an_outage_that_another_node_saw_begin_ends_here() {
     let mut taken = bench();
-    taken.health = Health::taken_over(State::Unhealthy, taken.now);
+    taken.health = Health::taken_over(State::Unhealthy, None, taken.now);
     assert_eq!(taken.health.outage(taken.now), Some(Duration::ZERO));
     let change = Change::None;
     assert_eq!(
@@ -250,9 +250,15 @@ fn an_outage_that_another_node_saw_begin_ends_here() {
     );
     // One that was well is not lost because somebody else looks at it.
     let mut taken = bench();
-    taken.health = Health::taken_over(State::Stable, taken.now);
+    taken.health = Health::taken_over(State::Stable, None, taken.now);
     assert_eq!(taken.looks(3, &good()), []);
     assert_eq!(taken.health.state(), State::Stable);
+    // What happens to its container meanwhile is seen.
+    let mut taken = bench();
+    let seen = Some(("a".to_owned(), 1));
+    taken.health = Health::taken_over(State::Stable, seen, taken.now);
+    let events = taken.look(&inside("b", "2"));
+    assert_eq!(events[0], Event::ContainerRecreated);
 }
 
 #[test]

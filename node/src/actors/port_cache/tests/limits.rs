@@ -51,6 +51,24 @@ async fn a_port_flaps_when_it_changes_more_often_within_the_window_than_it_may()
 }
 
 #[tokio::test(start_paused = true)]
+async fn ports_that_take_turns_are_told_to_do_so_for_as_long_as_the_window_says() {
+    run(async {
+        let rig = Rig::start(&with("changes_max = 2\nchanges_window = \"50m\"")).await;
+        for port in [2222, 3333, 4444] {
+            rig.says(|says| says.port = port);
+            sleep(10 * SECOND).await;
+        }
+        let calm_in = rig.view().calm_at.unwrap() - Instant::now();
+        let window = 3_000 * SECOND;
+        assert!(
+            (window - 60 * SECOND..=window).contains(&calm_in),
+            "{calm_in:?}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_tunnel_without_an_address_is_up_only_where_none_is_needed_and_that_changes_live() {
     run(async {
         let rig = Rig::start(FILE).await;

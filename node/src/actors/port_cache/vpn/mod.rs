@@ -12,7 +12,8 @@ use weir_core::port_cache::{
     Answer, Came, Entry, Failure, Limits, Outcome, Port, Reading, Reason, Ticket,
 };
 use weir_core::vpn::{
-    CONFIRM_AFTER, Event, Health, HealthLimits, Look, PortEvent, PortWatch, State, WatchLimits,
+    CONFIRM_AFTER, Event, Health, HealthLimits, Look, Network, PortEvent, PortWatch, State,
+    WatchLimits,
 };
 use weir_engines::gluetun::ControlServer;
 
@@ -117,13 +118,16 @@ impl Vpn {
         // What is known goes on, whoever asks: engines are not replaced because a node came or went.
         match (self.ours, ours) {
             (false, true) => {
-                self.health = Health::taken_over(self.followed.health(), now.into_std());
+                let container = self.followed.container().cloned();
+                let health = self.followed.health();
+                self.health = Health::taken_over(health, container, now.into_std());
                 self.watch = PortWatch::new(self.followed.settled());
                 self.looked_at = None;
             }
             (true, false) => {
                 let (health, settled) = (self.health.state(), self.watch.settled());
-                self.followed = Followed::after(health, settled);
+                let container = self.health.container().cloned();
+                self.followed = Followed::after(health, settled, container);
             }
             _ => {}
         }
@@ -209,7 +213,6 @@ impl Vpn {
                 Event::ContainerRestarted | Event::ContainerRecreated => {
                     self.networks += 1;
                     self.invalidate(now, Reason::ContainerReplaced);
-                    events.push(self.happened(VpnEvent::NetworkGone));
                 }
                 Event::ForceRestart => self.restart(parts),
             }
@@ -316,6 +319,21 @@ impl Vpn {
             true => self.health.state(),
             false => self.followed.health(),
         }
+    }
+
+    /// The network of its container, as it was seen last.
+    fn network(&self) -> Option<Network> {
+        let container = self.settings.container.clone()?;
+        let seen = match self.ours {
+            true => self.health.container(),
+            false => self.followed.container(),
+        };
+        let (id, started_unix_ms) = seen.cloned()?;
+        Some(Network {
+            container,
+            id,
+            started_unix_ms,
+        })
     }
 
     fn settled(&self) -> Option<Port> {

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 use weir_core::port_cache::Answer;
-use weir_core::vpn::WatchLimits;
 
 use super::super::VpnView;
-use super::Vpn;
+use super::{Vpn, watch_limits};
 use crate::config::PortCacheSettings;
 
 impl Vpn {
@@ -40,7 +39,7 @@ impl Vpn {
             calm_at: match self.ours {
                 true => self
                     .watch
-                    .calm_at(&WatchLimits::default())
+                    .calm_at(&watch_limits(limits))
                     .map(Instant::from_std),
                 false => self.followed.calm_at(),
             },
@@ -51,6 +50,7 @@ impl Vpn {
             owner: self.owner.clone(),
             public_ip: self.public_ip.clone(),
             alarms,
+            network: self.network(),
             networks: self.networks,
             tunnels: self.tunnels,
             counters: self.entry.counters(),

@@ -46,6 +46,7 @@ pub(super) fn vpn_that_is(config: &str, change: impl FnOnce(&mut VpnView)) -> Ta
         owner: "a".to_owned(),
         public_ip: None,
         alarms: Vec::new(),
+        network: None,
         networks: 0,
         tunnels: 0,
         counters: Counters::default(),
@@ -129,6 +130,8 @@ async fn one_engine_is_left(world: &World, node: &Node, job: &Job) {
         for port in [label("weir.port").unwrap(), "50505".to_owned()] {
             held.push(format!("hold/port:{vpn}:{port}"));
         }
+        let place = label("weir.vpn_place").unwrap();
+        held.push(format!("hold/vpn:{vpn}:{place}"));
     }
     assert_eq!(world.held().await, held);
 }

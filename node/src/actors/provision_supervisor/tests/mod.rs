@@ -12,6 +12,7 @@ mod images;
 mod killed;
 mod late;
 mod lives;
+mod networks;
 mod outdated;
 mod outside;
 mod queue;
@@ -41,6 +42,7 @@ use weir_control_plane::store::memory::{MemoryStore, Options};
 use weir_control_plane::store::{List, Store};
 use weir_core::balance::BackendLoad;
 use weir_core::provision::Refusal;
+use weir_engines::containers::Containers;
 
 use self::handing::hand_on;
 use self::outside::{Scripted, Way, Wires};
@@ -294,7 +296,12 @@ impl World {
             true => driver(&Scripted::new()),
             false => docker.clone(),
         };
-        Drivers { process, docker }
+        let containers = Arc::clone(&self.machine) as Arc<dyn Containers>;
+        Drivers {
+            process,
+            docker,
+            containers,
+        }
     }
 
     /// All jobs, whatever became of them.

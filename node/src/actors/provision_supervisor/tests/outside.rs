@@ -11,7 +11,8 @@ use futures::future::{BoxFuture, pending};
 use futures::stream::{self, BoxStream};
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep};
-use weir_engines::driver::{Driver, Ended, EngineSpec, Error, Running, State};
+use weir_engines::containers::{Container, Containers, Health};
+use weir_engines::driver::{Driver, Ended, EngineSpec, Error, Network, Running, State};
 
 use crate::ports::net::{BoxedStream, Endpoint, Net};
 
@@ -48,6 +49,8 @@ struct Machine {
     sick: BTreeSet<String>,
     /// Names of engines whose image is out of date.
     drifted: BTreeSet<String>,
+    /// Containers that engines may join, by name.
+    containers: BTreeMap<String, Container>,
 }
 
 /// A machine that runs engines, whatever becomes of the nodes that have them started.
@@ -68,6 +71,7 @@ impl Scripted {
             otherwise: Start::Runs(Duration::from_millis(100)),
             sick: BTreeSet::new(),
             drifted: BTreeSet::new(),
+            containers: BTreeMap::new(),
         };
         Arc::new(Self {
             machine: watch::Sender::new(machine),
@@ -105,6 +109,17 @@ impl Scripted {
     pub(super) fn drifts(&self, engine: &str) {
         let name = super::super::spec::name_of(engine);
         self.change(|machine| machine.drifted.insert(name));
+    }
+
+    /// This container is there, as of this start.
+    pub(super) fn has_container(&self, name: &str, id: &str, started_unix_ms: u64) {
+        let container = Container {
+            id: id.to_owned(),
+            started_unix_ms,
+            running: true,
+            health: Health::None,
+        };
+        self.change(|machine| machine.containers.insert(name.to_owned(), container));
     }
 
     /// An engine ends by itself.
@@ -231,6 +246,10 @@ impl Machine {
                 return Ok(there.clone());
             }
         }
+        let joined = match &spec.network {
+            Network::Container(name) => self.containers.get(name),
+            _ => None,
+        };
         let running = Running {
             name: spec.name.clone(),
             fence: spec.fence,
@@ -241,8 +260,9 @@ impl Machine {
             image: Some(spec.image).filter(|image| !image.is_empty()),
             command: spec.command,
             image_digest: None,
-            network_container_id: None,
-            started_unix_ms: 0,
+            network_container_id: joined.map(|container| container.id.clone()),
+            // After whatever it joined.
+            started_unix_ms: joined.map_or(0, |container| container.started_unix_ms + 1),
         };
         self.engines.insert(spec.name, running.clone());
         Ok(running)
@@ -372,6 +392,17 @@ impl Driver for Reached {
             Some((ended, heard))
         })
         .boxed()
+    }
+}
+
+impl Containers for Scripted {
+    fn look(&self, name: &str) -> BoxFuture<'_, Result<Option<Container>, Error>> {
+        let found = self.machine.borrow().containers.get(name).cloned();
+        Box::pin(std::future::ready(Ok(found)))
+    }
+
+    fn restart(&self, _: &str, _: Duration) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 

@@ -1,7 +1,8 @@
 //! Two nodes that want the same.
 
-use super::killed::{behind_a_vpn, job, vpn_with_a_port};
+use super::killed::{behind_a_vpn, job, vpn_that_is, vpn_with_a_port};
 use super::*;
+use crate::actors::port_cache::VpnView;
 
 const CONFIG: &str = "[provision]\nhost_ports = \"21400-21499\"\n[services.tv.engines]\ncommand = [\"tv\"]\nmin = 0\n\
                       max = 6\n";
@@ -64,8 +65,8 @@ async fn six_behind_a_vpn(ranges: [&str; 2]) {
     let different: BTreeSet<&String> = listened.iter().collect();
     assert_eq!(different.len(), 12, "two on one port: {listened:?}");
     assert!(listened.contains(&"50505".to_owned()));
-    // Slots, both ports of each, and the forwarded one.
-    assert_eq!(world.held().await.len(), 19);
+    // Slots, places behind the VPN, both ports of each, and the forwarded one.
+    assert_eq!(world.held().await.len(), 25);
 }
 
 #[tokio::test(start_paused = true)]
@@ -118,4 +119,78 @@ async fn slots_that_jobs_of_other_nodes_hold_keep_no_job_waiting_while_there_are
         until("ready", seconds(3), || node.engines("ready") == ["tv-41"]).await;
     };
     live(&mut [&mut life], test).await;
+}
+
+/// Two VPNs that are up, `v` and `w`, without forwarded ports.
+fn two_vpns(config: &str) -> Table {
+    let one = vpn_that_is(config, |view| (view.good, view.settled) = (None, None));
+    let v = VpnView::clone(one.vpn("v").unwrap());
+    let w = VpnView {
+        name: "w".to_owned(),
+        ..v.clone()
+    };
+    let limits = parsed(config, &Given::default()).port_cache;
+    Table::of([v, w].into_iter(), &limits)
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_nodes_that_know_nothing_of_each_other_put_no_more_engines_behind_a_vpn_than_may_be() {
+    let config = behind_a_vpn(&CONFIG.replace("max = 6", "max = 9"));
+    let config = config.replace("vpns = [\"v\"]", "vpns = [\"v\", \"w\"]");
+    let v = "[vpns.v]\nengines_max = 3\n";
+    let w = "[vpns.w]\nengines_max = 3\ncontrol_url = \"http://127.0.0.1:1\"\nports = \"21400-21499\"\n";
+    let config = config.replace("[vpns.v]\n", v) + w;
+    let mut world = World::new();
+    let jobs = world.jobs(99);
+    for number in 0..9 {
+        jobs.enqueue(job(&number.to_string())).await.unwrap();
+    }
+    let (mut life_a, a) = world.node_by("a", &config, &Way::slow(), two_vpns(&config));
+    let (mut life_b, b) = world.node_by("b", &config, &Way::slow(), two_vpns(&config));
+    let behind = |vpn: &str| {
+        let running = world.machine.running();
+        let label = |engine: &String| world.machine.label(engine, "weir.vpn");
+        running
+            .iter()
+            .filter_map(label)
+            .filter(|of| of == vpn)
+            .count()
+    };
+    let test = async {
+        let deadline = Instant::now() + seconds(240);
+        while Instant::now() < deadline {
+            assert!(
+                behind("v") <= 3 && behind("w") <= 3,
+                "{} {}",
+                behind("v"),
+                behind("w")
+            );
+            sleep(LOOK_INTERVAL).await;
+        }
+        assert_eq!((behind("v"), behind("w")), (3, 3));
+        assert!(a.inside().await.engines > 0 && b.inside().await.engines > 0);
+        let open = world
+            .all_jobs()
+            .await
+            .into_iter()
+            .filter(|job| job.state() != State::Done);
+        let (states, attempts): (Vec<State>, Vec<u32>) =
+            open.map(|job| (job.state(), job.attempt)).unzip();
+        assert!(!states.contains(&State::Dead), "{states:?} {attempts:?}");
+        assert_eq!(states.len(), 3, "they wait for a place");
+        // A place that gets free is taken.
+        let leaves = a.engines("ready")[0].clone();
+        a.handle
+            .stop(StopEngine {
+                engine: leaves,
+                now: true,
+                reason: "a test".to_owned(),
+            })
+            .await
+            .unwrap()
+            .unwrap();
+        sleep(seconds(90)).await;
+        assert_eq!((behind("v"), behind("w")), (3, 3));
+    };
+    live(&mut [&mut life_a, &mut life_b], test).await;
 }
