@@ -8,6 +8,7 @@ mod cache_warm;
 mod connections;
 mod control;
 mod control_plane;
+mod debug;
 mod demo;
 mod doctor;
 mod engine;
@@ -77,6 +78,7 @@ enum Command {
     Jobs(Box<jobs::Jobs>),
     Doctor(Box<doctor::Doctor>),
     Bench(Box<bench::Bench>),
+    Debug(debug::Debug),
     ControlPlane(Box<control_plane::ControlPlane>),
     #[command(hide = true)]
     DemoBackend(demo::DemoBackend),
@@ -130,6 +132,7 @@ pub fn run() -> ExitCode {
         Command::ControlPlane(control_plane) => control_plane.run(),
         Command::DemoBackend(demo) => demo.run(),
         Command::EngineExec(exec) => exec.run(),
+        Command::Debug(debug) => debug.run(),
         Command::Doctor(doctor) => {
             return doctor.run().unwrap_or_else(|failure| failure.report());
         }
