@@ -4,14 +4,16 @@
 //! travels in each message and is released when the message was handled, skipped or dropped.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Context, Handler, MailboxError, Message, Recipient};
 use arc_swap::ArcSwapOption;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use weir_core::trace::TraceContext;
+
+use crate::mailbox::{Mailbox, Place, Watched};
 
 /// A message on its way, with the permit that counts it and the trace that it belongs to.
 pub struct Carried<M> {
@@ -21,7 +23,7 @@ pub struct Carried<M> {
     pub context: Option<TraceContext>,
     /// When it entered the mailbox.
     pub sent_at: Instant,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl<M: Message> Message for Carried<M> {
@@ -44,12 +46,12 @@ pub enum Refused {
 
 /// How many messages one actor may have waiting, all kinds together.
 #[derive(Clone, Debug)]
-pub struct Permits(Arc<Semaphore>);
+pub struct Permits(Mailbox);
 
 impl Permits {
     /// At most `waiting_max` messages.
     pub fn new(waiting_max: usize) -> Self {
-        Self(Arc::new(Semaphore::new(waiting_max)))
+        Self(Mailbox::new(waiting_max))
     }
 }
 
@@ -61,6 +63,7 @@ where
 {
     to: Arc<ArcSwapOption<Recipient<Carried<M>>>>,
     permits: Permits,
+    lives: Arc<AtomicU64>,
 }
 
 impl<M> Clone for Link<M>
@@ -72,6 +75,7 @@ where
         Self {
             to: Arc::clone(&self.to),
             permits: self.permits.clone(),
+            lives: Arc::clone(&self.lives),
         }
     }
 }
@@ -86,6 +90,7 @@ where
         Self {
             to: Arc::new(ArcSwapOption::empty()),
             permits: permits.clone(),
+            lives: Arc::default(),
         }
     }
 
@@ -103,12 +108,12 @@ where
         let Some(to) = to.as_ref() else {
             return Err(message);
         };
-        match Arc::clone(&self.permits.0).try_acquire_owned() {
+        match self.permits.0.place() {
             // Between here and there nobody takes it back: a target that ends drops it with its mailbox.
-            Ok(permit) => to
-                .try_send(carried(message, None, permit))
+            Some(place) => to
+                .try_send(carried(message, None, place))
                 .map_err(|refused| refused.into_inner().message),
-            Err(_) => Err(message),
+            None => Err(message),
         }
     }
 
@@ -137,25 +142,25 @@ where
         Context<A>: ToEnvelope<A, Carried<M>>,
     {
         self.to.store(Some(Arc::new(life.clone().recipient())));
+        self.lives.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The target's mailbox and restarts; of all links to one target any does.
+    pub fn watched(&self, name: &'static str) -> Watched {
+        Watched::new(name, &self.permits.0, &self.lives)
     }
 
     fn carry(&self, message: M, context: Option<TraceContext>) -> Result<Carried<M>, Refused> {
-        let permit = Arc::clone(&self.permits.0)
-            .try_acquire_owned()
-            .map_err(|_| Refused::Full)?;
-        Ok(carried(message, context, permit))
+        let place = self.permits.0.place().ok_or(Refused::Full)?;
+        Ok(carried(message, context, place))
     }
 }
 
-fn carried<M>(
-    message: M,
-    context: Option<TraceContext>,
-    permit: OwnedSemaphorePermit,
-) -> Carried<M> {
+fn carried<M>(message: M, context: Option<TraceContext>, place: Place) -> Carried<M> {
     Carried {
         message,
         context,
-        sent_at: Instant::now(),
-        _permit: permit,
+        sent_at: place.taken_at(),
+        _place: place,
     }
 }

@@ -18,6 +18,7 @@ use crate::cache_api::CacheApi;
 use crate::config::{self, Config, Environment, Given, Invalid, LogSettings};
 use crate::control_link::{self, ControlLink};
 use crate::data_plane::{self, Cores};
+use crate::debug_api::DebugApi;
 use crate::describe::StatusSource;
 use crate::end_signs::{Parent, Signals, Told};
 use crate::engine_api::EngineApi;
@@ -274,7 +275,7 @@ async fn start(
         (status.clone(), &logs),
         &servers_stop,
     )?;
-    serve_api(api_listener, &wired, status, &logs);
+    serve_api(api_listener, &wired, &cores, (status, &logs));
     match wired.cache_warmer.is_warm() {
         true => say_ready(&wired.orders, &name).await,
         false => {
@@ -322,7 +323,12 @@ fn serve_grpc(
     Ok(())
 }
 
-fn serve_api(listener: TcpListener, wired: &Wired, status: StatusCache, logs: &Logs) {
+fn serve_api(
+    listener: TcpListener,
+    wired: &Wired,
+    cores: &Cores,
+    (status, logs): (StatusCache, &Logs),
+) {
     let shown = Shown {
         status,
         routing: wired.core_parts.routing.clone(),
@@ -336,6 +342,7 @@ fn serve_api(listener: TcpListener, wired: &Wired, status: StatusCache, logs: &L
         access_log: wired.core_parts.access_log.counts(),
         traces: TraceApi::new(wired),
         logs: LogsApi::new(wired, logs),
+        debug: DebugApi::new(wired, cores),
     };
     let service = http_api::router(shown).into_make_service_with_connect_info::<SocketAddr>();
     tokio::task::spawn_local(async move {

@@ -22,6 +22,7 @@ pub mod content_coding;
 pub mod doctor;
 pub mod error;
 pub mod files;
+pub mod flame;
 pub mod health;
 pub mod http1;
 pub mod ids;

@@ -8,6 +8,7 @@ mod cache_warm;
 mod connections;
 mod control;
 mod control_plane;
+mod debug;
 mod demo;
 mod doctor;
 mod engine;
@@ -79,6 +80,7 @@ enum Command {
     Jobs(Box<jobs::Jobs>),
     Doctor(Box<doctor::Doctor>),
     Bench(Box<bench::Bench>),
+    Debug(debug::Debug),
     ControlPlane(Box<control_plane::ControlPlane>),
     #[command(hide = true)]
     DemoBackend(demo::DemoBackend),
@@ -133,6 +135,7 @@ pub fn run() -> ExitCode {
         Command::ControlPlane(control_plane) => control_plane.run(),
         Command::DemoBackend(demo) => demo.run(),
         Command::EngineExec(exec) => exec.run(),
+        Command::Debug(debug) => debug.run(),
         Command::Doctor(doctor) => {
             return doctor.run().unwrap_or_else(|failure| failure.report());
         }

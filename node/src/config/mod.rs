@@ -21,6 +21,7 @@ mod cache;
 mod cdn;
 mod compression;
 mod control_plane;
+mod debug;
 mod effective;
 mod engine_defaults;
 mod engines;
@@ -63,6 +64,7 @@ pub use cache::{CacheSettings, RouteCache};
 pub use cdn::{ApiPlace, CdnSettings};
 pub use compression::{Compression, RouteCompression};
 pub use control_plane::ControlPlane;
+pub use debug::DebugSettings;
 pub use effective::Effective;
 pub use engines::{Care, EngineSettings, Scale};
 pub use files::FilesSettings;
@@ -105,6 +107,8 @@ pub struct Config {
     pub access_log: Option<AccessLog>,
     /// Where log lines are kept.
     pub logs: LogSettings,
+    /// Who may look into the running node.
+    pub debug: DebugSettings,
     /// Where the control plane is, and who this node is to it.
     pub control_plane: ControlPlane,
     /// The limits of starting engines.
@@ -217,6 +221,7 @@ impl Config {
         let telemetry = Telemetry::read(&mut root, problems);
         let access_log = AccessLog::read(&mut root, problems, &node.name);
         let logs = LogSettings::read(&mut root, problems);
+        let debug = DebugSettings::read(&mut root, problems);
         if let Some(access_log) = &access_log {
             access_log.check_file(&root, problems, (&logs, &node.name));
         }
@@ -252,6 +257,7 @@ impl Config {
             telemetry,
             access_log,
             logs,
+            debug,
             control_plane,
             provision,
             port_cache,

@@ -56,7 +56,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Handle};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -74,6 +74,7 @@ const STOP_LOOK_INTERVAL: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Cores {
     threads: Vec<std::thread::JoinHandle<()>>,
+    runtimes: Vec<Handle>,
 }
 
 /// Opens every ingress address once for each core.
@@ -103,10 +104,11 @@ pub fn listen_all(
 /// When the system refuses a thread.
 pub fn start(listeners: Vec<Vec<TcpListener>>, parts: &CoreParts, seed: u64) -> io::Result<Cores> {
     let places = Arc::new(Places::within_descriptors());
-    let mut threads = Vec::new();
+    let (mut threads, mut runtimes) = (Vec::new(), Vec::new());
     for (index, listeners) in listeners.into_iter().enumerate() {
         let (parts, places) = (parts.clone(), Arc::clone(&places));
         let runtime = Builder::new_current_thread().enable_all().build()?;
+        runtimes.push(runtime.handle().clone());
         #[expect(clippy::disallowed_methods, reason = "the data plane's own threads")]
         let thread = std::thread::Builder::new()
             .name(format!("core-{index}"))
@@ -119,10 +121,15 @@ pub fn start(listeners: Vec<Vec<TcpListener>>, parts: &CoreParts, seed: u64) -> 
             })?;
         threads.push(thread);
     }
-    Ok(Cores { threads })
+    Ok(Cores { threads, runtimes })
 }
 
 impl Cores {
+    /// The runtime of each core, in their order.
+    pub fn runtimes(&self) -> Vec<Handle> {
+        self.runtimes.clone()
+    }
+
     /// Waits for every core; they end by the deadline that [`stop::Stop`] carries.
     pub fn join(self) {
         for thread in self.threads {

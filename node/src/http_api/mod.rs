@@ -3,6 +3,7 @@
 mod answers;
 mod broadcast;
 mod cache;
+mod debug;
 mod engines;
 mod events;
 mod exposition;
@@ -28,6 +29,7 @@ use cache::{Cached, Document};
 use crate::broadcast::Broadcast;
 use crate::cache_api::CacheApi;
 use crate::data_plane::routing::Routing;
+use crate::debug_api::DebugApi;
 use crate::describe;
 use crate::engine_api::EngineApi;
 use crate::events::Events;
@@ -63,6 +65,8 @@ pub struct Shown {
     pub traces: TraceApi,
     /// What nodes write about themselves.
     pub logs: LogsApi,
+    /// What the node itself does.
+    pub debug: DebugApi,
 }
 
 /// All paths of the API.
@@ -80,6 +84,7 @@ pub fn router(shown: Shown) -> Router {
         .merge(values::router())
         .merge(warm::router())
         .merge(broadcast::router())
+        .merge(debug::router(&shown))
         .layer(middleware::from_fn_with_state(
             shown.clone(),
             sites::refuse_others,

@@ -7,16 +7,18 @@ use crate::broadcast::Broadcast;
 use crate::data_plane::stop::Stop;
 use crate::events::Events;
 use crate::guardian::{Budget, BudgetSpent, guard};
+use crate::mailbox::Watched;
 use crate::peers::Peers;
 use crate::snapshot::Snapshot;
 
-/// Runs what is on the control thread; cores run their own shards.
+/// Runs what is on the control thread; cores run their own shards. The actor that tends topics is told, because no link
+/// leads there.
 pub(super) fn wire(
     (broadcast, peers): (&Broadcast, &Peers),
     events: &Events,
     (stop, seed): (&Stop, u64),
     guardians: &mut JoinSet<Result<(), BudgetSpent>>,
-) {
+) -> Watched {
     let clients = broadcast.shard(broadcast.control_shard());
     tokio::task::spawn_local({
         let (broadcast, clients) = (broadcast.clone(), clients.clone());
@@ -41,11 +43,14 @@ pub(super) fn wire(
         events: events.clone(),
         published: Snapshot::new(None),
     };
+    let watched = Watched::alone("broadcaster", broadcaster::MESSAGES_WAITING_MAX);
+    let lives = watched.clone();
     guardians.spawn_local(guard(
         "broadcaster",
         broadcaster::MESSAGES_WAITING_MAX,
         Budget::default(),
         move || Broadcaster::new(parts.clone()),
-        |_| {},
+        move |_| lives.begins(),
     ));
+    watched
 }

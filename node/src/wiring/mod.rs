@@ -34,6 +34,7 @@ use crate::engine_room::EngineRoom;
 use crate::events::{Events, backends};
 use crate::guardian::{Budget, BudgetSpent, guard};
 use crate::link::Refused;
+use crate::mailbox::Watched;
 use crate::orders::OrdersHandle;
 use crate::peers::Peers;
 use crate::ports::clock::WallClock;
@@ -79,6 +80,8 @@ pub struct Wired {
     pub cdns: CdnOutboxHandle,
     /// Messages to many.
     pub broadcast: Broadcast,
+    /// The actor that tends topics.
+    pub broadcaster: Watched,
     /// What is fetched before it is asked for.
     pub cache_warmer: CacheWarmerHandle,
     /// The other nodes.
@@ -122,7 +125,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
     let in_force = outlets.in_force.clone();
     let cache_tier = cache::wire(&core_parts, &peers, env, &in_force, &mut guardians);
     let stop = (&core_parts.stop, env.seed);
-    broadcast::wire((&broadcast, &peers), &events, stop, &mut guardians);
+    let broadcaster = broadcast::wire((&broadcast, &peers), &events, stop, &mut guardians);
     let (routing, revisions) = (outlet.routing().clone(), load_balancer.revisions());
     tokio::task::spawn_local(backends::run(events.clone(), routing, revisions));
     let cdns = cdn::wire(&cache_tier, &events, env, &in_force, &mut guardians);
@@ -166,6 +169,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         cache_tier,
         cdns,
         broadcast,
+        broadcaster,
         cache_warmer,
         peers,
         events,

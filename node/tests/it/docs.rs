@@ -180,7 +180,7 @@ async fn every_command_of_the_readme_that_asks_the_control_plane_works() {
 }
 
 /// Every command that people type.
-const COMMANDS: [&[&str]; 84] = [
+const COMMANDS: [&[&str]; 89] = [
     &["publish"],
     &["subscribe"],
     &["connections"],
@@ -219,6 +219,11 @@ const COMMANDS: [&[&str]; 84] = [
     &["cache", "warm"],
     &["doctor"],
     &["bench"],
+    &["debug"],
+    &["debug", "cpu"],
+    &["debug", "heap"],
+    &["debug", "actors"],
+    &["debug", "tasks"],
     &["events"],
     &["trace"],
     &["logs"],

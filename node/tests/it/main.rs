@@ -19,6 +19,7 @@ mod compression;
 mod control_cli;
 mod control_plane;
 mod control_plane_etcd;
+mod debug;
 mod demand;
 mod docs;
 mod doctor;

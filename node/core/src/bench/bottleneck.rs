@@ -37,6 +37,8 @@ pub struct NodeFacts {
     pub connection_refusals: f64,
     /// Requests given to backends.
     pub backend_requests: f64,
+    /// Requests that were with backends at the end.
+    pub backend_in_flight: f64,
     /// Requests that backends failed.
     pub backend_failures: f64,
     /// Requests that waited for an engine at the end.
@@ -196,7 +198,9 @@ fn of_places(step: &Step, calm: Option<&Step>) -> Option<Verdict> {
 fn of_time(step: &Step, node: &NodeFacts) -> Verdict {
     let (on_node, in_all) = (node.mean(), step.service.mean());
     let told = format!("{} of {}", format_latency(on_node), format_latency(in_all));
-    if on_node * 2 < in_all || node.requests == 0.0 {
+    // The node's mean is that of requests that it has answered: of what still runs it tells too little.
+    let are_with_backends = node.backend_in_flight * 2.0 >= f64::from(step.places.max(1));
+    if !are_with_backends && (on_node * 2 < in_all || node.requests == 0.0) {
         let why = format!("requests spent {told} on the node; the rest is before it");
         return verdict(Bottleneck::Unknown, why);
     }
@@ -211,9 +215,14 @@ fn of_time(step: &Step, node: &NodeFacts) -> Verdict {
         return verdict(Bottleneck::Unknown, why);
     }
     let used = node.cpu_share() * 100.0;
-    let why = format!(
-        "requests spent {told} on the node, which used {used:.0} % of its cores: it waited for backends"
-    );
+    let told = match are_with_backends {
+        true => format!(
+            "{} requests were with backends at the end",
+            node.backend_in_flight
+        ),
+        false => format!("requests spent {told} on the node"),
+    };
+    let why = format!("{told}, and the node used {used:.0} % of its cores: it waited for backends");
     verdict(Bottleneck::Backend, why)
 }
 
@@ -266,6 +275,18 @@ mod tests {
             ..node(1.0)
         };
         assert_eq!(named(&slow, &failing, Some(&calm)), Bottleneck::Backend);
+    }
+
+    #[test]
+    fn what_has_not_come_back_from_backends_counts_too() {
+        let (slow, calm) = (step(40, 64, 1_000, 1_600), step(10, 64, 20, 20));
+        let few_ended = node(260.0);
+        let still = NodeFacts {
+            backend_in_flight: 60.0,
+            ..few_ended
+        };
+        assert_eq!(named(&slow, &few_ended, Some(&calm)), Bottleneck::Unknown);
+        assert_eq!(named(&slow, &still, Some(&calm)), Bottleneck::Backend);
     }
 
     #[test]

@@ -103,7 +103,9 @@ impl Look {
             })
             .filter(|rest| labels.is_empty() || labels.iter().any(|label| rest.contains(label)))
             .filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum()
+            // Of no number at all the sum is -0.
+            .sum::<f64>()
+            + 0.0
     }
 
     /// What was counted since an earlier look.
@@ -128,6 +130,7 @@ impl Look {
             accept_pauses: grown("weir_accept_pauses_total", &[]),
             connection_refusals: reasons(&["pool_full", "out_of_descriptors"]),
             backend_requests: grown("weir_backend_requests_total", &[]),
+            backend_in_flight: self.metric("weir_backend_in_flight", &[]),
             backend_failures: grown("weir_backend_failures_total", &[]),
             waiting: self.metric("weir_requests_waiting", &[]),
             engine_refusals: reasons(&["engine_not_ready", "engine_wait_full"]),

@@ -1,0 +1,216 @@
+//! What a running node does is told to whoever shows the token, and to nobody else.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use prost::Message as _;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::process::Command;
+use tokio::time::timeout;
+use weir_node::debug_api::pprof::Profile;
+
+use crate::common::{Backend, PATIENCE, Weir, web};
+
+const PATHS: [&str; 5] = [
+    "/debug/profile/cpu?seconds=1",
+    "/debug/heap",
+    "/debug/heap/profile",
+    "/debug/actors",
+    "/debug/tasks",
+];
+
+/// Status and body of a path for whoever shows this token.
+async fn get(node: &Weir, path: &str, token: Option<&str>) -> (u16, Vec<u8>) {
+    let mut stream = TcpStream::connect(node.api).await.unwrap();
+    let token = token.map_or_else(String::new, |token| {
+        format!("Authorization: Bearer {token}\r\n")
+    });
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{token}Connection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let read = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+    read.expect("it answers").unwrap();
+    let end = answer
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .unwrap();
+    let status = String::from_utf8_lossy(&answer[9..12]).parse().unwrap();
+    (status, answer.split_off(end + 4))
+}
+
+#[tokio::test]
+async fn nothing_is_told_without_the_token_and_the_key_is_named_that_allows_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "s3cret\n").unwrap();
+    let node = Weir::start(&format!("[debug]\ntoken_file = \"{}\"\n", file.display())).await;
+    for path in PATHS {
+        for token in [None, Some("wrong"), Some(""), Some("s3cre")] {
+            let (status, body) = get(&node, path, token).await;
+            let body = String::from_utf8_lossy(&body).into_owned();
+            assert!(
+                status == 401 && !body.contains("s3cret"),
+                "{path} {token:?}: {status} {body}"
+            );
+        }
+    }
+    for path in ["/debug/heap", "/debug/actors", "/debug/tasks"] {
+        assert_eq!(get(&node, path, Some("s3cret")).await.0, 200, "{path}");
+    }
+    let (status, body) = get(&node, "/debug/heap/profile", Some("s3cret")).await;
+    let body = String::from_utf8_lossy(&body).into_owned();
+    assert!(status == 501 && body.contains("mimalloc"), "{body}");
+    for query in ["seconds=0", "seconds=61", "seconds=x", "format=png"] {
+        let path = format!("/debug/profile/cpu?{query}");
+        let (status, body) = get(&node, &path, Some("s3cret")).await;
+        let body = String::from_utf8_lossy(&body).into_owned();
+        assert!(
+            status == 400 && body.contains("seconds"),
+            "{query}: {status} {body}"
+        );
+    }
+    // Without the key nothing is told, whatever is shown; it applies live.
+    node.edit("");
+    let refused = timeout(PATIENCE, async {
+        loop {
+            let (status, body) = get(&node, "/debug/actors", Some("s3cret")).await;
+            if status == 403 {
+                return String::from_utf8(body).unwrap();
+            }
+        }
+    });
+    assert!(
+        refused
+            .await
+            .expect("it is taken back")
+            .contains("debug.token_file")
+    );
+}
+
+#[tokio::test]
+async fn a_profile_under_load_is_a_flame_graph_and_a_profile_for_pprof() {
+    let backend = Backend::start("one").await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "s3cret").unwrap();
+    let config = format!(
+        "{}\n[debug]\ntoken_file = \"{}\"\n",
+        web(&[backend.address], ""),
+        file.display()
+    );
+    let node = Weir::start(&config).await;
+    let url = format!("http://{}/", node.ingress);
+    let mut load = Command::new(env!("CARGO_BIN_EXE_weir"))
+        .args([
+            "bench",
+            &url,
+            "--rate",
+            "1500",
+            "--duration",
+            "30s",
+            "--connections",
+            "16",
+        ])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    node.wait_for_metric("weir_requests_in_flight", |_| true)
+        .await;
+    let pprof = get(
+        &node,
+        "/debug/profile/cpu?seconds=1&format=pprof",
+        Some("s3cret"),
+    );
+    let second = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        get(&node, "/debug/profile/cpu?seconds=1", Some("s3cret"))
+            .await
+            .0
+    };
+    let ((status, body), second) = futures::join!(pprof, second);
+    assert_eq!((status, second), (200, 409), "one at a time");
+    let profile = Profile::decode(body.as_slice()).unwrap();
+    let calls: BTreeSet<&str> = profile
+        .sample
+        .iter()
+        .flat_map(|s| profile.calls(s))
+        .collect();
+    assert!(
+        calls.iter().any(|call| call.starts_with("core-")),
+        "{calls:?}"
+    );
+    assert!(
+        calls.iter().any(|call| call.contains("weir_node")),
+        "{calls:?}"
+    );
+    let svg = folder.path().join("cpu.svg");
+    let svg = svg.to_str().unwrap();
+    let api = node.api.to_string();
+    let written = Command::new(env!("CARGO_BIN_EXE_weir"))
+        .args([
+            "debug",
+            "cpu",
+            "--seconds",
+            "1",
+            "--file",
+            svg,
+            "--node",
+            &api,
+        ])
+        .env("WEIR_DEBUG_TOKEN", "s3cret")
+        .output();
+    let written = written.await.unwrap();
+    assert!(written.status.success(), "{written:?}");
+    let svg = std::fs::read_to_string(svg).unwrap();
+    assert!(
+        svg.starts_with("<svg ") && svg.contains("<title>core-"),
+        "{svg}"
+    );
+    let (_, tasks) = get(&node, "/debug/tasks", Some("s3cret")).await;
+    let tasks: Value = serde_json::from_slice(&tasks).unwrap();
+    let names: Vec<_> = tasks
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["name"])
+        .collect();
+    assert_eq!(names, ["control", "core-0", "core-1"]);
+    assert!(tasks[1]["busy_seconds"].as_f64() > Some(0.0), "{tasks}");
+    let (_, actors) = get(&node, "/debug/actors", Some("s3cret")).await;
+    let actors: Value = serde_json::from_slice(&actors).unwrap();
+    assert_every_actor_is_told(&actors);
+    load.kill().await.unwrap();
+}
+
+fn assert_every_actor_is_told(actors: &Value) {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/actors");
+    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let folders = entries.filter(|entry| entry.path().is_dir());
+    let expected: BTreeSet<String> = folders
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
+    let told = actors.as_array().unwrap().iter();
+    let told: BTreeSet<String> = told
+        .map(|one| one["name"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(told, expected);
+    for actor in actors.as_array().unwrap() {
+        assert!(
+            actor["bound"].as_u64() > Some(0) && actor["restarts"] == 0,
+            "{actor}"
+        );
+    }
+    let config_agent = |key: &str| {
+        let all = actors.as_array().unwrap();
+        all.iter()
+            .find(|one| one["name"] == "load_balancer")
+            .unwrap()[key]
+            .as_u64()
+    };
+    assert!(config_agent("handled") > Some(0), "{actors}");
+}
