@@ -24,7 +24,7 @@ use crate::engine_api::EngineApi;
 use crate::engine_room::{self, EngineRoom, Host};
 use crate::grpc::{self, Apis, LoadBalancerService};
 use crate::guardian::BudgetSpent;
-use crate::http_api::{self, Shown, StatusCache};
+use crate::http_api::{self, Disk, Shown, StatusCache};
 use crate::link::Refused;
 use crate::logs;
 use crate::logs_api::LogsApi;
@@ -274,7 +274,8 @@ async fn start(
         (status.clone(), &logs),
         &servers_stop,
     )?;
-    serve_api(api_listener, &wired, status, &logs);
+    let disk = Disk::new(config.node.data_dir.clone());
+    serve_api(api_listener, &wired, status, (&logs, disk));
     match wired.cache_warmer.is_warm() {
         true => say_ready(&wired.orders, &name).await,
         false => {
@@ -322,10 +323,17 @@ fn serve_grpc(
     Ok(())
 }
 
-fn serve_api(listener: TcpListener, wired: &Wired, status: StatusCache, logs: &Logs) {
+fn serve_api(
+    listener: TcpListener,
+    wired: &Wired,
+    status: StatusCache,
+    (logs, disk): (&Logs, Disk),
+) {
     let shown = Shown {
         status,
         routing: wired.core_parts.routing.clone(),
+        ingress: wired.core_parts.ingress.clone(),
+        disk,
         metrics: wired.core_parts.metrics.clone(),
         // This task does not end before the last spans are sent.
         tracer: wired.core_parts.tracer.weak(),

@@ -41,14 +41,19 @@ pub(super) struct Places {
 #[derive(Debug)]
 struct Place(Arc<Places>);
 
+/// Client connections for which the process has file descriptors.
+pub fn connections_ceiling() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let ceiling = limit.saturating_sub(DESCRIPTORS_RESERVED) / 2;
+    usize::try_from(ceiling).unwrap_or(usize::MAX).max(1)
+}
+
 impl Places {
     /// As many as there are file descriptors for: each client may need one for a backend too, and
     /// some stay free for everything else.
     pub(super) fn within_descriptors() -> Self {
-        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let ceiling = limit.saturating_sub(DESCRIPTORS_RESERVED) / 2;
         Self {
-            ceiling: usize::try_from(ceiling).unwrap_or(usize::MAX).max(1),
+            ceiling: connections_ceiling(),
             taken: AtomicUsize::new(0),
             freed: Notify::new(),
         }

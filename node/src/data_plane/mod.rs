@@ -60,7 +60,7 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep_until};
 
 use self::accept::Places;
-pub use self::accept::claim;
+pub use self::accept::{claim, connections_ceiling};
 pub use self::cache::{CachePeers, warming};
 use self::core::Core;
 pub use self::core::CoreParts;

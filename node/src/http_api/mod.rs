@@ -3,6 +3,7 @@
 mod answers;
 mod broadcast;
 mod cache;
+mod disk;
 mod engines;
 mod events;
 mod exposition;
@@ -24,9 +25,11 @@ use axum::routing::get;
 
 pub use cache::{AGE_MAX_DEFAULT, StatusCache};
 use cache::{Cached, Document};
+pub use disk::Disk;
 
 use crate::broadcast::Broadcast;
 use crate::cache_api::CacheApi;
+use crate::config::Ingress;
 use crate::data_plane::routing::Routing;
 use crate::describe;
 use crate::engine_api::EngineApi;
@@ -45,6 +48,10 @@ pub struct Shown {
     pub status: StatusCache,
     /// Services and backends.
     pub routing: Snapshot<Routing>,
+    /// Limits of clients, as they are in force.
+    pub ingress: Snapshot<Ingress>,
+    /// Room for what must survive the node.
+    pub disk: Disk,
     /// Counters.
     pub metrics: NodeMetrics,
     /// What became of spans.

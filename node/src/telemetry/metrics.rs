@@ -162,6 +162,11 @@ impl NodeMetrics {
         &self.cores[core]
     }
 
+    /// How many cores count.
+    pub fn cores(&self) -> usize {
+        self.cores.len()
+    }
+
     /// One counter over all cores.
     pub fn sum(&self, counter: impl Fn(&CoreMetrics) -> &Counter) -> u64 {
         self.cores.iter().map(|core| counter(core).get()).sum()
