@@ -19,6 +19,7 @@ mod control_cli;
 mod control_plane;
 mod control_plane_etcd;
 mod demand;
+mod deploy;
 mod docs;
 mod doctor;
 mod drains;
