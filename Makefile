@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: up test lint sim sim-meta bench bench-broadcast bench-cache bench-fleet bench-engines bench-logs setup setup-test setup-lint
+.PHONY: up image cluster test lint sim sim-meta bench bench-broadcast bench-cache bench-fleet bench-engines bench-logs setup setup-test setup-lint
 
 SCENARIO ?= partition
 SEED ?= 1
@@ -12,11 +12,16 @@ REQUESTS ?= 1000
 LOOKS_S ?= 60
 MINUTES ?= 30
 CLIENTS ?= 10000
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 APT := $(if $(filter 0,$(shell id -u)),,sudo -n) env DEBIAN_FRONTEND=noninteractive apt-get
 
 # Installs Debian packages when it may, else says in one line what to install.
 apt = { $(APT) update -qq && $(APT) install -y -qq $(1); } >/dev/null 2>&1 \
 	|| { echo "weir: please install $(1)"; exit 1; }
+
+# The same of packages alone, without what they recommend, and without the service $(2) that one of them starts.
+apt-idle = { { $(APT) update -qq && $(APT) install -y -qq --no-install-recommends $(1); } >/dev/null 2>&1 \
+	|| { echo "weir: please install $(1)"; exit 1; }; systemctl disable --now $(2) >/dev/null 2>&1 || true; }
 
 ## Build in release mode and start a mesh of three nodes with demo backends, until Ctrl-C.
 up: setup
@@ -93,10 +98,24 @@ setup-test: setup
 	@command -v python3 >/dev/null || $(call apt,python3)
 	@command -v chromium >/dev/null || $(call apt,chromium)
 	@ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || $(call apt,libfaketime)
+	@{ command -v prometheus && command -v promtool && command -v docker-compose; } >/dev/null \
+		|| $(call apt-idle,prometheus docker-compose,prometheus)
+	@command -v openssl >/dev/null || $(call apt,openssl)
+	@command -v systemd-analyze >/dev/null || $(call apt,systemd)
+	@command -v strip >/dev/null || $(call apt,binutils)
 	@{ command -v unshare && command -v nsenter && command -v setpriv; } >/dev/null || $(call apt,util-linux)
 	@{ docker version || { command -v dockerd && command -v docker-init && command -v setpriv; }; } >/dev/null 2>&1 \
 		|| $(call apt,docker.io util-linux)
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-nextest
+
+## The image of Weir, out of a build of this machine; needs a Docker.
+image: setup
+	@deploy/image.sh
+
+## The cluster of deploy/compose.yaml, with secrets of its own; DOWN=1 ends it.
+cluster:
+	@deploy/secrets.sh
+	@$(COMPOSE) --file deploy/compose.yaml $(if $(DOWN),down,up --detach)
 
 setup-lint: setup
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-deny

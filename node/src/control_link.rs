@@ -234,14 +234,9 @@ fn hello(config: &Config, env: &Env) -> pb::Hello {
         node_version: env!("CARGO_PKG_VERSION").to_owned(),
         labels,
         zone: config.node.zone.clone(),
-        grpc_address: config.grpc.listen.to_string(),
+        grpc_address: config.grpc.address_for_others(),
         http_api_address: config.http_api.listen.to_string(),
-        ingress_addresses: config
-            .ingress
-            .listen
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        ingress_addresses: config.ingress.addresses_for_others(),
         subscribe: subscribe.map(|kind| kind as i32).to_vec(),
         schema_version: 1,
         ..pb::Hello::default()

@@ -25,7 +25,7 @@ use crate::engine_api::EngineApi;
 use crate::engine_room::{self, EngineRoom, Host};
 use crate::grpc::{self, Apis, LoadBalancerService};
 use crate::guardian::BudgetSpent;
-use crate::http_api::{self, Shown, StatusCache};
+use crate::http_api::{self, Disk, Shown, StatusCache};
 use crate::link::Refused;
 use crate::logs;
 use crate::logs_api::LogsApi;
@@ -275,7 +275,8 @@ async fn start(
         (status.clone(), &logs),
         &servers_stop,
     )?;
-    serve_api(api_listener, &wired, &cores, (status, &logs));
+    let disk = Disk::new(config.node.data_dir.clone());
+    serve_api(api_listener, &wired, &cores, (status, &logs, disk));
     match wired.cache_warmer.is_warm() {
         true => say_ready(&wired.orders, &name).await,
         false => {
@@ -327,11 +328,13 @@ fn serve_api(
     listener: TcpListener,
     wired: &Wired,
     cores: &Cores,
-    (status, logs): (StatusCache, &Logs),
+    (status, logs, disk): (StatusCache, &Logs, Disk),
 ) {
     let shown = Shown {
         status,
         routing: wired.core_parts.routing.clone(),
+        ingress: wired.core_parts.ingress.clone(),
+        disk,
         metrics: wired.core_parts.metrics.clone(),
         // This task does not end before the last spans are sent.
         tracer: wired.core_parts.tracer.weak(),

@@ -19,7 +19,7 @@ use weir_node::config::{Config, Environment, Given};
 use weir_node::describe::StatusSource;
 use weir_node::engine_api::EngineApi;
 use weir_node::engine_room;
-use weir_node::http_api::{Shown, StatusCache, metrics_text};
+use weir_node::http_api::{Disk, Shown, StatusCache, metrics_text};
 use weir_node::logs_api::LogsApi;
 use weir_node::ports::clock::WallClock;
 use weir_node::ports::net::Tcp;
@@ -99,6 +99,8 @@ fn shown(wired: &Wired) -> Shown {
     Shown {
         status: StatusCache::new(source, wired.status_age_max.clone()),
         routing: wired.core_parts.routing.clone(),
+        ingress: wired.core_parts.ingress.clone(),
+        disk: Disk::new(None),
         metrics: wired.core_parts.metrics.clone(),
         tracer: wired.core_parts.tracer.weak(),
         engines: EngineApi::new(wired),

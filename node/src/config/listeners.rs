@@ -12,12 +12,15 @@ use super::Config;
 use super::broadcaster::WebSocketSettings;
 use super::compression::Compression;
 use super::reader::{Problem, Section};
+use crate::ports::net::Endpoint;
 
 /// Where clients connect, and what they may do.
 #[derive(Clone, Debug)]
 pub struct Ingress {
     /// Addresses, each opened once per core.
     pub listen: Vec<SocketAddr>,
+    /// Where other nodes find them, who are recognized by these addresses, too; none: at `listen`.
+    pub advertise: Vec<SocketAddr>,
     /// Open client connections; more wait in the kernel's backlog.
     pub connections_max: usize,
     /// From the first byte of a request head (or the accept) to its last byte.
@@ -57,6 +60,7 @@ impl Ingress {
         }
         let read = Self {
             listen,
+            advertise: s.parsed_list(problems, "advertise"),
             connections_max: s.tuned(problems, "connections_max", &ingress::CONNECTIONS_MAX),
             header_timeout: s.tuned(problems, "header_timeout", &ingress::HEADER_TIMEOUT),
             keep_alive_timeout: s.tuned(
@@ -102,19 +106,45 @@ impl Ingress {
         s.finish(problems);
         read
     }
+
+    /// The addresses that the control plane tells other nodes.
+    pub fn addresses_for_others(&self) -> Vec<String> {
+        let told = match self.advertise.as_slice() {
+            [] => &self.listen,
+            _ => &self.advertise,
+        };
+        told.iter().map(ToString::to_string).collect()
+    }
 }
 
-/// One of the node's own listeners.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listener {
+/// The node's gRPC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrpcApi {
     /// Its address; beyond loopback only when spelled out as insecure.
     pub listen: SocketAddr,
+    /// Where other nodes find it; none: at `listen`.
+    pub advertise: Option<Endpoint>,
+}
+
+impl GrpcApi {
+    pub(super) fn read(root: &mut Section, problems: &mut Vec<Problem>) -> Self {
+        let mut s = root.section(problems, "grpc");
+        let advertise = s.parsed(problems, "advertise");
+        let listen = read_listen(s, problems, "127.0.0.1:7400");
+        Self { listen, advertise }
+    }
+
+    /// The address that the control plane tells other nodes.
+    pub fn address_for_others(&self) -> String {
+        let advertised = self.advertise.as_ref().map(ToString::to_string);
+        advertised.unwrap_or_else(|| self.listen.to_string())
+    }
 }
 
 /// The HTTP API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpApi {
-    /// Its address, as that of a [`Listener`].
+    /// Its address, as that of [`GrpcApi`].
     pub listen: SocketAddr,
     /// Names that it is called by, in lower case, beside addresses and `localhost`.
     pub hosts: Vec<String>,
@@ -131,7 +161,7 @@ impl HttpApi {
                 s.problem(problems, "hosts", what);
             }
         }
-        let Listener { listen } = Listener::of(s, problems, "127.0.0.1:7480");
+        let listen = read_listen(s, problems, "127.0.0.1:7480");
         Self {
             listen,
             hosts: hosts.iter().map(|host| host.to_lowercase()).collect(),
@@ -139,33 +169,22 @@ impl HttpApi {
     }
 }
 
-impl Listener {
-    pub(super) fn read(
-        root: &mut Section,
-        problems: &mut Vec<Problem>,
-        key: &str,
-        default: &str,
-    ) -> Self {
-        let section = root.section(problems, key);
-        Self::of(section, problems, default)
+/// The address in a section of one of the node's own listeners; beyond loopback only when spelled out as insecure.
+fn read_listen(mut s: Section, problems: &mut Vec<Problem>, default: &str) -> SocketAddr {
+    let listen = s.address(problems, "listen", default);
+    let insecure = s.flag(problems, "insecure", false);
+    if !listen.ip().is_loopback() && !insecure {
+        s.problem(
+            problems,
+            "listen",
+            format!(
+                "{listen} is reachable from outside and has no authentication; \
+                 use a loopback address or set insecure = true"
+            ),
+        );
     }
-
-    fn of(mut s: Section, problems: &mut Vec<Problem>, default: &str) -> Self {
-        let listen = s.address(problems, "listen", default);
-        let insecure = s.flag(problems, "insecure", false);
-        if !listen.ip().is_loopback() && !insecure {
-            s.problem(
-                problems,
-                "listen",
-                format!(
-                    "{listen} is reachable from outside and has no authentication; \
-                     use a loopback address or set insecure = true"
-                ),
-            );
-        }
-        s.finish(problems);
-        Self { listen }
-    }
+    s.finish(problems);
+    listen
 }
 
 /// Where traces go.

@@ -71,7 +71,7 @@ pub use files::FilesSettings;
 pub use given::{Endpoints, EngineFacts, Give, Given, RegisteredBackend, Weights};
 pub use invalid::Invalid;
 pub use launch::{DriverKind, Launch};
-pub use listeners::{HttpApi, Ingress, Listener, Telemetry};
+pub use listeners::{GrpcApi, HttpApi, Ingress, Telemetry};
 pub use logs::LogSettings;
 pub use overlay::Environment;
 pub use provisioning::{PortCacheSettings, ProvisionSettings};
@@ -98,7 +98,7 @@ pub struct Config {
     /// Where clients connect, and their limits.
     pub ingress: Ingress,
     /// The node's gRPC (`weir.node.v1`).
-    pub grpc: Listener,
+    pub grpc: GrpcApi,
     /// The node's HTTP API.
     pub http_api: HttpApi,
     /// Traces and logs.
@@ -216,7 +216,7 @@ impl Config {
         let mut root = Section::root(tree, reading.clone());
         let node = NodeSettings::read(&mut root, problems);
         let ingress = Ingress::read(&mut root, problems);
-        let grpc = Listener::read(&mut root, problems, "grpc", "127.0.0.1:7400");
+        let grpc = GrpcApi::read(&mut root, problems);
         let http_api = HttpApi::read(&mut root, problems);
         let telemetry = Telemetry::read(&mut root, problems);
         let access_log = AccessLog::read(&mut root, problems, &node.name);

@@ -27,7 +27,7 @@ impl Config {
     }
 
     /// Each key that only a start reads, with its value for people.
-    fn fixed_while_running(&self, workers: usize) -> [(&'static str, String); 16] {
+    fn fixed_while_running(&self, workers: usize) -> [(&'static str, String); 18] {
         let (node, control_plane) = (&self.node, &self.control_plane);
         [
             ("mesh.nodes", node.mesh_nodes.to_string()),
@@ -36,7 +36,9 @@ impl Config {
             ("node.data_dir", shown(&node.data_dir)),
             ("node.labels", format!("{:?}", node.labels)),
             ("ingress.listen", format!("{:?}", self.ingress.listen)),
+            ("ingress.advertise", format!("{:?}", self.ingress.advertise)),
             ("grpc.listen", self.grpc.listen.to_string()),
+            ("grpc.advertise", format!("{:?}", self.grpc.advertise)),
             ("http_api.listen", self.http_api.listen.to_string()),
             ("telemetry.otlp", format!("{:?}", self.telemetry.otlp)),
             ("logs", format!("{:?}", self.logs)),

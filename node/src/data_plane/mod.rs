@@ -61,6 +61,7 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep_until};
 
 pub use self::accept::claim;
+pub use self::places::connections_ceiling;
 pub use self::cache::{CachePeers, warming};
 use self::core::Core;
 pub use self::core::CoreParts;

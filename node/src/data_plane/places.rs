@@ -28,12 +28,21 @@ pub(super) struct Place {
     is_alone: AtomicBool,
 }
 
+fn descriptors_for_clients() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let free = limit.saturating_sub(DESCRIPTORS_RESERVED);
+    usize::try_from(free).unwrap_or(usize::MAX)
+}
+
+/// Client connections for which the process has file descriptors, if each needs a backend.
+pub fn connections_ceiling() -> usize {
+    (descriptors_for_clients() / DESCRIPTORS_EACH).max(1)
+}
+
 impl Places {
     /// As many as the process's file descriptors allow.
     pub(super) fn within_descriptors() -> Self {
-        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let free = limit.saturating_sub(DESCRIPTORS_RESERVED);
-        Self::new(usize::try_from(free).unwrap_or(usize::MAX))
+        Self::new(descriptors_for_clients())
     }
 
     fn new(descriptors_max: usize) -> Self {

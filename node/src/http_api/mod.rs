@@ -4,6 +4,7 @@ mod answers;
 mod broadcast;
 mod cache;
 mod debug;
+mod disk;
 mod engines;
 mod events;
 mod exposition;
@@ -25,9 +26,11 @@ use axum::routing::get;
 
 pub use cache::{AGE_MAX_DEFAULT, StatusCache};
 use cache::{Cached, Document};
+pub use disk::Disk;
 
 use crate::broadcast::Broadcast;
 use crate::cache_api::CacheApi;
+use crate::config::Ingress;
 use crate::data_plane::routing::Routing;
 use crate::debug_api::DebugApi;
 use crate::describe;
@@ -47,6 +50,10 @@ pub struct Shown {
     pub status: StatusCache,
     /// Services and backends.
     pub routing: Snapshot<Routing>,
+    /// Limits of clients, as they are in force.
+    pub ingress: Snapshot<Ingress>,
+    /// Room for what must survive the node.
+    pub disk: Disk,
     /// Counters.
     pub metrics: NodeMetrics,
     /// What became of spans.

@@ -21,6 +21,7 @@ mod control_plane;
 mod control_plane_etcd;
 mod debug;
 mod demand;
+mod deploy;
 mod docs;
 mod doctor;
 mod drains;

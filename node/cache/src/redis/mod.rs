@@ -24,6 +24,7 @@ mod shared;
 mod writer;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -151,6 +152,11 @@ impl L2 {
     /// Bytes that wait to be written, with what keeping them costs.
     pub fn queue_bytes(&self) -> usize {
         self.0.shared.queue.bytes()
+    }
+
+    /// The memory that Redis said last that it uses, in bytes, by whomever; 0 where it does not tell.
+    pub fn used_bytes(&self) -> u64 {
+        self.0.shared.used_bytes.load(Ordering::Relaxed)
     }
 
     fn shared(&self) -> &Shared {

@@ -196,6 +196,34 @@ fn the_http_api_is_called_by_names_without_ports() {
 }
 
 #[test]
+fn other_nodes_are_told_what_is_advertised_else_where_the_node_listens() {
+    check(
+        "grpc",
+        &[("advertise = \"node-1\"", "`node-1`: expected host:port")],
+    );
+    check(
+        "ingress",
+        &[(
+            "advertise = \"node-1:8080\"",
+            "`node-1:8080`: invalid socket address syntax",
+        )],
+    );
+    let told = |text: &str| {
+        let config = Config::parse(text, &Environment::default(), &Given::default()).unwrap();
+        let (grpc, ingress) = (&config.grpc, &config.ingress);
+        (grpc.address_for_others(), ingress.addresses_for_others())
+    };
+    let listens = (
+        "127.0.0.1:7400".to_owned(),
+        vec!["127.0.0.1:8080".to_owned()],
+    );
+    assert_eq!(told(""), listens);
+    let text = "[grpc]\nadvertise = \"node-1:7400\"\n[ingress]\nadvertise = \"10.0.0.7:80\"\n";
+    let advertises = ("node-1:7400".to_owned(), vec!["10.0.0.7:80".to_owned()]);
+    assert_eq!(told(text), advertises);
+}
+
+#[test]
 fn listeners_beyond_loopback_must_be_meant() {
     for section in ["grpc", "http_api"] {
         check(

@@ -5,9 +5,11 @@ mod cache;
 mod compression;
 mod engines;
 mod events;
+mod limits;
 mod logs;
 mod mesh;
 mod process;
+mod redis;
 mod warming;
 
 use std::sync::atomic::Ordering;
@@ -138,6 +140,8 @@ pub(super) fn render(shown: &Shown, format: TextFormat) -> String {
     events::render(&shown.events, &mut text);
     process::render(&mut text);
     logs::render(shown.logs.counts(), &mut text);
+    limits::render(shown, &mut text);
+    redis::render(shown, &mut text);
     text.into_text()
 }
 

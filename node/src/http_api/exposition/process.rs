@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use rustix::process::{Resource, getrlimit};
+
 use crate::telemetry::metrics::Exposition;
 
 /// Parts of a second in which the kernel tells processors' time to programs; the same on every Linux.
@@ -32,6 +34,18 @@ pub(super) fn render(text: &mut Exposition) {
             used.threads,
         ),
         (
+            "process_open_fds",
+            "gauge",
+            "File descriptors that the node has open.",
+            open_files(),
+        ),
+        (
+            "process_max_fds",
+            "gauge",
+            "File descriptors that the node may have open.",
+            getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
+        ),
+        (
             "weir_disk_read_bytes_total",
             "counter",
             "Bytes that the node had read from disks.",
@@ -58,6 +72,15 @@ pub(super) fn render(text: &mut Exposition) {
     ] {
         text.family(name, kind, help);
         text.sample(name, &[], value);
+    }
+}
+
+/// Since Linux 6.2 the size of the folder is their number; before that they are counted one by one.
+fn open_files() -> u64 {
+    let folder = "/proc/self/fd";
+    match fs::metadata(folder).map_or(0, |folder| folder.len()) {
+        0 => fs::read_dir(folder).map_or(0, |entries| entries.count() as u64),
+        known => known,
     }
 }
 
