@@ -3,6 +3,7 @@
 mod answers;
 mod broadcast;
 mod cache;
+mod dashboard;
 mod engines;
 mod events;
 mod exposition;
@@ -80,6 +81,7 @@ pub fn router(shown: Shown) -> Router {
         .merge(values::router())
         .merge(warm::router())
         .merge(broadcast::router())
+        .merge(dashboard::router())
         .layer(middleware::from_fn_with_state(
             shown.clone(),
             sites::refuse_others,
