@@ -61,11 +61,11 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep_until};
 
 pub use self::accept::claim;
-pub use self::places::connections_ceiling;
 pub use self::cache::{CachePeers, warming};
 use self::core::Core;
 pub use self::core::CoreParts;
 use self::places::Places;
+pub use self::places::connections_ceiling;
 pub use self::waiting::WaitSignal;
 
 /// How often a stopping core looks whether everything has ended.

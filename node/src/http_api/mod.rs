@@ -3,6 +3,7 @@
 mod answers;
 mod broadcast;
 mod cache;
+mod dashboard;
 mod debug;
 mod disk;
 mod engines;
@@ -92,6 +93,7 @@ pub fn router(shown: Shown) -> Router {
         .merge(warm::router())
         .merge(broadcast::router())
         .merge(debug::router(&shown))
+        .merge(dashboard::router())
         .layer(middleware::from_fn_with_state(
             shown.clone(),
             sites::refuse_others,

@@ -1,7 +1,9 @@
 //! What a user sees in a browser: Chromium without a window, steered by its DevTools protocol.
 
+mod hostile;
 mod messages;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -31,6 +33,16 @@ const FLAGS: [&str; 12] = [
     "--remote-debugging-port=0",
     "about:blank",
 ];
+
+/// Whether the dashboard comes to show what a node tells.
+const IS_LIVE: &str = "new Promise((done) => {
+    const look = () => {
+        if (document.documentElement.dataset.state == 'live') done(true);
+        else if (performance.now() > 10000) done(false);
+        else setTimeout(look, 20);
+    };
+    look();
+})";
 
 /// A browser, and the folder that it writes to.
 pub struct Browser {
@@ -63,11 +75,30 @@ impl Browser {
         let target = self.ask("PUT", "/json/new?about:blank").await;
         let devtools = target["webSocketDebuggerUrl"].as_str().unwrap();
         let (socket, _) = connect_async(devtools).await.unwrap();
-        let mut tab = Tab { socket, calls: 0 };
-        tab.call("Page.enable", json!({})).await;
+        let mut tab = Tab {
+            socket,
+            calls: 0,
+            complaints: Vec::new(),
+        };
+        for domain in ["Page", "Runtime", "Log"] {
+            tab.call(&format!("{domain}.enable"), json!({})).await;
+        }
         tab.call("Page.navigate", json!({ "url": url })).await;
         tab.until("document.readyState == 'complete' && location.href != 'about:blank'")
             .await;
+        tab
+    }
+
+    /// A new tab that shows the dashboard of a node, with the first data on it.
+    pub async fn dashboard(&self, api: SocketAddr) -> Tab {
+        let mut tab = self.tab(&format!("http://{api}/dashboard")).await;
+        while tab.run(IS_LIVE).await != true {
+            // A browser gives up what it loads when an interface of this machine comes or goes, as with other tests.
+            let others = |complaint: &String| complaint.contains("ERR_NETWORK_CHANGED");
+            assert!(tab.complaints.iter().any(others), "{:?}", tab.complaints);
+            tab.complaints.clear();
+            tab.call("Page.reload", json!({})).await;
+        }
         tab
     }
 
@@ -103,6 +134,8 @@ async fn port_in(file: &Path) -> u16 {
 pub struct Tab {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     calls: u64,
+    /// What the browser found wrong with the page: errors of its scripts, and what it may not or cannot load.
+    complaints: Vec<String>,
 }
 
 impl Tab {
@@ -140,6 +173,18 @@ impl Tab {
                 assert!(told["error"].is_null(), "{method}: {told}");
                 return told["result"].clone();
             }
+            if is_complaint(&told) {
+                self.complaints.push(told["params"].to_string());
+            }
         }
+    }
+}
+
+fn is_complaint(event: &Value) -> bool {
+    match event["method"].as_str() {
+        Some("Runtime.exceptionThrown") => true,
+        Some("Log.entryAdded") => event["params"]["entry"]["level"] == "error",
+        Some("Runtime.consoleAPICalled") => event["params"]["type"] == "error",
+        _ => false,
     }
 }
