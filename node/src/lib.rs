@@ -19,6 +19,7 @@ pub mod http_api;
 pub mod link;
 pub mod logs;
 pub mod logs_api;
+mod metrics_export;
 pub mod node;
 pub mod orders;
 pub mod peers;
