@@ -2,13 +2,14 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: up image cluster test lint sim sim-meta bench bench-broadcast bench-cache bench-fleet bench-engines bench-logs setup setup-test setup-lint
+.PHONY: up image cluster test lint sim sim-meta bench bench-broadcast bench-cache bench-fleet bench-engines bench-logs bench-telemetry setup setup-test setup-lint
 
 SCENARIO ?= partition
 SEED ?= 1
 SEEDS ?= 20
 NODES ?= 1000 5000
 REQUESTS ?= 1000
+ROUNDS ?= 11
 LOOKS_S ?= 60
 MINUTES ?= 30
 CLIENTS ?= 10000
@@ -52,7 +53,7 @@ sim-meta: setup
 bench: setup
 	@cargo build --release --locked --quiet --bin weir
 	@python3 sim/bench/bench.py --install $(ARGS)
-	@$(MAKE) --no-print-directory bench-cache bench-broadcast bench-fleet bench-engines bench-logs
+	@$(MAKE) --no-print-directory bench-cache bench-broadcast bench-fleet bench-engines bench-logs bench-telemetry
 
 ## The cache in process, a crowd, purges and a failing Redis on nodes, memory over time: make bench-cache MINUTES=2
 bench-cache: setup
@@ -77,11 +78,15 @@ bench-fleet: setup
 bench-engines: setup
 	@cargo build --release --locked --quiet --bin weir
 	@cargo bench --locked --quiet -p weir-node --bench engines -- --requests $(REQUESTS) --seconds $(LOOKS_S)
-	@cargo bench --locked --quiet -p weir-node --bench telemetry
 
 ## The newest lines of a log of 1 GiB, and what it costs to write one: make bench-logs
 bench-logs: setup
 	@cargo bench --locked --quiet -p weir-node --bench logs
+
+## What traces and metrics cost requests, and a scrape with 1,000 backends: make bench-telemetry ROUNDS=11
+bench-telemetry: setup
+	@cargo build --release --locked --quiet --bin weir
+	@cargo bench --locked --quiet -p weir-node --bench telemetry -- --rounds $(ROUNDS)
 
 # The build needs Rust, a C compiler, and protoc for the etcd client. Weir's own schema is compiled in Rust.
 setup:

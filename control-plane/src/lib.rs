@@ -19,6 +19,7 @@ pub mod quota;
 pub mod records;
 pub mod registry;
 pub mod server;
+pub mod steps;
 pub mod store;
 pub mod sync;
 pub mod view;

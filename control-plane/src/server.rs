@@ -33,6 +33,7 @@ use crate::keys::{InvalidName, Keys};
 use crate::leases::{self, Buckets, Presences};
 use crate::quota::{self, Quota};
 use crate::registry::backends::{self, Backends};
+use crate::steps::Steps;
 use crate::store::Store;
 use crate::sync::{Parts, STREAMS_MAX, Sessions};
 use crate::view::View;
@@ -173,6 +174,7 @@ impl ControlPlane {
             stop: stopping,
             stream_age: options.limits.stream_age,
             seed: seeds.u64(..),
+            steps: Steps::default(),
             watchers: Arc::new(Semaphore::new(grpc::WATCHERS_MAX)),
         };
         let jobs = jobs_of(&store, &keys, clock, seeds.u64(..));
@@ -197,6 +199,11 @@ impl ControlPlane {
     /// Who leads, as far as this instance knows.
     pub fn standing(&self) -> watch::Receiver<election::Standing> {
         self.election.standing()
+    }
+
+    /// Where the way of a profile can be had told.
+    pub fn steps(&self) -> &Steps {
+        &self.parts.steps
     }
 
     /// Serves until `stop`, then leaves in order.

@@ -139,6 +139,7 @@ impl ControlLink {
                 orders: wired.orders.clone(),
                 keeper: self.keeper,
                 status: wired.control_plane.clone(),
+                tracer: wired.core_parts.tracer.weak(),
             },
         );
         taker.show(|status| status.configured = true);

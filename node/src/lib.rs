@@ -21,6 +21,7 @@ pub mod link;
 pub mod logs;
 pub mod logs_api;
 pub mod mailbox;
+mod metrics_export;
 pub mod node;
 pub mod orders;
 pub mod peers;

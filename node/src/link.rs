@@ -3,8 +3,8 @@
 //! actix bounds a mailbox per address clone and `send` never waits, so the bound lies here: a permit
 //! travels in each message and is released when the message was handled, skipped or dropped.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix::dev::ToEnvelope;
@@ -23,7 +23,19 @@ pub struct Carried<M> {
     pub context: Option<TraceContext>,
     /// When it entered the mailbox.
     pub sent_at: Instant,
+    /// Where its sender wants to know when it was taken.
+    taken_at: Option<Arc<OnceLock<Instant>>>,
     _place: Place,
+}
+
+impl<M> Carried<M> {
+    /// Its handler begins: what was before that was the wait in the mailbox.
+    pub fn taken(&self) {
+        if let Some(taken_at) = &self.taken_at {
+            // The first time counts.
+            let _ = taken_at.set(Instant::now());
+        }
+    }
 }
 
 impl<M: Message> Message for Carried<M> {
@@ -54,6 +66,9 @@ impl Permits {
         Self(Mailbox::new(waiting_max))
     }
 }
+
+/// An answer, and how long its question waited in the mailbox.
+pub type Timed<R> = (R, Duration);
 
 /// The way to one actor for one kind of message. Cheap to clone; survives restarts of its target.
 pub struct Link<M>
@@ -124,7 +139,10 @@ where
         context: Option<TraceContext>,
         within: Duration,
     ) -> Result<M::Result, Refused> {
-        let carried = self.carry(message, context)?;
+        self.send(self.carry(message, context)?, within).await
+    }
+
+    async fn send(&self, carried: Carried<M>, within: Duration) -> Result<M::Result, Refused> {
         let to = self.to.load_full().ok_or(Refused::Away)?;
         to.send(carried)
             .timeout(within)
@@ -133,6 +151,23 @@ where
                 MailboxError::Closed => Refused::Away,
                 MailboxError::Timeout => Refused::Late,
             })
+    }
+
+    /// As [`Link::ask`], and tells how long the message waited to be taken, if its handler says so.
+    pub async fn ask_timed(
+        &self,
+        message: M,
+        within: Duration,
+    ) -> Result<Timed<M::Result>, Refused> {
+        let taken_at = Arc::<OnceLock<Instant>>::default();
+        let carried = Carried {
+            taken_at: Some(Arc::clone(&taken_at)),
+            ..self.carry(message, None)?
+        };
+        let sent_at = carried.sent_at;
+        let answer = self.send(carried, within).await?;
+        let taken_at = taken_at.get().copied().unwrap_or(sent_at);
+        Ok((answer, taken_at.saturating_duration_since(sent_at)))
     }
 
     /// Points at a new life of the target.
@@ -161,6 +196,7 @@ fn carried<M>(message: M, context: Option<TraceContext>, place: Place) -> Carrie
         message,
         context,
         sent_at: place.taken_at(),
+        taken_at: None,
         _place: place,
     }
 }

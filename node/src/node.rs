@@ -29,6 +29,7 @@ use crate::http_api::{self, Disk, Shown, StatusCache};
 use crate::link::Refused;
 use crate::logs;
 use crate::logs_api::LogsApi;
+use crate::metrics_export;
 use crate::orders::OrdersHandle;
 use crate::ports::clock::WallClock;
 use crate::ports::net::Tcp;
@@ -176,6 +177,8 @@ struct Running {
     logs: Logs,
     cores: Cores,
     exporter: Option<JoinHandle<()>>,
+    /// Sends metrics until it is told to stop.
+    metrics: Option<metrics_export::Exporting>,
     /// Ends when the last line of the access log is written.
     access_log: Option<oneshot::Receiver<()>>,
     servers_stop: Arc<Notify>,
@@ -276,7 +279,9 @@ async fn start(
         &servers_stop,
     )?;
     let disk = Disk::new(config.node.data_dir.clone());
-    serve_api(api_listener, &wired, &cores, (status, &logs, disk));
+    let shown = shown(&wired, &cores, (status, &logs, disk));
+    let metrics = metrics_export::start(&config, &wired, &shown).map_err(NodeError::Otlp)?;
+    serve_api(api_listener, shown);
     match wired.cache_warmer.is_warm() {
         true => say_ready(&wired.orders, &name).await,
         false => {
@@ -294,6 +299,7 @@ async fn start(
         logs,
         cores,
         exporter,
+        metrics,
         access_log,
         servers_stop,
     })
@@ -324,13 +330,8 @@ fn serve_grpc(
     Ok(())
 }
 
-fn serve_api(
-    listener: TcpListener,
-    wired: &Wired,
-    cores: &Cores,
-    (status, logs, disk): (StatusCache, &Logs, Disk),
-) {
-    let shown = Shown {
+fn shown(wired: &Wired, cores: &Cores, (status, logs, disk): (StatusCache, &Logs, Disk)) -> Shown {
+    Shown {
         status,
         routing: wired.core_parts.routing.clone(),
         ingress: wired.core_parts.ingress.clone(),
@@ -346,7 +347,10 @@ fn serve_api(
         traces: TraceApi::new(wired),
         logs: LogsApi::new(wired, logs),
         debug: DebugApi::new(wired, cores),
-    };
+    }
+}
+
+fn serve_api(listener: TcpListener, shown: Shown) {
     let service = http_api::router(shown).into_make_service_with_connect_info::<SocketAddr>();
     tokio::task::spawn_local(async move {
         if let Err(error) = axum::serve(listener, service).await {
@@ -439,6 +443,10 @@ impl Running {
         tracing::info!(took = ?began.elapsed(), requests_cut = cut, "stopped");
         self.servers_stop.notify_one();
         self.logs.flush(LAST_LINES_TIMEOUT).await;
+        if let Some((exporting, stop)) = self.metrics {
+            stop.notify_one();
+            let _ = timeout(LAST_SPANS_TIMEOUT, exporting).await;
+        }
         // Every tracer must be gone before the exporter sees the end of its queue.
         drop((self.wired, self.env));
         if let Some(exporter) = self.exporter {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tonic::{Request, Response, Status};
+use weir_core::trace::TraceContext;
 use weir_core::tuning::{Code, PRESETS, SCOPE_BOUND, Scope, all};
 use weir_proto::control::v1 as pb;
 use weir_proto::control::v1::profiles_server::Profiles;
@@ -16,7 +17,10 @@ use crate::clock::NowUnixMs;
 use crate::governance::guard::allow;
 use crate::governance::identity::Action;
 use crate::problem::{no_name, refused};
-use crate::profiles::{HISTORY_ENTRIES_MAX, NodeFacts, ProfileStore, ProfileView, effective};
+use crate::profiles::{
+    HISTORY_ENTRIES_MAX, NodeFacts, ProfileStore, ProfileView, PutOutcome, effective,
+};
+use crate::steps::{self, Step, Steps};
 
 /// Revisions of a history of which nobody said how many.
 pub const HISTORY_ENTRIES_DEFAULT: usize = 20;
@@ -36,11 +40,49 @@ pub struct ProfilesContext {
     pub ask: Arc<dyn AskNode>,
     /// Knows the time.
     pub now_unix_ms: NowUnixMs,
+    /// Is told of writes.
+    pub steps: Steps,
 }
 
 /// Tuning profiles.
 #[derive(Clone)]
 pub struct ProfilesService(ProfilesContext);
+
+impl ProfilesContext {
+    /// What changed nothing is no step of anything.
+    fn tell_write(
+        &self,
+        request: &pb::PutProfileRequest,
+        outcome: &Result<PutOutcome, Status>,
+        begun: Instant,
+    ) {
+        let changed = outcome.as_ref().map_or(true, |outcome| outcome.changed);
+        let context = TraceContext::of_write(&request.write_id);
+        let Some(context) = context.filter(|_| changed && !request.dry_run) else {
+            return;
+        };
+        let mut attributes = vec![("weir.profile.scope", request.scope.clone())];
+        if let Ok(outcome) = outcome {
+            let revision = &outcome.revision;
+            attributes.push(("weir.profile.revision", revision.revision.to_string()));
+            attributes.push(("weir.profile.author", revision.author.clone()));
+            let settings = outcome.changes.len().to_string();
+            attributes.push(("weir.profile.settings_changed", settings));
+        }
+        self.steps.tell(Step {
+            context,
+            parent: None,
+            name: steps::WRITE,
+            begun,
+            ended: Instant::now(),
+            attributes,
+            error: outcome
+                .as_ref()
+                .err()
+                .map(|status| status.message().to_owned()),
+        });
+    }
+}
 
 impl std::fmt::Debug for ProfilesService {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -118,8 +160,11 @@ impl Profiles for ProfilesService {
         let actor = actor_of(&request, &Action::ChangeProfile, &request.get_ref().author)?;
         let nodes = self.0.nodes.facts();
         let (request, now) = (request.get_ref(), (self.0.now_unix_ms)());
+        let begun = Instant::now();
         let put = self.0.profiles.put(request, &actor, now, &nodes);
-        let outcome = put.await.map_err(|error| status::put(&error))?;
+        let outcome = put.await.map_err(|error| status::put(&error));
+        self.0.tell_write(request, &outcome, begun);
+        let outcome = outcome?;
         Ok(Response::new(wire::outcome(outcome)))
     }
 

@@ -151,6 +151,7 @@ fn profiles_of(served: &Served) -> ProfilesContext {
         nodes: Arc::clone(parts) as _,
         ask: Arc::clone(parts) as _,
         now_unix_ms: parts.clock.to_fn(),
+        steps: parts.steps.clone(),
     }
 }
 

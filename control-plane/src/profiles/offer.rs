@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use prost::Message;
+use weir_core::trace::TraceContext;
 use weir_core::tuning::{Merged, find};
 use weir_proto::control::v1::{TimedSetting, TunedProfile};
 use weir_proto::convert;
@@ -29,6 +30,8 @@ pub struct Offer {
     pub payload: Bytes,
     /// The newest of the store's revisions that put a layer of it; 0 without layers.
     pub revision: u64,
+    /// The write that put that layer, as a span of a trace of its own, and when; absent if its id is none of a trace.
+    pub written: Option<(TraceContext, u64)>,
     /// What this version can read of it, and where each setting comes from.
     pub merged: Merged,
     /// When the first of its overrides ends.
@@ -50,14 +53,16 @@ impl Offer {
         let payload = Bytes::from(tuned.encode_to_vec());
         let all = Laid::of(layers.iter().copied());
         let overrides = tuned.overrides.iter();
+        let newest = layers.iter().max_by_key(|head| head.mod_revision);
+        let written = newest.map(|head| &head.revision).and_then(|revision| {
+            let context = TraceContext::of_write(&revision.write_id)?;
+            Some((context, revision.written_at_unix_ms))
+        });
         Self {
             hash: content_hash(&payload),
             payload,
-            revision: layers
-                .iter()
-                .map(|head| head.mod_revision)
-                .max()
-                .unwrap_or(0),
+            revision: newest.map_or(0, |head| head.mod_revision),
+            written,
             merged: all.merged,
             overrides_until: overrides.map(|timed| timed.until_unix_ms).min(),
             foreign: all.foreign,

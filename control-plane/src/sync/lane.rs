@@ -109,6 +109,7 @@ impl Lane {
             removed: removed.iter().map(ToString::to_string).collect(),
             set_hash: then.set_hash.to_vec(),
             sent_at_unix_ms: 0,
+            trace_context: String::new(),
         })
     }
 

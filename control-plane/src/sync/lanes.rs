@@ -4,17 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use weir_core::trace::TraceContext;
 use weir_proto::control::v1 as pb;
 
 use super::Parts;
 use super::hello::Hello;
 use super::lane::{Answer, Lane};
 use super::resources::{Held, Resource, ResourceSet};
+use crate::steps::{self, Step};
 
 /// How long a node that holds more than this instance has read waits for it to catch up, while the store answers:
 /// it may be an older state of the store that nobody saw being put back. An instance that has lost the store cannot
 /// know, and tells such a node nothing.
 pub const CATCH_UP_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long after its write a push of a profile belongs to the write's trace: who comes back later is no part of it.
+const TRACED_MS: u64 = 600_000;
 
 /// The lanes of one stream.
 pub(super) struct Lanes {
@@ -27,6 +32,16 @@ pub(super) struct Lanes {
     catch_up_until: Option<Instant>,
     /// Since when the store was to be asked.
     asked: Instant,
+    /// The profile that was pushed last, until it is answered.
+    pushed: Option<Pushed>,
+}
+
+/// A push that belongs to a trace.
+struct Pushed {
+    nonce: u64,
+    write: TraceContext,
+    context: TraceContext,
+    sent_at: Instant,
 }
 
 impl Lanes {
@@ -48,6 +63,7 @@ impl Lanes {
             next_nonce: 1,
             catch_up_until: Some(now + CATCH_UP_LIMIT),
             asked: now,
+            pushed: None,
         }
         .asking()
     }
@@ -120,10 +136,54 @@ impl Lanes {
         }
         let push = self.lanes[at].push(&set, &self.epoch, self.next_nonce, now)?;
         self.next_nonce += 1;
+        let trace_context = match push.r#type() {
+            pb::ResourceType::Profile => self.trace(push.nonce, now),
+            _ => String::new(),
+        };
         Some(pb::Push {
             sent_at_unix_ms: self.parts.clock.unix_ms_now(),
+            trace_context,
             ..push
         })
+    }
+
+    /// Where the push of a profile belongs that was written not long ago.
+    fn trace(&mut self, nonce: u64, now: Instant) -> String {
+        let profiles = Arc::clone(&self.parts.view.profiles.borrow());
+        let offer = profiles.offer_for(self.hello.node_id(), self.hello.labels());
+        let oldest = self.parts.clock.unix_ms_now().saturating_sub(TRACED_MS);
+        self.pushed = offer
+            .written
+            .filter(|(_, at)| *at >= oldest)
+            .map(|(write, _)| Pushed {
+                nonce,
+                write,
+                context: self.parts.steps.of_push(write, self.hello.node_id(), nonce),
+                sent_at: now,
+            });
+        let context = self.pushed.as_ref().map(|pushed| pushed.context.to_text());
+        context.unwrap_or_default()
+    }
+
+    fn tell_push(&mut self, ack: &pb::Ack) {
+        let Some(pushed) = self.pushed.take_if(|pushed| pushed.nonce == ack.nonce) else {
+            return;
+        };
+        let refusal = |error: &weir_proto::tuning::v1::FieldError| {
+            format!("{}: {}", error.path, error.message)
+        };
+        self.parts.steps.tell(Step {
+            context: pushed.context,
+            parent: Some(pushed.write.parent_id),
+            name: steps::PUSH,
+            begun: pushed.sent_at,
+            ended: Instant::now(),
+            attributes: vec![
+                ("weir.node", self.hello.node_id().to_owned()),
+                ("weir.profile.status", ack.status().as_str_name().to_owned()),
+            ],
+            error: ack.errors.first().map(refusal),
+        });
     }
 
     /// Another instance told the node of a revision that this one has not read yet.
@@ -147,7 +207,10 @@ impl Lanes {
         let lane = self.lanes.iter_mut().find(|lane| lane.kind() == kind);
         let lane = lane.ok_or("ack.type: was not subscribed")?;
         match lane.acked(ack.nonce, ack.resync) {
-            Answer::Expected => Ok(()),
+            Answer::Expected => {
+                self.tell_push(ack);
+                Ok(())
+            }
             Answer::Unexpected => Err("ack.nonce: answers no push in flight"),
             Answer::Hopeless => Err("ack.resync: asked too often; what was pushed made no sense"),
         }

@@ -37,6 +37,7 @@ use crate::governance::tokens::TokenTable;
 use crate::keys::Keys;
 use crate::leases::Presences;
 use crate::quota::Quota;
+use crate::steps::Steps;
 use crate::view::View;
 
 pub use lanes::CATCH_UP_LIMIT;
@@ -73,6 +74,8 @@ pub struct Parts {
     pub stream_age: Duration,
     /// Seeds what is left to chance.
     pub seed: u64,
+    /// Where the way of a profile is told.
+    pub steps: Steps,
     /// Places of those who watch nodes.
     pub watchers: Arc<Semaphore>,
 }

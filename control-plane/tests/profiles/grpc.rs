@@ -65,6 +65,7 @@ async fn serve(home: &Home, nodes: Vec<NodeInfo>) -> Channel {
         nodes: Arc::new(Nodes(nodes)),
         ask: Arc::new(Ask),
         now_unix_ms: Arc::new(|| NOW),
+        steps: Default::default(),
     });
     let store = WeightStore::new(home.store.clone(), home.keys.clone());
     let mut registered = ResourceSet::default();

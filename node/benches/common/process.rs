@@ -37,6 +37,19 @@ impl Process {
         cpu_ms_of(&format!("/proc/{id}/stat"))
     }
 
+    /// Processor time that its threads used, in nanoseconds; only for one whose threads do not end meanwhile.
+    #[allow(dead_code, reason = "shared with other benches")]
+    pub(super) fn cpu_ns(&self) -> Result<u64, String> {
+        let id = self.0.id().ok_or("a process ended")?;
+        let tasks = std::fs::read_dir(format!("/proc/{id}/task"));
+        let tasks = tasks.map_err(|error| error.to_string())?;
+        let ran_ns = tasks.filter_map(|task| {
+            let stat = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+            stat.split(' ').next()?.parse::<u64>().ok()
+        });
+        Ok(ran_ns.sum())
+    }
+
     /// Memory of it that is resident, in bytes.
     pub(super) fn resident_bytes(&self) -> Result<u64, String> {
         let id = self.0.id().ok_or("a process ended")?;

@@ -1,16 +1,28 @@
-//! What it costs to tell: a scrape of a node with 1,000 backends.
+//! What it costs to tell: requests on a node that tells of them, and a scrape of a node with 1,000 backends.
 //!
-//! Run by `make bench`, alone by `cargo bench -p weir-node --bench telemetry`. Ends with 1 when a bar is missed.
+//! Run by `make bench`, alone by `make bench-telemetry`. Ends with 1 when a bar is missed.
 
+#[path = "../cache/client.rs"]
+#[expect(dead_code, reason = "shared with other benches")]
+mod client;
+#[path = "../cache/origin.rs"]
+#[expect(dead_code, reason = "shared with other benches")]
+mod origin;
+#[path = "../common/process.rs"]
+#[expect(dead_code, reason = "shared with other benches")]
+mod process;
 #[path = "../common/report.rs"]
 #[expect(dead_code, reason = "shared with other benches")]
 mod report;
+mod requests;
 
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Parser;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 use weir_node::actors::config_agent::InForce;
@@ -34,10 +46,30 @@ use self::report::{Report, ms};
 const BACKENDS: usize = 1_000;
 const SCRAPES: usize = 200;
 const BAR: Duration = Duration::from_millis(5);
+/// For one answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Measure what telemetry costs
+#[derive(Parser, Debug)]
+struct Options {
+    /// The binary under test; by default the one of the last `cargo build --release --bin weir`.
+    #[arg(long)]
+    weir: Option<PathBuf>,
+    /// How long each node is asked in a round.
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Rounds, after one that warms.
+    #[arg(long, default_value_t = 11)]
+    rounds: usize,
+    /// Given by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
 
 fn main() -> ExitCode {
+    let options = Options::parse();
     let mut report = Report::default();
-    let measured = run(&mut report);
+    let measured = run(&options, &mut report);
     // Whoever reads it may be gone.
     let _ = write!(io::stdout().lock(), "{}", report.text());
     match measured {
@@ -50,7 +82,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(report: &mut Report) -> Result<(), String> {
+fn run(options: &Options, report: &mut Report) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -59,8 +91,9 @@ fn run(report: &mut Report) -> Result<(), String> {
     runtime.block_on(local.run_until(async {
         let wired = node().await?;
         scrapes(&shown(&wired), report);
-        Ok(())
-    }))
+        Ok::<_, String>(())
+    }))?;
+    runtime.block_on(requests::run(options, report))
 }
 
 /// A node whose services have that many backends in all, on the control thread alone.

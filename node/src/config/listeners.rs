@@ -204,6 +204,8 @@ pub struct Telemetry {
     pub log_levels: Vec<String>,
     /// Lines of one log query.
     pub log_lines_max: usize,
+    /// Between two exports of all metrics to the receiver; none when absent.
+    pub metrics_export_interval: Option<Duration>,
 }
 
 impl Telemetry {
@@ -226,6 +228,11 @@ impl Telemetry {
             "trace_recent_bytes_max",
             &telemetry::TRACE_RECENT_BYTES_MAX,
         );
+        let metrics_export_interval = s.tuned(
+            problems,
+            "metrics_export_interval",
+            &telemetry::METRICS_EXPORT_INTERVAL,
+        );
         let mut s = s.read_by("status");
         let status_cache_ttl = s.tuned(problems, "status_cache_ttl", &telemetry::STATUS_CACHE_TTL);
         let mut s = s.read_by("logs");
@@ -235,6 +242,7 @@ impl Telemetry {
             trace_tail_per_second_max,
             trace_recent_bytes_max,
             status_cache_ttl,
+            metrics_export_interval,
             log_levels: s.tuned(problems, "log_levels", &telemetry::LOG_LEVELS),
             log_lines_max: s.tuned(problems, "log_lines_max", &telemetry::LOG_LINES_MAX),
         };

@@ -20,9 +20,10 @@ use super::exchange::Exchange;
 use super::files::FileBody;
 use super::stream_watch::StreamWatch;
 use super::upload::UploadState;
+use crate::telemetry::logs::InTrace;
 
 /// What a client gets: nothing, a text of the node's own, a file, what the cache holds, or the backend's stream.
-pub struct ResponseBody(Content);
+pub struct ResponseBody(Content, u128);
 
 enum Content {
     Empty,
@@ -63,20 +64,25 @@ impl BodyError {
 impl ResponseBody {
     /// No body.
     pub fn empty() -> Self {
-        Self(Content::Empty)
+        Self(Content::Empty, 0)
+    }
+
+    /// The same, whose lines in the log belong to this trace.
+    pub(super) fn in_trace(self, trace_id: u128) -> Self {
+        Self(self.0, trace_id)
     }
 
     /// A short text.
     pub fn full(text: Bytes) -> Self {
-        Self(Content::Full(Some(text)))
+        Self(Content::Full(Some(text)), 0)
     }
 
     pub(super) fn cached(body: CachedBody) -> Self {
-        Self(Content::Cached(body))
+        Self(Content::Cached(body), 0)
     }
 
     pub(super) fn compressed(body: StreamBody) -> Self {
-        Self(Content::Compressed(Box::new(body)))
+        Self(Content::Compressed(Box::new(body)), 0)
     }
 
     /// What watches the client's HTTP/2 stream while this body is on its way.
@@ -92,15 +98,15 @@ impl ResponseBody {
     }
 
     pub(super) fn file(body: FileBody) -> Self {
-        Self(Content::File(Box::new(body)))
+        Self(Content::File(Box::new(body)), 0)
     }
 
     pub(super) fn told(body: ToldBody) -> Self {
-        Self(Content::Told(Box::new(body)))
+        Self(Content::Told(Box::new(body)), 0)
     }
 
     pub(super) fn backend(body: BackendBody) -> Self {
-        Self(Content::Backend(body))
+        Self(Content::Backend(body), 0)
     }
 }
 
@@ -112,6 +118,7 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let _lines = InTrace::enter(self.1);
         match &mut self.0 {
             Content::Empty => Poll::Ready(None),
             Content::Full(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),

@@ -194,7 +194,8 @@ impl Exchange {
         }
     }
 
-    fn trace_id(&self) -> u128 {
+    /// 0 without a trace.
+    pub(super) fn trace_id(&self) -> u128 {
         self.trace.as_ref().map_or(self.told_as, RequestTrace::id)
     }
 

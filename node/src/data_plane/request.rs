@@ -32,6 +32,7 @@ use super::routing::{LocalRouting, Routing, Service};
 use super::stream_watch::StreamWatch;
 use super::trace::{Fact, REQUEST_ID, RequestTrace};
 use crate::config::RouteSettings;
+use crate::telemetry::logs::in_trace;
 
 /// Answers one request. Never fails: what goes wrong becomes an answer with its reason.
 ///
@@ -71,7 +72,9 @@ async fn answer(
     };
     let http1 = request.version() <= Version::HTTP_11;
     let mut last = false;
-    let mut response = match handle(&core, &client, request, asked, exchange).await {
+    let trace_id = exchange.trace_id();
+    let handled = std::pin::pin!(handle(&core, &client, request, asked, exchange));
+    let mut response = match in_trace(trace_id, handled).await {
         Ok(response) => response,
         Err(Refused {
             reason,
@@ -96,7 +99,7 @@ async fn answer(
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response)
+    Ok(response.map(|body| body.in_trace(trace_id)))
 }
 
 /// What a look at the request's head told.

@@ -24,6 +24,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use opentelemetry_proto::tonic::metrics::v1::Metric;
 
 pub use cache::{AGE_MAX_DEFAULT, StatusCache};
 use cache::{Cached, Document};
@@ -41,6 +42,7 @@ use crate::logs_api::LogsApi;
 use crate::snapshot::Snapshot;
 use crate::telemetry::access::AccessCounts;
 use crate::telemetry::metrics::{NodeMetrics, TextFormat};
+use crate::telemetry::points::Window;
 use crate::telemetry::spans::Tracer;
 use crate::trace_api::TraceApi;
 
@@ -151,6 +153,11 @@ async fn services(State(shown): State<Shown>) -> Response {
 /// What `/metrics` tells.
 pub fn metrics_text(shown: &Shown, format: TextFormat) -> String {
     exposition::render(shown, format)
+}
+
+/// The same as points of that window, for an OTLP receiver.
+pub fn metrics_points(shown: &Shown, window: Window) -> Vec<Metric> {
+    exposition::points(shown, window)
 }
 
 async fn metrics(State(shown): State<Shown>, headers: HeaderMap) -> Response {

@@ -1,9 +1,12 @@
-//! Metrics as text: the Prometheus format 0.0.4, and OpenMetrics 1.0 for who asks for it.
+//! Metrics as text: the Prometheus format 0.0.4, and OpenMetrics 1.0 for who asks for it. Or as OTLP has them.
 
 use std::fmt::{self, Write as _};
 
+use opentelemetry_proto::tonic::metrics::v1::Metric;
+
 use super::counters::{LATENCY_BUCKETS_US, LatencyTotals};
 use super::exemplars::{Exemplar, Newest};
+use super::points::{Number, Points, Window};
 
 /// Which text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,19 +36,28 @@ impl TextFormat {
     }
 }
 
-/// A text of metrics in the making.
+/// Metrics in the making, as a text or as points: whoever tells them does not know as which.
 #[derive(Debug, Default)]
 pub struct Exposition {
     text: String,
     format: TextFormat,
+    points: Option<Points>,
 }
 
 impl Exposition {
     /// An empty text.
     pub fn new(format: TextFormat) -> Self {
         Self {
-            text: String::new(),
             format,
+            ..Self::default()
+        }
+    }
+
+    /// No points yet.
+    pub fn points(window: Window) -> Self {
+        Self {
+            points: Some(Points::new(window)),
+            ..Self::default()
         }
     }
 
@@ -55,6 +67,10 @@ impl Exposition {
 
     /// Starts a family; `kind` is `counter`, `gauge` or `histogram`.
     pub fn family(&mut self, name: &str, kind: &str, help: &str) {
+        if let Some(points) = &mut self.points {
+            let bare = name.strip_suffix("_total").unwrap_or(name);
+            return points.family(name, kind, help, unit_of(bare));
+        }
         // OpenMetrics names a counter without what its samples end in.
         let bare = match kind {
             "counter" if self.is_open() => name.strip_suffix("_total").unwrap_or(name),
@@ -69,7 +85,10 @@ impl Exposition {
     }
 
     /// One sample; labels as name and value.
-    pub fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl fmt::Display) {
+    pub fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Number) {
+        if let Some(points) = &mut self.points {
+            return points.sample(labels, &value);
+        }
         self.head(name, "", labels, None);
         let _ = writeln!(self.text, " {value}");
     }
@@ -82,6 +101,9 @@ impl Exposition {
         totals: &LatencyTotals,
         exemplars: &Newest,
     ) {
+        if let Some(points) = &mut self.points {
+            return points.histogram(labels, totals, exemplars);
+        }
         let mut cumulative = 0;
         for (at, (count, exemplar)) in totals.buckets.iter().zip(exemplars).enumerate() {
             cumulative += count;
@@ -133,6 +155,11 @@ impl Exposition {
         }
     }
 
+    /// The points, by family.
+    pub fn into_metrics(self) -> Vec<Metric> {
+        self.points.map(Points::into_metrics).unwrap_or_default()
+    }
+
     /// The text.
     pub fn into_text(mut self) -> String {
         if self.is_open() {
@@ -174,7 +201,7 @@ mod tests {
     fn labels_are_escaped_and_samples_stand_on_lines_of_their_own() {
         let mut text = Exposition::default();
         text.family("weir_x_total", "counter", "An x.");
-        text.sample("weir_x_total", &[("a", "q\"\\\n"), ("b", "2")], 7);
+        text.sample("weir_x_total", &[("a", "q\"\\\n"), ("b", "2")], 7_u64);
         assert_eq!(
             text.into_text(),
             "# HELP weir_x_total An x.\n# TYPE weir_x_total counter\n\
@@ -186,7 +213,7 @@ mod tests {
     fn openmetrics_names_counters_bare_tells_units_and_exemplars_and_ends() {
         let mut text = Exposition::new(TextFormat::OpenMetrics);
         text.family("weir_x_bytes_total", "counter", "Bytes.");
-        text.sample("weir_x_bytes_total", &[], 7);
+        text.sample("weir_x_bytes_total", &[], 7_u64);
         let mut totals = LatencyTotals::default();
         totals.buckets[6] = 2;
         let mut exemplars = Newest::default();

@@ -9,6 +9,8 @@ pub mod exposition;
 pub mod logs;
 pub mod metrics;
 pub mod otlp;
+pub mod otlp_metrics;
+pub mod points;
 pub mod recent;
 pub mod spans;
 pub mod steps;

@@ -25,7 +25,7 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 /// How long a span waits for others.
 const BATCH_WAIT: Duration = Duration::from_millis(200);
 /// For one export; after that its spans are dropped and counted.
-const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sends what the tracers of a node record until the last one is dropped.
 pub struct Exporter {
@@ -50,23 +50,12 @@ impl Exporter {
         spans: mpsc::Receiver<Arc<Batch>>,
         clock: WallClock,
     ) -> Result<Self, tonic::transport::Error> {
-        let channel = Endpoint::from_shared(url)?
-            .connect_timeout(EXPORT_TIMEOUT)
-            .timeout(EXPORT_TIMEOUT)
-            .connect_lazy();
-        let resource = Resource {
-            attributes: vec![
-                key_value("service.name", "weir".into()),
-                key_value("service.instance.id", node.to_owned().into()),
-            ],
-            ..Resource::default()
-        };
         Ok(Self {
             spans,
             next: None,
             counts,
-            client: TraceServiceClient::new(channel),
-            resource,
+            client: TraceServiceClient::new(channel(url)?),
+            resource: resource(node),
             clock,
         })
     }
@@ -120,11 +109,7 @@ impl Exporter {
             resource_spans: vec![pb::ResourceSpans {
                 resource: Some(self.resource.clone()),
                 scope_spans: vec![pb::ScopeSpans {
-                    scope: Some(InstrumentationScope {
-                        name: "weir".to_owned(),
-                        version: env!("CARGO_PKG_VERSION").to_owned(),
-                        ..InstrumentationScope::default()
-                    }),
+                    scope: Some(scope()),
                     spans,
                     ..pb::ScopeSpans::default()
                 }],
@@ -159,6 +144,35 @@ impl Exporter {
     }
 }
 
+/// Connects when there is something to send.
+pub(super) fn channel(url: String) -> Result<Channel, tonic::transport::Error> {
+    let endpoint = Endpoint::from_shared(url)?
+        .connect_timeout(EXPORT_TIMEOUT)
+        .timeout(EXPORT_TIMEOUT);
+    Ok(endpoint.connect_lazy())
+}
+
+/// Who sends.
+pub(super) fn resource(node: &str) -> Resource {
+    Resource {
+        attributes: vec![
+            key_value("service.name", "weir".into()),
+            key_value("service.instance.id", node.to_owned().into()),
+            key_value("service.version", env!("CARGO_PKG_VERSION").into()),
+        ],
+        ..Resource::default()
+    }
+}
+
+/// What made it.
+pub(super) fn scope() -> InstrumentationScope {
+    InstrumentationScope {
+        name: "weir".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..InstrumentationScope::default()
+    }
+}
+
 fn spans_of(batch: &[Arc<Batch>]) -> impl Iterator<Item = &Span> {
     batch.iter().flat_map(|batch| &batch.spans)
 }
@@ -167,7 +181,7 @@ fn attribute((key, value): &Attribute) -> KeyValue {
     key_value(key, value.clone())
 }
 
-fn key_value(key: &str, value: AttributeValue) -> KeyValue {
+pub(super) fn key_value(key: &str, value: AttributeValue) -> KeyValue {
     let value = match value {
         AttributeValue::Text(text) => Value::StringValue(text.into_owned()),
         AttributeValue::Number(number) => Value::IntValue(number),

@@ -135,6 +135,10 @@ pub struct SpanCounts {
     pub requests_over_budget: AtomicU64,
     /// Traces and exemplars that were told and not kept on the node.
     pub not_kept: AtomicU64,
+    /// Points of metrics that the receiver took.
+    pub points_sent: AtomicU64,
+    /// Points of metrics that it did not take, in time or at all.
+    pub points_dropped: AtomicU64,
     /// Bytes of the batches that wait for the exporter; it gives back what it takes.
     pub waiting_bytes: AtomicU64,
 }

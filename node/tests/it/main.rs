@@ -50,6 +50,7 @@ mod operations;
 mod operator;
 mod orders;
 mod orders_h2;
+mod otlp_metrics;
 mod pools;
 mod protocols;
 mod recorder;

@@ -193,6 +193,13 @@ fn check_name(row: &str) {
     }
 }
 
+const OVER_OTLP: &str = "\
+With `telemetry.otlp` the same list goes to that receiver, under the same names and with the labels as attributes, once in
+`telemetry.metrics_export_interval`: counters as cumulative sums since the node's start, gauges, and histograms with explicit
+bounds and traces as exemplars; units are `s`, `By` or `1`. The names of OpenTelemetry's semantic conventions, such as
+`http.server.request.duration`, are not used: they ask for the method and the scheme of each request, by which the node does
+not count. `resource` has `service.name` (`weir`), `service.instance.id` (the node's name) and `service.version`.";
+
 #[tokio::test]
 async fn every_metric_is_in_the_document_once_as_it_is() {
     let node = Weir::start("").await;
@@ -207,8 +214,9 @@ async fn every_metric_is_in_the_document_once_as_it_is() {
     let document = format!(
         "# Metrics of a node\n\nOn `/metrics` of the HTTP API, in the Prometheus text format or as OpenMetrics. \
          Those of `weir_control_plane_` and `weir_profile_`\nare there with `[control_plane]`. \
-         Made by a test from what a node tells.\n\n\
+         Made by a test from what a node tells.\n\n{}\n\n\
          | name | type | what |\n|---|---|---|\n{}\n",
+        OVER_OTLP,
         rows.join("\n")
     );
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../METRICS.md");

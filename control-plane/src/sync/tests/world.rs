@@ -223,6 +223,7 @@ fn parts(
         stop,
         stream_age: STREAM_AGE,
         seed: 1,
+        steps: crate::steps::Steps::default(),
         watchers: Arc::new(tokio::sync::Semaphore::new(1)),
     }
 }

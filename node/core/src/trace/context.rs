@@ -37,6 +37,25 @@ impl TraceContext {
         }
     }
 
+    /// The span that stands for a write whose id is 32 digits, as those of `weir` are: the id is the trace's, and its
+    /// second half the span's. So whoever made the write knows the trace without being told. Always sampled.
+    pub fn of_write(id: &str) -> Option<Self> {
+        let trace_id: [u8; 16] = decode(id.as_bytes()).filter(|_| id.len() == 32)?;
+        let mut parent_id = [0; 8];
+        parent_id.copy_from_slice(&trace_id[8..]);
+        (parent_id != [0; 8]).then_some(Self {
+            trace_id,
+            parent_id,
+            sampled: true,
+        })
+    }
+
+    /// As [`Self::header_value`], as text.
+    pub fn to_text(&self) -> String {
+        let value = self.header_value();
+        String::from_utf8_lossy(value.as_bytes()).into_owned()
+    }
+
     /// Reads `traceparent`. `None` if it is malformed: upper-case digits, version `ff` or an id of
     /// zeros. A version above 00 may go on after the flags with a dash (section 4.3).
     pub fn parse(value: &HeaderValue) -> Option<Self> {
@@ -163,6 +182,17 @@ mod tests {
         assert_eq!(child.trace_id, root.trace_id);
         assert_ne!(child.parent_id, root.parent_id);
         assert!(child.sampled);
+    }
+
+    #[test]
+    fn a_write_is_a_span_of_a_trace_that_has_its_id() {
+        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let context = TraceContext::of_write(id).unwrap();
+        assert_eq!(context.to_text(), format!("00-{id}-a3ce929d0e0e4736-01"));
+        let half = "4bf92f3577b34da60000000000000000";
+        for other in ["", "4bf9", half, &id.to_uppercase(), &id.replace('4', "g")] {
+            assert_eq!(TraceContext::of_write(other), None, "{other}");
+        }
     }
 
     proptest! {

@@ -16,7 +16,7 @@ use weir_proto::node::v1::{PurgesSeen, PurgesTold};
 use super::tell::{MESSAGES_AHEAD_MAX, Telling};
 use super::{Await, Configure, Links, Parts, PeerLink, Standing, unix_ms};
 use crate::data_plane::answer::Reason;
-use crate::link::Refused;
+use crate::link::{Refused, Timed};
 use crate::peers::Peers;
 use crate::ports::clock::WallClock;
 use crate::snapshot::Snapshot;
@@ -55,8 +55,8 @@ impl CacheTierHandle {
     ///
     /// # Errors
     /// [`Refused`] when it was not taken in time.
-    pub async fn configure(&self, part: Configure, within: Duration) -> Result<(), Refused> {
-        self.links.configure.ask(part, None, within).await
+    pub async fn configure(&self, part: Configure, within: Duration) -> Result<Timed<()>, Refused> {
+        self.links.configure.ask_timed(part, within).await
     }
 
     /// The other nodes.

@@ -341,6 +341,7 @@ impl Handler<Carried<Configure>> for CacheTier {
     type Result = ();
 
     fn handle(&mut self, configure: Carried<Configure>, _: &mut Context<Self>) {
+        configure.taken();
         self.parts.configure(&configure.message);
     }
 }

@@ -10,7 +10,7 @@ use weir_core::warming::{TooManyRequests, Wanted};
 use super::run::Done;
 use super::{Busy, Configure, Links, Order, Parts, Save};
 use crate::config::WarmSettings;
-use crate::link::Refused;
+use crate::link::{Refused, Timed};
 use crate::snapshot::Snapshot;
 
 /// How long a caller waits for the actor.
@@ -56,8 +56,8 @@ impl CacheWarmerHandle {
     ///
     /// # Errors
     /// [`Refused`] when it was not taken in time.
-    pub async fn configure(&self, part: Configure, within: Duration) -> Result<(), Refused> {
-        self.links.configure.ask(part, None, within).await
+    pub async fn configure(&self, part: Configure, within: Duration) -> Result<Timed<()>, Refused> {
+        self.links.configure.ask_timed(part, within).await
     }
 
     /// What holds.

@@ -329,6 +329,7 @@ impl Handler<Carried<Configure>> for CacheWarmer {
     type Result = ();
 
     fn handle(&mut self, configure: Carried<Configure>, _: &mut Context<Self>) {
+        configure.taken();
         let Configure { settings } = configure.message;
         self.parts.publish(&settings);
         let now_ms = self.parts.now_ms();

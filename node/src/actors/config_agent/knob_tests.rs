@@ -40,7 +40,13 @@ fn parts(wired: &Wired) -> BTreeMap<&'static str, String> {
             format!("{ingress:?} {waits_and_pools} {:?}", routing.routes),
         ),
         ("load balancer", balancing),
-        ("telemetry", format!("{:?}", wired.core_parts.tracer)),
+        (
+            "telemetry",
+            format!(
+                "{:?} {:?}",
+                wired.core_parts.tracer, in_force.config.telemetry.metrics_export_interval
+            ),
+        ),
         ("node", format!("{:?}", in_force.config.node)),
         (
             "provision",

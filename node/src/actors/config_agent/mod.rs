@@ -27,6 +27,7 @@ use std::time::Duration;
 use actix::{
     Actor, ActorFutureExt as _, AtomicResponse, Context, Handler, Message, WrapFuture as _,
 };
+use weir_core::trace::TraceContext;
 use weir_core::tuning;
 
 use super::cache_tier::{self, CacheTierHandle};
@@ -37,10 +38,11 @@ use super::provision_supervisor::{Plan, ProvisionHandle};
 use crate::broadcast::Broadcast;
 use crate::config::{AccessLog, Config, Environment, Give, Given, Ingress, Invalid};
 use crate::events::{Events, Kind};
-use crate::link::{Carried, Link, Permits, Refused};
+use crate::link::{Carried, Link, Permits, Refused, Timed};
 use crate::snapshot::Snapshot;
 use crate::telemetry::logs::LogTuning;
-use crate::telemetry::spans::Tracer;
+use crate::telemetry::spans::{AttributeValue, SpanKind, Tracer};
+use crate::telemetry::steps::StepTrace;
 pub use in_force::InForce;
 
 /// Messages that may wait.
@@ -49,6 +51,9 @@ pub const MESSAGES_WAITING_MAX: usize = 8;
 const APPLY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a caller waits for a verdict.
 const VERDICT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a message waited in the mailbox, in microseconds.
+const MAILBOX_WAIT: &str = "mailbox.wait_us";
 
 /// A configuration text that somebody wants in force.
 #[derive(Message)]
@@ -217,7 +222,20 @@ impl ConfigAgentHandle {
     /// [`Refused`] when the agent or the load balancer did not answer: nothing is known, and giving it again does
     /// no harm. Every problem when the profile does not go with the file; the old one stays in force then.
     pub async fn take(&self, give: Give) -> Result<Verdict, Refused> {
-        self.take.ask(Take { give }, None, VERDICT_TIMEOUT).await?
+        self.take_under(give, None).await
+    }
+
+    /// The same on behalf of a span.
+    ///
+    /// # Errors
+    /// Those of [`Self::take`].
+    pub async fn take_under(
+        &self,
+        give: Give,
+        context: Option<TraceContext>,
+    ) -> Result<Verdict, Refused> {
+        let take = Take { give };
+        self.take.ask(take, context, VERDICT_TIMEOUT).await?
     }
 
     /// What is in force.
@@ -262,17 +280,37 @@ impl ConfigAgent {
     }
 
     /// Hands every actor its part; none is refused once it was sent.
-    async fn hand_over(takers: Takers, config: Config) -> Result<Config, Refused> {
+    async fn hand_over(
+        takers: Takers,
+        config: Config,
+        trace: &mut StepTrace,
+    ) -> Result<Config, Refused> {
         let part = Configure::of(&config);
-        takers.load_balancer.configure(part, APPLY_TIMEOUT).await?;
+        trace.step("load_balancer.configure", SpanKind::Internal);
+        let taken = takers.load_balancer.configure(part, APPLY_TIMEOUT);
+        note_wait(trace, taken.await?);
         let part = port_cache::Configure::of(&config);
-        takers.port_cache.configure(part, APPLY_TIMEOUT).await?;
+        trace.step("port_cache.configure", SpanKind::Internal);
+        note_wait(
+            trace,
+            takers.port_cache.configure(part, APPLY_TIMEOUT).await?,
+        );
         let part = Plan::of(&config);
-        takers.provision.configure(part, APPLY_TIMEOUT).await?;
+        trace.step("provision_supervisor.configure", SpanKind::Internal);
+        note_wait(
+            trace,
+            takers.provision.configure(part, APPLY_TIMEOUT).await?,
+        );
         let part = cache_tier::Configure::of(&config);
-        takers.cache_tier.configure(part, APPLY_TIMEOUT).await?;
+        trace.step("cache_tier.configure", SpanKind::Internal);
+        note_wait(
+            trace,
+            takers.cache_tier.configure(part, APPLY_TIMEOUT).await?,
+        );
         let part = cache_warmer::Configure::of(&config);
-        takers.cache_warmer.configure(part, APPLY_TIMEOUT).await?;
+        trace.step("cache_warmer.configure", SpanKind::Internal);
+        let taken = takers.cache_warmer.configure(part, APPLY_TIMEOUT);
+        note_wait(trace, taken.await?);
         Ok(config)
     }
 
@@ -346,6 +384,18 @@ impl ConfigAgent {
         Taken::of(&before.config, true)
     }
 
+    /// What is given on behalf of a span is told, with its wait for this actor.
+    fn trace_of(&self, take: &Carried<Take>) -> StepTrace {
+        if take.context.is_none() {
+            return StepTrace::default();
+        }
+        let whole = ("config_agent.take", SpanKind::Consumer);
+        let mut trace = StepTrace::begin(&self.outlets.tracer, take.context, whole, take.sent_at);
+        trace.note((MAILBOX_WAIT, in_us(take.sent_at.elapsed())));
+        trace.step("config_agent.check", SpanKind::Internal);
+        trace
+    }
+
     fn refuse_given(&self, problems: Vec<tuning::Problem>) -> Vec<tuning::Problem> {
         let why: Vec<_> = problems.iter().map(ToString::to_string).collect();
         let why = ("why", why.join("; "));
@@ -355,6 +405,26 @@ impl ConfigAgent {
             ..InForce::clone(&self.outlets.in_force.load())
         });
         problems
+    }
+}
+
+fn in_us(time: Duration) -> AttributeValue {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX).into()
+}
+
+fn note_wait(trace: &mut StepTrace, ((), waited): Timed<()>) {
+    trace.note_step((MAILBOX_WAIT, in_us(waited)));
+}
+
+/// What comes of something that was given, before it is in force: nothing is new, or why it cannot be.
+type Made = Result<Option<Config>, Vec<tuning::Problem>>;
+
+/// Why something that was given is not in force.
+fn why_not(outcome: &Result<Made, Refused>) -> Option<String> {
+    match outcome {
+        Ok(Ok(_)) => None,
+        Ok(Err(problems)) => problems.first().map(ToString::to_string),
+        Err(refused) => Some(refused.to_string()),
     }
 }
 
@@ -371,7 +441,7 @@ impl Handler<Carried<Offer>> for ConfigAgent {
         let made = self.with_file(&offer.message.text);
         let applied = async move {
             let config = made.map_err(Rejected::Invalid)?;
-            let handed_over = Self::hand_over(takers, config).await;
+            let handed_over = Self::hand_over(takers, config, &mut StepTrace::default()).await;
             handed_over.map_err(Rejected::NotTaken)
         };
         AtomicResponse::new(Box::pin(applied.into_actor(self).map(
@@ -387,20 +457,23 @@ impl Handler<Carried<Take>> for ConfigAgent {
     type Result = AtomicResponse<Self, Result<Verdict, Refused>>;
 
     fn handle(&mut self, take: Carried<Take>, _: &mut Context<Self>) -> Self::Result {
+        let mut trace = self.trace_of(&take);
         let running = Arc::clone(&self.outlets.in_force.load().config);
         let of_profile = matches!(take.message.give, Give::Profile(_));
         let given = running.given().with(take.message.give);
         let takers = self.takers.clone();
         let made = (given != *running.given()).then(|| self.with_given(&given));
         let applied = async move {
-            match made {
+            let outcome: Result<Made, Refused> = match made {
                 None => Ok(Ok(None)),
                 Some(Err(problems)) => Ok(Err(problems)),
                 Some(Ok(config)) => {
-                    let config = Self::hand_over(takers, config).await?;
-                    Ok(Ok(Some(config)))
+                    let handed_over = Self::hand_over(takers, config, &mut trace).await;
+                    handed_over.map(|config| Ok(Some(config)))
                 }
-            }
+            };
+            trace.finish(why_not(&outcome));
+            outcome
         };
         AtomicResponse::new(Box::pin(applied.into_actor(self).map(
             move |outcome, agent, _| {

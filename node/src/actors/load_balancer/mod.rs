@@ -28,7 +28,7 @@ use weir_core::trace::TraceContext;
 
 use crate::config::{Config, RouteSettings, ServiceSettings};
 use crate::data_plane::routing::Routing;
-use crate::link::{Carried, Link, Permits, Refused};
+use crate::link::{Carried, Link, Permits, Refused, Timed};
 use crate::ports::net::Net;
 use crate::snapshot::Snapshot;
 use crate::telemetry::spans::Tracer;
@@ -157,8 +157,8 @@ impl LoadBalancerHandle {
     ///
     /// # Errors
     /// [`Refused`] when the actor did not take them in time.
-    pub async fn configure(&self, part: Configure, within: Duration) -> Result<(), Refused> {
-        self.configure.ask(part, None, within).await
+    pub async fn configure(&self, part: Configure, within: Duration) -> Result<Timed<()>, Refused> {
+        self.configure.ask_timed(part, within).await
     }
 
     /// Changes one backend.
@@ -271,6 +271,7 @@ impl Handler<Carried<Configure>> for LoadBalancer {
     type Result = ();
 
     fn handle(&mut self, configure: Carried<Configure>, _: &mut Context<Self>) {
+        configure.taken();
         self.services
             .configure(configure.message, Instant::now().into_std(), &self.parts);
         self.publish();

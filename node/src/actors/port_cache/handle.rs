@@ -11,7 +11,7 @@ use weir_core::vpn::{Doubt, grant};
 use weir_proto::node::v1::VpnPort;
 
 use super::{Ask, Configure, Confirmed, Invalidate, Links, Table, VpnView};
-use crate::link::Refused;
+use crate::link::{Refused, Timed};
 use crate::snapshot::Snapshot;
 
 /// How long a caller waits for the actor.
@@ -110,8 +110,8 @@ impl PortCacheHandle {
     ///
     /// # Errors
     /// [`Refused`] when it was not taken in time.
-    pub async fn configure(&self, part: Configure, within: Duration) -> Result<(), Refused> {
-        self.links.configure.ask(part, None, within).await
+    pub async fn configure(&self, part: Configure, within: Duration) -> Result<Timed<()>, Refused> {
+        self.links.configure.ask_timed(part, within).await
     }
 
     /// Every VPN.

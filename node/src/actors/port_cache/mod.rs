@@ -262,6 +262,7 @@ impl Handler<Carried<Configure>> for PortCache {
     type Result = ();
 
     fn handle(&mut self, configure: Carried<Configure>, _: &mut Context<Self>) {
+        configure.taken();
         self.configure(configure.message);
     }
 }

@@ -17,7 +17,7 @@ use super::publish::{Leave, Outlet, Picture};
 use super::{Configure, Drivers, Links, Plan, StopEngine, StopRefused, room};
 use crate::actors::config_agent::InForce;
 use crate::config::{DriverKind, ProvisionSettings};
-use crate::link::Refused;
+use crate::link::{Refused, Timed};
 use crate::snapshot::Snapshot;
 
 /// How long a caller waits for the supervisor.
@@ -89,11 +89,9 @@ impl ProvisionHandle {
     ///
     /// # Errors
     /// [`Refused`] when it was not taken in time.
-    pub async fn configure(&self, plan: Plan, within: Duration) -> Result<(), Refused> {
-        self.links
-            .configure
-            .ask(Configure { plan }, None, within)
-            .await
+    pub async fn configure(&self, plan: Plan, within: Duration) -> Result<Timed<()>, Refused> {
+        let configure = Configure { plan };
+        self.links.configure.ask_timed(configure, within).await
     }
 
     /// Asks for one more engine: a job that survives this node.

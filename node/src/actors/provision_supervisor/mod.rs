@@ -287,6 +287,7 @@ impl Handler<Carried<Configure>> for ProvisionSupervisor {
     type Result = ();
 
     fn handle(&mut self, configure: Carried<Configure>, ctx: &mut Context<Self>) {
+        configure.taken();
         let now = Instant::now();
         let plan = configure.message.plan;
         self.gate.set_limits(claims::gate_limits(&plan.limits));

@@ -111,6 +111,7 @@ mod tests {
     fn arguments(access: Access, listen: &str) -> RunArguments {
         RunArguments {
             registered: weir_control_plane::quota::Bounds::default(),
+            otlp: None,
             listen: listen.parse().unwrap(),
             store: StorePlace::Embedded("d".into()),
             namespace: "default".to_owned(),

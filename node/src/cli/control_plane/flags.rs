@@ -59,6 +59,9 @@ pub(super) struct Flags {
     etcd: EtcdFlags,
     #[command(flatten)]
     registered: BoundsFlags,
+    /// The OTLP gRPC receiver that the way of profile changes is told to, such as http://127.0.0.1:4317.
+    #[arg(long, value_name = "URL", env = "WEIR_TELEMETRY__OTLP")]
+    otlp: Option<String>,
     /// Which log lines to write, as in RUST_LOG.
     #[arg(long, env = "WEIR_LOG", default_value = "info")]
     log: String,
@@ -165,6 +168,7 @@ impl Flags {
             tls,
             bootstrap_token_file: self.bootstrap_token_file,
             registered: self.registered.into(),
+            otlp: self.otlp,
             log: self.log,
             log_json: self.log_json,
             stop_with_stdin: self.stop_with_stdin,

@@ -6,6 +6,7 @@ mod flags;
 mod run;
 mod show;
 mod tokens;
+mod traced;
 
 use clap::{Args, Subcommand};
 
@@ -25,7 +26,8 @@ use super::output::Failure;
     args_conflicts_with_subcommands = true,
     after_help = "Example:\n  weir control-plane --data-dir /var/lib/weir\n  \
         weir control-plane --store etcd://10.0.0.1:2379,10.0.0.2:2379 --listen 0.0.0.0:7500 \\\n    \
-        --tls-cert cp.pem --tls-key cp.key --access tokens\n  weir control-plane status"
+        --tls-cert cp.pem --tls-key cp.key --access tokens\n  \
+        weir control-plane --otlp http://127.0.0.1:4317\n  weir control-plane status"
 )]
 pub(super) struct ControlPlane {
     #[command(flatten)]

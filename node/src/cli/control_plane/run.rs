@@ -20,6 +20,7 @@ use weir_control_plane::store::etcd::{self, EtcdStore};
 use weir_core::error::chain;
 
 use super::bootstrap;
+use super::traced::Traced;
 use crate::cli::output::Failure;
 use crate::end_signs::Parent;
 use crate::node;
@@ -62,6 +63,8 @@ pub(in crate::cli) struct RunArguments {
     pub(in crate::cli) bootstrap_token_file: Option<PathBuf>,
     /// How many nodes and backends may register.
     pub(in crate::cli) registered: Bounds,
+    /// Where the way of profile changes is told.
+    pub(in crate::cli) otlp: Option<String>,
     /// Which log lines to write.
     pub(in crate::cli) log: String,
     /// Whether as JSON.
@@ -164,6 +167,11 @@ async fn serve(arguments: RunArguments) -> Result<(), Failure> {
         () = &mut stop => return Ok(()),
         started = ControlPlane::start(store, options) => started.map_err(failed)?,
     };
+    let traced = arguments
+        .otlp
+        .as_ref()
+        .map(|url| Traced::start(control_plane.steps(), url.clone(), &arguments.name));
+    let traced = traced.transpose()?;
     let listener = socket.listen(BACKLOG).map_err(no_listener)?;
     tracing::info!(
         instance = arguments.name,
@@ -171,7 +179,11 @@ async fn serve(arguments: RunArguments) -> Result<(), Failure> {
         version = env!("CARGO_PKG_VERSION"),
         "control plane ready"
     );
-    control_plane.serve(listener, stop).await.map_err(failed)
+    let served = control_plane.serve(listener, stop).await;
+    if let Some(traced) = traced {
+        traced.finish().await;
+    }
+    served.map_err(failed)
 }
 
 /// Has the address, and does not listen yet: callers are refused at once until there is somebody to answer them.

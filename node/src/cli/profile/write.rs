@@ -53,9 +53,17 @@ impl Commit<'_> {
             None => None,
             Some(_) => Some(Before::look(plane, self.scope).await?),
         };
+        // The trace of a write has its id.
+        let trace_id = plane.write_id();
+        let request = pb::PutProfileRequest {
+            write_id: trace_id.clone(),
+            ..request
+        };
         let written = self.sound(put(plane, request).await?)?;
+        let trace_id = Some(trace_id).filter(|_| written.changed);
         if self.format == Format::Text {
-            print(&self.as_text(&written))?;
+            let trace = trace_id.iter().map(|id| format!("\n  trace: {id}"));
+            print(&(self.as_text(&written) + &trace.collect::<String>()))?;
         }
         // It is written whatever becomes of this: a failure to look is told after what was written.
         let looked = match (self.wait, &before) {
@@ -66,7 +74,10 @@ impl Commit<'_> {
         };
         let rollout = looked.as_ref().ok().and_then(Option::as_ref);
         match (self.format, rollout) {
-            (Format::Json, _) => print_json(&WriteView::of(&written, false, rollout))?,
+            (Format::Json, _) => print_json(&WriteView {
+                trace_id,
+                ..WriteView::of(&written, false, rollout)
+            })?,
             (Format::Text, Some(rollout)) => print(&rollout.as_lines().join("\n"))?,
             (Format::Text, None) => {}
         }
@@ -129,9 +140,8 @@ fn nothing_to_change(scope: &Scope) -> String {
 /// Writes, or names every problem.
 pub(in crate::cli) async fn put(
     plane: &mut ControlPlane,
-    mut request: pb::PutProfileRequest,
+    request: pb::PutProfileRequest,
 ) -> Result<Result<pb::PutProfileResponse, Vec<Problem>>, Failure> {
-    request.write_id = plane.write_id();
     let answer = plane
         .ask(async |session| session.profiles().put_profile(request.clone()).await)
         .await;
@@ -152,6 +162,7 @@ pub(super) async fn dry_run(
 ) -> Result<Result<pb::PutProfileResponse, Vec<Problem>>, Failure> {
     let request = pb::PutProfileRequest {
         dry_run: true,
+        write_id: plane.write_id(),
         ..request
     };
     put(plane, request).await
@@ -166,6 +177,8 @@ struct WriteView {
     changes: Vec<ChangeView>,
     nodes: Vec<NodeDiffView>,
     rollout: Option<RolloutView>,
+    /// What `weir trace` shows of it.
+    trace_id: Option<String>,
 }
 
 impl WriteView {
@@ -177,6 +190,7 @@ impl WriteView {
             changes: changes(&written.changes),
             nodes: written.nodes.iter().map(NodeDiffView::from).collect(),
             rollout: rollout.map(RolloutView::from),
+            trace_id: None,
         }
     }
 }

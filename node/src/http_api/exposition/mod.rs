@@ -14,11 +14,14 @@ mod warming;
 
 use std::sync::atomic::Ordering;
 
+use opentelemetry_proto::tonic::metrics::v1::Metric;
+
 use super::Shown;
 use crate::data_plane::answer::Reason;
 use crate::describe;
 use crate::telemetry::counters::Counter;
 use crate::telemetry::metrics::{CoreMetrics, Exposition, TextFormat};
+use crate::telemetry::points::Window;
 
 type Pick = fn(&CoreMetrics) -> &Counter;
 
@@ -116,33 +119,46 @@ const NODE_METRICS: &[(&str, &str, &str, Pick)] = &[
     ),
 ];
 
+/// As a text.
 pub(super) fn render(shown: &Shown, format: TextFormat) -> String {
     let mut text = Exposition::new(format);
+    tell(shown, &mut text);
+    text.into_text()
+}
+
+/// As OTLP has them.
+pub(super) fn points(shown: &Shown, window: Window) -> Vec<Metric> {
+    let mut points = Exposition::points(window);
+    tell(shown, &mut points);
+    points.into_metrics()
+}
+
+/// The one list.
+fn tell(shown: &Shown, text: &mut Exposition) {
     for (name, kind, help, pick) in NODE_METRICS {
         text.family(name, kind, help);
         text.sample(name, &[], shown.metrics.sum(pick));
     }
     text.family("weir_cores", "gauge", "Cores that carry traffic.");
     text.sample("weir_cores", &[], shown.metrics.cores());
-    render_reasons(shown, &mut text);
-    render_services(shown, &mut text);
-    render_backends(shown, &mut text);
-    render_spans(shown, &mut text);
-    render_access_log(shown, &mut text);
-    render_config(shown, &mut text);
-    render_control_plane(shown, &mut text);
-    compression::render(shown, &mut text);
-    engines::render(shown, &mut text);
-    cache::render(shown, &mut text);
-    warming::render(shown, &mut text);
-    broadcast::render(&shown.broadcast, &mut text);
-    mesh::render(shown.broadcast.mesh(), &mut text);
-    events::render(&shown.events, &mut text);
-    process::render(&mut text);
-    logs::render(shown.logs.counts(), &mut text);
-    limits::render(shown, &mut text);
-    redis::render(shown, &mut text);
-    text.into_text()
+    render_reasons(shown, text);
+    render_services(shown, text);
+    render_backends(shown, text);
+    render_spans(shown, text);
+    render_access_log(shown, text);
+    render_config(shown, text);
+    render_control_plane(shown, text);
+    compression::render(shown, text);
+    engines::render(shown, text);
+    cache::render(shown, text);
+    warming::render(shown, text);
+    broadcast::render(&shown.broadcast, text);
+    mesh::render(shown.broadcast.mesh(), text);
+    events::render(&shown.events, text);
+    process::render(text);
+    logs::render(shown.logs.counts(), text);
+    limits::render(shown, text);
+    redis::render(shown, text);
 }
 
 fn render_reasons(shown: &Shown, text: &mut Exposition) {
@@ -291,6 +307,16 @@ fn render_spans(shown: &Shown, text: &mut Exposition) {
             "weir_spans_dropped_total",
             "Spans lost on the way to the receiver.",
             &counts.dropped,
+        ),
+        (
+            "weir_metric_points_sent_total",
+            "Points of metrics that the OTLP receiver took.",
+            &counts.points_sent,
+        ),
+        (
+            "weir_metric_points_dropped_total",
+            "Points of metrics that the OTLP receiver did not take; the next ones tell what they told.",
+            &counts.points_dropped,
         ),
         (
             "weir_traces_not_held_total",

@@ -12,6 +12,7 @@ use weir_core::logs::{Level, Writer};
 
 use super::counts::LogCounts;
 use super::stderr::StderrLines;
+use super::traced::{TRACE_ID, trace_of};
 use crate::ports::clock::WallClock;
 
 /// Bytes of lines that may wait.
@@ -80,6 +81,9 @@ impl<S: Subscriber> Layer<S> for Capture {
             scratch: String::new(),
         };
         event.record(&mut members);
+        if let Some(trace_id) = trace_of(event) {
+            members.writer.text(TRACE_ID, &format!("{trace_id:032x}"));
+        }
         let mut line = members.writer.finish();
         if let Some(stderr) = &self.stderr {
             line.push('\n');

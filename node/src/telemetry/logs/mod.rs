@@ -14,6 +14,7 @@ mod read;
 mod stderr;
 #[cfg(test)]
 mod tests;
+mod traced;
 mod tuning;
 
 use std::io::{self, IsTerminal as _};
@@ -33,12 +34,14 @@ pub use self::file::{LogFile, LogFiles};
 pub use self::find::{Found, Page};
 pub use self::read::SCAN_BYTES_MAX;
 pub(crate) use self::stderr::{flush as flush_stderr, say_last};
+pub(crate) use self::traced::{InTrace, in_trace};
 pub use self::tuning::LogTuning;
 
 use self::capture::Line;
 use self::find::Cache;
 use self::kept::Kept;
 use self::stderr::StderrLines;
+use self::traced::WithTrace;
 use crate::ports::clock::WallClock;
 
 /// Lines that may wait for the task.
@@ -97,9 +100,11 @@ pub fn start_kept(filter: &str, json: bool) -> io::Result<Logs> {
     let _ = match json {
         true => all.with(capture.also_to(Some(stderr))).try_init(),
         false => {
+            let ansi = io::stderr().is_terminal();
+            let format = tracing_subscriber::fmt::format().with_target(false);
             let lines = tracing_subscriber::fmt::layer()
-                .with_ansi(io::stderr().is_terminal())
-                .with_target(false)
+                .with_ansi(ansi)
+                .event_format(WithTrace(format.with_ansi(ansi)))
                 .with_writer(stderr);
             all.with(lines).with(capture).try_init()
         }

@@ -19,13 +19,15 @@ async fn a_write_says_what_it_changes_and_waits_for_nodes() {
         "faster",
     ];
     let out = weir(&address.to_string(), &set).await.done();
+    let (changes, trace) = out.split_once("  trace: ").unwrap();
     assert_eq!(
-        out,
+        changes,
         "fleet: revision 1\n\
          \x20 balancer.drain_timeout: default 30s -> 10s (hot)\n\
-         \x20 ingress.workers: default 0 -> 4 (restart)\n\
-         in force on 3 of 3 nodes\n"
+         \x20 ingress.workers: default 0 -> 4 (restart)\n"
     );
+    let (trace, rollout) = trace.split_once('\n').unwrap();
+    assert_eq!((trace.len(), rollout), (32, "in force on 3 of 3 nodes\n"));
     let state = fake.state().await;
     let written = &state.profiles["fleet"][0];
     assert_eq!(

@@ -12,6 +12,7 @@ mod refusals;
 mod renewal;
 mod small_disk;
 mod strangers;
+mod traced;
 mod under_load;
 
 use std::net::SocketAddr;

@@ -33,7 +33,12 @@ pub struct ControlPlane {
 impl ControlPlane {
     /// Starts one that is open to everyone, and waits until it answers.
     pub async fn start() -> Self {
-        let mut plane = Self::spawn(&[]);
+        Self::start_with(&[]).await
+    }
+
+    /// The same with these flags.
+    pub async fn start_with(flags: &[&str]) -> Self {
+        let mut plane = Self::spawn(flags);
         plane.is_up().await;
         plane
     }

@@ -15,15 +15,16 @@ knobs! {
     STATUS_CACHE_TTL = "telemetry.status_cache_ttl", Kind::Duration(millis(0), secs(60)),
         Literal::Duration(secs(2)), ApplyClass::Hot,
         "How old the status may be that is shown to who polls.";
-    LOG_SEEK_BYTES_MIN = "telemetry.log_seek_bytes_min", Kind::Bytes(0, 1_073_741_824),
-        Literal::Bytes(100_000), ApplyClass::Hot,
-        "Log files from this size on are read from their end.";
     LOG_LINES_MAX = "telemetry.log_lines_max", Kind::Count(1, 1_000),
         Literal::Count(1000), ApplyClass::Hot,
         "Lines of one log query.";
     LOG_LEVELS = "telemetry.log_levels", Kind::Texts,
         Literal::Texts(&[]), ApplyClass::Hot,
         "Levels of log lines beside those of the start: a level for all, or MODULE=LEVEL.";
+    METRICS_EXPORT_INTERVAL = "telemetry.metrics_export_interval",
+        Kind::DurationOrOff(secs(1), secs(3600)),
+        Literal::Duration(secs(60)), ApplyClass::Hot,
+        "Between two exports of all metrics to the OTLP receiver; off sends none.";
     METRIC_SAMPLES_MAX = "telemetry.metric_samples_max", Kind::Count(10, 1_000_000),
         Literal::Count(1000), ApplyClass::Hot,
         "Samples kept of each metric.";

@@ -96,6 +96,7 @@ impl HeldSet {
             removed: Vec::new(),
             set_hash: self.set_hash().to_vec(),
             sent_at_unix_ms: self.sent_at_unix_ms,
+            trace_context: String::new(),
         }
     }
 

@@ -11,6 +11,7 @@ use super::payload::Offered;
 use super::taker::{AGENT_PATIENCE, Taker, errors, give_to};
 use crate::actors::config_agent::Taken;
 use crate::config::Give;
+use crate::telemetry::spans::SpanKind;
 
 impl Taker {
     pub(super) async fn take_profile(&mut self) -> pb::ApplyStatus {
@@ -35,7 +36,11 @@ impl Taker {
         if !offered.problems.is_empty() {
             return self.refused(&offered.problems);
         }
-        let result = match self.announce(Some(offered.hash)).await {
+        self.trace
+            .step("last_known_good.announce", SpanKind::Internal);
+        let announced = self.announce(Some(offered.hash)).await;
+        self.trace.step("profile.give", SpanKind::Producer);
+        let result = match announced {
             Err(quarantined) => Err(vec![quarantined]),
             Ok(()) => {
                 let give = Give::Profile(offered.at(now));
@@ -104,6 +109,7 @@ impl Taker {
         match give_to(
             &self.ends.agent,
             Give::Profile(in_force.at(now)),
+            None,
             Duration::ZERO,
         )
         .await

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use tokio::time::{Instant, sleep};
+use weir_core::trace::TraceContext;
 use weir_core::tuning::{Code, Problem};
 use weir_proto::control::v1 as pb;
 use weir_proto::convert::field_error;
@@ -21,6 +23,8 @@ use crate::config::Give;
 use crate::link::Refused;
 use crate::orders::{Orders, OrdersHandle};
 use crate::snapshot::Snapshot;
+use crate::telemetry::spans::{SpanKind, Tracer};
+use crate::telemetry::steps::StepTrace;
 
 /// How long a push waits for a config agent that is restarting, and the wait between two tries. What does not
 /// reach it until then is tried again with each tick.
@@ -43,6 +47,8 @@ pub struct Ends {
     pub keeper: Option<Keeper>,
     /// Where it shows how it is.
     pub status: Snapshot<LinkStatus>,
+    /// Takes what a profile that was pushed in a trace comes to.
+    pub tracer: Tracer,
 }
 
 /// The taker.
@@ -63,6 +69,8 @@ pub struct Taker {
     pub(super) config_revision: u64,
     pub(super) file: ContentHash,
     pub(super) state: pb::ProfileState,
+    /// Of the push that is being taken.
+    pub(super) trace: StepTrace,
 }
 
 impl Taker {
@@ -112,6 +120,7 @@ impl Taker {
             in_force: taker_in_force,
             ends,
             state,
+            trace: StepTrace::default(),
         }
     }
 
@@ -169,7 +178,9 @@ impl Taker {
         self.held.insert(push.r#type, after);
         let (status, problems) = match kind {
             pb::ResourceType::Profile => {
+                self.trace = self.trace_of(push);
                 let status = self.take_profile().await;
+                self.tell(push, status);
                 ack.profile = Some(self.state.clone());
                 (status, self.state.errors.clone())
             }
@@ -185,6 +196,26 @@ impl Taker {
             self.keep().await;
         }
         ack
+    }
+
+    /// Where the taking of a profile belongs.
+    fn trace_of(&self, push: &pb::Push) -> StepTrace {
+        let said = HeaderValue::from_str(&push.trace_context).ok();
+        let Some(follows) = said.as_ref().and_then(TraceContext::parse) else {
+            return StepTrace::default();
+        };
+        let whole = ("profile.take", SpanKind::Consumer);
+        StepTrace::begin(&self.ends.tracer, Some(follows), whole, Instant::now())
+    }
+
+    fn tell(&mut self, push: &pb::Push, status: pb::ApplyStatus) {
+        let mut trace = std::mem::take(&mut self.trace);
+        let version = i64::try_from(push.version).unwrap_or(i64::MAX);
+        trace.note(("weir.profile.version", version.into()));
+        trace.note(("weir.profile.status", status.as_str_name().into()));
+        let problem = self.state.errors.first();
+        let problem = problem.filter(|_| status == pb::ApplyStatus::Rejected);
+        trace.finish(problem.map(|error| format!("{}: {}", error.path, error.message)));
     }
 
     /// Hands on what is held of a type other than profiles.
@@ -226,7 +257,7 @@ impl Taker {
         give: Give,
         patience: Duration,
     ) -> Result<Taken, Vec<Problem>> {
-        match give_to(&self.ends.agent, give, patience).await {
+        match give_to(&self.ends.agent, give, self.trace.context(), patience).await {
             Ok(verdict) => {
                 self.unsettled.remove(&(kind as i32));
                 verdict
@@ -288,11 +319,12 @@ impl Taker {
 pub(super) async fn give_to(
     agent: &ConfigAgentHandle,
     give: Give,
+    context: Option<TraceContext>,
     patience: Duration,
 ) -> Result<Verdict, Refused> {
     let deadline = Instant::now() + patience;
     loop {
-        match agent.take(give.clone()).await {
+        match agent.take_under(give.clone(), context).await {
             Err(_) if Instant::now() < deadline => sleep(AGENT_RETRY).await,
             answer => return answer,
         }

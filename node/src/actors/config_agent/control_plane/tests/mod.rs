@@ -6,6 +6,7 @@ mod held;
 mod overrides;
 mod stream;
 mod taker;
+mod traced;
 
 use std::time::Duration;
 
@@ -43,6 +44,7 @@ fn ends(wired: &Wired) -> Ends {
         orders: wired.orders.clone(),
         status: Snapshot::new(LinkStatus::default()),
         keeper: None,
+        tracer: wired.core_parts.tracer.clone(),
     }
 }
 
