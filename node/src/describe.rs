@@ -9,6 +9,7 @@ use weir_proto::tuning::v1::FieldError;
 
 use crate::actors::config_agent::ConfigAgentHandle;
 use crate::actors::config_agent::control_plane::LinkStatus;
+use crate::broadcast::mesh::CanaryStatus;
 use crate::config::{Effective, FilesSettings, Source};
 use crate::data_plane::routing::{BackendView, Routing, Service};
 use crate::orders::OrdersHandle;
@@ -142,9 +143,16 @@ pub struct StatusSource {
     pub orders: OrdersHandle,
     /// How the stream to the control plane is.
     pub control_plane: Snapshot<LinkStatus>,
+    /// How messages of other nodes come.
+    pub canary: Snapshot<CanaryStatus>,
 }
 
 impl StatusSource {
+    /// What is not right and takes the node out of no traffic.
+    pub fn warnings(&self) -> Vec<String> {
+        self.canary.load().problem().into_iter().collect()
+    }
+
     /// The node as it is now.
     pub fn status(&self) -> pb::Status {
         let routing = self.routing.load();

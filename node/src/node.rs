@@ -249,6 +249,11 @@ async fn start(
         engines,
     };
     let grpc_listener = bind("grpc.listen", config.grpc.listen).await?;
+    if !config.grpc.listen.ip().is_loopback() && config.peers_token.is_none() {
+        tracing::warn!(
+            "whoever reaches grpc.listen is taken for a node of the mesh: peers.token is not set"
+        );
+    }
     let api_listener = bind("http_api.listen", config.http_api.listen).await?;
     let listeners = data_plane::listen_all(&config.ingress.listen, config.node.cores).map_err(
         |(address, source)| NodeError::Listen {
@@ -268,6 +273,7 @@ async fn start(
         started: Instant::now(),
         orders: wired.orders.clone(),
         control_plane: wired.control_plane.clone(),
+        canary: wired.broadcast.mesh().canary_status(),
     };
     let status = StatusCache::new(source, wired.status_age_max.clone());
     let servers_stop = Arc::new(Notify::new());

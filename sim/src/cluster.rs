@@ -87,6 +87,7 @@ pub(crate) fn router(wired: &Wired, env: &Env) -> turmoil::Result<Router> {
         started: Instant::now(),
         orders: wired.orders.clone(),
         control_plane: wired.control_plane.clone(),
+        canary: wired.broadcast.mesh().canary_status(),
     };
     let status = StatusCache::new(source, wired.status_age_max.clone());
     let service = LoadBalancerService::new(wired.load_balancer.clone(), env.tracer.clone());

@@ -6,6 +6,7 @@ mod determinism;
 mod fleet;
 mod history;
 mod log;
+mod messages;
 mod meta;
 mod net;
 mod operator;

@@ -36,4 +36,6 @@ pub(crate) enum Plant {
     CopyTime,
     /// A node acknowledges purges before they are in force.
     EarlyAck,
+    /// Whoever becomes the owner of a topic goes on with its epoch, whatever it has.
+    GoOnAnyway,
 }

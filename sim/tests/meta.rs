@@ -61,6 +61,11 @@ fn one_seed_twice_gives_one_log_of_purges() {
 }
 
 #[test]
+fn one_seed_twice_gives_one_log_of_messages() {
+    repeats("messages", &["2"], "is replicated");
+}
+
+#[test]
 fn another_seed_gives_another_log() {
     let [first, second] = ["1", "2"].map(|seed| {
         let log = log_of("partition", seed);
@@ -91,6 +96,18 @@ fn a_purge_beats_whatever_was_fetched_before_it() {
     for seed in ["1", "8", "11", "15", "20"] {
         log_of("purges", seed);
     }
+}
+
+#[test]
+fn subscribers_are_told_of_all_that_they_do_not_get() {
+    for seed in 3..=4_u64 {
+        log_of("messages", &seed.to_string());
+    }
+}
+
+#[test]
+fn an_owner_that_goes_on_without_all_that_was_given_is_found() {
+    assert_found("messages", "go-on-anyway", "one_number_is_one_message");
 }
 
 #[test]

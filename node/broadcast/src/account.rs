@@ -15,6 +15,8 @@ pub struct Account(Arc<Figures>);
 #[derive(Debug, Default)]
 struct Figures {
     bytes: AtomicU64,
+    /// Of these, what waits for replicas and cannot be dropped.
+    held_bytes: AtomicU64,
     messages_encoded: AtomicU64,
     batches_encoded: AtomicU64,
 }
@@ -23,6 +25,19 @@ impl Account {
     /// Bytes of all messages, their encoded forms and batches that anybody holds.
     pub fn bytes(&self) -> u64 {
         self.0.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of messages that wait for their topics' replicas. They are among [`Self::bytes`] and cannot be dropped.
+    pub fn held_bytes(&self) -> u64 {
+        self.0.held_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn hold(&self, bytes: usize) {
+        self.0.held_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn release(&self, bytes: usize) {
+        self.0.held_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
     }
 
     /// How often a message was encoded: once for each form, whoever wants it.

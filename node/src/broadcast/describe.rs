@@ -68,7 +68,7 @@ impl Broadcast {
         };
         for _ in 0..BATCHES_MAX {
             match self.topics().read(&topic, at) {
-                Read::UpToDate => return Ok(answer),
+                Read::UpToDate | Read::Ahead(_) => return Ok(answer),
                 Read::Restarted(from) => {
                     answer.restarted = true;
                     at = from;

@@ -1,6 +1,6 @@
 //! Where clients come in: who they are, how often they may, and how many at once.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use weir_broadcast::{Encoding, Shard};
-use weir_core::broadcast::{Door, Refused};
+use weir_core::broadcast::{Door, Named, Pace, Publisher, Refused};
 
 use super::ask::BadAsk;
 use super::opening::Opening;
@@ -33,6 +33,7 @@ const SECRETS_AGE_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Doors {
     connections: AtomicUsize,
     door: Mutex<Door>,
+    publishers: Mutex<Pace<Publisher>>,
     rights: Snapshot<Known>,
 }
 
@@ -56,6 +57,7 @@ impl Doors {
         Self {
             connections: AtomicUsize::new(0),
             door: Mutex::default(),
+            publishers: Mutex::default(),
             rights: Snapshot::new(Known::read(settings)),
         }
     }
@@ -138,6 +140,10 @@ impl Turned {
     /// How HTTP says it.
     pub const fn status(&self) -> StatusCode {
         match self {
+            Self::Refused(Refused::Full { .. })
+            | Self::Publish(PublishError::Refused(Refused::Full { .. })) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Bad(_) | Self::Refused(_) => StatusCode::BAD_REQUEST,
             Self::Denied(Denied::Unknown(_)) => StatusCode::UNAUTHORIZED,
             Self::Denied(Denied::Forbidden { .. }) => StatusCode::FORBIDDEN,
@@ -175,6 +181,19 @@ impl Broadcast {
         let token = coming.bearer.as_deref().or(opening.token.as_deref());
         let rights = self.newest_rights().await;
         rights.who(coming.face, token, opening.name.as_ref())
+    }
+
+    /// Takes note of a message that somebody publishes.
+    ///
+    /// # Errors
+    ///
+    /// When they publish more often than they may.
+    pub(crate) fn may_publish_now(&self, who: Option<&Who>, from: IpAddr) -> Result<(), Refused> {
+        let max = self.settings().publish_per_second_max;
+        let token = who.and_then(|who| who.token.clone());
+        let publisher = token.map_or_else(|| Publisher::at(from), Publisher::Token);
+        let mut publishers = self.doors.publishers.lock();
+        publishers.step(publisher, self.now(), max, Named::PUBLISHED)
     }
 
     /// Everybody's rights, as they were read last.

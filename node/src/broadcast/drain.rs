@@ -4,11 +4,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use weir_broadcast::{Control, Shard};
+use weir_broadcast::{Control, Encoding, Shard};
 use weir_core::broadcast::{CutReason, DrainPlan};
 
 use super::Broadcast;
 use crate::data_plane::stop::Stop;
+use crate::peers::WayIn;
 
 /// After the last of them was to come back elsewhere, whoever is still here is cut.
 const GRACE: Duration = Duration::from_secs(2);
@@ -61,14 +62,27 @@ impl Broadcast {
             grace = grace.min(left / 4);
         }
         let mut longest = Duration::ZERO;
-        shard.tell_all(self.now(), |number| {
+        let elsewhere = |way| self.mesh.elsewhere(way);
+        let (on_core, grpc) = (shard.index() < self.cores, elsewhere(WayIn::Grpc));
+        let http = elsewhere(if on_core {
+            WayIn::Ingress
+        } else {
+            WayIn::HttpApi
+        });
+        shard.tell_all(self.now(), |number, encoding| {
             let leave = plan.leave(number, draw());
             // Who is told later comes back later; all are told now, because the node may not have so long.
             let after = leave.told_after + leave.reconnect_after;
             longest = longest.max(after);
+            // Neighbours by number go to different nodes.
+            let addresses = match encoding {
+                Encoding::Grpc if !on_core => &grpc,
+                _ => &http,
+            };
+            let alternative = addresses.get(number % addresses.len().max(1));
             Some(Control::Reconnect {
                 after,
-                alternative: "".into(),
+                alternative: alternative.map_or("", String::as_str).into(),
             })
         });
         sleep(longest + grace).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_broadcast::Since;
-use weir_core::broadcast::{Pattern, Positions, TopicName};
+use weir_core::broadcast::{Pattern, Position, Positions, TopicName};
 use weir_core::text::is_printable;
 use weir_core::units::parse_duration;
 
@@ -26,6 +26,8 @@ pub struct Opening {
     pub topics: Vec<(TopicName, Since)>,
     /// Patterns, from now on but for topics with a position.
     pub patterns: Vec<Pattern>,
+    /// Topics that its patterns take, and where it was in them.
+    pub matched: Vec<(TopicName, Position)>,
     /// Where it was, as it was told in the last event.
     pub positions: Positions,
     /// Who it says that it is.
@@ -48,6 +50,7 @@ impl Opening {
         let mut opening = Self {
             topics: Vec::new(),
             patterns: Vec::new(),
+            matched: Vec::new(),
             positions: Positions::default(),
             name: None,
             token: None,
@@ -96,7 +99,7 @@ impl Opening {
         for (topic, position) in self.positions.iter() {
             let named = self.topics.iter().any(|(named, _)| named == topic);
             if !named && self.patterns.iter().any(|pattern| pattern.takes(topic)) {
-                self.topics.push((topic.clone(), Since::Position(position)));
+                self.matched.push((topic.clone(), position));
             }
         }
         Ok(())

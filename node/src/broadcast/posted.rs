@@ -86,7 +86,9 @@ impl Posted {
     /// Why they may not.
     pub(crate) async fn check(&self, broadcast: &Broadcast, coming: &Coming) -> Result<(), Turned> {
         let who = broadcast.who(coming, &self.opening).await?;
-        Ok(who.may_publish(&self.draft.topic)?)
+        who.may_publish(&self.draft.topic)?;
+        let may = broadcast.may_publish_now(Some(&who), coming.peer.ip());
+        may.map_err(Turned::TooOften)
     }
 
     /// Publishes it, once it was checked; what is answered, as JSON.

@@ -1,5 +1,6 @@
 //! One subscriber on its shard: does what it asks for, within its rights.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub struct Session {
     broadcast: Broadcast,
     connection: Connection,
     face: Face,
+    /// Where the client is.
+    from: IpAddr,
     who: Who,
     rights: Arc<Rights>,
     /// What takes its time, in the order in which it was asked for.
@@ -70,6 +73,7 @@ impl Session {
             connection: shard.connect(&client, encoding),
             broadcast: broadcast.clone(),
             face: coming.face,
+            from: coming.peer.ip(),
             who,
             rights: broadcast.rights(),
             working: FuturesOrdered::new(),
@@ -89,12 +93,17 @@ impl Session {
         let mut topics = opening.topics.iter().map(|(topic, _)| topic);
         topics.try_for_each(|topic| self.who.may_subscribe(topic))?;
         let topics = opening.topics.iter().map(|(topic, _)| topic);
-        follow(&self.broadcast, topics).await;
+        let matched = opening.matched.iter().map(|(topic, _)| topic);
+        follow(&self.broadcast, topics.chain(matched)).await;
         for (topic, since) in &opening.topics {
             self.subscribe(topic, *since)?;
         }
         for pattern in &opening.patterns {
             self.subscribe_pattern(pattern)?;
+        }
+        for (topic, position) in &opening.matched {
+            let now = self.broadcast.now();
+            self.connection.resume_matched(topic, *position, now)?;
         }
         Ok(())
     }
@@ -138,6 +147,9 @@ impl Session {
                     .map(|stat| stat.position),
             };
             positions.name(topic, position.unwrap_or_default());
+        }
+        for (topic, position) in &opening.matched {
+            positions.name(topic, *position);
         }
         positions
     }
@@ -311,6 +323,8 @@ impl Session {
     fn publish(&mut self, id: u64, draft: Draft, ack: Ack) -> Result<(), BadAsk> {
         let may = self.who.may_publish(&draft.topic);
         may.map_err(|denied| BadAsk::new("topic", denied))?;
+        let may = self.broadcast.may_publish_now(Some(&self.who), self.from);
+        may.map_err(|refused| BadAsk::new("publish", refused))?;
         let broadcast = self.broadcast.clone();
         self.working.push_back(Box::pin(async move {
             let topic = draft.topic.clone();

@@ -25,6 +25,8 @@ pub struct BroadcasterSettings {
     pub connections_max: usize,
     /// Subscribers that one client address may begin within a second.
     pub handshakes_per_second_max: u32,
+    /// Messages that one token, or one client address without a token, may publish within a second.
+    pub publish_per_second_max: u32,
     /// What holds for WebSockets.
     pub websocket: WebSocketSettings,
     /// Over how long subscribers come back that are sent to another node.
@@ -127,6 +129,11 @@ impl BroadcasterSettings {
                 problems,
                 "handshakes_per_second_max",
                 &knobs::HANDSHAKES_PER_SECOND_MAX,
+            ),
+            publish_per_second_max: s.tuned(
+                problems,
+                "publish_per_second_max",
+                &knobs::PUBLISH_PER_SECOND_MAX,
             ),
             websocket,
             drain_window: s.tuned(problems, "drain_window", &knobs::DRAIN_WINDOW),

@@ -53,6 +53,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use toml::Table;
+use weir_control_plane::governance::secret::SecretRef;
 use weir_core::ids::ServiceName;
 use weir_core::route::RouteTable;
 use weir_core::tuning::knobs::ingress::{DRAIN_TIMEOUT, WORKERS};
@@ -90,6 +91,14 @@ pub(crate) use warming::cached_hosts;
 /// Bytes of a configuration file; more is refused before it is parsed.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
+/// What the nodes of the mesh show each other.
+fn read_peers_token(root: &mut Section, problems: &mut Vec<Problem>) -> Option<SecretRef> {
+    let mut s = root.section(problems, "peers");
+    let token = vpns::read_secret(&mut s, problems, "token");
+    s.finish(problems);
+    token
+}
+
 /// One node's whole configuration, valid.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -111,6 +120,8 @@ pub struct Config {
     pub debug: DebugSettings,
     /// Where the control plane is, and who this node is to it.
     pub control_plane: ControlPlane,
+    /// What nodes show each other, where they ask for it.
+    pub peers_token: Option<SecretRef>,
     /// The limits of starting engines.
     pub provision: ProvisionSettings,
     /// How ports of VPNs are kept.
@@ -230,6 +241,7 @@ impl Config {
             let what = "is required with control_plane.endpoints: it is the node's id there";
             root.problem(problems, "node.name", what);
         }
+        let peers_token = read_peers_token(&mut root, problems);
         let provision = ProvisionSettings::read(&mut root, problems);
         let port_cache = PortCacheSettings::read(&mut root, problems);
         let cache = CacheSettings::read(&mut root, problems);
@@ -259,6 +271,7 @@ impl Config {
             logs,
             debug,
             control_plane,
+            peers_token,
             provision,
             port_cache,
             cache,

@@ -27,7 +27,7 @@ impl Config {
     }
 
     /// Each key that only a start reads, with its value for people.
-    fn fixed_while_running(&self, workers: usize) -> [(&'static str, String); 18] {
+    fn fixed_while_running(&self, workers: usize) -> [(&'static str, String); 19] {
         let (node, control_plane) = (&self.node, &self.control_plane);
         [
             ("mesh.nodes", node.mesh_nodes.to_string()),
@@ -50,6 +50,7 @@ impl Config {
             ("control_plane.ca", shown(&control_plane.ca)),
             ("control_plane.cert", shown(&control_plane.cert)),
             ("control_plane.key", shown(&control_plane.key)),
+            ("peers.token", shown(&self.peers_token)),
             (
                 "provision.docker_socket",
                 self.provision.docker_socket.clone(),

@@ -1,6 +1,6 @@
 //! `weir.node.v1.Broadcast`: messages to many.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 
 use futures::{Stream, StreamExt as _};
@@ -26,7 +26,13 @@ type Answer<T> = Result<Response<T>, Status>;
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl BroadcastService {
-    async fn published(&self, request: pb::PublishRequest) -> Result<pb::PublishResponse, Status> {
+    async fn published(
+        &self,
+        request: pb::PublishRequest,
+        from: IpAddr,
+    ) -> Result<pb::PublishResponse, Status> {
+        let may = self.broadcast.may_publish_now(None, from);
+        may.map_err(|refused| status::of_refused_message(&refused))?;
         let asked = ask::from_publish_request(request);
         let (draft, ack) = asked.map_err(|bad| Status::invalid_argument(bad.to_string()))?;
         let receipt = self.broadcast.deliver(draft, ack).await;
@@ -39,7 +45,8 @@ impl BroadcastService {
 #[tonic::async_trait]
 impl Service for BroadcastService {
     async fn publish(&self, request: Request<pb::PublishRequest>) -> Answer<pb::PublishResponse> {
-        self.published(request.into_inner())
+        let from = from(&request);
+        self.published(request.into_inner(), from)
             .await
             .map(Response::new)
     }
@@ -50,10 +57,10 @@ impl Service for BroadcastService {
         &self,
         request: Request<Streaming<pb::PublishRequest>>,
     ) -> Answer<Self::PublishManyStream> {
-        let service = self.clone();
+        let (service, from) = (self.clone(), from(&request));
         let answers = request.into_inner().then(move |request| {
             let service = service.clone();
-            async move { service.published(request?).await }
+            async move { service.published(request?, from).await }
         });
         Ok(Response::new(Box::pin(answers)))
     }
@@ -139,6 +146,12 @@ impl Service for BroadcastService {
             .map(Response::new)
             .map_err(|refused| status::of_refused_message(&refused))
     }
+}
+
+/// Where a caller is; unspecified when the connection does not tell.
+fn from<T>(request: &Request<T>) -> IpAddr {
+    let from = request.remote_addr().map(|address| address.ip());
+    from.unwrap_or(Ipv4Addr::UNSPECIFIED.into())
 }
 
 /// Who calls, as far as the request tells.

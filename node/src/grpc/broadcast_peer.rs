@@ -1,21 +1,27 @@
 //! `weir.node.v1.BroadcastPeer`: messages of other nodes.
 
+use tonic::service::interceptor::InterceptedService;
 use tonic::{Request, Response, Status, Streaming};
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::broadcast_peer_server::{BroadcastPeer, BroadcastPeerServer};
 
 use crate::broadcast::mesh::{Forwarded, Linked, MESSAGE_BYTES_MAX, Mesh};
+use crate::peers::Asks;
 
 /// The service.
 pub(crate) struct BroadcastPeerService {
     mesh: Mesh,
 }
 
-/// The service, which takes messages as long as links carry them.
-pub(crate) fn server(mesh: &Mesh) -> BroadcastPeerServer<BroadcastPeerService> {
+/// The service, which takes messages as long as links carry them, of nodes that show what `asks` asks for.
+pub(crate) fn server(
+    mesh: &Mesh,
+    asks: Asks,
+) -> InterceptedService<BroadcastPeerServer<BroadcastPeerService>, Asks> {
     let mesh = mesh.clone();
-    BroadcastPeerServer::new(BroadcastPeerService { mesh })
-        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+    let server = BroadcastPeerServer::new(BroadcastPeerService { mesh })
+        .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    InterceptedService::new(server, asks)
 }
 
 #[tonic::async_trait]

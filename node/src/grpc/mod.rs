@@ -45,6 +45,7 @@ use crate::events::Events;
 use crate::http_api::StatusCache;
 use crate::logs_api::LogsApi;
 use crate::orders::OrdersHandle;
+use crate::peers::PeerKey;
 use crate::telemetry::logs::Logs;
 use crate::trace_api::TraceApi;
 use crate::wiring::Wired;
@@ -94,6 +95,7 @@ pub struct Apis {
     broadcast: Broadcast,
     traces: TraceApi,
     logs: LogsApi,
+    peers: PeerKey,
 }
 
 impl Apis {
@@ -108,6 +110,7 @@ impl Apis {
             broadcast: wired.broadcast.clone(),
             traces: TraceApi::new(wired),
             logs: LogsApi::new(wired, logs),
+            peers: wired.peers.key().clone(),
         }
     }
 }
@@ -129,6 +132,7 @@ pub fn router(
         broadcast,
         traces,
         logs,
+        peers,
     } = apis;
     let health = orders.readiness().0.clone();
     let health = HealthServer::new(HealthService::from_health_reporter(health));
@@ -163,8 +167,8 @@ pub fn router(
         .add_service(ProvisionServer::new(provision))
         .add_service(PortCacheServer::new(ports))
         .add_service(CacheServer::new(cache.clone()))
-        .add_service(CachePeerServer::new(cache))
-        .add_service(broadcast_peer::server(broadcast.mesh()))
+        .add_service(CachePeerServer::with_interceptor(cache, peers.asks()))
+        .add_service(broadcast_peer::server(broadcast.mesh(), peers.asks()))
         .add_service(EventsServer::new(events::EventsService { events }))
         .add_service(
             BroadcastServer::new(broadcast::BroadcastService { broadcast })

@@ -74,7 +74,9 @@ pub(super) fn of_publish(error: &PublishError) -> Status {
 pub(super) fn of_refused_message(refused: &weir_core::broadcast::Refused) -> Status {
     use weir_core::broadcast::Refused;
     match refused {
-        Refused::TooMany { .. } => Status::resource_exhausted(refused.to_string()),
+        Refused::TooMany { .. } | Refused::Full { .. } => {
+            Status::resource_exhausted(refused.to_string())
+        }
         _ => Status::invalid_argument(refused.to_string()),
     }
 }

@@ -66,7 +66,11 @@ impl StatusCache {
         {
             return Arc::clone(cached);
         }
-        let cached = Arc::new(Cached::new(self.source.status(), now));
+        let cached = Arc::new(Cached::new(
+            self.source.status(),
+            &self.source.warnings(),
+            now,
+        ));
         self.last.publish(Some(Arc::clone(&cached)));
         cached
     }
@@ -78,6 +82,9 @@ struct Health<'a> {
     healthy: u32,
     total: u32,
     services: Vec<ServiceHealth<'a>>,
+    /// What is not right and takes the node out of no traffic.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    warnings: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -88,7 +95,7 @@ struct ServiceHealth<'a> {
 }
 
 impl Cached {
-    fn new(status: pb::Status, taken: Instant) -> Self {
+    fn new(status: pb::Status, warnings: &[String], taken: Instant) -> Self {
         let takes_work = |service: &pb::ServiceStatus| service.healthy > 0 || service.asleep;
         let serving = status.state == READY && status.services.iter().all(takes_work);
         let (healthy, total) = status.services.iter().fold((0, 0), |sum, service| {
@@ -113,6 +120,7 @@ impl Cached {
                     total: service.total,
                 })
                 .collect(),
+            warnings,
         };
         let health_document = Document::of(&health);
         let status_document = Document::of(&status);
@@ -149,6 +157,7 @@ impl Document {
 mod tests {
     use super::*;
     use crate::actors::config_agent::{ConfigAgentHandle, InForce};
+    use crate::broadcast::mesh::CanaryStatus;
     use crate::config::{Config, Environment, Given};
     use crate::data_plane::routing::Routing;
     use crate::orders::{Orders, OrdersHandle};
@@ -168,8 +177,29 @@ mod tests {
             started: Instant::now(),
             orders: orders.clone(),
             control_plane: Snapshot::new(LinkStatus::default()),
+            canary: Snapshot::new(CanaryStatus::default()),
         };
         (StatusCache::new(source, age_max.clone()), metrics, orders)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_canary_that_is_silent_is_told_and_takes_the_node_out_of_no_traffic() {
+        let (cache, _, _) = cache(&Snapshot::new(Duration::ZERO));
+        assert!(!cache.now().health_document.json.contains("warnings"));
+        cache.source.canary.publish(CanaryStatus {
+            from: Some("node-2".to_owned()),
+            silent_for: Duration::from_secs(7),
+            is_silent: true,
+            ..CanaryStatus::default()
+        });
+        let now = cache.now();
+        let told = r#""warnings":["canary from node-2 silent for 7 s"]"#;
+        assert!(
+            now.health_document.json.contains(told),
+            "{}",
+            now.health_document.json
+        );
+        assert!(now.serving);
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,8 +7,10 @@
 
 pub mod cache;
 mod channels;
+mod elsewhere;
 mod engines;
 mod follow;
+mod key;
 #[cfg(test)]
 mod tests;
 
@@ -33,7 +35,9 @@ use crate::actors::config_agent::control_plane::LinkStatus;
 use crate::ports::net::{Endpoint, Net};
 use crate::snapshot::Snapshot;
 
+pub use elsewhere::WayIn;
 pub use follow::run;
+pub use key::{Asks, PeerKey, Shows};
 
 /// The label by which a node says which VPNs it has.
 pub const VPNS_LABEL: &str = "weir.vpns";
@@ -55,6 +59,7 @@ pub struct Peers {
     link: Snapshot<LinkStatus>,
     net: Arc<dyn Net>,
     channels: Channels,
+    key: PeerKey,
     /// Nodes that did not answer and have said nothing since, and until when they are let alone.
     dead: Arc<watch::Sender<BTreeMap<String, Instant>>>,
     /// What came last from each node that is followed.
@@ -96,9 +101,21 @@ impl Peers {
             link,
             net,
             channels: Channels::default(),
+            key: PeerKey::default(),
             dead: Arc::new(watch::Sender::new(BTreeMap::new())),
             heard: Arc::new(watch::Sender::new(Heard::new())),
         }
+    }
+
+    /// The same, which show each other this.
+    #[must_use]
+    pub fn with_key(self, key: PeerKey) -> Self {
+        Self { key, ..self }
+    }
+
+    /// What nodes show each other.
+    pub const fn key(&self) -> &PeerKey {
+        &self.key
     }
 
     /// This node.

@@ -36,7 +36,7 @@ use crate::guardian::{Budget, BudgetSpent, guard};
 use crate::link::Refused;
 use crate::mailbox::Watched;
 use crate::orders::OrdersHandle;
-use crate::peers::Peers;
+use crate::peers::{PeerKey, Peers};
 use crate::ports::clock::WallClock;
 use crate::ports::net::Net;
 use crate::snapshot::Snapshot;
@@ -121,7 +121,8 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
 
     let control_plane = Snapshot::new(LinkStatus::default());
     let link = control_plane.clone();
-    let peers = Peers::new(&config.node.name, link, Arc::clone(&env.net));
+    let key = PeerKey::new(config.peers_token.as_ref());
+    let peers = Peers::new(&config.node.name, link, Arc::clone(&env.net)).with_key(key);
     let in_force = outlets.in_force.clone();
     let cache_tier = cache::wire(&core_parts, &peers, env, &in_force, &mut guardians);
     let stop = (&core_parts.stop, env.seed);

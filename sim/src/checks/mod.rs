@@ -2,6 +2,7 @@
 
 pub(crate) mod fleet;
 mod health;
+pub(crate) mod messages;
 mod operator;
 mod picture;
 pub(crate) mod purging;

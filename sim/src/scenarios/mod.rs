@@ -1,6 +1,7 @@
 //! What is simulated. A scenario expands its seed to options, prints them, and runs.
 
 mod control_plane;
+mod messages;
 mod partition;
 mod purges;
 
@@ -19,6 +20,8 @@ pub(crate) enum Scenario {
     ControlPlane,
     /// Three nodes purge what they keep while links, clocks and nodes fail.
     Purges,
+    /// Three nodes give out messages while links and nodes fail.
+    Messages,
 }
 
 /// A scenario that ran to its end.
@@ -33,6 +36,7 @@ pub(crate) fn run(scenario: Scenario, seed: u64, plant: Option<Plant>) -> bool {
         Scenario::Partition => partition::run(seed, plant),
         Scenario::ControlPlane => control_plane::run(seed, plant),
         Scenario::Purges => purges::run(seed, plant),
+        Scenario::Messages => messages::run(seed, plant),
     };
     let ran = match ran {
         Ok(ran) => ran,

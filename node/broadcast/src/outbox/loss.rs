@@ -8,14 +8,24 @@ use crate::counters::{Count, Counters};
 use crate::encoding::Control;
 
 impl Outbox {
-    /// From here on the subscription reads from history.
+    /// From here on the subscription reads from history, if it is there or not.
     pub(crate) fn fall_behind(&mut self, slot: usize, counters: &Counters) {
+        self.look_again(slot);
         if let Some(subscription) = self.subscriptions.get_mut(slot)
             && !subscription.behind
         {
             subscription.behind = true;
             self.behind.push_back(slot);
             counters.add(Count::FellBehind, 1);
+            self.wake();
+        }
+    }
+
+    /// A subscription that waits for its node to have what it has reads again: something came.
+    pub(crate) fn look_again(&mut self, slot: usize) {
+        let waits = |subscription: &super::Subscription| subscription.waits_until.is_some();
+        if self.subscriptions.get(slot).is_some_and(waits) && !self.behind.contains(&slot) {
+            self.behind.push_back(slot);
             self.wake();
         }
     }

@@ -92,6 +92,7 @@ impl Outbox {
             return;
         }
         if subscription.behind {
+            self.look_again(slot);
             return self.drop_ephemeral(batch.ephemeral(), context.counters);
         }
         if at.epoch != position.epoch || batch.after() > at.offset {
@@ -223,6 +224,14 @@ impl Outbox {
     pub(crate) fn drop_waiting(&mut self) {
         self.lanes.clear();
         self.behind.clear();
+    }
+
+    /// Drops what waits of a subscription, and what it is to be told of its topic.
+    pub(crate) fn drop_of(&mut self, slot: usize) {
+        self.lanes.forget(slot);
+        if let Some(subscription) = self.subscriptions.get_mut(slot) {
+            subscription.queued = 0;
+        }
     }
 
     /// Forgets a subscription with what waits of it.

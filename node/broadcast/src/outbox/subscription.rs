@@ -1,6 +1,7 @@
 //! One topic of one connection.
 
 use weir_core::broadcast::Position;
+use weir_core::cache::UnixMs;
 
 /// Where a connection is in a topic.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(crate) struct Subscription {
     pub(crate) behind: bool,
     /// Waits to be told whether everything after its position is there.
     pub(crate) resuming: bool,
+    /// Its position is later than what this node has: until when it waits for that, without a turn to read.
+    pub(crate) waits_until: Option<UnixMs>,
     /// Batches that wait, those among the urgent ones not counted.
     pub(crate) queued: usize,
 }
@@ -34,6 +37,7 @@ impl Subscription {
             taken: position.offset,
             behind: false,
             resuming: false,
+            waits_until: None,
             queued: 0,
         }
     }
@@ -43,5 +47,6 @@ impl Subscription {
         self.at = position;
         self.taken = position.offset;
         self.resuming = false;
+        self.waits_until = None;
     }
 }

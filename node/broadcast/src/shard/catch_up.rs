@@ -1,6 +1,7 @@
 //! The way back of whoever fell behind or was away: reading history from where they are.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use weir_core::broadcast::{CutReason, Position};
 use weir_core::cache::UnixMs;
@@ -11,6 +12,12 @@ use crate::counters::Count;
 use crate::encoding::Control;
 use crate::outbox::{Outbox, Writing};
 use crate::topics::Read;
+
+/// How long a subscriber waits for this node to have what it has already: its copy of the topic may be late.
+const AHEAD_MAX: Duration = Duration::from_secs(2);
+
+/// Subscriptions of one thread that may wait so.
+const AHEAD_WAITING_MAX: usize = 65_536;
 
 /// What one step has done.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -90,14 +97,59 @@ impl State {
                 };
                 self.jump(key, slot, to, &gap, now)
             }
-            Read::Restarted(position) => {
-                self.counters.add(Count::Restarted, 1);
-                let restarted = Control::Recovered {
-                    topic: name,
-                    ok: false,
-                    position,
-                };
-                self.jump(key, slot, position, &restarted, now)
+            Read::Restarted(position) => self.restart(key, slot, position, now),
+            Read::Ahead(newest) => self.wait(key, slot, newest, now),
+        }
+    }
+
+    /// Its position means nothing: it goes on from another one, and is told so.
+    fn restart(&mut self, key: usize, slot: usize, position: Position, now: UnixMs) -> Step {
+        self.counters.add(Count::Restarted, 1);
+        let outbox = self.outboxes.get(key);
+        let subscription = outbox.and_then(|outbox| outbox.subscriptions.get(slot));
+        let Some(topic) = subscription.and_then(|one| self.locals.get(one.local)) else {
+            return Step::Nothing;
+        };
+        let restarted = Control::Recovered {
+            topic: topic.name.clone(),
+            ok: false,
+            position,
+        };
+        self.jump(key, slot, position, &restarted, now)
+    }
+
+    /// It has more than this node has: its turn comes when something does, or when it has waited long enough.
+    fn wait(&mut self, key: usize, slot: usize, newest: Position, now: UnixMs) -> Step {
+        let Some(outbox) = self.outboxes.get_mut(key) else {
+            return Step::Nothing;
+        };
+        let Some(subscription) = outbox.subscriptions.get_mut(slot) else {
+            return Step::Nothing;
+        };
+        match subscription.waits_until {
+            Some(until) if until <= now => return self.restart(key, slot, newest, now),
+            Some(_) => {}
+            None if self.ahead.len() >= AHEAD_WAITING_MAX => {
+                return self.restart(key, slot, newest, now);
+            }
+            None => {
+                let until = now.after(AHEAD_MAX);
+                subscription.waits_until = Some(until);
+                self.ahead.push_back((until, key, slot));
+            }
+        }
+        outbox.behind.retain(|other| *other != slot);
+        Step::Done
+    }
+
+    /// Whoever has waited long enough for this node to have what they have is told how it is.
+    pub(super) fn end_waits(&mut self, now: UnixMs) {
+        while let Some((until, key, slot)) = self.ahead.front().copied()
+            && until <= now
+        {
+            self.ahead.pop_front();
+            if let Some(outbox) = self.outboxes.get_mut(key) {
+                outbox.look_again(slot);
             }
         }
     }
@@ -128,6 +180,7 @@ impl State {
         let Some(subscription) = outbox.subscriptions.get_mut(slot) else {
             return;
         };
+        subscription.waits_until = None;
         if std::mem::take(&mut subscription.resuming) {
             self.counters.add(Count::Recovered, 1);
             let (local, position) = (subscription.local, subscription.at);

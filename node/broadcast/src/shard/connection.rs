@@ -84,6 +84,22 @@ impl Connection {
             .subscribe(self.key, topic, since, now)
     }
 
+    /// Goes on with a topic that one of its patterns takes from where the client was. It is told whether all of it is
+    /// there; a topic that none of its patterns takes is not given. It does not count as a topic by name.
+    ///
+    /// # Errors
+    ///
+    /// When the node has too many topics.
+    pub fn resume_matched(
+        &self,
+        topic: &TopicName,
+        position: Position,
+        now: UnixMs,
+    ) -> Result<(), Refused> {
+        let mut state = self.shard.state.borrow_mut();
+        state.resume_matched(self.key, topic, position, now)
+    }
+
     /// The client has everything of a topic up to here, by another way.
     pub fn has(&self, topic: &TopicName, position: Position) {
         self.shard.state.borrow_mut().has(self.key, topic, position);

@@ -65,6 +65,11 @@ impl Shard {
         Some(shard)
     }
 
+    /// Which shard of its node it is.
+    pub fn index(&self) -> usize {
+        usize::from(self.index)
+    }
+
     /// A new connection whose frames are in this form.
     pub fn connect(self: &Rc<Self>, client: &str, encoding: Encoding) -> Connection {
         let mut state = self.state.borrow_mut();
@@ -147,8 +152,8 @@ impl Shard {
     }
 
     /// Tells every connection something before all that waits for it, those first that were made first; they are
-    /// numbered from 0.
-    pub fn tell_all(&self, now: UnixMs, mut what: impl FnMut(usize) -> Option<Control>) {
+    /// numbered from 0, and each has an encoding.
+    pub fn tell_all(&self, now: UnixMs, mut what: impl FnMut(usize, Encoding) -> Option<Control>) {
         let mut state = self.state.borrow_mut();
         let mut all: Vec<_> = state
             .outboxes
@@ -157,7 +162,7 @@ impl Shard {
             .collect();
         all.sort_unstable_by_key(|outbox| outbox.id);
         for (number, outbox) in all.into_iter().enumerate() {
-            if let Some(control) = what(number) {
+            if let Some(control) = what(number, outbox.encoding) {
                 outbox.tell(&control, now);
             }
         }

@@ -31,6 +31,8 @@ pub(crate) struct State {
     pub(super) spread: VecDeque<Spread>,
     /// When which topic's batcher is to be looked at.
     pub(super) due: BTreeSet<(UnixMs, usize)>,
+    /// Subscriptions that are ahead of this node, and until when they wait for it, in the order of that.
+    pub(super) ahead: VecDeque<(UnixMs, usize, usize)>,
     pub(super) tick_at: UnixMs,
     pub(super) ready: Vec<Ready<Arc<Message>>>,
     pub(super) next_id: u64,
@@ -52,6 +54,7 @@ impl State {
             incoming: VecDeque::new(),
             spread: VecDeque::new(),
             due: BTreeSet::new(),
+            ahead: VecDeque::new(),
             tick_at: UnixMs::default(),
             ready: Vec::new(),
             next_id: u64::from(index) << 48,

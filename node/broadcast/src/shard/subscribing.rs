@@ -43,8 +43,9 @@ impl State {
             Since::Position(position) => position,
         };
         let local = self.local(name, position, now);
-        // One that a pattern made before stays where it is.
-        let start = slot.is_none().then_some((start, since));
+        // One that a pattern made before stays where it is, unless the client says where it is.
+        let start = (slot.is_none() || since != Since::Now).then_some((start, since));
+        let was_matched = slot.is_some();
         let Some(slot) = self.attach(key, local, position, false) else {
             self.leave_unnamed(local);
             let max = self.limits.connection_matches_max;
@@ -54,8 +55,34 @@ impl State {
                 max,
             });
         };
-        self.name(key, slot, local, start);
+        self.count_name(key, slot, local);
+        if let Some((start, since)) = start {
+            self.begin(key, slot, start, since, was_matched);
+        }
         Ok(position)
+    }
+
+    /// Has a topic that one of its patterns takes from this position on; it does not count as one by name.
+    pub(super) fn resume_matched(
+        &mut self,
+        key: usize,
+        name: &TopicName,
+        position: Position,
+        now: UnixMs,
+    ) -> Result<(), Refused> {
+        let takes = |pattern: &Pattern| pattern.takes(name);
+        let outbox = self.outboxes.get(key);
+        if !outbox.is_some_and(|outbox| outbox.patterns.iter().any(takes)) {
+            return Ok(());
+        }
+        let here = self.topics.touch(name, now)?;
+        let local = self.local(name, here, now);
+        let known = self.outboxes.get(key).map(|outbox| &outbox.by_local);
+        let was_matched = known.is_some_and(|known| known.contains_key(&local));
+        if let Some(slot) = self.attach(key, local, here, false) {
+            self.begin(key, slot, position, Since::Position(position), was_matched);
+        }
+        Ok(())
     }
 
     /// Gives a topic back that was joined by name and that nobody here has by name.
@@ -67,8 +94,8 @@ impl State {
         }
     }
 
-    /// Makes a subscription one by name, and puts it where it is to start.
-    fn name(&mut self, key: usize, slot: usize, local: usize, start: Option<(Position, Since)>) {
+    /// Makes a subscription one by name.
+    fn count_name(&mut self, key: usize, slot: usize, local: usize) {
         if let Some(topic) = self.locals.get_mut(local) {
             topic.named += 1;
         }
@@ -80,12 +107,24 @@ impl State {
             return;
         };
         subscription.named = true;
-        if let Some((start, since)) = start {
-            subscription.jump(start);
-            subscription.resuming = matches!(since, Since::Position(_));
-            if since != Since::Now {
-                outbox.fall_behind(slot, &self.counters);
-            }
+    }
+
+    /// Puts a subscription where it is to start. What waits of one that a pattern made is dropped: it is read again,
+    /// and where from is told first.
+    fn begin(&mut self, key: usize, slot: usize, start: Position, since: Since, was_matched: bool) {
+        let Some(outbox) = self.outboxes.get_mut(key) else {
+            return;
+        };
+        if was_matched {
+            outbox.drop_of(slot);
+        }
+        let Some(subscription) = outbox.subscriptions.get_mut(slot) else {
+            return;
+        };
+        subscription.jump(start);
+        subscription.resuming = was_matched || matches!(since, Since::Position(_));
+        if since != Since::Now {
+            outbox.fall_behind(slot, &self.counters);
         }
     }
 

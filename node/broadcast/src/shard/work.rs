@@ -39,6 +39,7 @@ impl State {
                 break;
             }
         }
+        self.end_waits(now);
         if self.tick_at <= now {
             self.tick(now);
             self.tick_at = now.after(TICK);
@@ -49,9 +50,9 @@ impl State {
 
     /// When there is something to do although nothing comes.
     pub(super) fn next_due(&self) -> UnixMs {
-        self.due
-            .first()
-            .map_or(self.tick_at, |(at, _)| self.tick_at.min(*at))
+        let due = self.due.first().map(|(at, _)| *at);
+        let ahead = self.ahead.front().map(|(until, _, _)| *until);
+        due.into_iter().chain(ahead).fold(self.tick_at, UnixMs::min)
     }
 
     /// Takes over what is in the inbox, once everything is done that was in it before.
@@ -70,9 +71,8 @@ impl State {
             self.miss(&topic, from, now);
         }
         if queue.missed_any {
-            let all: Vec<_> = self.by_name.values().copied().collect();
-            for local in all {
-                self.unsettle(local);
+            for (topic, from) in topics.take_missed(self.index) {
+                self.miss(&topic, from, now);
             }
         }
         queue.calls

@@ -4,21 +4,27 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use weir_core::broadcast::Facts as _;
+use weir_core::broadcast::{Facts as _, Limits, Refused};
 
+use crate::account::Account;
 use crate::message::Message;
 
 /// Messages of one topic that may wait for its replica; beyond, it is not waited for.
 const WAITING_MAX: usize = 1_024;
+/// Messages of one topic that may wait at all, until the replica knows that it is not waited for.
+const WAITING_HARD_MAX: usize = 16 * WAITING_MAX;
 /// Bytes that a replica is sent together; one longer message goes alone.
 const TOGETHER_BYTES_MAX: usize = 4 << 20;
 /// Publishers of one topic that may wait to be told.
 const WAITERS_MAX: usize = 4_096;
 
 /// What waits for the replica of a topic.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Held {
+    account: Account,
     on: bool,
+    /// Bytes of what waits.
+    bytes: usize,
     pub(crate) waiting: VecDeque<Arc<Message>>,
     /// The key of each of them.
     keys: VecDeque<Option<Box<str>>>,
@@ -31,6 +37,54 @@ pub(crate) struct Held {
 pub type HeldMessage = (Arc<Message>, Option<Box<str>>);
 
 impl Held {
+    pub(crate) fn new(account: &Account) -> Self {
+        Self {
+            account: account.clone(),
+            on: false,
+            bytes: 0,
+            waiting: VecDeque::new(),
+            keys: VecDeque::new(),
+            waiters: Vec::new(),
+            confirmed: 0,
+        }
+    }
+
+    /// Whether so many bytes more may wait. What waits cannot be dropped: it is numbered.
+    pub(crate) fn check_room(&self, bytes: usize, limits: &Limits) -> Result<(), Refused> {
+        if !self.on {
+            return Ok(());
+        }
+        let full = |field, value: usize, max: usize| match value > max {
+            true => Err(Refused::Full { field, value, max }),
+            false => Ok(()),
+        };
+        let of_node = usize::try_from(self.account.held_bytes()).unwrap_or(usize::MAX);
+        if of_node > 0 {
+            let field = "bytes that wait for replicas (half of broadcaster.retained_bytes_max)";
+            let max = usize::try_from(limits.retained_bytes_max / 2).unwrap_or(usize::MAX);
+            full(field, of_node.saturating_add(bytes), max)?;
+        }
+        // One message may always wait: it is within the bound of messages.
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let field = "messages that wait for the replica of the topic";
+        full(field, self.waiting.len() + 1, WAITING_HARD_MAX)?;
+        let field = "bytes that wait for the replica of the topic";
+        let max = limits.history.bytes_max.max(limits.message_bytes_max);
+        full(field, self.bytes.saturating_add(bytes), max)
+    }
+
+    fn charge(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.account.hold(bytes);
+    }
+
+    fn discharge(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.account.release(bytes);
+    }
+
     pub(crate) const fn is_on(&self) -> bool {
         self.on
     }
@@ -40,13 +94,14 @@ impl Held {
     }
 
     pub(crate) fn push(&mut self, message: Arc<Message>, key: Option<Box<str>>) {
+        self.charge(message.bytes());
         self.waiting.push_back(message);
         self.keys.push_back(key);
     }
 
     /// Too much waits: the replica is no longer waited for, once it knows.
-    pub(crate) fn is_full(&self) -> bool {
-        self.waiting.len() >= WAITING_MAX
+    pub(crate) fn is_full(&self, limits: &Limits) -> bool {
+        self.waiting.len() >= WAITING_MAX || self.bytes >= limits.history.bytes_max / 2
     }
 
     /// Tells whoever this is when the replica has the message; whether it will.
@@ -84,13 +139,16 @@ impl Held {
             .take_while(|message| free(message))
             .count();
         self.keys.drain(..count);
-        self.waiting.drain(..count).collect()
+        let free: Vec<_> = self.waiting.drain(..count).collect();
+        self.discharge(free.iter().map(|message| message.bytes()).sum());
+        free
     }
 
     /// Everything may go out, whether the replica has it or not.
     pub(crate) fn open(&mut self) -> Vec<Arc<Message>> {
         self.on = false;
         self.keys.clear();
+        self.discharge(self.bytes);
         self.waiting.drain(..).collect()
     }
 
@@ -114,6 +172,13 @@ impl Held {
 
     /// Nothing of it counts in another life of the topic.
     pub(crate) fn forget(&mut self) {
-        *self = Self::default();
+        self.discharge(self.bytes);
+        *self = Self::new(&self.account);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.account.release(self.bytes);
     }
 }

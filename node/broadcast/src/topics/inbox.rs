@@ -13,7 +13,7 @@ use crate::shard::Shard;
 
 /// Orders that wait for a shard.
 const CALLS_MAX: usize = 1_024;
-/// Topics of which messages did not fit; beyond, all topics count as such.
+/// Topics of which messages did not fit; beyond, each topic notes it.
 const MISSED_MAX: usize = 4_096;
 
 /// Something to do on the thread of a shard.
@@ -32,7 +32,7 @@ pub(crate) struct Queue {
     bytes: usize,
     /// Topics of which messages did not fit, and the last one before.
     pub(crate) missed: BTreeMap<TopicName, Position>,
-    /// There were too many of these to say which.
+    /// There were too many of these: some topics have noted it.
     pub(crate) missed_any: bool,
     pub(crate) missed_messages: u64,
     pub(crate) missed_ephemeral: u64,
@@ -41,13 +41,24 @@ pub(crate) struct Queue {
     woken: bool,
 }
 
+/// What is to be done for a shard.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pushed {
+    /// It is to be woken.
+    pub(crate) wakes: bool,
+    /// The topic is to note that it misses what follows this.
+    pub(crate) misses: Option<Position>,
+}
+
 impl Queue {
-    fn miss(&mut self, topic: &TopicName, from: Position) {
+    /// Notes that what follows a position is missed; the position if there is no room for that.
+    fn miss(&mut self, topic: &TopicName, from: Position) -> Option<Position> {
         if self.missed.len() >= MISSED_MAX && !self.missed.contains_key(topic) {
             self.missed_any = true;
-            return;
+            return Some(from);
         }
         self.missed.entry(topic.clone()).or_insert(from);
+        None
     }
 
     fn wakes(&mut self) -> bool {
@@ -56,8 +67,8 @@ impl Queue {
 }
 
 impl Inbox {
-    /// Adds a message, or notes that it did not fit; whether the shard is to be woken.
-    pub(crate) fn push(&self, message: &Arc<Message>, limits: &Limits) -> bool {
+    /// Adds a message, or notes that it did not fit.
+    pub(crate) fn push(&self, message: &Arc<Message>, limits: &Limits) -> Pushed {
         let mut queue = self.queue.lock();
         let bytes = message.bytes();
         let full = queue.messages.len() >= limits.inbox_messages_max
@@ -65,24 +76,31 @@ impl Inbox {
         if !full {
             queue.bytes += bytes;
             queue.messages.push_back(Arc::clone(message));
-            return queue.wakes();
+            let wakes = queue.wakes();
+            return Pushed {
+                wakes,
+                misses: None,
+            };
         }
         queue.missed_messages += 1;
+        let mut misses = None;
         if message.class().is_numbered() {
             let epoch = message.position().epoch;
             let offset = message.after();
-            queue.miss(message.topic(), Position { epoch, offset });
+            misses = queue.miss(message.topic(), Position { epoch, offset });
         } else {
             queue.missed_ephemeral += 1;
         }
-        queue.wakes()
+        let wakes = queue.wakes();
+        Pushed { wakes, misses }
     }
 
-    /// Tells that a topic is another one than the shard knows; whether the shard is to be woken.
-    pub(crate) fn unsettle(&self, topic: &TopicName, from: Position) -> bool {
+    /// Tells that a topic is another one than the shard knows.
+    pub(crate) fn unsettle(&self, topic: &TopicName, from: Position) -> Pushed {
         let mut queue = self.queue.lock();
-        queue.miss(topic, from);
-        queue.wakes()
+        let misses = queue.miss(topic, from);
+        let wakes = queue.wakes();
+        Pushed { wakes, misses }
     }
 
     /// Adds something to do, unless too much is waiting; whether it was added.

@@ -1,11 +1,12 @@
 //! Which shards want what.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use weir_core::broadcast::{Pattern, Position, Refused, TopicName};
 use weir_core::cache::UnixMs;
 
-use super::{Inbox, ShardIndex, Topics};
+use super::{Inbox, ShardIndex, Topic, Topics};
 use crate::counters::Counters;
 
 impl Topics {
@@ -59,25 +60,22 @@ impl Topics {
                 });
             }
             patterns.insert(pattern, shard);
+            self.patterns_changed();
         }
         let mut by_pattern = self.shard_patterns.lock();
         by_pattern.entry(pattern.clone()).or_default().push(shard);
         drop(by_pattern);
         self.changes.note_patterns();
-        // A topic that is made now knows it; those that are there are told.
-        for lane in &self.lanes {
-            for (name, topic) in &mut lane.lock().topics {
-                if pattern.takes(name) && !topic.matched.contains(&shard) {
-                    topic.matched.push(shard);
-                }
-            }
-        }
         Ok(())
     }
 
     /// This shard has no subscriber with this pattern any more.
     pub(crate) fn leave_pattern(&self, shard: ShardIndex, pattern: &Pattern) {
-        self.patterns.lock().remove(pattern, &shard);
+        {
+            let mut patterns = self.patterns.lock();
+            patterns.remove(pattern, &shard);
+            self.patterns_changed();
+        }
         let mut by_pattern = self.shard_patterns.lock();
         if let Some(shards) = by_pattern.get_mut(pattern) {
             shards.retain(|other| *other != shard);
@@ -87,18 +85,46 @@ impl Topics {
         }
         drop(by_pattern);
         self.changes.note_patterns();
+    }
+
+    /// Each topic looks at its patterns again with its next message: a change costs nothing for topics to which
+    /// nothing happens, however many there are.
+    fn patterns_changed(&self) {
+        self.patterns_version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Which shards want a topic, as patterns are now.
+    pub(super) fn match_again(&self, name: &TopicName, topic: &mut Topic) {
+        let version = self.patterns_version.load(Ordering::Acquire);
+        if topic.matched_at == version {
+            return;
+        }
+        let mut matched = self.patterns.lock().takers(name);
+        matched.sort_unstable();
+        matched.dedup();
+        (topic.matched, topic.matched_at) = (matched, version);
+    }
+
+    /// Where a topic is; from now on it is known, as if somebody had asked for it.
+    pub(crate) fn touch(&self, name: &TopicName, now: UnixMs) -> Result<Position, Refused> {
+        let mut lane = self.lane(name);
+        let topic = self.topic(&mut lane, name, now)?;
+        topic.touched_at = now;
+        Ok(topic.position())
+    }
+
+    /// Topics of which messages did not fit into the inbox of a shard, beyond those that the inbox itself could note.
+    pub(crate) fn take_missed(&self, shard: ShardIndex) -> Vec<(TopicName, Position)> {
+        let mut missed = Vec::new();
         for lane in &self.lanes {
-            let mut lane = lane.lock();
-            let taken = lane
-                .topics
-                .iter_mut()
-                .filter(|(name, _)| pattern.takes(name));
-            for (name, topic) in taken {
-                if !self.patterns.lock().takers(name).contains(&shard) {
-                    topic.matched.retain(|other| *other != shard);
+            for (name, topic) in &mut lane.lock().topics {
+                if let Some(at) = topic.missed.iter().position(|(by, _)| *by == shard) {
+                    let (_, from) = topic.missed.swap_remove(at);
+                    missed.push((name.clone(), from));
                 }
             }
         }
+        missed
     }
 
     pub(crate) fn inbox(&self, shard: ShardIndex) -> &Inbox {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use weir_core::broadcast::{Epoch, HistoryLimits, TopicName};
 use weir_core::cache::UnixMs;
 
-use super::topic::{ShardIndex, Topic};
+use super::topic::Topic;
 use crate::account::Account;
 
 /// How long a topic is remembered that nobody wants anything of: its epoch goes with it.
@@ -39,10 +39,10 @@ impl Lane {
     }
 
     /// Adds a topic.
-    pub(crate) fn add(&mut self, name: &TopicName, matched: Vec<ShardIndex>, now: UnixMs) {
+    pub(crate) fn add(&mut self, name: &TopicName, now: UnixMs, account: &Account) {
         let epoch = Epoch::begun(now, self.random.u64(..));
         self.topics
-            .insert(name.clone(), Topic::new(epoch, matched, now));
+            .insert(name.clone(), Topic::new(epoch, now, account));
     }
 
     /// Notes that a topic keeps something now.

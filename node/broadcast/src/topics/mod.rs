@@ -16,7 +16,7 @@ mod topic;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
@@ -27,7 +27,7 @@ use weir_core::cache::UnixMs;
 
 use self::changes::Noted;
 use self::lane::Lane;
-use self::topic::Topic;
+use self::topic::{Numbering, Topic};
 use crate::account::Account;
 use crate::batch::Batch;
 use crate::counters::Counters;
@@ -45,6 +45,8 @@ pub struct Topics {
     lanes: Box<[Mutex<Lane>]>,
     hasher: std::hash::RandomState,
     patterns: Mutex<PatternTrie<ShardIndex>>,
+    /// Rises with each change of these.
+    patterns_version: AtomicU64,
     /// The same by pattern.
     shard_patterns: Mutex<BTreeMap<Pattern, Vec<ShardIndex>>>,
     changes: Noted,
@@ -89,6 +91,9 @@ pub enum Read {
     },
     /// The position means nothing: the topic has another epoch. From this one on everything is there.
     Restarted(Position),
+    /// The position is later than what this copy of another node's topic has, which is this. The rest may be on its
+    /// way.
+    Ahead(Position),
 }
 
 /// A topic as operators see it.
@@ -128,6 +133,7 @@ impl Topics {
                 .collect(),
             hasher: std::hash::RandomState::new(),
             patterns: Mutex::default(),
+            patterns_version: AtomicU64::new(1),
             shard_patterns: Mutex::default(),
             changes: Noted::default(),
             shards: (0..shards).map(|_| Station::default()).collect(),
@@ -174,7 +180,8 @@ impl Topics {
         };
         let window = found.history.window();
         match resume(position, window) {
-            Resume::Restarted => Read::Restarted(Position {
+            Resume::Ahead if found.numbering == Numbering::Mirror => Read::Ahead(found.position()),
+            Resume::Restarted | Resume::Ahead => Read::Restarted(Position {
                 epoch: window.epoch,
                 offset: window.floor,
             }),
@@ -228,6 +235,12 @@ impl Topics {
         stats.collect()
     }
 
+    /// The names of a part of all topics, from part 0 on; `None` when there are no more parts.
+    pub fn names_of(&self, part: usize) -> Option<Vec<TopicName>> {
+        let lane = self.lanes.get(part)?.lock();
+        Some(lane.topics.keys().cloned().collect())
+    }
+
     /// Messages that were published here or came from other nodes.
     pub fn published(&self) -> u64 {
         self.lanes.iter().map(|lane| lane.lock().published).sum()
@@ -264,10 +277,7 @@ impl Topics {
                     max,
                 });
             }
-            let mut matched = self.patterns.lock().takers(name);
-            matched.sort_unstable();
-            matched.dedup();
-            lane.add(name, matched, now);
+            lane.add(name, now, &self.account);
             self.changes.note(name);
         }
         Ok(lane.topics.get_mut(name).expect("it was added"))

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use weir_core::broadcast::{Limits, Position, Refused};
+use weir_core::broadcast::{Limits, Position, Refused, TopicName};
 use weir_core::cache::UnixMs;
 
+use super::inbox::Pushed;
 use super::lane::Lane;
-use super::{Published, ShardIndex, Topics};
+use super::{Inbox, Published, ShardIndex, Topic, Topics};
 use crate::message::{Draft, Message};
 
 impl Topics {
@@ -76,6 +77,9 @@ impl Topics {
             ));
         }
         let numbered = draft.class.is_numbered();
+        if numbered {
+            topic.held.check_room(draft.data.len(), &limits)?;
+        }
         let offset = if numbered { last.offset + 1 } else { 0 };
         let position = Position { offset, ..last };
         if let Some(key) = &key {
@@ -126,12 +130,29 @@ impl Topics {
         if !topic.append(message, now, &limits.history) {
             return Vec::new();
         }
-        let wakes =
-            |shard: &ShardIndex| self.shards[usize::from(*shard)].inbox.push(message, limits);
-        let wake = topic.interested().filter(wakes).collect();
+        let wake = self.to_interested(name, topic, |inbox| inbox.push(message, limits));
         lane.published += 1;
         lane.list(name);
         wake
+    }
+
+    /// Puts something into the inbox of each shard that is interested; which of these are to be woken.
+    pub(super) fn to_interested(
+        &self,
+        name: &TopicName,
+        topic: &mut Topic,
+        push: impl Fn(&Inbox) -> Pushed,
+    ) -> Vec<ShardIndex> {
+        self.match_again(name, topic);
+        let pushed = |shard: ShardIndex| (shard, push(self.inbox(shard)));
+        let pushed: Vec<_> = topic.interested().map(pushed).collect();
+        for (shard, pushed) in &pushed {
+            if let Some(from) = pushed.misses {
+                topic.note_missed(*shard, from);
+            }
+        }
+        let wakes = pushed.into_iter().filter(|(_, pushed)| pushed.wakes);
+        wakes.map(|(shard, _)| shard).collect()
     }
 
     /// What is left to do once the lock is given back.

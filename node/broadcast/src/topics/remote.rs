@@ -18,10 +18,11 @@ impl Topics {
     ///
     /// # Errors
     ///
-    /// When something of it does not do, or there are too many topics.
+    /// When something of it does not do, its position is none that nodes tell, or there are too many topics.
     pub fn accept(&self, remote: Remote, now: UnixMs) -> Result<bool, Refused> {
         let limits = self.limits.load();
         remote.draft.check(&limits)?;
+        remote.position.check_told(now)?;
         let name = remote.draft.topic.clone();
         let mut lane = self.lane(&name);
         let position = remote.position;
@@ -68,8 +69,9 @@ impl Topics {
     ///
     /// # Errors
     ///
-    /// When there are too many topics.
+    /// When it is no position that nodes tell, or there are too many topics.
     pub fn follow(&self, name: &TopicName, start: Position, now: UnixMs) -> Result<(), Refused> {
+        start.check_told(now)?;
         let limits = self.limits.load();
         let mut lane = self.lane(name);
         let wake = self.mirror(&mut lane, name, start, now)?;
@@ -79,26 +81,29 @@ impl Topics {
     }
 
     /// The owner says that everything up to here is gone.
-    pub fn skip(&self, name: &TopicName, to: Position) {
+    ///
+    /// # Errors
+    ///
+    /// When it is an offset that no node tells.
+    pub fn skip(&self, name: &TopicName, to: Position, now: UnixMs) -> Result<(), Refused> {
+        to.check_told(now)?;
         let mut lane = self.lane(name);
         let Some(topic) = lane.topics.get_mut(name) else {
-            return;
+            return Ok(());
         };
         let before = topic.position();
         if before.epoch != to.epoch
             || topic.numbering != Numbering::Mirror
             || !topic.history.skip(to.offset)
         {
-            return;
+            return Ok(());
         }
-        let shards: Vec<_> = topic.interested().collect();
-        for shard in &shards {
-            self.inbox(*shard).unsettle(name, before);
-        }
+        let wake = self.to_interested(name, topic, |inbox| inbox.unsettle(name, before));
         drop(lane);
-        for shard in shards {
+        for shard in wake {
             self.inbox(shard).wake();
         }
+        Ok(())
     }
 
     /// This node numbers the topic from here on, with the epoch in which another node did: the caller has made sure
@@ -128,8 +133,9 @@ impl Topics {
     ///
     /// # Errors
     ///
-    /// When there are too many topics.
+    /// When it is no position that nodes tell, or there are too many topics.
     pub fn outdate(&self, name: &TopicName, known: Position, now: UnixMs) -> Result<(), Refused> {
+        known.check_told(now)?;
         let limits = self.limits.load();
         let mut lane = self.lane(name);
         let mut wake = self.own(&mut lane, name, now)?;
@@ -220,11 +226,12 @@ impl Topics {
         offset: u64,
         count: usize,
     ) -> (Vec<HeldMessage>, bool) {
+        let limits = self.limits.load();
         let lane = self.lane(name);
         lane.topics
             .get(name)
             .map_or_else(Default::default, |topic| {
-                (topic.held.after(offset, count), topic.held.is_full())
+                (topic.held.after(offset, count), topic.held.is_full(&limits))
             })
     }
 
@@ -288,11 +295,8 @@ impl Topics {
     }
 
     /// Tells the shards that a topic is another one; those that are to be woken.
-    fn unsettle(&self, topic: &super::Topic, name: &TopicName) -> Vec<ShardIndex> {
+    fn unsettle(&self, topic: &mut super::Topic, name: &TopicName) -> Vec<ShardIndex> {
         let from = topic.position();
-        let shards = topic.interested();
-        shards
-            .filter(|shard| self.inbox(*shard).unsettle(name, from))
-            .collect()
+        self.to_interested(name, topic, |inbox| inbox.unsettle(name, from))
     }
 }

@@ -32,9 +32,13 @@ pub(crate) struct Topic {
     pub(crate) held: Held,
     /// Bytes of these that are charged.
     charged: usize,
-    /// Shards with subscribers by name, and with patterns that take it.
+    /// Shards with subscribers by name, and with patterns that took it when these were looked at.
     pub(crate) named: Vec<ShardIndex>,
     pub(crate) matched: Vec<ShardIndex>,
+    /// Which version of all patterns that was; 0 for none.
+    pub(crate) matched_at: u64,
+    /// Shards whose inbox could not even note that they miss something, and after what.
+    pub(crate) missed: Vec<(ShardIndex, Position)>,
     /// When somebody last wanted something of it.
     pub(crate) touched_at: UnixMs,
     /// Its history is among those that may be dropped from.
@@ -42,15 +46,17 @@ pub(crate) struct Topic {
 }
 
 impl Topic {
-    pub(crate) fn new(epoch: Epoch, matched: Vec<ShardIndex>, now: UnixMs) -> Self {
+    pub(crate) fn new(epoch: Epoch, now: UnixMs, account: &Account) -> Self {
         Self {
             history: History::new(epoch, 0),
             recent: Recent::default(),
             numbering: Numbering::Unborn,
-            held: Held::default(),
+            held: Held::new(account),
             charged: 0,
             named: Vec::new(),
-            matched,
+            matched: Vec::new(),
+            matched_at: 0,
+            missed: Vec::new(),
             touched_at: now,
             is_listed: false,
         }
@@ -106,6 +112,13 @@ impl Topic {
             .iter()
             .filter(|shard| !self.named.contains(shard));
         self.named.iter().chain(matched).copied()
+    }
+
+    /// Notes that a shard misses what follows a position, and does not know.
+    pub(crate) fn note_missed(&mut self, shard: ShardIndex, from: Position) {
+        if !self.missed.iter().any(|(by, _)| *by == shard) {
+            self.missed.push((shard, from));
+        }
     }
 
     /// Whether nothing would be lost with it.

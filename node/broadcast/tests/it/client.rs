@@ -135,6 +135,19 @@ impl Client {
             .unwrap();
     }
 
+    /// Goes on from where it was in a topic that a pattern takes.
+    pub(crate) fn resume_matched(&mut self, name: &str, position: Position) {
+        let at = At {
+            position,
+            resuming: true,
+        };
+        self.at.insert(name.to_owned(), at);
+        let done = self
+            .connection
+            .resume_matched(&topic(name), position, UnixMs(0));
+        done.unwrap();
+    }
+
     /// The next thing of this topic is the answer to its position.
     pub(crate) fn expect_answer(&mut self, name: &str) {
         self.at.get_mut(name).unwrap().resuming = true;

@@ -5,6 +5,7 @@
 mod bounds;
 mod client;
 mod encodings;
+mod late;
 mod order;
 mod resume;
 mod schedules;

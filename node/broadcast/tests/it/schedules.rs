@@ -308,8 +308,11 @@ impl Schedule {
 
     /// Everybody who is still there gets everything.
     fn end(mut self) {
-        // What came last waits for its batch.
-        for _ in 0..2 {
+        for client in self.clients.iter_mut().flatten() {
+            let _ = client.drain(self.now);
+        }
+        // What came last waits for its batch, and who is ahead of a copy waits for that.
+        for _ in 0..3 {
             self.now += 1_000;
             for shard in &self.shards {
                 work(shard, self.now);

@@ -95,7 +95,7 @@ async fn clients_are_sent_away_before_anything_else_that_waits() {
     publish(&topics, "a", Class::Critical, 10, 0);
     while shard.work(UnixMs(0)).more {}
     let plan = DrainPlan::default();
-    shard.tell_all(UnixMs(0), |number| {
+    shard.tell_all(UnixMs(0), |number, _| {
         let leave = plan.leave(number, 1_234);
         leave.told_after.is_zero().then(|| Control::Reconnect {
             after: leave.reconnect_after,

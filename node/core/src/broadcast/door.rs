@@ -1,24 +1,19 @@
 //! Who may come in: how often one client begins anew.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use super::Refused;
+use super::pace::{Named, Pace, network};
 use crate::cache::UnixMs;
 
-/// Clients that are remembered; whoever has been quiet for long enough is not.
-const CLIENTS_MAX: usize = 16_384;
-/// In this time a client may begin as often as it may, at any moment of it.
-const WINDOW_MICROS: u64 = 1_000_000;
-/// A network of IPv6 is one client.
-const IPV6_PREFIX: u32 = 64;
+const NAMED: Named = Named {
+    clients: "client addresses that begin within a second",
+    rate: "subscribers that one client address begins within a second",
+};
 
 /// Clients that began of late.
 #[derive(Debug, Default)]
-pub struct Door {
-    /// When a client that keeps exactly to its rate would begin next, in microseconds.
-    next: BTreeMap<IpAddr, u64>,
-}
+pub struct Door(Pace<IpAddr>);
 
 impl Door {
     /// Takes note of a client that begins.
@@ -32,46 +27,15 @@ impl Door {
         now: UnixMs,
         per_second_max: u32,
     ) -> Result<(), Refused> {
-        let now = now.0.saturating_mul(1_000);
-        let client = network(client);
-        if self.next.len() >= CLIENTS_MAX && !self.next.contains_key(&client) {
-            self.next.retain(|_, next| *next > now);
-            if self.next.len() >= CLIENTS_MAX {
-                return Err(Refused::TooMany {
-                    field: "client addresses that begin within a second",
-                    value: CLIENTS_MAX + 1,
-                    max: CLIENTS_MAX,
-                });
-            }
-        }
-        let step = WINDOW_MICROS / u64::from(per_second_max.max(1));
-        let next = self.next.entry(client).or_insert(now);
-        let after = (*next).max(now) + step;
-        if after > now + WINDOW_MICROS {
-            return Err(Refused::TooMany {
-                field: "subscribers that one client address begins within a second",
-                value: per_second_max as usize + 1,
-                max: per_second_max as usize,
-            });
-        }
-        *next = after;
-        Ok(())
-    }
-}
-
-fn network(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(address) => {
-            let bits = u128::from(address) >> (128 - IPV6_PREFIX) << (128 - IPV6_PREFIX);
-            Ipv6Addr::from(bits).into()
-        }
-        v4 => v4,
+        self.0.step(network(client), now, per_second_max, NAMED)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const CLIENTS_MAX: usize = 16_384;
 
     fn client(text: &str) -> IpAddr {
         text.parse().unwrap()

@@ -59,6 +59,16 @@ pub enum Refused {
         /// How many there may be.
         max: usize,
     },
+    /// A bound of what may wait just now; there is room again when less waits.
+    #[error("{field} would be {value}, more than {max}; try again")]
+    Full {
+        /// Of what.
+        field: &'static str,
+        /// How many there would be.
+        value: usize,
+        /// How many there may be.
+        max: usize,
+    },
     /// A limit that does not do.
     #[error("{field} is {value}, and has to be from {min} to {max}")]
     OutOfRange {

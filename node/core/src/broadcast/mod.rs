@@ -12,6 +12,7 @@
 //! outbox         what a connection that does not keep up loses
 //! limits         all bounds, and refusals that name them
 //! door           how often one client begins anew
+//! pace           how often one client publishes
 //! drain          when clients are sent away, so that they do not come back all at once
 //! presence       who is there, of all nodes
 //! owner          which node numbers a topic, and who goes on after it
@@ -30,6 +31,7 @@ mod idempotency;
 mod limits;
 mod outbox;
 mod owner;
+mod pace;
 mod position;
 mod positions;
 mod presence;
@@ -47,10 +49,11 @@ pub use idempotency::Recent;
 pub use limits::{Limits, Refused};
 pub use outbox::{Admission, CutReason, Kind, Load, OutboxLimits, Overdue, admit, overdue};
 pub use owner::{Owners, may_continue, owners};
+pub use pace::{Named, Pace, Publisher};
 pub use position::{Epoch, Position, PositionError};
 pub use positions::{POSITIONS_BYTES_MAX, Positions, PositionsError};
 pub use presence::{Changes, Presence, PresenceLimits, Present};
-pub use replica::{CONFIRM_MAX, Gone, LEASE, REST, Replication, may_go_on};
+pub use replica::{CONFIRM_MAX, Gone, LEASE, REST, Replication, forget_ended, may_go_on};
 pub use resume::{Resume, Window, resume};
 pub use topic::{OWN_TOPICS, PATTERN_SEGMENTS_MAX, Pattern, TOPIC_BYTES_MAX, TopicName};
 pub use trie::PatternTrie;

@@ -2,15 +2,22 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use thiserror::Error;
 
+use super::Refused;
 use crate::cache::UnixMs;
 
 /// One life of a topic: offsets compare only within it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u64);
 
+/// How far an epoch of another node may be ahead of this node's clock. One that is further would be the last of its
+/// topic: each one that follows has to be greater.
+const EPOCH_AHEAD_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// The last offset that another node may tell.
+const OFFSET_MAX: u64 = 1 << 62;
 /// Bits of an epoch below its time.
 const RANDOM_BITS: u32 = 22;
 
@@ -45,6 +52,37 @@ pub struct Position {
     pub epoch: Epoch,
     /// The message's number in it, from 1; 0 is before all.
     pub offset: u64,
+}
+
+impl Position {
+    /// Whether another node may tell of it: epochs and offsets beyond are mistakes, or meant to end a topic for good.
+    ///
+    /// # Errors
+    ///
+    /// What is beyond its bound.
+    pub fn check_told(self, now: UnixMs) -> Result<(), Refused> {
+        let begun = u128::from(self.epoch.0 >> RANDOM_BITS);
+        let max = u128::from(now.0) + EPOCH_AHEAD_MAX.as_millis();
+        for (field, value, max) in [
+            ("epoch (ms since 1970) of another node", begun, max),
+            (
+                "offset of another node",
+                u128::from(self.offset),
+                u128::from(OFFSET_MAX),
+            ),
+        ] {
+            if value > max {
+                let min = 0;
+                return Err(Refused::OutOfRange {
+                    field,
+                    value,
+                    min,
+                    max,
+                });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A text that is no position.
@@ -85,6 +123,22 @@ mod tests {
         assert!(Epoch::begun(UnixMs(1_790_000_000_001), 0) > first);
         assert!(first.next(0) > first && first.next(u64::MAX) > first.next(0));
         assert_eq!(Epoch::begun(UnixMs(0), 0), Epoch(1));
+    }
+
+    #[test]
+    fn an_epoch_that_would_be_the_last_is_not_believed() {
+        let now = UnixMs(1_790_000_000_000);
+        let day = 24 * 3_600_000;
+        for (epoch, offset, is_sound) in [
+            (Epoch::begun(UnixMs(now.0 + day), u64::MAX), 1, true),
+            (Epoch::begun(UnixMs(now.0 + day + 1), 0), 1, false),
+            (Epoch(u64::MAX), 1, false),
+            (Epoch::begun(now, 0), u64::MAX, false),
+            (Epoch(0), 0, true),
+        ] {
+            let position = Position { epoch, offset };
+            assert_eq!(position.check_told(now).is_ok(), is_sound, "{position}");
+        }
     }
 
     #[test]

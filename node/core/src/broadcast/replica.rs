@@ -7,6 +7,7 @@
 //! lost.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::time::Duration;
 
 use super::TopicName;
@@ -37,6 +38,28 @@ pub struct Replication {
     /// No stamp is sent back any more.
     frozen: bool,
     rests_until: Option<Duration>,
+    /// Which topics were looked at last.
+    looked: Option<TopicName>,
+}
+
+/// Forgets what belongs to topics that are none any more, of the next `most` after `looked`, the last one before.
+pub fn forget_ended<V>(
+    map: &mut BTreeMap<TopicName, V>,
+    looked: &mut Option<TopicName>,
+    most: usize,
+    is_known: impl Fn(&TopicName) -> bool,
+) {
+    let after = looked.take().map_or(Bound::Unbounded, Bound::Excluded);
+    let next = map.range((after, Bound::Unbounded)).take(most);
+    let next: Vec<_> = next.map(|(topic, _)| topic.clone()).collect();
+    if next.len() == most {
+        *looked = next.last().cloned();
+    }
+    for topic in next {
+        if !is_known(&topic) {
+            map.remove(&topic);
+        }
+    }
 }
 
 impl Replication {
@@ -91,6 +114,11 @@ impl Replication {
             self.granted_at = Some(now);
         }
         !self.frozen
+    }
+
+    /// Forgets topics that are none any more; looks at so many of them, one after the other.
+    pub fn forget_ended(&mut self, most: usize, is_known: impl Fn(&TopicName) -> bool) {
+        forget_ended(&mut self.topics, &mut self.looked, most, is_known);
     }
 
     /// The replica is to be done without: it does not hear any more, or is another node from now on.
@@ -353,6 +381,22 @@ mod tests {
         assert_eq!(owner.check(ms(2_349)), []);
         assert_eq!(owner.check(ms(2_350)), [topic]);
         assert!(!owner.may_join(ms(7_349)) && owner.may_join(ms(7_350)));
+    }
+
+    #[test]
+    fn topics_that_ended_are_forgotten_a_part_at_a_time() {
+        let mut owner = Replication::default();
+        let topics: Vec<_> = (0..10)
+            .map(|n| TopicName::new(&format!("t.{n}")).unwrap())
+            .collect();
+        topics.iter().for_each(|topic| owner.join(topic, 1));
+        let is_known = |topic: &TopicName| topic.as_str() == "t.3";
+        owner.forget_ended(6, is_known);
+        assert_eq!(owner.topics.len(), 5);
+        owner.forget_ended(6, is_known);
+        owner.forget_ended(6, is_known);
+        assert_eq!(owner.sent_up_to(&topics[3]), Some(1));
+        assert_eq!(owner.topics.len(), 1);
     }
 
     #[test]

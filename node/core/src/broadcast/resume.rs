@@ -25,13 +25,19 @@ pub enum Resume {
         /// The last one.
         to: u64,
     },
-    /// The position means nothing here: it is of another life of the topic, or of a future that did not come.
+    /// The position means nothing here: it is of an earlier life of the topic.
     Restarted,
+    /// The position is later than anything here. Where the topic is numbered, that is a future that did not come; a
+    /// copy may only be late.
+    Ahead,
 }
 
 /// What follows `position`, all of it or told as missing.
 pub fn resume(position: Position, window: Window) -> Resume {
-    if position.epoch != window.epoch || position.offset > window.last {
+    if (position.epoch, position.offset) > (window.epoch, window.last) {
+        return Resume::Ahead;
+    }
+    if position.epoch != window.epoch {
         return Resume::Restarted;
     }
     if position.offset < window.floor {
@@ -59,8 +65,9 @@ mod tests {
             (1, 5, Resume::Complete),
             (1, 4, Resume::Gap { from: 5, to: 5 }),
             (1, 0, Resume::Gap { from: 1, to: 5 }),
-            (1, 10, Resume::Restarted),
-            (2, 7, Resume::Restarted),
+            (1, 10, Resume::Ahead),
+            (2, 7, Resume::Ahead),
+            (0, 10, Resume::Restarted),
         ] {
             let position = Position {
                 epoch: Epoch(epoch),

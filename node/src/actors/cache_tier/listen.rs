@@ -102,7 +102,10 @@ impl Listener {
             peers.is_silent(&node);
             "it says nothing".to_owned()
         };
-        let mut client = CachePeerClient::new(self.parts.peers.channel_to(&self.node)?);
+        let mut client = CachePeerClient::with_interceptor(
+            self.parts.peers.channel_to(&self.node)?,
+            self.parts.peers.key().shows(),
+        );
         // What is in force here, the newest alone: however slowly it is read, nobody waits for that.
         let (seen, out) = watch::channel(self.seen(0));
         let opened = timeout(SILENT_MAX, client.purges(WatchStream::new(out))).await;

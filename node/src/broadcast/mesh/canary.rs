@@ -27,8 +27,21 @@ pub struct CanaryStatus {
     pub lost: u64,
     /// How long the last one took, by the clocks of both nodes.
     pub latency: Duration,
-    /// Nothing came for 5 s, although both nodes are there.
+    /// How long nothing has come, although both nodes are there; whole seconds.
+    pub silent_for: Duration,
+    /// That is 5 s or longer.
     pub is_silent: bool,
+}
+
+impl CanaryStatus {
+    /// What is wrong with how messages come, for people.
+    pub fn problem(&self) -> Option<String> {
+        let from = self.from.as_ref().filter(|_| self.is_silent)?;
+        Some(format!(
+            "canary from {from} silent for {} s",
+            self.silent_for.as_secs()
+        ))
+    }
 }
 
 struct Heard {
@@ -58,7 +71,9 @@ pub(super) async fn run(mesh: Mesh, shard: Rc<Shard>) {
                     publish(&mesh, number).await;
                 }
                 status.from = before;
-                status.is_silent = heard.as_ref().is_some_and(|heard| heard.at.elapsed() >= SILENT_MAX);
+                let silent_for = heard.as_ref().map_or(Duration::ZERO, |heard| heard.at.elapsed());
+                status.silent_for = Duration::from_secs(silent_for.as_secs());
+                status.is_silent = silent_for >= SILENT_MAX;
                 if let Some(heard) = &heard && let Some(topic) = topic_of(&heard.from) {
                     keep_following(&mesh, topic);
                 }
@@ -147,7 +162,7 @@ fn hear(mesh: &Mesh, heard: &mut Heard, writing: &mut Writing, status: &mut Cana
             status.lost += missing;
             status.latency =
                 Duration::from_millis(mesh.now().0.saturating_sub(message.published_unix_ms));
-            status.is_silent = false;
+            (status.is_silent, status.silent_for) = (false, Duration::ZERO);
         }
     }
 }

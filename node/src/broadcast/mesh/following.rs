@@ -16,6 +16,8 @@ use super::wire::{self, WireError};
 
 /// How long a topic is followed after the last subscriber left.
 const LINGER: Duration = Duration::from_secs(30);
+/// Between two times that others are told which patterns came and went.
+const PATTERNS_INTERVAL: Duration = Duration::from_millis(50);
 /// Topics of one message.
 const TOPICS_AT_ONCE: usize = 1_000;
 /// Subscribers who may wait for one topic.
@@ -186,8 +188,15 @@ impl Hub {
         }
     }
 
-    /// Local patterns came or went.
+    /// Local patterns came or went: the others are told what all changes together are, now and then.
     pub(super) fn changes_patterns(&mut self) {
+        let now = self.now();
+        let is_first = self.patterns_told_at == Duration::ZERO;
+        let is_due = is_first || now.saturating_sub(self.patterns_told_at) >= PATTERNS_INTERVAL;
+        if !self.patterns_changed || !is_due {
+            return;
+        }
+        (self.patterns_changed, self.patterns_told_at) = (false, now);
         let patterns = self.topics.local_patterns();
         let added = patterns
             .difference(&self.patterns)
@@ -241,11 +250,12 @@ impl Hub {
     fn takes(&mut self, node: &str, what: What) -> Result<BTreeSet<TopicName>, WireError> {
         let now = self.mesh.now();
         match what {
-            What::Delivery(bytes) => return self.takes_delivery(bytes),
+            What::Delivery(bytes) => return self.takes_delivery(node, bytes),
             What::Followed(followed) => {
                 let topic = TopicName::any(&followed.topic)?;
                 let start = decode_position(followed.start.unwrap_or_default());
                 self.topics.follow(&topic, start, now)?;
+                self.knows_later(node, &topic, start.epoch);
                 if let Some(waits) = self.followed.get_mut(&topic)
                     && waits.asked.as_deref() == Some(node)
                 {
@@ -298,11 +308,33 @@ impl Hub {
         BTreeSet::new()
     }
 
-    fn takes_delivery(&mut self, bytes: bytes::Bytes) -> Result<BTreeSet<TopicName>, WireError> {
+    /// Answers an owner that begins with an epoch before the one that is known here: it is to begin one after both, or
+    /// nothing of what it says would be taken.
+    fn knows_later(&mut self, node: &str, topic: &TopicName, told: Epoch) {
+        if let Some(here) = self.topics.known(topic)
+            && told < here.epoch
+            && let Some(peer) = self.nodes.get_mut(node)
+        {
+            peer.ask(pb::LinkAsked {
+                have: vec![wire::encode_copy(topic, here)],
+                ..pb::LinkAsked::default()
+            });
+        }
+    }
+
+    fn takes_delivery(
+        &mut self,
+        node: &str,
+        bytes: bytes::Bytes,
+    ) -> Result<BTreeSet<TopicName>, WireError> {
         let now = self.mesh.now();
         let topic = match wire::decode_delivery(bytes)? {
             Some(Delivered::Batch(batch)) => {
                 let topic = TopicName::any(&batch.topic)?;
+                let is_numbered = batch.messages.iter().any(|message| message.offset > 0);
+                if is_numbered {
+                    self.knows_later(node, &topic, Epoch(batch.epoch));
+                }
                 for remote in wire::decode_batch(batch)? {
                     self.topics.accept(remote, now)?;
                 }
@@ -314,7 +346,7 @@ impl Hub {
                     epoch: Epoch(gap.epoch),
                     offset: gap.to,
                 };
-                self.topics.skip(&topic, to);
+                self.topics.skip(&topic, to, now)?;
                 topic
             }
             Some(Delivered::Recovered(recovered)) => {
@@ -322,6 +354,7 @@ impl Hub {
                 if !recovered.ok {
                     let start = decode_position(recovered.position.unwrap_or_default());
                     self.topics.follow(&topic, start, now)?;
+                    self.knows_later(node, &topic, start.epoch);
                 }
                 topic
             }

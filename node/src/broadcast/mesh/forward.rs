@@ -46,8 +46,9 @@ async fn one_stream(
     jobs: &mut mpsc::Receiver<Job>,
 ) -> Result<(), String> {
     let (out, requests) = mpsc::channel(AHEAD_MAX);
-    let mut client = BroadcastPeerClient::new(peers.channel_to(node)?)
-        .max_decoding_message_size(wire::MESSAGE_BYTES_MAX);
+    let mut client =
+        BroadcastPeerClient::with_interceptor(peers.channel_to(node)?, peers.key().shows())
+            .max_decoding_message_size(wire::MESSAGE_BYTES_MAX);
     let mut waiting = Waiting::default();
     // The stream opens with its first message: the other side answers when it has one.
     let sent = out.try_send(waiting.add(first));

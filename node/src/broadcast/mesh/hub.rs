@@ -15,6 +15,7 @@ use weir_proto::node::v1::link_told::What;
 use super::following::Followed;
 use super::forward::{self, WAITING_MAX};
 use super::incoming::Out;
+use super::passing::Passing;
 use super::peer::{LOST_GRACE, Link, Peer, Task};
 use super::{Mesh, View, outgoing};
 use crate::peers::Peers;
@@ -69,12 +70,16 @@ pub(super) struct Hub {
     pub(super) topics: Arc<Topics>,
     peers: Peers,
     pub(super) shard: Rc<Shard>,
-    began: Instant,
+    pub(super) began: Instant,
     pub(super) nodes: BTreeMap<String, Peer>,
     /// Which node's link it is.
     links: BTreeMap<u64, String>,
     pub(super) followed: BTreeMap<TopicName, Followed>,
     pub(super) patterns: BTreeSet<Pattern>,
+    /// Patterns changed that others do not know of yet, and when they were told last.
+    pub(super) patterns_changed: bool,
+    pub(super) patterns_told_at: Duration,
+    pub(super) passing: Passing,
     stamped_at: Duration,
     /// When copies of what nobody wants were looked for last, and those that were taken from other nodes then.
     pub(super) tidied_at: Duration,
@@ -101,6 +106,9 @@ pub(super) async fn run(
         links: BTreeMap::new(),
         followed: BTreeMap::new(),
         patterns: BTreeSet::new(),
+        patterns_changed: false,
+        patterns_told_at: Duration::ZERO,
+        passing: Passing::default(),
         stamped_at: Duration::ZERO,
         tidied_at: Duration::ZERO,
         tidied: Vec::new(),
@@ -113,6 +121,7 @@ pub(super) async fn run(
     });
     let mut tick = Instant::now();
     loop {
+        let pass = hub.passes_at();
         tokio::select! {
             said = hears.recv() => {
                 let Some(said) = said else { return };
@@ -122,6 +131,7 @@ pub(super) async fn run(
                     hub.hears(said);
                 }
             }
+            () = sleep_until(pass.unwrap_or(tick)), if pass.is_some() => hub.passes(),
             () = topics.changed() => hub.looks(topics.take_changes()),
             () = sleep_until(tick) => {
                 hub.ticks();
@@ -233,9 +243,8 @@ impl Hub {
 
     /// What changed of topics and interest on this node.
     fn looks(&mut self, changes: Changes) {
-        if changes.patterns {
-            self.changes_patterns();
-        }
+        self.patterns_changed |= changes.patterns;
+        self.changes_patterns();
         let all = changes.all.then(|| self.all_topics());
         for topic in all.iter().flatten().chain(&changes.topics) {
             self.wants(topic);
@@ -248,6 +257,7 @@ impl Hub {
         let now = self.now();
         self.lists();
         self.renew();
+        self.changes_patterns();
         if now.saturating_sub(self.stamped_at) >= STAMP_INTERVAL {
             self.stamped_at = now;
             let stamp_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);

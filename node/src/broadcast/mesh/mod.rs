@@ -19,6 +19,7 @@ mod hub;
 mod incoming;
 mod outgoing;
 mod owning;
+mod passing;
 mod peer;
 #[cfg(test)]
 mod tests;
@@ -43,7 +44,7 @@ use weir_proto::node::v1::forward_response::What;
 use self::forward::Job;
 use self::hub::Said;
 use super::Ack;
-use crate::peers::Peers;
+use crate::peers::{Peers, WayIn};
 use crate::ports::clock::WallClock;
 use crate::snapshot::Snapshot;
 
@@ -290,6 +291,14 @@ impl Mesh {
         matches!(timeout(FOLLOW_TIMEOUT, waits).await, Ok(Some(())))
     }
 
+    /// Where the same way in leads to other nodes that live.
+    pub fn elsewhere(&self, way: WayIn) -> Vec<String> {
+        let view = self.view();
+        let peers = self.peers();
+        let found = peers.map(|peers| peers.elsewhere(way, |node| view.is_live(node)));
+        found.unwrap_or_default()
+    }
+
     /// Ways to the other nodes; none before [`Self::run`].
     pub fn peers(&self) -> Option<&Peers> {
         self.0.peers.get()
@@ -311,6 +320,11 @@ impl Mesh {
     /// How messages of other nodes come.
     pub fn canary(&self) -> Arc<CanaryStatus> {
         self.0.canary.load()
+    }
+
+    /// The same as it changes.
+    pub fn canary_status(&self) -> Snapshot<CanaryStatus> {
+        self.0.canary.clone()
     }
 
     /// What another node wants, and is told.

@@ -98,8 +98,9 @@ async fn follow(
         ..pb::LinkAsked::default()
     };
     asks.try_send(hello).map_err(|_| "no room".to_owned())?;
-    let mut client = BroadcastPeerClient::new(peers.channel_to(node)?)
-        .max_decoding_message_size(wire::MESSAGE_BYTES_MAX);
+    let mut client =
+        BroadcastPeerClient::with_interceptor(peers.channel_to(node)?, peers.key().shows())
+            .max_decoding_message_size(wire::MESSAGE_BYTES_MAX);
     let opened = timeout(OPEN_TIMEOUT, client.link(ReceiverStream::new(asked))).await;
     let mut told = opened.map_err(&mut silent)?.map_err(said)?.into_inner();
     let first = timeout(OPEN_TIMEOUT, told.message()).await;

@@ -5,18 +5,21 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use weir_broadcast::{Encoding, Since};
-use weir_core::broadcast::{Pattern, Position, TopicName};
+use weir_core::broadcast::{Pattern, Position, TopicName, forget_ended};
 use weir_proto::convert::encode_position;
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::link_told::What;
 
 use super::hub::{Hub, spawn};
 use super::incoming::{self, Out};
+use super::passing::Change;
 use super::peer::{Down, Peer, QUEUE_MAX};
 use super::wire;
 
 /// Between two looks for what nobody wants; topics are forgotten within a second.
 const TIDY_INTERVAL: Duration = Duration::from_secs(5);
+/// Topics that are looked at then, for each node.
+const TIDIED_AT_ONCE: usize = 4_096;
 /// Messages that are sent to a replica together.
 const REPLICATED_AT_ONCE: usize = 256;
 
@@ -28,8 +31,9 @@ impl Hub {
         let peer = self.nodes.entry(node.clone());
         let peer = peer.or_insert_with(|| Peer::new(now));
         let is_another = peer.process.is_some_and(|process| process != hello.process);
-        if peer.process.is_none() {
-            peer.process = Some(hello.process);
+        if peer.process.replace(hello.process) != Some(hello.process) {
+            // Its next process numbers messages, whatever the one before said.
+            peer.has_left = false;
         }
         let connection = Rc::new(self.shard.connect(&format!("node {node}"), Encoding::Grpc));
         let (queue, queued) = mpsc::channel(QUEUE_MAX);
@@ -43,9 +47,7 @@ impl Hub {
             // The process that relied on something is gone.
             self.opens_all(node);
         }
-        for topic in self.all_topics() {
-            self.settles(&topic);
-        }
+        self.owes(node).all = true;
     }
 
     /// A node wants something.
@@ -131,34 +133,26 @@ impl Hub {
         let Ok(pattern) = Pattern::new(text) else {
             return;
         };
+        let max = self.topics.limits().patterns_max;
         if let Some(down) = self.nodes.get_mut(node).and_then(|peer| peer.down.as_mut()) {
-            down.patterns.insert(pattern.clone());
-        }
-        let since = if fresh { Since::Now } else { Since::Start };
-        for topic in self.all_topics() {
-            if pattern.takes(&topic) {
-                self.settle(node, &topic, since);
+            if down.patterns.len() >= max {
+                tracing::warn!(node, text, max, "a node has more patterns than are taken");
+                return;
             }
+            down.patterns.insert(&pattern, ());
         }
+        let change = if fresh { Change::Fresh } else { Change::Other };
+        self.owes(node).change(&pattern, change);
     }
 
     fn unsubscribes_pattern(&mut self, node: &str, text: &str) {
         let Ok(pattern) = Pattern::new(text) else {
             return;
         };
-        let mut topics = Vec::new();
         if let Some(down) = self.nodes.get_mut(node).and_then(|peer| peer.down.as_mut()) {
-            down.patterns.remove(&pattern);
-            topics.extend(
-                down.active
-                    .iter()
-                    .filter(|topic| pattern.takes(topic))
-                    .cloned(),
-            );
+            down.patterns.remove(&pattern, &());
         }
-        for topic in &topics {
-            self.settle(node, topic, Since::Start);
-        }
+        self.owes(node).change(&pattern, Change::Other);
     }
 
     /// Gives a topic to all nodes that are to have it, and to no other.
@@ -171,7 +165,7 @@ impl Hub {
     }
 
     /// The same for one node; one that says nothing of what it has gets it from `since` on.
-    fn settle(&mut self, node: &str, topic: &TopicName, since: Since) {
+    pub(super) fn settle(&mut self, node: &str, topic: &TopicName, since: Since) {
         let view = self.mesh.view();
         let is_own = view.is_own(topic);
         let is_replica = view.replica(topic) == Some(node);
@@ -295,6 +289,7 @@ impl Hub {
             return;
         }
         self.tidied_at = now;
+        self.forgets_ended();
         for topic in std::mem::take(&mut self.tidied) {
             if self.topics.position(&topic).is_some() {
                 self.settles(&topic);
@@ -311,6 +306,17 @@ impl Hub {
                 }
             }
             self.tidied.push(topic);
+        }
+    }
+
+    /// Forgets what is known of other nodes' part in topics that are none any more.
+    fn forgets_ended(&mut self) {
+        let topics = std::sync::Arc::clone(&self.topics);
+        let is_known = |topic: &TopicName| topics.position(topic).is_some();
+        for peer in self.nodes.values_mut() {
+            peer.replication.forget_ended(TIDIED_AT_ONCE, is_known);
+            let looked = &mut peer.in_step_looked;
+            forget_ended(&mut peer.in_step, looked, TIDIED_AT_ONCE, is_known);
         }
     }
 

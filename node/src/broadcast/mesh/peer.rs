@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use weir_broadcast::Connection;
-use weir_core::broadcast::{Epoch, Gone, Pattern, Position, Replication, TopicName};
+use weir_core::broadcast::{Epoch, Gone, PatternTrie, Position, Replication, TopicName};
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::link_told::What;
 
@@ -64,6 +64,8 @@ pub(super) struct Peer {
     pub(super) asks: Option<mpsc::Sender<pb::LinkAsked>>,
     /// Topics of which this node, as their replica, has everything that the other gave anybody.
     pub(super) in_step: BTreeMap<TopicName, Epoch>,
+    /// Which of these was looked at last for whether it is one still.
+    pub(super) in_step_looked: Option<TopicName>,
     /// When the last stamp was made that came back.
     pub(super) stamp: Option<Duration>,
     /// Its own link to this node.
@@ -83,6 +85,7 @@ impl Peer {
             way: None,
             asks: None,
             in_step: BTreeMap::new(),
+            in_step_looked: None,
             stamp: None,
             down: None,
             replication: Replication::default(),
@@ -129,7 +132,7 @@ pub(super) struct Down {
     pub(super) is_full: bool,
     /// Topics that it wants by name.
     pub(super) wants: BTreeSet<TopicName>,
-    pub(super) patterns: BTreeSet<Pattern>,
+    pub(super) patterns: PatternTrie<()>,
     /// What it said that it has.
     have: BTreeMap<TopicName, Position>,
     /// Topics that it gets.
@@ -138,7 +141,7 @@ pub(super) struct Down {
 }
 
 impl Down {
-    pub(super) const fn new(
+    pub(super) fn new(
         id: u64,
         connection: Rc<Connection>,
         queue: mpsc::Sender<pb::LinkTold>,
@@ -150,7 +153,7 @@ impl Down {
             queue,
             is_full: false,
             wants: BTreeSet::new(),
-            patterns: BTreeSet::new(),
+            patterns: PatternTrie::default(),
             have: BTreeMap::new(),
             active: BTreeSet::new(),
             _writer: writer,
@@ -173,6 +176,6 @@ impl Down {
     }
 
     pub(super) fn takes(&self, topic: &TopicName) -> bool {
-        self.patterns.iter().any(|pattern| pattern.takes(topic))
+        !self.patterns.takers(topic).is_empty()
     }
 }

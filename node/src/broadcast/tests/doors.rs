@@ -135,6 +135,37 @@ async fn places_and_beginnings_are_bounded_and_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_publishes_too_often_is_refused_and_others_are_not() {
+    let config = "[broadcaster]\nanonymous = \"all\"\npublish_per_second_max = 2\n";
+    with_node(config, async |node| {
+        let from = ["10.0.0.1", "10.0.0.2"].map(|address| address.parse().unwrap());
+        let publish = |from| node.broadcast.may_publish_now(None, from);
+        assert!(publish(from[0]).is_ok() && publish(from[0]).is_ok());
+        let often = crate::broadcast::Turned::TooOften(publish(from[0]).unwrap_err());
+        assert_eq!(often.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert!(
+            often.to_string().contains("publish_per_second_max"),
+            "{often}"
+        );
+        assert!(publish(from[1]).is_ok());
+        let mut client = node.socket("topic=chat").await;
+        client.text().await;
+        for id in 1..=3 {
+            let ask = format!(r#"{{"publish":{{"topic":"chat","text":"{id}","id":{id}}}}}"#);
+            client.ask(&ask).await;
+        }
+        let refused = loop {
+            let told = client.text().await;
+            if told.contains("publish_per_second_max") {
+                break told;
+            }
+        };
+        assert!(refused.contains(r#""id":3"#), "{refused}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_loses_a_right_loses_what_it_has() {
     let (_folder, config) = tokens("nothing", "\"chat\"");
     with_node(&config, async |node| {
@@ -159,5 +190,10 @@ fn an_address_says_from_where() {
     // What a browser was told last is newer, and topics of patterns go on where they were.
     let back = Opening::of("topic=a&since=a@9-3&pattern=c.*", Some("a@9-7,c.x@9-1")).unwrap();
     let told = format!("{:?}", back.topics);
-    assert!(told.contains("offset: 7") && told.contains("c.x"), "{told}");
+    assert!(told.contains("offset: 7"), "{told}");
+    let matched = format!("{:?}", back.matched);
+    assert!(
+        matched.contains("c.x") && matched.contains("offset: 1"),
+        "{matched}"
+    );
 }

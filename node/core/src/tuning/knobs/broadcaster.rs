@@ -36,6 +36,9 @@ knobs! {
     HANDSHAKES_PER_SECOND_MAX = "broadcaster.handshakes_per_second_max", Kind::Count(1, 1_000_000),
         Literal::Count(50), ApplyClass::NewConnections,
         "Subscribers that one client address may begin within a second.";
+    PUBLISH_PER_SECOND_MAX = "broadcaster.publish_per_second_max", Kind::Count(1, 10_000_000),
+        Literal::Count(20_000), ApplyClass::Hot,
+        "Messages that one token, or one client address without a token, may publish within a second.";
     DRAIN_WINDOW = "broadcaster.drain_window", Kind::Duration(millis(0), secs(3600)),
         Literal::Duration(secs(10)), ApplyClass::Hot,
         "Over how long subscribers come back that are sent to another node.";

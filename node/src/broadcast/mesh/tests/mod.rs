@@ -1,5 +1,6 @@
 //! Three nodes, what is lost on the way between them, and what subscribers are told of it.
 
+mod hostile;
 mod world;
 
 use std::time::Duration;

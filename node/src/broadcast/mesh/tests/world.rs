@@ -23,7 +23,7 @@ use weir_proto::node::v1::delivery::What as Delivered;
 use super::super::{Ack, Mesh, Receipt, wire};
 use crate::actors::config_agent::control_plane::LinkStatus;
 use crate::grpc::broadcast_peer;
-use crate::peers::Peers;
+use crate::peers::{PeerKey, Peers};
 use crate::ports::clock::WallClock;
 use crate::ports::net::{BoxedStream, Endpoint, Net};
 use crate::snapshot::Snapshot;
@@ -97,6 +97,8 @@ pub(super) struct World {
     wire: Wire,
     pub(super) nodes: BTreeMap<String, Node>,
     listed: Snapshot<LinkStatus>,
+    /// What nodes show each other and ask for, where they do.
+    keys: BTreeMap<&'static str, PeerKey>,
 }
 
 pub(super) struct Node {
@@ -109,19 +111,26 @@ pub(super) struct Node {
 impl World {
     /// So many nodes, `a`, `b` and so on, linked to each other. Must run within a `LocalSet`.
     pub(super) async fn new(count: usize) -> Self {
+        let world = Self::with_keys(count, BTreeMap::new()).await;
+        for node in world.nodes.values() {
+            assert_eq!(node.mesh.view().live.len(), count);
+        }
+        world
+    }
+
+    /// The same with what they show each other; one second later.
+    pub(super) async fn with_keys(count: usize, keys: BTreeMap<&'static str, PeerKey>) -> Self {
         let mut world = Self {
             wire: Wire::default(),
             nodes: BTreeMap::new(),
             listed: Snapshot::new(LinkStatus::default()),
+            keys,
         };
         for at in 0..count {
             let name = ["a", "b", "c", "d"][at];
             world.start(name, at as u64 + 1);
         }
         sleep(Duration::from_secs(1)).await;
-        for node in world.nodes.values() {
-            assert_eq!(node.mesh.view().live.len(), count);
-        }
         world
     }
 
@@ -135,7 +144,9 @@ impl World {
             node: name.to_owned(),
             wire: self.wire.clone(),
         };
-        let peers = Peers::new(name, self.listed.clone(), Arc::new(net));
+        let key = self.keys.get(name).cloned().unwrap_or_default();
+        let asks = key.asks();
+        let peers = Peers::new(name, self.listed.clone(), Arc::new(net)).with_key(key);
         self.wire.0.dead.send_modify(|dead| _ = dead.remove(name));
         self.wire
             .0
@@ -146,7 +157,7 @@ impl World {
             UnboundedReceiverStream::new(accepted),
             Ok::<_, io::Error>,
         );
-        let server = Server::builder().add_service(broadcast_peer::server(&mesh));
+        let server = Server::builder().add_service(broadcast_peer::server(&mesh, asks));
         let serves = tokio::spawn(server.serve_with_incoming(incoming)).abort_handle();
         let (links, clients) = (mesh.clone(), Rc::clone(&shard));
         let runs = tokio::task::spawn_local(async move { links.run(peers, 1).await });
@@ -167,6 +178,8 @@ impl World {
         let peers = self.nodes.keys().map(|name| Listed {
             node_id: name.clone(),
             grpc_address: format!("{name}{PORT}"),
+            http_api_address: format!("{name}:80"),
+            ingress_addresses: vec!["0.0.0.0:8080".to_owned(), format!("{name}:8080")],
             ..Listed::default()
         });
         self.listed.publish(LinkStatus {
