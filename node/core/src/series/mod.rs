@@ -1,8 +1,8 @@
 //! How a node was: numbers at places in time that are the same for every node and every life of it.
 //!
-//! Time is cut into slots of one interval, counted from 1970 ([`slot_at`]). A [`Ring`] holds one number for each slot and
-//! series; what is kept is what can be added up, so rings of several nodes merge by slot, and a time in which nobody
-//! counted is only a gap.
+//! Time is cut into slots of one interval, counted from 1970 ([`slot_at`]). A [`Ring`] holds one number for each slot
+//! and series; what is kept is what can be added up, so rings of several nodes merge by slot, and a time in which
+//! nobody counted is only a gap.
 
 mod percentile;
 
@@ -27,7 +27,7 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// A ring of `width` series with the newest `slots_max` slots of each, at least one. It takes 8 bytes for each number.
+    /// A ring of `width` series with the newest `slots_max` slots of each, at least one. A number takes 8 bytes.
     pub fn new(width: usize, slots_max: usize) -> Self {
         let slots_max = slots_max.max(1);
         Self {
@@ -54,8 +54,8 @@ impl Ring {
         self.next
     }
 
-    /// Adds to what is there of a slot. A later slot than all before makes room for itself, with gaps between; one that is
-    /// not kept any more is refused.
+    /// Adds to what is there of a slot. A later slot than all before makes room for itself, with gaps between; one that
+    /// is not kept any more is refused.
     ///
     /// # Panics
     /// Unless there is one number for each series.

@@ -1,9 +1,9 @@
 //! Percentiles of what was counted by bucket.
 
-/// The value below which a share of what was counted lies, 0 to 1, interpolated within its bucket; `None` when nothing was.
+/// The value below which a share of what was counted lies, 0 to 1, interpolated within its bucket; `None` of nothing.
 ///
-/// `counts` holds one bucket for each of the rising upper `bounds`, and one for what is above all of them, which counts as
-/// the last bound.
+/// `counts` holds one bucket for each of the rising upper `bounds`, and one for what is above all of them, which counts
+/// as the last bound.
 pub fn percentile(bounds: &[u64], counts: &[u64], share: f64) -> Option<u64> {
     let total: u64 = counts.iter().sum();
     if total == 0 {
