@@ -24,6 +24,7 @@ pub mod mailbox;
 mod metrics_export;
 pub mod node;
 pub mod orders;
+pub mod overview;
 pub mod peers;
 pub mod ports;
 mod prober;

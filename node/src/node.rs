@@ -31,8 +31,10 @@ use crate::logs;
 use crate::logs_api::LogsApi;
 use crate::metrics_export;
 use crate::orders::OrdersHandle;
+use crate::overview::OverviewApi;
 use crate::ports::clock::WallClock;
 use crate::ports::net::Tcp;
+use crate::telemetry::history::sampler::Sampler;
 use crate::telemetry::logs::{LogFiles, Logs};
 use crate::telemetry::otlp::Exporter;
 use crate::telemetry::recent::Recent;
@@ -276,16 +278,18 @@ async fn start(
         canary: wired.broadcast.mesh().canary_status(),
     };
     let status = StatusCache::new(source, wired.status_age_max.clone());
+    tokio::task::spawn_local(Sampler::new(&wired).run());
+    let overview = OverviewApi::new(&wired, status.clone());
     let servers_stop = Arc::new(Notify::new());
     tokio::task::spawn_local(logs.clone().follow_levels(wired.logs.levels.subscribe()));
     serve_grpc(
         grpc_listener,
         &wired,
-        (status.clone(), &logs),
+        (status.clone(), &logs, &overview),
         &servers_stop,
     )?;
     let disk = Disk::new(config.node.data_dir.clone());
-    let shown = shown(&wired, &cores, (status, &logs, disk));
+    let shown = shown(&wired, &cores, &logs, status, overview, disk);
     let metrics = metrics_export::start(&config, &wired, &shown).map_err(NodeError::Otlp)?;
     serve_api(api_listener, shown);
     match wired.cache_warmer.is_warm() {
@@ -319,12 +323,12 @@ async fn say_ready(orders: &OrdersHandle, node: &str) {
 fn serve_grpc(
     listener: TcpListener,
     wired: &Wired,
-    (status, logs): (StatusCache, &Logs),
+    (status, logs, overview): (StatusCache, &Logs, &OverviewApi),
     stop: &Arc<Notify>,
 ) -> Result<(), NodeError> {
     let tracer = wired.core_parts.tracer.weak();
     let service = LoadBalancerService::new(wired.load_balancer.clone(), tracer);
-    let router = grpc::router(service, Apis::new(wired, status, logs))?;
+    let router = grpc::router(service, Apis::new(wired, status, logs, overview.clone()))?;
     let incoming = accepted(listener);
     let stop = Arc::clone(stop);
     tokio::task::spawn_local(async move {
@@ -336,7 +340,14 @@ fn serve_grpc(
     Ok(())
 }
 
-fn shown(wired: &Wired, cores: &Cores, (status, logs, disk): (StatusCache, &Logs, Disk)) -> Shown {
+fn shown(
+    wired: &Wired,
+    cores: &Cores,
+    logs: &Logs,
+    status: StatusCache,
+    overview: OverviewApi,
+    disk: Disk,
+) -> Shown {
     Shown {
         status,
         routing: wired.core_parts.routing.clone(),
@@ -352,6 +363,7 @@ fn shown(wired: &Wired, cores: &Cores, (status, logs, disk): (StatusCache, &Logs
         access_log: wired.core_parts.access_log.counts(),
         traces: TraceApi::new(wired),
         logs: LogsApi::new(wired, logs),
+        overview,
         debug: DebugApi::new(wired, cores),
     }
 }

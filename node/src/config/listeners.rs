@@ -11,6 +11,7 @@ use weir_core::tuning::knobs::{ingress, telemetry};
 use super::Config;
 use super::broadcaster::WebSocketSettings;
 use super::compression::Compression;
+use super::history::HistorySettings;
 use super::reader::{Problem, Section};
 use crate::ports::net::Endpoint;
 
@@ -206,6 +207,8 @@ pub struct Telemetry {
     pub log_lines_max: usize,
     /// Between two exports of all metrics to the receiver; none when absent.
     pub metrics_export_interval: Option<Duration>,
+    /// How much history is kept.
+    pub history: HistorySettings,
 }
 
 impl Telemetry {
@@ -235,6 +238,8 @@ impl Telemetry {
         );
         let mut s = s.read_by("status");
         let status_cache_ttl = s.tuned(problems, "status_cache_ttl", &telemetry::STATUS_CACHE_TTL);
+        let mut s = s.read_by("history");
+        let history = HistorySettings::read(&mut s, problems);
         let mut s = s.read_by("logs");
         let read = Self {
             otlp,
@@ -245,6 +250,7 @@ impl Telemetry {
             metrics_export_interval,
             log_levels: s.tuned(problems, "log_levels", &telemetry::LOG_LEVELS),
             log_lines_max: s.tuned(problems, "log_lines_max", &telemetry::LOG_LINES_MAX),
+            history,
         };
         if let Err(bad) = check_levels(read.log_levels.iter().map(String::as_str)) {
             let knob = &telemetry::LOG_LEVELS;

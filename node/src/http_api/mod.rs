@@ -10,6 +10,8 @@ mod engines;
 mod events;
 mod exposition;
 mod logs;
+mod openapi;
+mod overview;
 mod sites;
 mod traces;
 mod values;
@@ -26,8 +28,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use opentelemetry_proto::tonic::metrics::v1::Metric;
 
-pub use cache::{AGE_MAX_DEFAULT, StatusCache};
-use cache::{Cached, Document};
+use cache::Document;
+pub use cache::{AGE_MAX_DEFAULT, Cached, StatusCache};
 pub use disk::Disk;
 
 use crate::broadcast::Broadcast;
@@ -39,6 +41,7 @@ use crate::describe;
 use crate::engine_api::EngineApi;
 use crate::events::Events;
 use crate::logs_api::LogsApi;
+use crate::overview::OverviewApi;
 use crate::snapshot::Snapshot;
 use crate::telemetry::access::AccessCounts;
 use crate::telemetry::metrics::{NodeMetrics, TextFormat};
@@ -77,6 +80,8 @@ pub struct Shown {
     pub logs: LogsApi,
     /// What the node itself does.
     pub debug: DebugApi,
+    /// Nodes at a glance.
+    pub overview: OverviewApi,
 }
 
 /// All paths of the API.
@@ -88,6 +93,8 @@ pub fn router(shown: Shown) -> Router {
         .route("/api/events", get(events::list))
         .route("/api/traces/{id}", get(traces::get))
         .route("/api/logs", get(logs::list))
+        .route("/api/overview", get(overview::get))
+        .route("/api/openapi.json", get(openapi::get))
         .route("/metrics", get(metrics))
         .merge(engines::router())
         .merge(answers::router())

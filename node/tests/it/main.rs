@@ -51,6 +51,7 @@ mod operator;
 mod orders;
 mod orders_h2;
 mod otlp_metrics;
+mod overview;
 mod pools;
 mod protocols;
 mod recorder;
