@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "weir/node/v1/load_balancer.proto",
         "weir/node/v1/logs.proto",
         "weir/node/v1/node.proto",
+        "weir/node/v1/overview.proto",
         "weir/node/v1/port_cache.proto",
         "weir/node/v1/provision.proto",
         "weir/node/v1/traces.proto",
@@ -38,6 +39,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .field_attribute(
             "weir.node.v1.Backend.standing",
             "#[serde(serialize_with = \"crate::standing_as_text\")]",
+        )
+        .field_attribute(
+            "weir.node.v1.BackendOnNode.standing",
+            "#[serde(serialize_with = \"crate::standing_as_text\")]",
+        )
+        .field_attribute(
+            "weir.node.v1.Series.values",
+            "#[serde(serialize_with = \"crate::none_as_null\")]",
         )
         .compile_fds(schema)?;
     Ok(())

@@ -21,6 +21,7 @@ pub mod logs;
 pub mod logs_api;
 pub mod node;
 pub mod orders;
+pub mod overview;
 pub mod peers;
 pub mod ports;
 mod prober;

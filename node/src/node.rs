@@ -29,8 +29,10 @@ use crate::link::Refused;
 use crate::logs;
 use crate::logs_api::LogsApi;
 use crate::orders::OrdersHandle;
+use crate::overview::OverviewApi;
 use crate::ports::clock::WallClock;
 use crate::ports::net::Tcp;
+use crate::telemetry::history::sampler::Sampler;
 use crate::telemetry::logs::{LogFiles, Logs};
 use crate::telemetry::otlp::Exporter;
 use crate::telemetry::recent::Recent;
@@ -266,15 +268,17 @@ async fn start(
         control_plane: wired.control_plane.clone(),
     };
     let status = StatusCache::new(source, wired.status_age_max.clone());
+    tokio::task::spawn_local(Sampler::new(&wired).run());
+    let overview = OverviewApi::new(&wired, status.clone());
     let servers_stop = Arc::new(Notify::new());
     tokio::task::spawn_local(logs.clone().follow_levels(wired.logs.levels.subscribe()));
     serve_grpc(
         grpc_listener,
         &wired,
-        (status.clone(), &logs),
+        (status.clone(), &logs, &overview),
         &servers_stop,
     )?;
-    serve_api(api_listener, &wired, status, &logs);
+    serve_api(api_listener, &wired, status, (&logs, overview));
     match wired.cache_warmer.is_warm() {
         true => say_ready(&wired.orders, &name).await,
         false => {
@@ -305,12 +309,12 @@ async fn say_ready(orders: &OrdersHandle, node: &str) {
 fn serve_grpc(
     listener: TcpListener,
     wired: &Wired,
-    (status, logs): (StatusCache, &Logs),
+    (status, logs, overview): (StatusCache, &Logs, &OverviewApi),
     stop: &Arc<Notify>,
 ) -> Result<(), NodeError> {
     let tracer = wired.core_parts.tracer.weak();
     let service = LoadBalancerService::new(wired.load_balancer.clone(), tracer);
-    let router = grpc::router(service, Apis::new(wired, status, logs))?;
+    let router = grpc::router(service, Apis::new(wired, status, logs, overview.clone()))?;
     let incoming = accepted(listener);
     let stop = Arc::clone(stop);
     tokio::task::spawn_local(async move {
@@ -322,7 +326,12 @@ fn serve_grpc(
     Ok(())
 }
 
-fn serve_api(listener: TcpListener, wired: &Wired, status: StatusCache, logs: &Logs) {
+fn serve_api(
+    listener: TcpListener,
+    wired: &Wired,
+    status: StatusCache,
+    (logs, overview): (&Logs, OverviewApi),
+) {
     let shown = Shown {
         status,
         routing: wired.core_parts.routing.clone(),
@@ -336,6 +345,7 @@ fn serve_api(listener: TcpListener, wired: &Wired, status: StatusCache, logs: &L
         access_log: wired.core_parts.access_log.counts(),
         traces: TraceApi::new(wired),
         logs: LogsApi::new(wired, logs),
+        overview,
     };
     let service = http_api::router(shown).into_make_service_with_connect_info::<SocketAddr>();
     tokio::task::spawn_local(async move {

@@ -100,8 +100,8 @@ impl OrdersHandle {
     pub fn state(&self) -> &'static str {
         let orders = self.in_force();
         match self.0.stopping.load(Ordering::Relaxed) {
-            true => "stopping",
-            false if orders.draining => "draining",
+            true => LEAVING[1],
+            false if orders.draining => LEAVING[0],
             false if orders.cordoned => "cordoned",
             false if self.0.warming.load(Ordering::Relaxed) => WARMING,
             false => READY,
@@ -126,6 +126,8 @@ impl OrdersHandle {
 pub const WARMING: &str = "warming";
 /// The state of a node that wants new clients.
 pub const READY: &str = "ready";
+/// The states of a node that ends what runs on it.
+pub const LEAVING: [&str; 2] = ["draining", "stopping"];
 
 #[cfg(test)]
 mod tests {

@@ -71,3 +71,8 @@ fn standing_as_text<S: serde::Serializer>(standing: &i32, out: S) -> Result<S::O
             .as_text(),
     )
 }
+
+/// Values of a series, of which those below 0 are none.
+fn none_as_null<S: serde::Serializer>(values: &[i64], out: S) -> Result<S::Ok, S::Error> {
+    out.collect_seq(values.iter().map(|value| u64::try_from(*value).ok()))
+}

@@ -31,6 +31,7 @@ pub mod provision;
 pub mod proxy;
 pub mod purge;
 pub mod route;
+pub mod series;
 pub mod stored_value;
 pub mod surrogate;
 pub mod text;

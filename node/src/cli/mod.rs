@@ -22,6 +22,7 @@ mod profile;
 mod publish;
 mod services;
 mod status;
+mod status_mesh;
 mod subscribe;
 mod trace;
 mod up;

@@ -8,12 +8,17 @@ use weir_proto::node::v1::{ControlLink, GetStatusRequest, Status as NodeStatus};
 
 use super::control::text::counted;
 use super::output::{Failure, Format, connect, print, print_json, table};
-use super::{Target, block_on};
+use super::{Target, block_on, status_mesh};
 
-/// Show how a node is: traffic, services, configuration
+/// Show how a node is: traffic, services, configuration; or all nodes, a line for each
 #[derive(Args)]
-#[command(after_help = "Example:\n  weir status\n  weir status --node 127.0.0.1:7401 -o json")]
+#[command(
+    after_help = "Example:\n  weir status\n  weir status --mesh\n  weir status --node 127.0.0.1:7401 -o json"
+)]
 pub(super) struct Status {
+    /// All nodes that the asked one knows, with what they carried in the last ten samples.
+    #[arg(long)]
+    mesh: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -21,6 +26,9 @@ pub(super) struct Status {
 impl Status {
     pub(super) fn run(self) -> Result<(), Failure> {
         block_on(async move {
+            if self.mesh {
+                return status_mesh::run(&self.target).await;
+            }
             let mut client = NodeClient::new(connect(&self.target.node).await?);
             let status = client.get_status(GetStatusRequest {}).await?.into_inner();
             match self.target.output {

@@ -11,6 +11,7 @@ use weir_core::tuning::knobs::{ingress, telemetry};
 use super::Config;
 use super::broadcaster::WebSocketSettings;
 use super::compression::Compression;
+use super::history::HistorySettings;
 use super::reader::{Problem, Section};
 
 /// Where clients connect, and what they may do.
@@ -185,6 +186,8 @@ pub struct Telemetry {
     pub log_levels: Vec<String>,
     /// Lines of one log query.
     pub log_lines_max: usize,
+    /// How much history is kept.
+    pub history: HistorySettings,
 }
 
 impl Telemetry {
@@ -209,6 +212,8 @@ impl Telemetry {
         );
         let mut s = s.read_by("status");
         let status_cache_ttl = s.tuned(problems, "status_cache_ttl", &telemetry::STATUS_CACHE_TTL);
+        let mut s = s.read_by("history");
+        let history = HistorySettings::read(&mut s, problems);
         let mut s = s.read_by("logs");
         let read = Self {
             otlp,
@@ -218,6 +223,7 @@ impl Telemetry {
             status_cache_ttl,
             log_levels: s.tuned(problems, "log_levels", &telemetry::LOG_LEVELS),
             log_lines_max: s.tuned(problems, "log_lines_max", &telemetry::LOG_LINES_MAX),
+            history,
         };
         if let Err(bad) = check_levels(read.log_levels.iter().map(String::as_str)) {
             let knob = &telemetry::LOG_LEVELS;

@@ -136,7 +136,7 @@ impl EngineApi {
     }
 
     /// What keeps this node from starting engines, or from knowing what runs.
-    fn own_problems(&self) -> Vec<pb::EngineProblem> {
+    pub(crate) fn own_problems(&self) -> Vec<pb::EngineProblem> {
         let node = self.peers.node();
         let picture = self.picture();
         let problems = picture.problems.iter().map(|what| pb::EngineProblem {

@@ -9,6 +9,7 @@ mod events;
 mod load_balancer;
 mod logs;
 mod node;
+mod overview;
 mod port_cache;
 mod provision;
 mod status;
@@ -31,6 +32,7 @@ use weir_proto::node::v1::events_server::EventsServer;
 use weir_proto::node::v1::load_balancer_server::LoadBalancerServer;
 use weir_proto::node::v1::logs_server::LogsServer;
 use weir_proto::node::v1::node_server::NodeServer;
+use weir_proto::node::v1::overview_server::OverviewServer;
 use weir_proto::node::v1::port_cache_server::PortCacheServer;
 use weir_proto::node::v1::provision_server::ProvisionServer;
 use weir_proto::node::v1::traces_server::TracesServer;
@@ -45,6 +47,7 @@ use crate::events::Events;
 use crate::http_api::StatusCache;
 use crate::logs_api::LogsApi;
 use crate::orders::OrdersHandle;
+use crate::overview::OverviewApi;
 use crate::telemetry::logs::Logs;
 use crate::trace_api::TraceApi;
 use crate::wiring::Wired;
@@ -94,12 +97,14 @@ pub struct Apis {
     broadcast: Broadcast,
     traces: TraceApi,
     logs: LogsApi,
+    overview: OverviewApi,
 }
 
 impl Apis {
     /// Those of a node, with the status that everybody is shown.
-    pub fn new(wired: &Wired, status: StatusCache, logs: &Logs) -> Self {
+    pub fn new(wired: &Wired, status: StatusCache, logs: &Logs, overview: OverviewApi) -> Self {
         Self {
+            overview,
             status,
             orders: wired.orders.clone(),
             engines: EngineApi::new(wired),
@@ -129,6 +134,7 @@ pub fn router(
         broadcast,
         traces,
         logs,
+        overview,
     } = apis;
     let health = orders.readiness().0.clone();
     let health = HealthServer::new(HealthService::from_health_reporter(health));
@@ -151,6 +157,7 @@ pub fn router(
         .with_service_name(<EventsServer<events::EventsService> as NamedService>::NAME)
         .with_service_name(<TracesServer<traces::TracesService> as NamedService>::NAME)
         .with_service_name(<LogsServer<logs::LogsService> as NamedService>::NAME)
+        .with_service_name(<OverviewServer<overview::OverviewService> as NamedService>::NAME)
         .with_service_name(<HealthServer<HealthService> as NamedService>::NAME)
         .with_service_name(REFLECTION)
         .build_v1()?;
@@ -172,6 +179,7 @@ pub fn router(
         )
         .add_service(TracesServer::new(traces::TracesService { traces }))
         .add_service(LogsServer::new(logs::LogsService { logs }))
+        .add_service(OverviewServer::new(overview::OverviewService { overview }))
         .add_service(health)
         .add_service(reflection))
 }

@@ -57,6 +57,11 @@ impl StatusCache {
         self.source.control_plane.load()
     }
 
+    /// How old a snapshot may be.
+    pub fn age_max(&self) -> Duration {
+        *self.age_max.load()
+    }
+
     /// A snapshot no older than the cache may let it become, nor than the last orders or offered configuration.
     pub fn now(&self) -> Arc<Cached> {
         let now = Instant::now();

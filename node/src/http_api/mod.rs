@@ -8,6 +8,8 @@ mod engines;
 mod events;
 mod exposition;
 mod logs;
+mod openapi;
+mod overview;
 mod sites;
 mod traces;
 mod values;
@@ -23,8 +25,8 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-pub use cache::{AGE_MAX_DEFAULT, StatusCache};
-use cache::{Cached, Document};
+use cache::Document;
+pub use cache::{AGE_MAX_DEFAULT, Cached, StatusCache};
 
 use crate::broadcast::Broadcast;
 use crate::cache_api::CacheApi;
@@ -33,6 +35,7 @@ use crate::describe;
 use crate::engine_api::EngineApi;
 use crate::events::Events;
 use crate::logs_api::LogsApi;
+use crate::overview::OverviewApi;
 use crate::snapshot::Snapshot;
 use crate::telemetry::access::AccessCounts;
 use crate::telemetry::metrics::{NodeMetrics, TextFormat};
@@ -64,6 +67,8 @@ pub struct Shown {
     pub traces: TraceApi,
     /// What nodes write about themselves.
     pub logs: LogsApi,
+    /// Nodes at a glance.
+    pub overview: OverviewApi,
 }
 
 /// All paths of the API.
@@ -75,6 +80,8 @@ pub fn router(shown: Shown) -> Router {
         .route("/api/events", get(events::list))
         .route("/api/traces/{id}", get(traces::get))
         .route("/api/logs", get(logs::list))
+        .route("/api/overview", get(overview::get))
+        .route("/api/openapi.json", get(openapi::get))
         .route("/metrics", get(metrics))
         .merge(engines::router())
         .merge(answers::router())

@@ -40,6 +40,7 @@ use crate::ports::clock::WallClock;
 use crate::ports::net::Net;
 use crate::snapshot::Snapshot;
 use crate::telemetry::access::{AccessSink, Lines};
+use crate::telemetry::history::History;
 use crate::telemetry::logs::LogTuning;
 use crate::telemetry::metrics::NodeMetrics;
 use crate::telemetry::spans::Tracer;
@@ -95,6 +96,8 @@ pub struct Wired {
     pub status_age_max: Snapshot<Duration>,
     /// What is said of log lines.
     pub logs: LogTuning,
+    /// How the node was.
+    pub history: History,
     /// One task for each actor; a result is the end of the node.
     pub guardians: JoinSet<Result<(), BudgetSpent>>,
 }
@@ -143,6 +146,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         &mut guardians,
     );
     let (status_age_max, logs) = (outlets.status_age_max.clone(), outlets.logs.clone());
+    let history = outlets.history.clone();
     let takers = Takers {
         load_balancer: load_balancer.clone(),
         port_cache: engines.port_cache.clone(),
@@ -174,6 +178,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         access_lines: Some(access_lines),
         status_age_max,
         logs,
+        history,
         guardians,
     })
 }

@@ -47,6 +47,7 @@ mod operations;
 mod operator;
 mod orders;
 mod orders_h2;
+mod overview;
 mod pools;
 mod protocols;
 mod recorder;

@@ -301,6 +301,7 @@ async fn status_health_and_reflection_answer() {
             "weir.node.v1.Events",
             "weir.node.v1.Traces",
             "weir.node.v1.Logs",
+            "weir.node.v1.Overview",
             "grpc.health.v1.Health",
             "grpc.reflection.v1.ServerReflection",
         ]

@@ -68,6 +68,7 @@ fn parts(wired: &Wired) -> BTreeMap<&'static str, String> {
             format!("{:?}", wired.cache_warmer.settings()),
         ),
         ("status", format!("{:?}", wired.status_age_max.load())),
+        ("history", format!("{:?}", wired.history.settings())),
         ("logs", {
             let levels = wired.logs.levels.borrow().clone();
             format!("{levels:?} {}", wired.logs.lines_max.load())

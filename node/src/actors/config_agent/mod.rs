@@ -18,7 +18,7 @@ pub mod last_known_good;
 #[cfg(test)]
 mod take_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod watch;
 
 use std::sync::Arc;
@@ -39,6 +39,7 @@ use crate::config::{AccessLog, Config, Environment, Give, Given, Ingress, Invali
 use crate::events::{Events, Kind};
 use crate::link::{Carried, Link, Permits, Refused};
 use crate::snapshot::Snapshot;
+use crate::telemetry::history::History;
 use crate::telemetry::logs::LogTuning;
 use crate::telemetry::spans::Tracer;
 pub use in_force::InForce;
@@ -122,6 +123,8 @@ pub struct Outlets {
     pub status_age_max: Snapshot<Duration>,
     /// What is said of log lines.
     pub logs: LogTuning,
+    /// Takes how much is kept of how the node was.
+    pub history: History,
     /// Whether each request is written down.
     pub access_log: Snapshot<Option<AccessLog>>,
     /// Takes which requests are traced.
@@ -140,6 +143,7 @@ impl Outlets {
             status_age_max: Snapshot::new(first.config.telemetry.status_cache_ttl),
             access_log: Snapshot::new(first.config.access_log.clone()),
             logs: LogTuning::new(&first.config.telemetry),
+            history: History::new(first.config.telemetry.history),
             tracer: tracer.clone(),
             broadcast: broadcast.clone(),
             events: events.clone(),
@@ -153,6 +157,7 @@ impl Outlets {
         self.status_age_max
             .publish(config.telemetry.status_cache_ttl);
         self.logs.publish(&config.telemetry);
+        self.history.configure(config.telemetry.history);
         self.broadcast.configure(&config.broadcaster);
         self.access_log.publish(config.access_log.clone());
         self.tracer.set_sampling(config.sampling());

@@ -16,7 +16,7 @@ async fn wired() -> Wired {
 }
 
 /// A node's actors, started with `text` and nothing that was given.
-pub(super) async fn started(text: &str, tracer: Tracer) -> Wired {
+pub(crate) async fn started(text: &str, tracer: Tracer) -> Wired {
     let first = InForce::at_start(text, &Environment::new(), &Given::default()).unwrap();
     started_with(first, tracer).await
 }
@@ -45,7 +45,7 @@ pub(super) fn takers(wired: &Wired) -> Takers {
     }
 }
 
-pub(super) async fn run<T>(test: impl Future<Output = T>) -> T {
+pub(crate) async fn run<T>(test: impl Future<Output = T>) -> T {
     LocalSet::new().run_until(test).await
 }
 
