@@ -7,7 +7,7 @@ import { el, keyed, setAttribute, setHidden, setText, svg } from './dom.js';
 const HEIGHT = 132;
 const TOP = 8;
 const BOTTOM = 18;
-const LEFT = 56;
+const LEFT = 62;
 const RIGHT = 6;
 const POINT_PX = 2;
 

@@ -29,7 +29,7 @@ const SHAPES = [
   },
   {
     id: 'errors', title: 'Errors by reason', format: format.rate, stacked: true,
-    empty: 'No error of Weir’s own in this time.',
+    empty: 'None of Weir’s own; those of backends are among 5xx.',
     headline: (values) => format.rate(sumOf(values) ?? 0),
     series: reasons,
   },

@@ -39,6 +39,9 @@ const named = (cell, name, detail) => {
   setText(cell.lastChild, detail);
 };
 
+// Facts between dots, none of them broken.
+const facts = (...all) => all.filter(Boolean).map((fact) => String(fact).replaceAll(' ', '\u00a0')).join(' · ');
+
 // How many requests a second each backend gets, from what it had at the answer before.
 export class BackendRates {
   constructor() {
@@ -94,8 +97,7 @@ const sum = (nodes, key) => nodes.reduce((total, one) => total + one[key], 0);
 const backendTable = (service) => new Table(`Backends of ${service}`, [
   {
     title: 'Backend', update: (cell, { id, address, zone, priority }, row) => {
-      const facts = [address === id ? '' : address, zone && `zone ${zone}`, priority ? `priority ${priority}` : ''];
-      named(cell, id, facts.filter(Boolean).join(' · '));
+      named(cell, id, facts(address !== id && address, zone && `zone ${zone}`, priority && `priority ${priority}`));
       setAttribute(row, 'tabindex', -1);
     },
   },
@@ -103,7 +105,7 @@ const backendTable = (service) => new Table(`Backends of ${service}`, [
   { title: 'Requests', class: 'number', update: (cell, { rate: now, part }) => meter(cell, rate(now), part) },
   number('In flight', ({ nodes }) => count(sum(nodes, 'in_flight'))),
   number('Failures', ({ nodes }) => count(sum(nodes, 'failures'))),
-  number('Latency', ({ nodes }) => micros(latencyOf(nodes))),
+  number('Balancing latency', ({ nodes }) => micros(latencyOf(nodes))),
 ], { keyOf: ({ id }) => id, idOf: ({ id }) => placeOf('backend', service, id) });
 
 const tables = new WeakMap();
@@ -129,7 +131,8 @@ export function showServices(parent, answer, node, rates) {
       service.waiting && `${count(service.waiting)} wait`];
     setText(head.children[1], [words(service.policy), ...more.filter(Boolean)].join(' · '));
     setText(head.children[2],
-      `${service.healthy} of ${service.total} take work · ${share(service.success_rate)} of ${count(service.requests)} succeeded`);
+      `${service.healthy} of ${service.total} take work · ${service.requests
+        ? `${share(service.success_rate)} of ${count(service.requests)} succeeded` : 'no requests yet'}`);
     tables.get(card).show(backends);
   });
 }
@@ -139,7 +142,8 @@ const ratesOf = (node) => node.rates ?? {};
 function profileOf(cell, { profile, gone }) {
   if (!cell.firstChild) cell.append(el('span'), el('div'));
   const { state, offered, effective, origin, problems = [], pending_restart: pending = [], unsupported = [] } = profile ?? {};
-  badge(cell.firstChild, gone ? '–' : state ?? 'none');
+  badge(cell.firstChild, state ?? 'none');
+  setHidden(cell.firstChild, Boolean(gone));
   const name = (revision, hash) => (revision ? `revision ${revision}` : hash ? hash.slice(0, 8) : 'none');
   const inForce = name(profile?.effective_revision, effective);
   const isOther = offered && offered !== effective;
@@ -160,8 +164,7 @@ const nodeTable = new Table('Nodes', [
       setText(cell.firstChild, node);
       setAttribute(cell.firstChild, 'href', href);
       const { zone, version, uptime_s: up } = status ?? {};
-      const facts = [zone && `zone ${zone}`, version, up != null && `up ${span(up)}`];
-      setText(cell.lastChild, gone ? '' : facts.filter(Boolean).join(' · '));
+      setText(cell.lastChild, gone ? '' : facts(zone && `zone ${zone}`, version, up != null && `up ${span(up)}`));
     },
   },
   {
