@@ -11,11 +11,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{Instant, timeout};
+use weir_control_plane::governance::secret::{Secret, SecretError, SecretRef};
 use weir_core::logs::Rotation;
 
 use crate::actors::config_agent::{InForce, watch};
 use crate::cache_api::CacheApi;
-use crate::config::{self, Config, Environment, Given, Invalid, LogSettings};
+use crate::config::{self, Config, Environment, Given, IgnoredName, Invalid, LogSettings};
 use crate::control_link::{self, ControlLink};
 use crate::data_plane::{self, Cores};
 use crate::describe::StatusSource;
@@ -83,6 +84,9 @@ pub enum NodeError {
     /// The OTLP address cannot be used.
     #[error("telemetry.otlp: {0}")]
     Otlp(#[source] tonic::transport::Error),
+    /// The token of the HTTP API cannot be had.
+    #[error("http_api.token: {0}")]
+    Token(#[source] SecretError),
     /// An actor did not start.
     #[error("actors did not start: {0}")]
     Actors(#[source] Refused),
@@ -225,6 +229,13 @@ async fn start_and_wait(
     ended
 }
 
+/// Warns of what is set and has no effect.
+fn tell_ignored(config: &Config) {
+    for IgnoredName { name, why } in &config.ignored_names {
+        tracing::warn!(name, why, "a name of the environment has no effect");
+    }
+}
+
 async fn start(
     first: InForce,
     environment: Environment,
@@ -233,6 +244,7 @@ async fn start(
     logs: Logs,
 ) -> Result<Running, NodeError> {
     let config = Arc::clone(&first.config);
+    tell_ignored(&config);
     tokio::task::spawn_local(logs.begin(log_files(&config)));
     let seed = fastrand::u64(..);
     let (tracer, exporter) = start_tracing(&config, clock)?;
@@ -246,6 +258,8 @@ async fn start(
     };
     let grpc_listener = bind("grpc.listen", config.grpc.listen).await?;
     let api_listener = bind("http_api.listen", config.http_api.listen).await?;
+    let api_token = config.http_api.token.as_ref().map(SecretRef::read);
+    let api_token = api_token.transpose().map_err(NodeError::Token)?;
     let listeners = data_plane::listen_all(&config.ingress.listen, config.node.cores).map_err(
         |(address, source)| NodeError::Listen {
             what: "ingress.listen",
@@ -274,7 +288,7 @@ async fn start(
         (status.clone(), &logs),
         &servers_stop,
     )?;
-    serve_api(api_listener, &wired, status, &logs);
+    serve_api((api_listener, api_token), &wired, status, &logs);
     match wired.cache_warmer.is_warm() {
         true => say_ready(&wired.orders, &name).await,
         false => {
@@ -322,7 +336,12 @@ fn serve_grpc(
     Ok(())
 }
 
-fn serve_api(listener: TcpListener, wired: &Wired, status: StatusCache, logs: &Logs) {
+fn serve_api(
+    (listener, token): (TcpListener, Option<Secret>),
+    wired: &Wired,
+    status: StatusCache,
+    logs: &Logs,
+) {
     let shown = Shown {
         status,
         routing: wired.core_parts.routing.clone(),
@@ -337,7 +356,8 @@ fn serve_api(listener: TcpListener, wired: &Wired, status: StatusCache, logs: &L
         traces: TraceApi::new(wired),
         logs: LogsApi::new(wired, logs),
     };
-    let service = http_api::router(shown).into_make_service_with_connect_info::<SocketAddr>();
+    let router = http_api::router(shown, token.as_ref());
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
     tokio::task::spawn_local(async move {
         if let Err(error) = axum::serve(listener, service).await {
             tracing::error!(%error, "HTTP API ended");

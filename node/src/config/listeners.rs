@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use weir_control_plane::governance::secret::SecretRef;
 use weir_core::logs::check_levels;
 use weir_core::proxy::{Forwarding, ForwardingHeaders};
 use weir_core::trace::{Sampler, Sampling};
@@ -12,6 +13,7 @@ use super::Config;
 use super::broadcaster::WebSocketSettings;
 use super::compression::Compression;
 use super::reader::{Problem, Section};
+use super::vpns::read_secret;
 
 /// Where clients connect, and what they may do.
 #[derive(Clone, Debug)]
@@ -114,10 +116,12 @@ pub struct Listener {
 /// The HTTP API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpApi {
-    /// Its address, as that of a [`Listener`].
+    /// Its address; beyond loopback only with a token, or when spelled out as insecure.
     pub listen: SocketAddr,
     /// Names that it is called by, in lower case, beside addresses and `localhost`.
     pub hosts: Vec<String>,
+    /// What every request has to carry, if anything.
+    pub token: Option<SecretRef>,
 }
 
 impl HttpApi {
@@ -131,9 +135,11 @@ impl HttpApi {
                 s.problem(problems, "hosts", what);
             }
         }
-        let Listener { listen } = Listener::of(s, problems, "127.0.0.1:7480");
+        let token = read_secret(&mut s, problems, "token");
+        let Listener { listen } = Listener::of(s, problems, "127.0.0.1:7480", token.is_some());
         Self {
             listen,
+            token,
             hosts: hosts.iter().map(|host| host.to_lowercase()).collect(),
         }
     }
@@ -147,13 +153,18 @@ impl Listener {
         default: &str,
     ) -> Self {
         let section = root.section(problems, key);
-        Self::of(section, problems, default)
+        Self::of(section, problems, default, false)
     }
 
-    fn of(mut s: Section, problems: &mut Vec<Problem>, default: &str) -> Self {
+    fn of(
+        mut s: Section,
+        problems: &mut Vec<Problem>,
+        default: &str,
+        has_authentication: bool,
+    ) -> Self {
         let listen = s.address(problems, "listen", default);
         let insecure = s.flag(problems, "insecure", false);
-        if !listen.ip().is_loopback() && !insecure {
+        if !listen.ip().is_loopback() && !insecure && !has_authentication {
             s.problem(
                 problems,
                 "listen",

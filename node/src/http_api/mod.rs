@@ -8,6 +8,7 @@ mod events;
 mod exposition;
 mod logs;
 mod sites;
+mod token;
 mod traces;
 mod values;
 mod warm;
@@ -24,6 +25,8 @@ use axum::routing::get;
 
 pub use cache::{AGE_MAX_DEFAULT, StatusCache};
 use cache::{Cached, Document};
+use token::Token;
+use weir_control_plane::governance::secret::Secret;
 
 use crate::broadcast::Broadcast;
 use crate::cache_api::CacheApi;
@@ -65,9 +68,9 @@ pub struct Shown {
     pub logs: LogsApi,
 }
 
-/// All paths of the API.
-pub fn router(shown: Shown) -> Router {
-    Router::new()
+/// All paths of the API; with a token only for those who carry it.
+pub fn router(shown: Shown, token: Option<&Secret>) -> Router {
+    let router = Router::new()
         .route("/api/status", get(status))
         .route("/api/health", get(health))
         .route("/api/services", get(services))
@@ -84,7 +87,14 @@ pub fn router(shown: Shown) -> Router {
             shown.clone(),
             sites::refuse_others,
         ))
-        .with_state(shown)
+        .with_state(shown);
+    match token.map(Token::new) {
+        Some(token) => router.layer(middleware::from_fn_with_state(
+            token,
+            token::refuse_strangers,
+        )),
+        None => router,
+    }
 }
 
 async fn status(State(shown): State<Shown>, headers: HeaderMap) -> Response {
