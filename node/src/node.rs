@@ -11,11 +11,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{Instant, timeout};
+use weir_control_plane::governance::secret::{Secret, SecretError, SecretRef};
 use weir_core::logs::Rotation;
 
 use crate::actors::config_agent::{InForce, watch};
 use crate::cache_api::CacheApi;
-use crate::config::{self, Config, Environment, Given, Invalid, LogSettings};
+use crate::config::{self, Config, Environment, Given, IgnoredName, Invalid, LogSettings};
 use crate::control_link::{self, ControlLink};
 use crate::data_plane::{self, Cores};
 use crate::debug_api::DebugApi;
@@ -87,6 +88,9 @@ pub enum NodeError {
     /// The OTLP address cannot be used.
     #[error("telemetry.otlp: {0}")]
     Otlp(#[source] tonic::transport::Error),
+    /// The token of the HTTP API cannot be had.
+    #[error("http_api.token: {0}")]
+    Token(#[source] SecretError),
     /// An actor did not start.
     #[error("actors did not start: {0}")]
     Actors(#[source] Refused),
@@ -231,6 +235,13 @@ async fn start_and_wait(
     ended
 }
 
+/// Warns of what is set and has no effect.
+fn tell_ignored(config: &Config) {
+    for IgnoredName { name, why } in &config.ignored_names {
+        tracing::warn!(name, why, "a name of the environment has no effect");
+    }
+}
+
 async fn start(
     first: InForce,
     environment: Environment,
@@ -239,6 +250,7 @@ async fn start(
     logs: Logs,
 ) -> Result<Running, NodeError> {
     let config = Arc::clone(&first.config);
+    tell_ignored(&config);
     tokio::task::spawn_local(logs.begin(log_files(&config)));
     let seed = fastrand::u64(..);
     let (tracer, exporter) = start_tracing(&config, clock)?;
@@ -257,6 +269,8 @@ async fn start(
         );
     }
     let api_listener = bind("http_api.listen", config.http_api.listen).await?;
+    let api_token = config.http_api.token.as_ref().map(SecretRef::read);
+    let api_token = api_token.transpose().map_err(NodeError::Token)?;
     let listeners = data_plane::listen_all(&config.ingress.listen, config.node.cores).map_err(
         |(address, source)| NodeError::Listen {
             what: "ingress.listen",
@@ -291,7 +305,7 @@ async fn start(
     let disk = Disk::new(config.node.data_dir.clone());
     let shown = shown(&wired, &cores, &logs, status, overview, disk);
     let metrics = metrics_export::start(&config, &wired, &shown).map_err(NodeError::Otlp)?;
-    serve_api(api_listener, shown);
+    serve_api(api_listener, shown, api_token.as_ref());
     match wired.cache_warmer.is_warm() {
         true => say_ready(&wired.orders, &name).await,
         false => {
@@ -368,8 +382,9 @@ fn shown(
     }
 }
 
-fn serve_api(listener: TcpListener, shown: Shown) {
-    let service = http_api::router(shown).into_make_service_with_connect_info::<SocketAddr>();
+fn serve_api(listener: TcpListener, shown: Shown, token: Option<&Secret>) {
+    let service =
+        http_api::router(shown, token).into_make_service_with_connect_info::<SocketAddr>();
     tokio::task::spawn_local(async move {
         if let Err(error) = axum::serve(listener, service).await {
             tracing::error!(%error, "HTTP API ended");

@@ -2,9 +2,10 @@
 //!
 //! | it | how |
 //! |---|---|
-//! | flags | `--http-port`, `--port` (P2P), `--bind-all`, `--fake-NAME=VALUE` for each of [`settings::Settings`] |
+//! | ports | `--http-port`, `--https-port`, `--api-port`, `--port` (P2P) |
+//! | flags | `--bind-all`, `--fake-NAME=VALUE` for each of [`settings::Settings`] |
 //! | other flags | are let be, as engines have many |
-//! | environment | `CONF` (flags, one a line), `HTTP_PORT`, `P2P_PORT`, `BIND_ALL`; flags win |
+//! | environment | `CONF` (flags, one a line), `HTTP_PORT` and so on, `BIND_ALL`; flags win |
 //! | `/admin/state` | everything that it knows, as JSON |
 //! | `/admin/set?NAME=VALUE` | changes settings while it runs |
 //! | `/admin/exit?code=N` | it ends at once |
@@ -62,6 +63,13 @@ pub fn run(arguments: Vec<String>, environment: Vec<(String, String)>) -> ExitCo
     let http_port = listener
         .local_addr()
         .map_or(options.http_port, |address| address.port());
+    let mut more = Vec::new();
+    for port in &options.more_ports {
+        match TcpListener::bind((ip, *port)) {
+            Ok(listener) => more.push(listener),
+            Err(error) => return ended(CANNOT_LISTEN, &format!("port {port}: {error}")),
+        }
+    }
     let p2p = options.p2p_port.map(|port| TcpListener::bind((ip, port)));
     say(&format!("listening on {ip}:{http_port}"));
     let visit = options.settings.visit.clone();

@@ -111,6 +111,8 @@ pub struct Options {
     pub http_port: u16,
     /// That it tells its peers.
     pub p2p_port: Option<u16>,
+    /// For HTTPS and the API; only listened on.
+    pub more_ports: Vec<u16>,
     /// On all addresses, not only loopback.
     pub bind_all: bool,
     /// How it behaves.
@@ -125,6 +127,7 @@ impl Options {
     pub fn of(arguments: &[String], environment: &[(String, String)]) -> Result<Self, String> {
         let mut options = Self {
             http_port: 6878,
+            more_ports: Vec::new(),
             p2p_port: None,
             bind_all: false,
             settings: Settings::default(),
@@ -133,6 +136,7 @@ impl Options {
         for (name, value) in environment {
             match name.as_str() {
                 "HTTP_PORT" => parse(name, value, &mut options.http_port)?,
+                "HTTPS_PORT" | "API_PORT" => options.more_ports.push(port(name, value)?),
                 "P2P_PORT" => options.p2p_port = Some(port(name, value)?),
                 "BIND_ALL" => options.bind_all = value == "true",
                 "CONF" => conf = value.split_whitespace().map(str::to_owned).collect(),
@@ -160,6 +164,11 @@ impl Options {
             };
             match name {
                 "--http-port" => parse(name, value()?, &mut self.http_port)?,
+                "--https-port" | "--api-port" => {
+                    let port = port(name, value()?)?;
+                    self.more_ports.retain(|known| *known != port);
+                    self.more_ports.push(port);
+                }
                 "--port" => self.p2p_port = Some(port(name, value()?)?),
                 "--bind-all" => self.bind_all = true,
                 _ => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tonic::transport::Channel;
 use weir_fakes::gluetun::{FakeGluetun, Listen, Settings};
+use weir_node::config::PortCacheSettings;
 use weir_proto::node::v1::GetPortRequest;
 use weir_proto::node::v1::port_cache_client::PortCacheClient;
 
@@ -24,10 +25,6 @@ const IN_FLIGHT_MAX: usize = 4_096;
 const TICK: Duration = Duration::from_millis(1);
 /// Look-ups on each node before it counts.
 const FIRST_LOOK_UPS: u64 = 200;
-/// A port is asked for once in the interval of the watch, by default.
-const ASKED_EVERY: Duration = Duration::from_secs(30);
-/// A VPN's health is looked at once in this time, by default.
-const LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
 /// The port that the emulator forwards.
 const PORT: u32 = 5_914;
 
@@ -120,10 +117,13 @@ fn tell_calls(before: &Calls, now: &Calls, options: &Options, report: &mut Repor
         let bar = format!("one in {} s: at most {most}", every.as_secs());
         report.bar(what, calls, &bar, calls <= most);
     };
+    let limits = PortCacheSettings::default();
+    // An answer is asked for again before its time is over, and no later than the watch wants.
+    let asked_every = (limits.ttl - limits.refresh_lead).min(limits.watch_interval);
     let calls = now.port - before.port;
-    tell("port calls of the control server", calls, ASKED_EVERY);
+    tell("port calls of the control server", calls, asked_every);
     let calls = now.health - before.health;
-    tell("  and health calls", calls, LOOKED_AT_EVERY);
+    tell("  and health calls", calls, limits.health_interval);
 }
 
 /// Look-ups at a rate.

@@ -32,12 +32,12 @@ const NAMES: &[(&str, &[&str], As)] = &[
     ("APP_PORT", &["http_api.listen"], LoopbackPort),
     (
         "MAX_CONCURRENT_PROVISIONS",
-        &["provision.concurrent_max"],
+        &["provision.concurrent_max", "provision.fleet_concurrent_max"],
         Number,
     ),
     (
         "MIN_PROVISION_INTERVAL_S",
-        &["provision.interval_min"],
+        &["provision.interval_min", "provision.fleet_interval_min"],
         Seconds,
     ),
     (
@@ -50,6 +50,7 @@ const NAMES: &[(&str, &[&str], As)] = &[
         &["provision.breaker_recovery"],
         Seconds,
     ),
+    ("API_KEY", &["http_api.token"], Secret),
     ("DOCKER_HOST", &["provision.docker_socket"], Text),
     ("GLUETUN_PORT_CACHE_TTL_S", &["port_cache.ttl"], Seconds),
     (
@@ -116,6 +117,49 @@ const OF_VPNS: &[(&str, &str, As)] = &[
     ),
     ("GLUETUN_API_KEY", "api_key", Secret),
 ];
+
+/// Names that nothing is left for to say, and why.
+const WITHOUT_EFFECT: &[(&str, &str)] = &[
+    ("AUTOSCALE_INTERVAL_S", DECIDED_EACH_SECOND),
+    ("COLLECT_INTERVAL_S", DECIDED_EACH_SECOND),
+    ("ACE_HTTP_RANGE", ONE_RANGE),
+    ("ACE_HTTPS_RANGE", ONE_RANGE),
+    ("CIRCUIT_BREAKER_REPLACEMENT_THRESHOLD", ONE_BREAKER),
+    ("CIRCUIT_BREAKER_REPLACEMENT_TIMEOUT_S", ONE_BREAKER),
+];
+const DECIDED_EACH_SECOND: &str =
+    "how many engines there are is decided each second, from counters that are always current";
+const ONE_RANGE: &str =
+    "every port of an engine is from `ports` of its VPN or `provision.host_ports`";
+const ONE_BREAKER: &str =
+    "one breaker a service counts replacements too, by CIRCUIT_BREAKER_FAILURE_THRESHOLD";
+const NO_VPN: &str = "no VPN has a name in the environment: GLUETUN_CONTAINER_NAME is not set";
+
+/// A name of the environment that is set and has no effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IgnoredName {
+    /// The variable.
+    pub name: &'static str,
+    /// Why it has none.
+    pub why: &'static str,
+}
+
+/// Names that are set and have no effect, where the others count.
+pub(super) fn ignored(tree: &Table, environment: &Environment) -> Vec<IgnoredName> {
+    if !speaks_of_engines(tree, environment) {
+        return Vec::new();
+    }
+    let is_set = |name: &str| environment.get(name).is_some_and(|text| !text.is_empty());
+    let mut names: Vec<(&str, &str)> = WITHOUT_EFFECT.to_vec();
+    if !VPNS.iter().any(|(name, ..)| is_set(name)) {
+        let ports = VPNS.iter().map(|(_, _, ports)| *ports);
+        let of_vpns = OF_VPNS.iter().map(|(name, ..)| *name);
+        let all = ports.chain(of_vpns).chain(["GLUETUN_API_PORT", "VPN_MODE"]);
+        names.extend(all.map(|name| (name, NO_VPN)));
+    }
+    let set = names.into_iter().filter(|(name, _)| is_set(name));
+    set.map(|(name, why)| IgnoredName { name, why }).collect()
+}
 
 /// The port of a control server whose port is not named.
 const CONTROL_PORT: &str = "8000";

@@ -14,6 +14,8 @@ use super::reader::{Problem, Section};
 const ITEMS_MAX: usize = 256;
 const TEXT_BYTES_MAX: usize = 32 << 10;
 const VPNS_MAX: usize = 16;
+const EXTRA_PORTS_MAX: usize = 4;
+const EXTRA_NAME_CHARS_MAX: usize = 16;
 
 /// What runs the engines of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,7 +43,7 @@ pub struct Launch {
     pub driver: DriverKind,
     /// A container's image.
     pub image: String,
-    /// Program and arguments, or what follows a container's entry point. `{port}`, `{p2p_port}`, `{id}`,
+    /// Program and arguments, or what follows a container's entry point. `{port}`, `{port.NAME}`, `{p2p_port}`, `{id}`,
     /// `{service}` and `{vpn}` stand for what each engine gets.
     pub command: Vec<String>,
     /// Its environment, with the same words in braces.
@@ -54,6 +56,8 @@ pub struct Launch {
     pub host: String,
     /// The port inside of its container, when it is not the one outside.
     pub container_port: Option<u16>,
+    /// What it needs ports for beside the one that it serves on; `{port.NAME}` stands for each.
+    pub extra_ports: Vec<String>,
     /// VPNs to choose from; none for engines that need none.
     pub vpns: Vec<String>,
     /// Memory of its container, bytes.
@@ -100,6 +104,7 @@ pub(super) fn read_launch(s: &mut Section, problems: &mut Vec<Problem>, whole: W
         container_port: s
             .whole_number(problems, "container_port", 1..=65_535)
             .map(port),
+        extra_ports: read_extra_ports(s, problems),
         memory_bytes_max: s.quantity(
             problems,
             "memory",
@@ -141,6 +146,29 @@ fn refuse_containers_keys<const N: usize>(
         let what = "is only for containers; leave it out or use driver docker";
         s.problem(problems, key, what);
     }
+}
+
+/// Names of further ports: each is part of a label, of a word in braces and of a variable.
+fn read_extra_ports(s: &mut Section, problems: &mut Vec<Problem>) -> Vec<String> {
+    let names = s.texts(problems, "extra_ports");
+    if names.len() > EXTRA_PORTS_MAX {
+        let what = format!("{} of them, at most {EXTRA_PORTS_MAX}", names.len());
+        s.problem(problems, "extra_ports", what);
+    }
+    for (at, name) in names.iter().enumerate() {
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let what = if names[..at].contains(name) {
+            format!("`{name}` is there twice")
+        } else if ["http", "p2p"].contains(&name.as_str()) {
+            format!("`{name}` is a port that every engine has")
+        } else if !(1..=EXTRA_NAME_CHARS_MAX).contains(&name.len()) || !name.chars().all(fits) {
+            format!("`{name}` is not 1 to {EXTRA_NAME_CHARS_MAX} of a-z 0-9 _")
+        } else {
+            continue;
+        };
+        s.problem(problems, &format!("extra_ports[{at}]"), what);
+    }
+    names
 }
 
 fn read_vpns(s: &mut Section, problems: &mut Vec<Problem>) -> Vec<String> {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use weir_control_plane::governance::secret::SecretRef;
 use weir_core::logs::check_levels;
 use weir_core::proxy::{Forwarding, ForwardingHeaders};
 use weir_core::trace::{Sampler, Sampling};
@@ -13,6 +14,7 @@ use super::broadcaster::WebSocketSettings;
 use super::compression::Compression;
 use super::history::HistorySettings;
 use super::reader::{Problem, Section};
+use super::vpns::read_secret;
 use crate::ports::net::Endpoint;
 
 /// Where clients connect, and what they may do.
@@ -131,7 +133,7 @@ impl GrpcApi {
     pub(super) fn read(root: &mut Section, problems: &mut Vec<Problem>) -> Self {
         let mut s = root.section(problems, "grpc");
         let advertise = s.parsed(problems, "advertise");
-        let listen = read_listen(s, problems, "127.0.0.1:7400");
+        let listen = read_listen(s, problems, "127.0.0.1:7400", false);
         Self { listen, advertise }
     }
 
@@ -145,10 +147,12 @@ impl GrpcApi {
 /// The HTTP API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpApi {
-    /// Its address, as that of [`GrpcApi`].
+    /// Its address; beyond loopback only with a token, or when spelled out as insecure.
     pub listen: SocketAddr,
     /// Names that it is called by, in lower case, beside addresses and `localhost`.
     pub hosts: Vec<String>,
+    /// What every request has to carry, if anything.
+    pub token: Option<SecretRef>,
 }
 
 impl HttpApi {
@@ -162,19 +166,27 @@ impl HttpApi {
                 s.problem(problems, "hosts", what);
             }
         }
-        let listen = read_listen(s, problems, "127.0.0.1:7480");
+        let token = read_secret(&mut s, problems, "token");
+        let listen = read_listen(s, problems, "127.0.0.1:7480", token.is_some());
         Self {
             listen,
+            token,
             hosts: hosts.iter().map(|host| host.to_lowercase()).collect(),
         }
     }
 }
 
-/// The address in a section of one of the node's own listeners; beyond loopback only when spelled out as insecure.
-fn read_listen(mut s: Section, problems: &mut Vec<Problem>, default: &str) -> SocketAddr {
+/// The address in a section of one of the node's own listeners; beyond loopback only with authentication, or when spelled
+/// out as insecure.
+fn read_listen(
+    mut s: Section,
+    problems: &mut Vec<Problem>,
+    default: &str,
+    has_authentication: bool,
+) -> SocketAddr {
     let listen = s.address(problems, "listen", default);
     let insecure = s.flag(problems, "insecure", false);
-    if !listen.ip().is_loopback() && !insecure {
+    if !listen.ip().is_loopback() && !insecure && !has_authentication {
         s.problem(
             problems,
             "listen",

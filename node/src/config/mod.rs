@@ -69,6 +69,7 @@ pub use control_plane::ControlPlane;
 pub use debug::DebugSettings;
 pub use effective::Effective;
 pub use engines::{Care, EngineSettings, Scale};
+pub use env_names::IgnoredName;
 pub use files::FilesSettings;
 pub use given::{Endpoints, EngineFacts, Give, Given, RegisteredBackend, Weights};
 pub use history::HistorySettings;
@@ -144,6 +145,8 @@ pub struct Config {
     pub route_settings: Arc<[RouteSettings]>,
     /// What of the given weights and backends was left out.
     pub notes: Vec<KnobProblem>,
+    /// Names of the environment that are set and have no effect.
+    pub ignored_names: Vec<IgnoredName>,
     /// What it was made of, beside the environment.
     text: Arc<str>,
     given: Given,
@@ -186,6 +189,7 @@ impl Config {
             Invalid::one(format!("line {line}"), error.message())
         })?;
         let mut problems = Vec::new();
+        let ignored_names = env_names::ignored(&tree, environment);
         env_names::apply(&mut tree, environment, &mut problems);
         overlay::apply_variables(&mut tree, environment, &mut problems);
         overlay::substitute(&mut tree, environment, &mut problems);
@@ -209,6 +213,7 @@ impl Config {
             });
         }
         config.text = text.into();
+        config.ignored_names = ignored_names;
         Ok(config)
     }
 
@@ -260,6 +265,7 @@ impl Config {
         root.finish(problems);
         Self {
             notes,
+            ignored_names: Vec::new(),
             text: "".into(),
             given: given.clone(),
             facts: reading.into_facts(),

@@ -92,6 +92,8 @@ fn service_engines(view: &ServiceView, picture: &Picture) -> pb::ServiceEngines 
         min: view.min,
         max: view.max,
         owner: view.owner.clone(),
+        breaker: view.breaker.to_owned(),
+        blocked: view.blocked.as_ref().map(refusal),
     }
 }
 

@@ -97,11 +97,11 @@ kinds! {
         "A start was refused or has to wait because of a limit.";
     ServiceWaits = "service.waits", Info, "service", ["waiting"],
         "Requests wait for the first engine of a service.";
-    BreakerOpen = "breaker.open", Error, "node", ["why"],
-        "Starts failed too often: nothing is started here.";
-    BreakerHalfOpen = "breaker.half_open", Info, "node", [],
+    BreakerOpen = "breaker.open", Error, "node", ["of", "why"],
+        "Starts of a service, or with a driver, failed too often: none begins here.";
+    BreakerHalfOpen = "breaker.half_open", Info, "node", ["of"],
         "One start is tried.";
-    BreakerClosed = "breaker.closed", Info, "node", [],
+    BreakerClosed = "breaker.closed", Info, "node", ["of"],
         "Starts work again.";
     CdnAway = "cdn.away", Warning, "cdn", ["cdn", "why"],
         "A CDN does not take purges; they are sent again.";

@@ -248,4 +248,27 @@ mod tests {
         let unknown = Refusal::new(RefusalCode::UnknownService, "no service `tv`");
         assert_eq!(blocked(&unknown).status(), StatusCode::NOT_FOUND);
     }
+
+    #[tokio::test]
+    async fn every_refusal_has_its_code_its_status_and_whether_it_passes_by_http_and_by_grpc() {
+        for code in RefusalCode::ALL {
+            let status = match code.as_str() {
+                "unknown_service" => 404,
+                "invalid_key" => 400,
+                _ => 503,
+            };
+            let refusal = Refusal::new(*code, "as it is");
+            let told = crate::engine_api::refusal(&refusal);
+            let answer = blocked(&refusal);
+            assert_eq!(answer.status(), status, "{code}");
+            let body = axum::body::to_bytes(answer.into_body(), 4_096)
+                .await
+                .unwrap();
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(body["code"], code.as_str());
+            assert_eq!(body["code"], told.code);
+            assert_eq!(body["can_retry"], told.can_retry);
+            assert_eq!(body["should_wait"], told.should_wait);
+        }
+    }
 }

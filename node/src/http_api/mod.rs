@@ -13,6 +13,7 @@ mod logs;
 mod openapi;
 mod overview;
 mod sites;
+mod token;
 mod traces;
 mod values;
 mod warm;
@@ -31,6 +32,8 @@ use opentelemetry_proto::tonic::metrics::v1::Metric;
 use cache::Document;
 pub use cache::{AGE_MAX_DEFAULT, Cached, StatusCache};
 pub use disk::Disk;
+use token::Token;
+use weir_control_plane::governance::secret::Secret;
 
 use crate::broadcast::Broadcast;
 use crate::cache_api::CacheApi;
@@ -84,9 +87,9 @@ pub struct Shown {
     pub overview: OverviewApi,
 }
 
-/// All paths of the API.
-pub fn router(shown: Shown) -> Router {
-    Router::new()
+/// All paths of the API; with a token only for those who carry it.
+pub fn router(shown: Shown, token: Option<&Secret>) -> Router {
+    let router = Router::new()
         .route("/api/status", get(status))
         .route("/api/health", get(health))
         .route("/api/services", get(services))
@@ -107,7 +110,14 @@ pub fn router(shown: Shown) -> Router {
             shown.clone(),
             sites::refuse_others,
         ))
-        .with_state(shown)
+        .with_state(shown);
+    match token.map(Token::new) {
+        Some(token) => router.layer(middleware::from_fn_with_state(
+            token,
+            token::refuse_strangers,
+        )),
+        None => router,
+    }
 }
 
 async fn status(State(shown): State<Shown>, headers: HeaderMap) -> Response {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
+use weir_core::vpn::silence_max;
 use weir_proto::node::v1::ListPortsRequest;
 use weir_proto::node::v1::port_cache_client::PortCacheClient;
 
@@ -14,8 +15,6 @@ use crate::snapshot::Snapshot;
 
 /// Between two looks at who acts for whom.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// A node that says nothing for this long does not act for anybody; it says something every second.
-const SILENT_MAX: Duration = Duration::from_secs(3);
 
 /// A stream that runs until this is dropped.
 struct Following(AbortHandle);
@@ -44,8 +43,9 @@ pub async fn run(peers: Peers, in_force: Snapshot<InForce>) {
         for node in wanted {
             let following = following.entry(node);
             let (peers, node) = (peers.clone(), following.key().clone());
+            let in_force = in_force.clone();
             following.or_insert_with(|| {
-                Following(tokio::task::spawn_local(follow(peers, node)).abort_handle())
+                Following(tokio::task::spawn_local(follow(peers, node, in_force)).abort_handle())
             });
         }
     }
@@ -69,8 +69,8 @@ fn wanted(peers: &Peers, in_force: &Snapshot<InForce>) -> BTreeSet<String> {
 }
 
 /// Follows one node until it does not answer.
-async fn follow(peers: Peers, node: String) {
-    let why = match one_stream(&peers, &node).await {
+async fn follow(peers: Peers, node: String, in_force: Snapshot<InForce>) {
+    let why = match one_stream(&peers, &node, &in_force).await {
         Ok(()) => "it ended the stream".to_owned(),
         Err(why) => why,
     };
@@ -81,17 +81,19 @@ async fn follow(peers: Peers, node: String) {
         .send_if_modified(|heard| heard.remove(&node).is_some());
 }
 
-async fn one_stream(peers: &Peers, node: &str) -> Result<(), String> {
+async fn one_stream(peers: &Peers, node: &str, in_force: &Snapshot<InForce>) -> Result<(), String> {
+    // A node that says nothing for this long does not act for anybody; it says something every second.
+    let silence_max = || silence_max(in_force.load().config.port_cache.health_interval);
     let silent = |_| "it says nothing".to_owned();
     let mut client = PortCacheClient::new(peers.channel_to(node)?);
-    let opened = timeout(SILENT_MAX, client.watch_ports(ListPortsRequest {}))
+    let opened = timeout(silence_max(), client.watch_ports(ListPortsRequest {}))
         .await
         .map_err(silent)?;
     let mut stream = opened
         .map_err(|status| status.message().to_owned())?
         .into_inner();
     loop {
-        let told = timeout(SILENT_MAX, stream.message())
+        let told = timeout(silence_max(), stream.message())
             .await
             .map_err(silent)?;
         let Some(ports) = told.map_err(|status| status.message().to_owned())? else {

@@ -40,6 +40,8 @@ pub enum Area {
     Clock,
     /// Kernel parameters.
     Kernel,
+    /// What the configuration says.
+    Configuration,
 }
 
 impl Area {
@@ -52,6 +54,7 @@ impl Area {
             Self::Limit => "limit",
             Self::Clock => "clock",
             Self::Kernel => "kernel",
+            Self::Configuration => "configuration",
         }
     }
 }

@@ -8,6 +8,7 @@ mod disk;
 mod finding;
 mod kernel;
 mod limits;
+mod names;
 mod needs;
 mod reach;
 mod reserved;
@@ -22,6 +23,7 @@ pub use disk::{Folder, Space};
 pub use finding::{Area, Change, Finding, Severity, worst};
 pub use kernel::{Parameters, Read, parameters};
 pub use limits::OpenFiles;
+pub use names::Ignored;
 pub use needs::Needs;
 pub use reach::{Answer, Place, Probe};
 pub use sysctl::file as sysctl_file;
@@ -45,6 +47,8 @@ pub struct Facts {
     pub probes: Vec<Probe>,
     /// Certificates that a node shows or believes.
     pub certificates: Vec<Certificate>,
+    /// Names of the environment that are set and have no effect.
+    pub ignored: Vec<Ignored>,
     /// Now, in seconds since 1970.
     pub now_unix_s: u64,
 }
@@ -63,6 +67,7 @@ pub fn examine(facts: &Facts, profile: &Profile, needs: &Needs) -> Vec<Finding> 
     findings.extend(clock::judge(&facts.clock));
     findings.extend(facts.folders.iter().map(disk::judge));
     findings.extend(facts.probes.iter().map(reach::judge));
+    findings.extend(facts.ignored.iter().map(names::judge));
     let now = facts.now_unix_s;
     let judge = |one: &Certificate| certificates::judge(one, now);
     findings.extend(facts.certificates.iter().map(judge));

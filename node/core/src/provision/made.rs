@@ -30,6 +30,8 @@ pub struct MadeOf<'a> {
     pub published_on: &'a str,
     /// The port inside, when it is not the one outside.
     pub port: Option<u16>,
+    /// What it has further ports for.
+    pub extra_ports: &'a [String],
     /// Memory that it may use, bytes.
     pub memory_bytes_max: Option<u64>,
     /// Thousandths of a core that it may use.
@@ -49,6 +51,8 @@ impl MadeOf<'_> {
         digest.word("network", self.network);
         digest.word("published_on", self.published_on);
         digest.number("port", self.port.map(u64::from));
+        let extra_ports: Vec<&str> = self.extra_ports.iter().map(String::as_str).collect();
+        digest.list("extra_ports", &extra_ports);
         digest.number("memory", self.memory_bytes_max);
         digest.number("cpus", self.cpu_millis_max.map(u64::from));
         format!("{VERSION}{:032x}", digest.0)

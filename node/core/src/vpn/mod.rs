@@ -19,5 +19,5 @@ pub use look::{
     Container, ContainerHealth, ContainerLook, Control, HealthLimits, Look, TunnelStatus,
 };
 pub use network::{Joined, Network};
-pub use owner::{owner, ranking};
+pub use owner::{NOTICED_WITHIN, owner, ranking, silence_max};
 pub use port_watch::{PortEvent, PortWatch, WatchLimits};

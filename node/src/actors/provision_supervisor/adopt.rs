@@ -106,8 +106,7 @@ impl ProvisionSupervisor {
         };
         tracing::info!(engine = id, node = lot.node, "engine taken over");
         self.findings.forget(id);
-        self.reservations
-            .engine_has(id, lot.vpn.as_deref(), lot.port);
+        self.reservations.engine_has(&lot);
         let care = Care::adopted(lot.is_forwarded, now.into_std());
         let mut engine = Engine::new(lot, running, plan, care, &self.parts, &self.plan);
         self.parts.outlet.keep(id, &held);
@@ -343,6 +342,7 @@ async fn hold_ports(
         return Ok(true);
     };
     let mut names = vec![port_name(vpn, lot.port)];
+    names.extend(lot.extra_ports.values().map(|port| port_name(vpn, *port)));
     names.extend(lot.p2p_port.map(|port| port_name(vpn, port)));
     names.extend(lot.is_forwarded.then(|| forwarded_name(vpn)));
     for name in names {

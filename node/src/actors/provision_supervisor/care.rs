@@ -323,8 +323,7 @@ impl Handler<Carried<Ready>> for ProvisionSupervisor {
         } = ready.message;
         let id = lot.engine_id();
         self.findings.forget(&id);
-        self.reservations
-            .job_became(&job, &id, lot.vpn.as_deref(), lot.port);
+        self.reservations.job_became(&job, &lot);
         if !self.engines.contains(&id) {
             // Started under an earlier life of this actor.
             let care = Care::adopted(lot.is_forwarded, now.into_std());

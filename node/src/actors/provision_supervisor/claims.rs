@@ -8,12 +8,13 @@ use actix::{Context, Handler};
 use tokio::time::{Instant, sleep};
 use weir_control_plane::jobs::{Claim, DEFAULT_QUEUE, Want};
 use weir_core::ids::ServiceName;
-use weir_core::provision::{BreakerConfig, BreakerState, GateLimits, Refusal, Ticket};
+use weir_core::provision::{BreakerConfig, BreakerState, GateLimits, Refusal};
 
+use super::breakers::{Asking, Ran, Try};
 use super::messages::{Claimed, Over};
 use super::publish::{InHand, Leave};
 use super::{ProvisionSupervisor, runner};
-use crate::config::ProvisionSettings;
+use crate::config::{DriverKind, ProvisionSettings};
 use crate::link::Carried;
 
 /// Between two questions for a job while there is none.
@@ -29,9 +30,9 @@ const IN_HAND_MAX: usize = 1_100;
 /// Jobs in hand.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    open: BTreeMap<String, Ticket>,
+    open: BTreeMap<String, Try>,
     /// A question is out, with this right to try.
-    asking: Option<Ticket>,
+    asking: Option<Asking>,
     not_before: Option<Instant>,
     /// What the question that is out is told says nothing of the job that there may be now.
     ask_again: bool,
@@ -89,14 +90,17 @@ impl ProvisionSupervisor {
             self.claims.queue_problem = None;
             return;
         }
-        let Ok(ticket) = self.breaker.acquire(now.into_std()) else {
+        let ran: Vec<Ran> = services.iter().filter_map(|name| self.ran(name)).collect();
+        let Some(asking) = self.breakers.acquire(ran, now.into_std()) else {
             return;
         };
-        self.claims.asking = Some(ticket);
+        let services = services.iter().filter(|name| asking.is_for(name));
+        let services = services.map(ToString::to_string).collect();
+        self.claims.asking = Some(asking);
         let want = Want {
             queue: DEFAULT_QUEUE.to_owned(),
             holder: self.parts.holder.clone(),
-            services: services.iter().map(ToString::to_string).collect(),
+            services,
             fleet_concurrent_max: limits.fleet_concurrent_max,
             fleet_interval_min: limits.fleet_interval_min,
         };
@@ -118,11 +122,17 @@ impl ProvisionSupervisor {
     }
 
     /// Whether the breaker lets a job in hand start: one that was claimed before it opened does not.
-    pub(super) fn is_worth_trying(&self, job: &str, now: Instant) -> Result<(), Refusal> {
+    pub(super) fn is_worth_trying(&mut self, job: &str, now: Instant) -> Result<(), Refusal> {
         match self.claims.open.get(job) {
-            Some(ticket) => self.breaker.allows(*ticket, now.into_std()),
+            Some(one) => self.breakers.allows(one, now.into_std()),
             None => Ok(()),
         }
+    }
+
+    /// A service and what runs its engines.
+    pub(super) fn ran(&self, service: &ServiceName) -> Option<Ran> {
+        let plan = self.plan.services.get(service)?;
+        Some((service.clone(), plan.settings.launch.driver))
     }
 
     /// Sends those away that wait at the gate while the breaker is open.
@@ -161,18 +171,26 @@ impl ProvisionSupervisor {
         });
     }
 
-    fn run_claim(&mut self, claim: Claim, ticket: Ticket, in_hand: Arc<InHand>, asked_at: Instant) {
+    fn run_claim(&mut self, claim: Claim, asking: Asking, in_hand: Arc<InHand>, asked_at: Instant) {
         let now = Instant::now();
         let service = ServiceName::from(claim.spec.service.as_str());
         let stays = *self.parts.outlet.leave.borrow() == Leave::Stays;
         let plan = self.plan.services.get(&service).filter(|_| stays).cloned();
-        let Some(plan) = plan else {
-            self.breaker.abandoned(ticket, now.into_std());
+        let ran = (
+            service.clone(),
+            plan.as_ref()
+                .map_or(DriverKind::Process, |plan| plan.settings.launch.driver),
+        );
+        let right = self.breakers.claimed(asking, ran, now.into_std());
+        let (Some(plan), Some(right)) = (plan, right.clone()) else {
+            if let Some(right) = &right {
+                self.breakers.abandoned(right, now.into_std());
+            }
             self.give_claim_back(claim, in_hand);
             return;
         };
         tracing::info!(job = claim.ticket.job_id, %service, attempt = claim.attempt, "job claimed");
-        self.claims.open.insert(claim.ticket.job_id.clone(), ticket);
+        self.claims.open.insert(claim.ticket.job_id.clone(), right);
         let limits = &self.plan.limits;
         let time = (limits.soft_limit, limits.hard_limit);
         let run = runner::run(self.parts.clone(), claim, plan, time, asked_at);
@@ -195,7 +213,7 @@ impl Handler<Carried<Claimed>> for ProvisionSupervisor {
             in_hand,
         } = claimed.message;
         let asking = self.claims.asking.take_if(|_| life == self.life);
-        let Some(ticket) = asking else {
+        let Some(asking) = asking else {
             // Asked by an earlier life of this actor, whose breaker and limits are gone.
             if let Ok(Some(claim)) = &*answer {
                 self.give_claim_back(claim.clone(), in_hand);
@@ -206,7 +224,7 @@ impl Handler<Carried<Claimed>> for ProvisionSupervisor {
         let ask_again = std::mem::take(&mut self.claims.ask_again);
         match &*answer {
             Ok(Some(claim)) => {
-                self.run_claim(claim.clone(), ticket, in_hand, asked_at);
+                self.run_claim(claim.clone(), asking, in_hand, asked_at);
                 // Where there was one there may be more.
                 return self.claim(now);
             }
@@ -217,7 +235,7 @@ impl Handler<Carried<Claimed>> for ProvisionSupervisor {
                 self.claims.queue_problem = Some(error.to_string());
             }
         }
-        self.breaker.abandoned(ticket, now.into_std());
+        self.breakers.abandoned_asking(asking, now.into_std());
         if ask_again {
             self.claim(now);
         }
@@ -241,20 +259,21 @@ impl Handler<Carried<Over>> for ProvisionSupervisor {
         self.waiting.remove(&job);
         self.reservations.job_over(&job);
         self.engines.job_over(&job);
-        let ticket = self.claims.open.remove(&job);
+        let right = self.claims.open.remove(&job);
         self.problems
-            .job_over(service, engine.as_deref(), failure.as_ref());
-        match (&failure, ticket) {
-            (None, Some(ticket)) if engine.is_none() => {
-                self.breaker.abandoned(ticket, now.into_std());
+            .job_over(service.clone(), engine.as_deref(), failure.as_ref());
+        match (&failure, right) {
+            (None, Some(right)) if engine.is_none() => {
+                self.breakers.abandoned(&right, now.into_std());
             }
-            (None, Some(ticket)) => self.breaker.succeeded(ticket),
-            (Some(failure), Some(ticket)) if failure.counts => {
-                self.breaker.failed(ticket, now.into_std());
+            (None, Some(right)) => self.breakers.succeeded(&right),
+            (Some(failure), Some(right)) if failure.counts => {
+                self.breakers
+                    .failed(&right, failure.is_of_driver, now.into_std());
                 self.send_away(now);
             }
-            (Some(_), Some(ticket)) => {
-                self.breaker.abandoned(ticket, now.into_std());
+            (Some(_), Some(right)) => {
+                self.breakers.abandoned(&right, now.into_std());
                 // What stands in the way now stands there in a moment, too.
                 self.claims.not_before = Some(now + ASK_INTERVAL);
             }
@@ -271,7 +290,9 @@ impl Handler<Carried<Over>> for ProvisionSupervisor {
                 self.disown(&engine, &failure.why, now);
             }
             // What was sent away because of failures says nothing of them.
-            if failure.counts || self.breaker.state(now.into_std()) == BreakerState::Closed {
+            let ran = (service, plan.settings.launch.driver);
+            let state = self.breakers.state(&ran, now.into_std());
+            if failure.counts || state == BreakerState::Closed {
                 self.last_failure = Some(failure.why);
             }
         }

@@ -97,8 +97,7 @@ impl ProvisionSupervisor {
             .engines
             .all()
             .filter(|engine| engine.lot.vpn.as_deref() == Some(vpn) && engine.care.is_published());
-        let mut in_the_way =
-            own.filter(|engine| engine.lot.p2p_port == Some(port) || engine.lot.port == port);
+        let mut in_the_way = own.filter(|engine| engine.lot.listens_on(port));
         let in_the_way = in_the_way.next().map(super::engines::Engine::id);
         in_the_way.or_else(|| self.first_behind(vpn))
     }

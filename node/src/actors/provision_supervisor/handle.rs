@@ -13,6 +13,7 @@ use weir_core::trace::TraceContext;
 use weir_core::tuning::knobs::provision;
 use weir_engines::driver;
 
+use super::blocked::stopping;
 use super::publish::{Leave, Outlet, Picture};
 use super::{Configure, Drivers, Links, Plan, StopEngine, StopRefused, room};
 use crate::actors::config_agent::InForce;
@@ -110,8 +111,11 @@ impl ProvisionHandle {
             return Err(Refusal::new(RefusalCode::UnknownService, message));
         };
         check_key(&wish.key)?;
+        if *self.outlet.leave.borrow() != Leave::Stays {
+            return Err(stopping());
+        }
         let picture = self.picture();
-        if let Some(blocked) = &picture.blocked {
+        if let Some(blocked) = picture.blocked_of(wish.service.as_str()) {
             return Err(blocked.clone());
         }
         let open = room::open_jobs(&self.queue, wish.service.as_str()).await;

@@ -1,16 +1,19 @@
 //! What a job takes in the store, so that no other node has it: a slot, a port of a VPN, a VPN's forwarded port.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use weir_control_plane::jobs::{Claim, DEFAULT_QUEUE, Error as QueueError, Hold};
+use weir_core::provision::{Refusal, RefusalCode};
 
 use super::Parts;
+use super::asking::{reserve, reserve_extras_anew};
 use super::kept::Kept;
 use super::messages::Reserved;
 use super::plan::EnginePlan;
-use super::runner::{Failed, Taken, reserve};
+use super::runner::{Failed, Taken};
 use super::spec::engine_id;
 
 /// Ports behind a VPN that are tried for one that nobody has.
@@ -56,7 +59,46 @@ pub(super) async fn hold_port(
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(reserved)
+    hold_extra_ports(parts, claim, plan, reserved, taken).await
+}
+
+/// The same for its further ports.
+async fn hold_extra_ports(
+    parts: &Parts,
+    claim: &Claim,
+    plan: &EnginePlan,
+    mut reserved: Reserved,
+    taken: &mut Taken,
+) -> Result<Reserved, Failed> {
+    let Some(vpn) = reserved.vpn.as_ref().map(|vpn| vpn.name.clone()) else {
+        return Ok(reserved);
+    };
+    let mut ours = BTreeSet::new();
+    for _ in 0..PORT_TRIES {
+        let mut others = BTreeSet::new();
+        for port in reserved.extra_ports.values() {
+            if ours.contains(port) {
+                continue;
+            }
+            let (name, holder) = (port_name(&vpn, *port), parts.holder.clone());
+            match parts.queue.hold(DEFAULT_QUEUE, &name, holder).await {
+                Ok(hold) => {
+                    taken.held.push(held(parts, hold));
+                    ours.insert(*port);
+                }
+                Err(QueueError::Held { .. }) => {
+                    others.insert(*port);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if others.is_empty() {
+            return Ok(reserved);
+        }
+        reserved = reserve_extras_anew(parts, claim, plan, others).await?;
+    }
+    let message = format!("no further port of VPN `{vpn}` is free");
+    Err(Refusal::new(RefusalCode::NoPortFree, message).into())
 }
 
 /// A slot that is nobody's: the first of these, or one that gets free while what is held by a node that died ends.

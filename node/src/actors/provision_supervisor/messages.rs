@@ -1,6 +1,6 @@
 //! What the supervisor is told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use actix::Message;
@@ -52,6 +52,8 @@ pub struct Reserve {
     pub(crate) slots_after: u32,
     /// VPNs behind which there is no place.
     pub(crate) full_vpns: BTreeSet<String>,
+    /// Further ports that it got before and that turned out to be somebody else's.
+    pub(crate) other_extras: BTreeSet<u16>,
     /// With so many engines there, none is needed.
     pub(crate) engines_wanted: Option<usize>,
 }
@@ -62,6 +64,7 @@ pub struct Reserved {
     /// Slots of the service that nobody is known to have, the best first; none when all after the given one are.
     pub(crate) slots: Vec<u32>,
     pub(crate) port: u16,
+    pub(crate) extra_ports: BTreeMap<String, u16>,
     pub(crate) vpn: Option<VpnSettings>,
     pub(crate) wants_forwarded: bool,
     /// Places behind the VPN that nobody here has, the likeliest to be free first.

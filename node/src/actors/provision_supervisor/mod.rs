@@ -1,6 +1,6 @@
 //! Starts engines, keeps them well, and takes them out of traffic before they stop.
 //!
-//! Owns      the engines of this node, permits and spacing of starts, the breaker, ports, and who gets which.
+//! Owns      the engines of this node, permits and spacing of starts, breakers, ports, and who gets which.
 //! Receives  [`Configure`] from `config_agent`; [`Reserve`], [`Admit`], [`Started`], [`Ready`], [`Over`] from its jobs;
 //!           [`Claimed`] from the queue of jobs; [`Looked`] from probes, drivers and leases; [`StopEngine`] from gRPC,
 //!           HTTP and whoever counts engines; [`VpnHappened`] from `port_cache`; its own tick.
@@ -9,6 +9,9 @@
 //! Restarts  with no engines, and takes over what its drivers run, as after a start of the node.
 
 mod adopt;
+mod asking;
+mod blocked;
+mod breakers;
 mod care;
 mod claims;
 mod demand;
@@ -17,6 +20,7 @@ mod elsewhere;
 mod ends_first;
 mod engines;
 mod findings;
+mod fleet_turn;
 mod forwarded;
 mod handle;
 mod holds;
@@ -60,10 +64,11 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use weir_control_plane::jobs::{Holder, JobQueue};
-use weir_core::provision::{Breaker, Gate, Refusal};
+use weir_core::provision::{Gate, Refusal};
 use weir_engines::containers::Containers;
 use weir_engines::driver::Driver;
 
+use self::breakers::Breakers;
 use self::claims::Claims;
 pub use self::drift::{count_lost_lines, watch_images};
 use self::engines::Engines;
@@ -213,7 +218,7 @@ pub struct ProvisionSupervisor {
     waiting: BTreeMap<String, oneshot::Sender<Result<(), Refusal>>>,
     /// Looks at the gate when the next one may begin.
     next_start: Option<SpawnHandle>,
-    breaker: Breaker,
+    breakers: Breakers,
     claims: Claims,
     reservations: Reservations,
     engines: Engines,
@@ -240,7 +245,7 @@ impl ProvisionSupervisor {
             gate: Gate::new(claims::gate_limits(limits)),
             waiting: BTreeMap::new(),
             next_start: None,
-            breaker: Breaker::new(claims::breaker_config(limits)),
+            breakers: Breakers::new(claims::breaker_config(limits)),
             claims: Claims::default(),
             reservations: Reservations::new(&plan),
             engines: Engines::default(),
@@ -292,8 +297,10 @@ impl Handler<Carried<Configure>> for ProvisionSupervisor {
         let plan = configure.message.plan;
         self.gate.set_limits(claims::gate_limits(&plan.limits));
         self.parts.pacer.set_interval(plan.limits.interval_min);
-        self.breaker
-            .set_config(claims::breaker_config(&plan.limits));
+        self.breakers
+            .configure(claims::breaker_config(&plan.limits), |service| {
+                plan.services.contains_key(service)
+            });
         self.reservations.configure(&plan);
         self.roll_anew(&plan);
         self.plan = plan;

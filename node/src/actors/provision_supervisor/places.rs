@@ -9,10 +9,11 @@ use tokio::time::{Instant, sleep};
 use weir_control_plane::jobs::{Claim, DEFAULT_QUEUE, Error as QueueError};
 use weir_core::provision::RefusalCode;
 
+use super::asking::reserve_anew;
 use super::holds::{HELD_BY_NOBODY_MARGIN, HELD_LOOK_INTERVAL, Held, held};
 use super::messages::Reserved;
 use super::plan::EnginePlan;
-use super::runner::{Failed, Taken, reserve_anew};
+use super::runner::{Failed, Taken};
 use super::spec::Lot;
 use super::{Parts, ProvisionSupervisor};
 use crate::config::VpnSettings;

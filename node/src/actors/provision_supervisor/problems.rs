@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use weir_core::ids::ServiceName;
-use weir_core::provision::Refusal;
+use weir_core::provision::{Refusal, RefusalCode};
 
 use super::runner::Failure;
 use super::{Plan, ProvisionSupervisor};
@@ -43,24 +43,53 @@ impl Problems {
         }
     }
 
+    /// Why this driver did not tell what it runs.
+    pub(super) fn why_away(&self, driver: DriverKind) -> Option<&str> {
+        self.drivers.get(&driver).map(String::as_str)
+    }
+
+    /// Why the last start of a service came to nothing, until one works.
+    pub(super) fn last_start(&self, service: &ServiceName) -> Option<&str> {
+        self.starts.get(service).map(String::as_str)
+    }
+
     /// One line each; what keeps everything away is told once, and not for each service as well.
-    pub(super) fn in_words(&self, plan: &Plan, blocked: Option<&Refusal>) -> Vec<String> {
+    pub(super) fn in_words(
+        &self,
+        plan: &Plan,
+        blocked: Option<&Refusal>,
+        services: &BTreeMap<ServiceName, Refusal>,
+    ) -> Vec<String> {
         let drivers = self.drivers.iter();
         let mut words: Vec<String> = drivers
             .map(|(driver, why)| format!("{}: {why}", driver.name()))
             .collect();
-        words.extend(blocked.map(|refusal| refusal.message.clone()));
+        // That was told of the driver.
+        let is_news = |refusal: &&Refusal| refusal.code != RefusalCode::DriverUnavailable;
+        words.extend(
+            blocked
+                .filter(is_news)
+                .map(|refusal| refusal.message.clone()),
+        );
         let here = |name: &ServiceName| plan.services.contains_key(name);
         let starts = self.starts.iter().filter(|(service, _)| here(service));
-        words.extend(starts.map(|(service, why)| format!("service `{service}`: {why}")));
+        words.extend(starts.map(|(service, why)| {
+            let own = services.get(service).filter(|_| blocked.is_none());
+            let why = own.filter(is_news).map_or(why, |refusal| &refusal.message);
+            format!("service `{service}`: {why}")
+        }));
         words
     }
 }
 
 impl ProvisionSupervisor {
     /// What is in the way, and for what starts wait; one line each.
-    pub(super) fn problems_in_words(&self, blocked: Option<&Refusal>) -> Vec<String> {
-        let mut words = self.problems.in_words(&self.plan, blocked);
+    pub(super) fn problems_in_words(
+        &self,
+        blocked: Option<&Refusal>,
+        services: &BTreeMap<ServiceName, Refusal>,
+    ) -> Vec<String> {
+        let mut words = self.problems.in_words(&self.plan, blocked, services);
         words.extend(self.gate_in_words());
         let waits = self.parts.outlet.waits.borrow();
         words.extend(

@@ -8,12 +8,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use weir_core::ids::{BackendId, ServiceName};
-use weir_core::provision::{BreakerState, Refusal, RefusalCode};
+use weir_core::provision::Refusal;
 use weir_core::vpn::Network;
 
 use super::engines::loads;
 use super::holds::Held;
-use super::{EnginePlan, ProvisionSupervisor};
+use super::{EnginePlan, ProvisionSupervisor, breakers};
 use crate::actors::config_agent::ConfigAgentHandle;
 use crate::config::{Endpoints, EngineFacts, Give, ProvisionSettings, RegisteredBackend};
 use crate::snapshot::Snapshot;
@@ -83,6 +83,10 @@ pub struct ServiceView {
     pub max: u32,
     /// The node that decides.
     pub owner: String,
+    /// `closed`, `open` or `half-open`, here.
+    pub breaker: &'static str,
+    /// Why none is provisioned here now.
+    pub blocked: Option<Refusal>,
 }
 
 /// The supervisor at one moment.
@@ -100,11 +104,11 @@ pub struct Picture {
     pub in_flight: usize,
     /// Starts that wait.
     pub waiting: usize,
-    /// `closed`, `open` or `half-open`.
+    /// The worst of all services: `closed`, `open` or `half-open`.
     pub breaker: &'static str,
     /// Why the last job came to nothing.
     pub last_failure: Option<String>,
-    /// Why nothing is provisioned now.
+    /// Why nothing of any service is provisioned now.
     pub blocked: Option<Refusal>,
     /// What keeps engines from being started, or from being known, in words.
     pub problems: Vec<String>,
@@ -344,16 +348,20 @@ impl ProvisionSupervisor {
             }
             view
         });
-        let now = Instant::now().into_std();
-        let breaker = self.breaker.state(now);
-        let blocked = self.blocked(breaker, now);
+        let now = Instant::now();
+        let mut blocked_services = self.blocked_services(now);
+        let blocked = self.blocked(&blocked_services);
+        let problems = self.problems_in_words(blocked.as_ref(), &blocked_services);
         let picture = Picture {
             engines: engines.collect(),
             services: self
                 .plan
                 .services
                 .values()
-                .map(|plan| self.service_view(plan))
+                .map(|plan| ServiceView {
+                    blocked: blocked_services.remove(&plan.service),
+                    ..self.service_view(plan)
+                })
                 .collect(),
             found: self
                 .findings
@@ -369,13 +377,9 @@ impl ProvisionSupervisor {
                 .collect(),
             in_flight: self.gate.running().len(),
             waiting: self.gate.waiting().len(),
-            breaker: match breaker {
-                BreakerState::Closed => "closed",
-                BreakerState::Open { .. } => "open",
-                BreakerState::HalfOpen { .. } => "half-open",
-            },
+            breaker: breakers::name(self.breakers.worst(now.into_std())),
             last_failure: self.last_failure.clone(),
-            problems: self.problems_in_words(blocked.as_ref()),
+            problems,
             blocked,
             limits: self.limits(),
         };
@@ -384,7 +388,7 @@ impl ProvisionSupervisor {
 
     /// The limits as each part holds them.
     fn limits(&self) -> ProvisionSettings {
-        let (gate, breaker) = (self.gate.limits(), self.breaker.config());
+        let (gate, breaker) = (self.gate.limits(), self.breakers.config());
         ProvisionSettings {
             concurrent_max: gate.concurrent_max,
             interval_min: gate.interval_min,
@@ -393,26 +397,6 @@ impl ProvisionSupervisor {
             breaker_recovery: breaker.open_for,
             ..self.plan.limits.clone()
         }
-    }
-
-    /// What keeps everything from being provisioned here.
-    fn blocked(&self, breaker: BreakerState, now: std::time::Instant) -> Option<Refusal> {
-        if let BreakerState::Open { .. } = breaker {
-            let why = self.last_failure.as_deref().unwrap_or("too many failures");
-            let refusal = Refusal::new(
-                RefusalCode::CircuitBreaker,
-                format!("too many failures; the last one: {why}"),
-            );
-            return Some(match self.breaker.recovery_eta(now) {
-                Some(eta) => refusal.with_eta(eta),
-                None => refusal,
-            });
-        }
-        let why = self.claims.queue_problem.as_ref()?;
-        Some(Refusal::new(
-            RefusalCode::StoreAway,
-            format!("jobs cannot be reached: {why}"),
-        ))
     }
 
     pub(super) fn service_view(&self, plan: &EnginePlan) -> ServiceView {
@@ -429,12 +413,15 @@ impl ProvisionSupervisor {
                 .as_ref()
                 .is_some_and(|engine| engine.node != self.parts.node)
         });
+        let ran = (plan.service.clone(), plan.settings.launch.driver);
         ServiceView {
             service: plan.service.to_string(),
             ready: u32::try_from(own + others.count()).unwrap_or(u32::MAX),
             min: plan.settings.scale.min,
             max: plan.settings.scale.max,
             owner: self.parts.peers.owner_of_service(&plan.service),
+            breaker: breakers::name(self.breakers.state(&ran, Instant::now().into_std())),
+            blocked: None,
         }
     }
 }

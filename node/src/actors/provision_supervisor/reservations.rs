@@ -14,7 +14,7 @@ use super::ProvisionSupervisor;
 use super::engines::{Engine, is_leaving};
 use super::messages::{Reserve, Reserved};
 use super::plan::{EnginePlan, Plan};
-use super::spec::slot_of;
+use super::spec::{Lot, slot_of};
 
 /// Slots that a job may try.
 const SLOTS_OFFERED: usize = 16;
@@ -40,6 +40,9 @@ pub(super) struct Reservations {
 enum Holder {
     Job(String),
     Engine(String),
+    /// A further port of a job or an engine, and what for.
+    JobAlso(String, String),
+    EngineAlso(String, String),
     /// Somebody whom this node does not know, until then.
     Elsewhere(u64, Instant),
 }
@@ -88,26 +91,38 @@ impl Reservations {
     /// The job took nothing with it.
     pub(super) fn job_over(&mut self, job: &str) {
         self.pending.remove(job);
-        self.ports.release(&Holder::Job(job.to_owned()));
+        self.ports.retain(|holder| match holder {
+            Holder::Job(of) | Holder::JobAlso(of, _) => of != job,
+            _ => true,
+        });
     }
 
     /// What the job had is the engine's now.
-    pub(super) fn job_became(&mut self, job: &str, engine: &str, vpn: Option<&str>, port: u16) {
+    pub(super) fn job_became(&mut self, job: &str, lot: &Lot) {
         self.job_over(job);
-        self.engine_has(engine, vpn, port);
+        self.engine_has(lot);
     }
 
-    /// An engine that runs has this port.
-    pub(super) fn engine_has(&mut self, engine: &str, vpn: Option<&str>, port: u16) {
-        let holder = Holder::Engine(engine.to_owned());
-        if let Err(taken) = self.ports.adopt(pool_of(vpn), holder, port) {
-            tracing::warn!(engine, port, by = ?taken.holder, "two engines have one port");
+    /// An engine that runs has these ports.
+    pub(super) fn engine_has(&mut self, lot: &Lot) {
+        let engine = lot.engine_id();
+        let further = lot.extra_ports.iter();
+        let further =
+            further.map(|(name, port)| (Holder::EngineAlso(engine.clone(), name.clone()), *port));
+        let all = std::iter::once((Holder::Engine(engine.clone()), lot.port)).chain(further);
+        for (holder, port) in all {
+            if let Err(taken) = self.ports.adopt(pool_of(lot.vpn.as_deref()), holder, port) {
+                tracing::warn!(engine, port, by = ?taken.holder, "two engines have one port");
+            }
         }
     }
 
     /// The engine is gone.
     pub(super) fn engine_gone(&mut self, engine: &str) {
-        self.ports.release(&Holder::Engine(engine.to_owned()));
+        self.ports.retain(|holder| match holder {
+            Holder::Engine(of) | Holder::EngineAlso(of, _) => of != engine,
+            _ => true,
+        });
     }
 
     /// A job is under way.
@@ -159,10 +174,9 @@ impl Reservations {
     }
 
     /// The port of a job turned out to be somebody else's.
-    fn not_ours(&mut self, job: &str, pool: &PoolName, now: Instant) {
-        let holder = Holder::Job(job.to_owned());
-        let port = self.ports.pool(pool).and_then(|pool| pool.port_of(&holder));
-        self.ports.release(&holder);
+    fn not_ours(&mut self, holder: &Holder, pool: &PoolName, now: Instant) {
+        let port = self.ports.pool(pool).and_then(|pool| pool.port_of(holder));
+        self.ports.release(holder);
         if let Some(port) = port {
             self.elsewhere += 1;
             let stranger = Holder::Elsewhere(self.elsewhere, now + ELSEWHERE_FOR);
@@ -176,16 +190,35 @@ impl Reservations {
         (self.pending.len(), self.ports.held())
     }
 
-    fn port(&mut self, job: &str, pool: &PoolName, now: Instant) -> Result<u16, Refusal> {
+    /// Further ports of a job; another one for each of these that turned out to be somebody else's.
+    fn extra_ports(
+        &mut self,
+        (job, names): (&str, &[String]),
+        others: &BTreeSet<u16>,
+        (pool, now): (&PoolName, Instant),
+    ) -> Result<BTreeMap<String, u16>, Refusal> {
+        let mut ports = BTreeMap::new();
+        for name in names {
+            let holder = Holder::JobAlso(job.to_owned(), name.clone());
+            let before = self.ports.pool(pool).and_then(|pool| pool.port_of(&holder));
+            if before.is_some_and(|port| others.contains(&port)) {
+                self.not_ours(&holder, pool, now);
+            }
+            ports.insert(name.clone(), self.port(&holder, pool, now)?);
+        }
+        Ok(ports)
+    }
+
+    fn port(&mut self, holder: &Holder, pool: &PoolName, now: Instant) -> Result<u16, Refusal> {
         for _ in 0..PORTS_TRIED {
-            let Some(port) = self.ports.reserve(pool, Holder::Job(job.to_owned())) else {
+            let Some(port) = self.ports.reserve(pool, holder.clone()) else {
                 break;
             };
             // Behind a VPN it is a port of another network.
             if *pool != PoolName::Host || is_free(port) {
                 return Ok(port);
             }
-            self.not_ours(job, pool, now);
+            self.not_ours(holder, pool, now);
         }
         let message = format!("no port of {} is free", pool_text(pool));
         Err(Refusal::new(RefusalCode::NoPortFree, message))
@@ -219,7 +252,9 @@ impl ProvisionSupervisor {
             engines_wanted,
             slots_after,
             full_vpns,
+            other_extras,
         } = wanted;
+        let holder = Holder::Job(job.clone());
         if engines_wanted.is_some_and(|wanted| self.engines_of(service) >= wanted) {
             return Ok(None);
         }
@@ -229,7 +264,7 @@ impl ProvisionSupervisor {
         let before = self.reservations.pending.get(job).cloned();
         if let (true, Some(before)) = (*other_port, &before) {
             let pool = pool_of(before.vpn.as_ref().map(VpnName::as_str));
-            self.reservations.not_ours(job, &pool, now);
+            self.reservations.not_ours(&holder, &pool, now);
         }
         let placement = match before {
             Some(Pending {
@@ -248,7 +283,12 @@ impl ProvisionSupervisor {
             slots => slots?,
         };
         let pool = pool_of(vpn.as_ref().map(VpnName::as_str));
-        let port = self.reservations.port(job, &pool, now)?;
+        let port = self.reservations.port(&holder, &pool, now)?;
+        let plan = self.plan.services.get(service);
+        let names = plan.map_or(&[][..], |plan| plan.settings.launch.extra_ports.as_slice());
+        let extra_ports =
+            self.reservations
+                .extra_ports((job, names), other_extras, (&pool, now))?;
         let pending = Pending {
             service: service.clone(),
             slot: None,
@@ -261,6 +301,7 @@ impl ProvisionSupervisor {
         Ok(Some(Reserved {
             slots,
             port,
+            extra_ports,
             vpn: settings,
             wants_forwarded,
             places: places.unwrap_or_default(),
@@ -305,10 +346,11 @@ impl ProvisionSupervisor {
         let Some(plan) = self.plan.services.get(service) else {
             return Err("the service has no engines here any more".to_owned());
         };
-        if let BreakerState::Open { .. } = self.breaker.state(now.into_std()) {
+        let driver = plan.settings.launch.driver;
+        let ran = (service.clone(), driver);
+        if let BreakerState::Open { .. } = self.breakers.state(&ran, now.into_std()) {
             return Err("too many starts failed, and none begins for a while".to_owned());
         }
-        let driver = plan.settings.launch.driver;
         if !self.findings.is_listed(driver) || !self.problems.answers(driver) {
             return Err(format!("{} does not say what runs", driver.name()));
         }

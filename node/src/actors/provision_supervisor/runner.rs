@@ -9,7 +9,6 @@
 //! and the job is failed or given back. When the process dies instead, leases and labels do the same.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -23,10 +22,10 @@ use weir_core::ids::{BackendId, ServiceName};
 use weir_core::provision::Refusal;
 use weir_engines::driver::{self, Running};
 
-use super::handle::engines_wanted;
+use super::asking::reserve;
 use super::holds::{Held, hold_port, hold_slot};
 use super::kept::Kept;
-use super::messages::{Admit, Over, Ready, Reserve, Reserved, Started};
+use super::messages::{Admit, Over, Ready, Reserved, Started};
 use super::pacer::Turn;
 use super::patience::Soft;
 use super::places::hold_place;
@@ -35,7 +34,7 @@ use super::publish::Leave;
 use super::settle::{complete, give_back, settle, tell_over};
 use super::spec::{Lot, id_of, spec};
 use super::trace;
-use super::{Parts, networks, peer_ports};
+use super::{Parts, fleet_turn, networks, peer_ports};
 use crate::config::{DriverKind, VpnSettings};
 use crate::link::Refused;
 use crate::prober::{self, probe};
@@ -43,7 +42,7 @@ use crate::telemetry::spans::SpanKind;
 use crate::telemetry::steps::StepTrace;
 
 /// How long the supervisor may take to answer.
-const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a job waits for the registry; without it the engine serves this node alone.
 const REGISTERED_WITHIN: Duration = Duration::from_secs(5);
 const REGISTERED_LOOK_INTERVAL: Duration = Duration::from_millis(50);
@@ -114,6 +113,8 @@ pub(crate) struct Failure {
     pub why: String,
     /// The breaker counts it.
     pub counts: bool,
+    /// The driver did not do what it should, whatever it was asked to start.
+    pub is_of_driver: bool,
     /// The engine whose container's name is a stranger's.
     pub name_taken: Option<String>,
 }
@@ -123,6 +124,7 @@ impl From<Failed> for Failure {
         Self {
             why: chain(&failed).to_string(),
             counts: failed.is_failure(),
+            is_of_driver: failed.is_of_driver(),
             name_taken: match &failed {
                 Failed::Driver {
                     source: driver::Error::NameTaken(name),
@@ -135,6 +137,16 @@ impl From<Failed> for Failure {
 }
 
 impl Failed {
+    /// Whether the driver was away, so that it says nothing of the service.
+    pub(super) const fn is_of_driver(&self) -> bool {
+        use driver::Error::{Late, Unreachable};
+        let source = match self {
+            Self::Driver { source, .. } => source,
+            _ => return false,
+        };
+        matches!(source, Unreachable { .. } | Late { .. })
+    }
+
     /// Whether the provisioning itself failed, as the breaker counts it.
     pub(super) const fn is_failure(&self) -> bool {
         matches!(
@@ -153,6 +165,8 @@ impl Failed {
 pub(super) struct Taken {
     pub(super) trace: StepTrace,
     pub(super) held: Vec<Held>,
+    /// It has the turn to start, of all nodes.
+    pub(super) fleet_turn: Option<Held>,
     pub(super) started: Option<(Lot, u64, DriverKind)>,
     /// The engine, once it is the supervisor's to care for.
     pub(super) handed_over: Option<String>,
@@ -259,26 +273,10 @@ async fn provision(
     taken.trace.step("port.reserve", SpanKind::Internal);
     let placed = hold_place(parts, claim, plan, reserved, taken);
     let (reserved, place) = soft.unless_asked(placed).await?;
-    let Reserved {
-        port,
-        vpn,
-        wants_forwarded,
-        ..
-    } = soft
-        .unless_asked(hold_port(parts, claim, plan, reserved, taken))
-        .await?;
-    let mut lot = Lot {
-        job: job.clone(),
-        service: plan.service.as_str().to_owned(),
-        slot: number,
-        node: parts.node.clone(),
-        port,
-        p2p_port: None,
-        vpn: vpn.as_ref().map(|vpn| vpn.name.clone()),
-        place,
-        is_forwarded: false,
-        network: None,
-    };
+    let held = hold_port(parts, claim, plan, reserved, taken);
+    let reserved = soft.unless_asked(held).await?;
+    let mut lot = lot_of(parts, plan, (&job, number), &reserved, place);
+    let (vpn, wants_forwarded) = (reserved.vpn, reserved.wants_forwarded);
     if let Some(vpn) = &vpn {
         let chosen = peer_ports::choose(parts, vpn, wants_forwarded, &mut lot, taken);
         soft.unless_asked(chosen).await?;
@@ -322,6 +320,29 @@ async fn provision(
     Ok(engine)
 }
 
+/// What a job has got so far.
+fn lot_of(
+    parts: &Parts,
+    plan: &EnginePlan,
+    (job, slot): (&str, u32),
+    reserved: &Reserved,
+    place: Option<u32>,
+) -> Lot {
+    Lot {
+        job: job.to_owned(),
+        service: plan.service.as_str().to_owned(),
+        slot,
+        node: parts.node.clone(),
+        port: reserved.port,
+        extra_ports: reserved.extra_ports.clone(),
+        p2p_port: None,
+        vpn: reserved.vpn.as_ref().map(|vpn| vpn.name.clone()),
+        place,
+        is_forwarded: false,
+        network: None,
+    }
+}
+
 /// Waits until the start may begin: it has the turn until the driver has been asked.
 async fn turn<'a>(parts: &'a Parts, lot: &Lot, taken: &mut Taken) -> Result<Turn<'a>, Failed> {
     trace::reserved(taken, lot);
@@ -335,7 +356,9 @@ async fn turn<'a>(parts: &'a Parts, lot: &Lot, taken: &mut Taken) -> Result<Turn
     let waits_for = parts.links.admit.ask(admit, None, ASK_TIMEOUT).await??;
     trace::waits(parts, taken, lot, waits_for);
     may_start.await.map_err(|_| Failed::Away(Refused::Away))??;
-    Ok(parts.pacer.turn().await)
+    let turn = parts.pacer.turn().await;
+    taken.fleet_turn = fleet_turn::wait(parts).await?;
+    Ok(turn)
 }
 
 /// Waits a while until the control plane tells this node of the engine: then it tells others, too.
@@ -358,54 +381,6 @@ async fn until_registered(parts: &Parts, lot: &Lot) {
     }
 }
 
-pub(super) async fn reserve(
-    parts: &Parts,
-    claim: &Claim,
-    plan: &EnginePlan,
-    (other_port, slots_after): (bool, u32),
-) -> Result<Reserved, Failed> {
-    let wanted = Reserve {
-        other_port,
-        slots_after,
-        ..wanted(claim, plan)
-    };
-    ask_for(parts, wanted).await
-}
-
-/// As [`reserve`], behind none of these VPNs.
-pub(super) async fn reserve_anew(
-    parts: &Parts,
-    claim: &Claim,
-    plan: &EnginePlan,
-    full_vpns: &BTreeSet<String>,
-) -> Result<Reserved, Failed> {
-    let wanted = Reserve {
-        full_vpns: full_vpns.clone(),
-        ..wanted(claim, plan)
-    };
-    ask_for(parts, wanted).await
-}
-
-fn wanted(claim: &Claim, plan: &EnginePlan) -> Reserve {
-    Reserve {
-        job: claim.ticket.job_id.clone(),
-        service: plan.service.clone(),
-        other_port: false,
-        slots_after: 0,
-        full_vpns: BTreeSet::new(),
-        engines_wanted: engines_wanted(&claim.spec),
-    }
-}
-
-async fn ask_for(parts: &Parts, reserve: Reserve) -> Result<Reserved, Failed> {
-    let reserved = parts
-        .links
-        .reserve
-        .ask(reserve, None, ASK_TIMEOUT)
-        .await??;
-    reserved.ok_or(Failed::NotNeeded)
-}
-
 async fn start_it(
     parts: &Parts,
     plan: &EnginePlan,
@@ -423,6 +398,7 @@ async fn start_it(
     let mut starting = driver.start(spec(plan, lot, fence, vpn));
     let begun = futures::poll!(&mut starting);
     drop(turn);
+    fleet_turn::pass_on(parts, taken.fleet_turn.take());
     let started = match begun {
         Poll::Ready(started) => started,
         Poll::Pending => starting.await,

@@ -54,7 +54,7 @@ pub(super) async fn give_back(parts: &Parts, taken: Taken) {
         // Its labels tell who comes next that it is there.
         tracing::warn!(engine = lot.engine_id(), error = %chain(&error), "a failed start is not cleaned up");
     }
-    for held in taken.held {
+    for held in taken.held.into_iter().chain(taken.fleet_turn) {
         release(parts, held).await;
     }
 }

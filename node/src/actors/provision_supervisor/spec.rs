@@ -16,6 +16,8 @@ const JOB: &str = "weir.job";
 const SERVICE: &str = "weir.service";
 const SLOT: &str = "weir.slot";
 const PORT: &str = "weir.port";
+/// Its further ports, `name=port` after each other.
+const EXTRA_PORTS: &str = "weir.extra_ports";
 const P2P_PORT: &str = "weir.p2p_port";
 const VPN: &str = "weir.vpn";
 /// Its place among those behind the VPN.
@@ -42,6 +44,8 @@ pub(crate) struct Lot {
     pub(super) node: String,
     /// Where it serves.
     pub(super) port: u16,
+    /// Its further ports, by what they are for.
+    pub(super) extra_ports: BTreeMap<String, u16>,
     /// The peer-to-peer port, when it is behind a VPN.
     pub(super) p2p_port: Option<u16>,
     /// The VPN that it is behind.
@@ -58,6 +62,12 @@ impl Lot {
     /// Unique in the mesh.
     pub(super) fn engine_id(&self) -> String {
         engine_id(&self.service, self.slot)
+    }
+
+    /// Whether it has this port, whatever for.
+    pub(super) fn listens_on(&self, port: u16) -> bool {
+        let mut further = self.extra_ports.values();
+        self.port == port || self.p2p_port == Some(port) || further.any(|one| *one == port)
     }
 
     /// What a driver calls it.
@@ -79,6 +89,7 @@ impl Lot {
             (SLOT, self.slot.to_string()),
             (NODE, self.node.clone()),
             (PORT, self.port.to_string()),
+            (EXTRA_PORTS, written(&self.extra_ports)),
             (FORWARDED, self.is_forwarded.to_string()),
             (
                 P2P_PORT,
@@ -113,6 +124,9 @@ impl Lot {
             slot: label(SLOT)?.parse().ok()?,
             node: label(NODE).unwrap_or_default(),
             port: label(PORT)?.parse().ok()?,
+            extra_ports: label(EXTRA_PORTS)
+                .map(|text| read(&text))
+                .unwrap_or_default(),
             p2p_port: label(P2P_PORT).and_then(|port| port.parse().ok()),
             vpn: label(VPN).filter(|vpn| !vpn.is_empty()),
             place: label(PLACE).and_then(|place| place.parse().ok()),
@@ -172,18 +186,39 @@ pub(super) fn spec(
         env: environment(plan, lot, inside),
         network,
         published: match publishes {
-            true => vec![PublishedPort {
-                container: inside,
-                host: lot.port,
-                address: published_on(&launch.host),
-                protocol: Protocol::Tcp,
-            }],
+            true => published(launch, lot, inside),
             false => Vec::new(),
         },
         memory_bytes_max: launch.memory_bytes_max,
         cpu_millis_max: launch.cpu_millis_max,
         start_timeout: launch.start_timeout,
     }
+}
+
+fn published(launch: &Launch, lot: &Lot, inside: u16) -> Vec<PublishedPort> {
+    let further = lot.extra_ports.values().map(|port| (*port, *port));
+    let all = std::iter::once((inside, lot.port)).chain(further);
+    let port = |(container, host)| PublishedPort {
+        container,
+        host,
+        address: published_on(&launch.host),
+        protocol: Protocol::Tcp,
+    };
+    all.map(port).collect()
+}
+
+fn written(ports: &BTreeMap<String, u16>) -> String {
+    let each: Vec<String> = ports
+        .iter()
+        .map(|(name, port)| format!("{name}={port}"))
+        .collect();
+    each.join(",")
+}
+
+fn read(text: &str) -> BTreeMap<String, u16> {
+    let each = text.split(',').filter_map(|one| one.split_once('='));
+    let ports = each.filter_map(|(name, port)| Some((name.to_owned(), port.parse().ok()?)));
+    ports.collect()
 }
 
 /// The network of an engine that is started now.
@@ -225,6 +260,7 @@ pub(super) fn made(plan: &EnginePlan, vpn: Option<&VpnSettings>) -> String {
         network: &network,
         published_on: &published_on,
         port: launch.container_port.filter(|_| vpn.is_none()),
+        extra_ports: &launch.extra_ports,
         memory_bytes_max: launch.memory_bytes_max,
         cpu_millis_max: launch.cpu_millis_max,
     }
@@ -275,6 +311,11 @@ fn environment(plan: &EnginePlan, lot: &Lot, inside: u16) -> BTreeMap<String, St
     if let Some(port) = lot.p2p_port {
         env.insert("P2P_PORT".to_owned(), port.to_string());
     }
+    let further = lot.extra_ports.iter();
+    env.extend(further.map(|(name, port)| {
+        let variable = format!("{}_PORT", name.to_ascii_uppercase());
+        (variable, port.to_string())
+    }));
     let own = plan.settings.launch.env.iter();
     env.extend(own.map(|(name, value)| (name.clone(), filled(value, lot, inside))));
     env
@@ -288,6 +329,10 @@ fn filled(text: &str, lot: &Lot, inside: u16) -> String {
         .p2p_port
         .map(|port| port.to_string())
         .unwrap_or_default();
+    let mut text = text.to_owned();
+    for (name, port) in &lot.extra_ports {
+        text = text.replace(&format!("{{port.{name}}}"), &port.to_string());
+    }
     text.replace("{port}", &inside.to_string())
         .replace("{p2p_port}", &p2p_port)
         .replace("{id}", &lot.engine_id())
@@ -312,6 +357,7 @@ mod tests {
             slot: 1,
             node: "a".to_owned(),
             port: 19_000,
+            extra_ports: BTreeMap::new(),
             p2p_port: None,
             vpn: None,
             place: None,
@@ -338,7 +384,7 @@ mod tests {
         // A container has the labels of its image, too, unless it was given its own.
         let mut labels: BTreeMap<String, String> = ours
             .chain(
-                [P2P_PORT, VPN, PLACE, HOST, NETWORK]
+                [EXTRA_PORTS, P2P_PORT, VPN, PLACE, HOST, NETWORK]
                     .map(str::to_owned)
                     .iter(),
             )
@@ -371,5 +417,38 @@ mod tests {
         assert_eq!(on("host = \"10.1.2.3\"\n").as_deref(), Some("10.1.2.3"));
         assert_eq!(on("host = \"::1\"\n").as_deref(), Some("::1"));
         assert_eq!(on("host = \"docker.lan\"\n"), None);
+    }
+
+    #[test]
+    fn an_engine_is_told_of_its_further_ports_and_its_labels_tell_them_again() {
+        let keys = "extra_ports = [\"https\", \"api\"]\n\
+                    command = [\"--https-port={port.https}\", \"{port.other}\"]\n\
+                    env = { API = \"{port.api}:{port}\" }\n";
+        let (_, plan) = made_with(keys);
+        let mut lot = lot();
+        lot.extra_ports = [("https".to_owned(), 19_001), ("api".to_owned(), 19_002)].into();
+        let spec = spec(&plan, &lot, 1, None);
+        assert_eq!(spec.command, ["--https-port=19001", "{port.other}"]);
+        assert_eq!(spec.env["API"], "19002:19000");
+        assert_eq!(
+            (&*spec.env["HTTPS_PORT"], &*spec.env["API_PORT"]),
+            ("19001", "19002")
+        );
+        let published: Vec<_> = spec
+            .published
+            .iter()
+            .map(|port| (port.container, port.host))
+            .collect();
+        assert_eq!(
+            published,
+            [(19_000, 19_000), (19_002, 19_002), (19_001, 19_001)]
+        );
+        assert_eq!(spec.labels[EXTRA_PORTS], "api=19002,https=19001");
+        assert_eq!(read(&spec.labels[EXTRA_PORTS]), lot.extra_ports);
+        assert_eq!(read(""), BTreeMap::new());
+        // One more of them is another engine.
+        let (_, rest) = keys.split_once('\n').unwrap();
+        let without = made_with(rest).1;
+        assert_ne!(made(&plan, None), made(&without, None));
     }
 }

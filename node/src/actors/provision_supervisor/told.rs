@@ -1,11 +1,14 @@
 //! What the supervisor tells as events beside what it does: changes of what is so for a while, and who waits for what.
 
+use std::collections::BTreeMap;
+
 use tokio::time::Instant;
 use weir_control_plane::jobs::Error;
 use weir_core::ids::ServiceName;
 use weir_core::provision::{BreakerState, EndReason};
 
 use super::ProvisionSupervisor;
+use super::breakers::Of;
 use super::engines::{Engine, state_name};
 use super::handle::refusal;
 use crate::config::ProvisionSettings;
@@ -34,19 +37,10 @@ pub(super) fn waits(events: &Events, service: &ServiceName, waiting: u64) {
 }
 
 /// What was told last.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Told {
-    breaker: Kind,
+    breakers: BTreeMap<Of, Kind>,
     store_is_away: bool,
-}
-
-impl Default for Told {
-    fn default() -> Self {
-        Self {
-            breaker: Kind::BreakerClosed,
-            store_is_away: false,
-        }
-    }
 }
 
 impl Engine {
@@ -93,17 +87,8 @@ impl Engine {
 impl ProvisionSupervisor {
     /// Tells what is not as it was.
     pub(super) fn tell_changes(&mut self, now: Instant) {
-        let breaker = match self.breaker.state(now.into_std()) {
-            BreakerState::Closed => Kind::BreakerClosed,
-            BreakerState::Open { .. } => Kind::BreakerOpen,
-            BreakerState::HalfOpen { .. } => Kind::BreakerHalfOpen,
-        };
+        self.tell_breakers(now);
         let events = &self.parts.events;
-        if std::mem::replace(&mut self.told.breaker, breaker) != breaker {
-            let why = self.last_failure.clone().unwrap_or_default();
-            let why = (breaker == Kind::BreakerOpen).then_some(("why", why));
-            events.record(breaker, "", why);
-        }
         let problem = self.claims.queue_problem.as_ref();
         let was_away = std::mem::replace(&mut self.told.store_is_away, problem.is_some());
         match problem {
@@ -113,6 +98,33 @@ impl ProvisionSupervisor {
             None if was_away => events.record(Kind::StoreBack, "", []),
             _ => {}
         }
+    }
+
+    /// Which breakers opened or closed.
+    fn tell_breakers(&mut self, now: Instant) {
+        let states = self.breakers.states(now.into_std());
+        let kinds: BTreeMap<Of, Kind> = states
+            .map(|(of, state)| {
+                let kind = match state {
+                    BreakerState::Closed => Kind::BreakerClosed,
+                    BreakerState::Open { .. } => Kind::BreakerOpen,
+                    BreakerState::HalfOpen { .. } => Kind::BreakerHalfOpen,
+                };
+                (of.clone(), kind)
+            })
+            .collect();
+        for (of, kind) in &kinds {
+            let before = self.told.breakers.get(of);
+            if before.copied().unwrap_or(Kind::BreakerClosed) == *kind {
+                continue;
+            }
+            let mut attributes = vec![("of", of.name().to_owned())];
+            if *kind == Kind::BreakerOpen {
+                attributes.push(("why", self.last_failure_of(of)));
+            }
+            self.parts.events.record(*kind, "", attributes);
+        }
+        self.told.breakers = kinds;
     }
 
     /// What keeps a job that was admitted from starting at once.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use weir_core::doctor::{Facts, Finding, Needs, Severity, examine, sysctl_file, worst};
+use weir_core::doctor::{Facts, Finding, Ignored, Needs, Severity, examine, sysctl_file, worst};
 use weir_core::tuning::{PRESETS, Profile, preset};
 use weir_core::units::parse_duration;
 
@@ -182,6 +182,16 @@ fn uses_docker(config: &Config) -> bool {
         || config.vpns.iter().any(|vpn| vpn.restart_after.is_some())
 }
 
+/// Names of the environment that have no effect.
+fn ignored(config: &Config) -> Vec<Ignored> {
+    let names = config.ignored_names.iter();
+    let told = names.map(|one| Ignored {
+        name: one.name.to_owned(),
+        why: one.why.to_owned(),
+    });
+    told.collect()
+}
+
 /// Looks at everything. What others are asked does not keep the command: a name server may not either.
 fn gather(config: &Config, store: Option<&StorePlace>, limit: Duration) -> Result<Facts, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -208,6 +218,7 @@ fn gather(config: &Config, store: Option<&StorePlace>, limit: Duration) -> Resul
         folders: host::folders(config, store),
         probes,
         certificates,
+        ignored: ignored(config),
         now_unix_s: clock.unix_now().as_secs(),
     })
 }

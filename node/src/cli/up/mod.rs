@@ -15,6 +15,7 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, interval, sleep};
 use weir_core::tuning::knobs::ingress::DRAIN_TIMEOUT;
+use weir_core::units::format_duration;
 
 use self::control_plane::ControlPlaneProcess;
 use self::node_process::NodeProcess;
@@ -23,7 +24,7 @@ use self::processes::{Plan, RunFolder, claim_all, places, split, start_backend};
 use self::welcome::welcome;
 use super::block_on;
 use super::output::{Failure, print, print_raw};
-use crate::config::{Config, Environment};
+use crate::config::{Config, Environment, ProvisionSettings};
 use crate::node;
 
 const DEMO_BACKENDS: usize = 3;
@@ -130,6 +131,22 @@ fn engine_counts(config: &Config, count: u32) -> Result<Vec<(String, String)>, F
     ])
 }
 
+/// What the environment says of starts in the mesh: its nodes share this machine, so what one node may do at a time is
+/// as much as all of them may, unless the file says otherwise.
+fn fleet_limits(limits: &ProvisionSettings) -> Vec<(String, String)> {
+    let path = |key: &str| format!("WEIR_PROVISION__{key}");
+    let mut said = Vec::new();
+    if limits.fleet_concurrent_max == 0 {
+        let most = limits.concurrent_max.to_string();
+        said.push((path("FLEET_CONCURRENT_MAX"), most));
+    }
+    if limits.fleet_interval_min.is_zero() {
+        let interval = format_duration(limits.interval_min);
+        said.push((path("FLEET_INTERVAL_MIN"), interval));
+    }
+    said
+}
+
 struct Mesh {
     plan: Plan,
     control_plane: Option<ControlPlaneProcess>,
@@ -159,10 +176,11 @@ impl Mesh {
         // Each node gets a name of its own, so the file need not have one.
         environment.insert("WEIR_NODE__NAME".to_owned(), "node-1".to_owned());
         let (config, _) = node::load(&config_path, &environment)?;
-        let engines = match up.engines {
+        let mut engines = match up.engines {
             Some(count) => engine_counts(&config, count)?,
             None => Vec::new(),
         };
+        engines.extend(fleet_limits(&config.provision));
         let count = up.nodes.map_or(config.node_count(), usize::from);
         let places = places(&config, count)?;
         let is_own = config.control_plane.endpoints.is_empty();
@@ -327,6 +345,26 @@ impl Mesh {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mesh_on_one_machine_starts_no_more_at_a_time_than_one_node_may_unless_the_file_says_so() {
+        let said = |file: &str| {
+            let config = Config::parse(file, &Environment::new(), &Default::default()).unwrap();
+            let pairs = fleet_limits(&config.provision).into_iter();
+            pairs
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect::<Vec<_>>()
+        };
+        let defaults = [
+            "WEIR_PROVISION__FLEET_CONCURRENT_MAX=5",
+            "WEIR_PROVISION__FLEET_INTERVAL_MIN=500ms",
+        ];
+        assert_eq!(said(""), defaults);
+        assert_eq!(
+            said("[provision]\nfleet_concurrent_max = 9\nfleet_interval_min = \"2s\"\n"),
+            [""; 0]
+        );
+    }
 
     #[test]
     fn what_the_end_of_a_node_waits_for_has_a_bound() {

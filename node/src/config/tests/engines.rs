@@ -300,3 +300,28 @@ fn a_service_of_engines_needs_no_backends() {
     let scale = &config.services[0].engines.as_ref().unwrap().scale;
     assert_eq!((scale.min, scale.max, scale.free), (1, 20, 0));
 }
+
+#[test]
+fn further_ports_have_names_that_are_told_apart() {
+    let read = |names: &str| {
+        let file = format!("[services.tv.engines]\nimage = \"x\"\nextra_ports = {names}\n");
+        let parsed = Config::parse(&file, &Environment::new(), &Given::default());
+        parsed.map_err(|invalid| invalid.to_string())
+    };
+    let config = read("[\"https\", \"api\"]").unwrap();
+    let engines = config.services[0].engines.as_ref().unwrap();
+    assert_eq!(engines.launch.extra_ports, ["https", "api"]);
+    for (names, what) in [
+        ("[\"api\", \"api\"]", "extra_ports[1]: `api` is there twice"),
+        ("[\"API\"]", "`API` is not 1 to 16 of a-z 0-9 _"),
+        ("[\"\"]", "is not 1 to 16"),
+        ("[\"http\"]", "`http` is a port that every engine has"),
+        (
+            "[\"a\", \"b\", \"c\", \"d\", \"e\"]",
+            "5 of them, at most 4",
+        ),
+    ] {
+        let refused = read(names).unwrap_err();
+        assert!(refused.contains(what), "{names}: {refused}");
+    }
+}

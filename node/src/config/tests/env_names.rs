@@ -39,6 +39,10 @@ fn names_that_orchestrators_use_keep_working() {
     .unwrap();
     assert_eq!(config.provision.concurrent_max, 3);
     assert_eq!(config.provision.interval_min, Duration::from_millis(250));
+    // Whoever knows these names has one orchestrator for all.
+    assert_eq!(config.provision.fleet_concurrent_max, 3);
+    let fleet_interval = config.provision.fleet_interval_min;
+    assert_eq!(fleet_interval, Duration::from_millis(250));
     assert_eq!(config.port_cache.ttl, Duration::from_secs(30));
     let engines = config.services[0].engines.as_ref().unwrap();
     assert_eq!(engines.launch.image, "acestream/engine:latest");
@@ -233,4 +237,65 @@ fn the_narrower_of_two_names_wins() {
     let engines = engines(&config);
     assert_eq!(engines.scale.idle_grace, Duration::from_secs(30));
     assert_eq!(engines.care.interval, Duration::from_secs(20));
+}
+
+#[test]
+fn names_that_are_set_and_have_no_effect_are_told_with_why() {
+    let told = |file: &str, pairs: &[(&str, &str)]| -> Vec<&'static str> {
+        let config = parse_with(file, pairs).unwrap();
+        assert!(config.ignored_names.iter().all(|one| !one.why.is_empty()));
+        config.ignored_names.iter().map(|one| one.name).collect()
+    };
+    let image = ("TARGET_IMAGE", "x");
+    let set = [
+        image,
+        ("AUTOSCALE_INTERVAL_S", "30"),
+        ("COLLECT_INTERVAL_S", "5"),
+        ("ACE_HTTP_RANGE", "40000-44999"),
+        ("ACE_HTTPS_RANGE", "45000-49999"),
+        ("CIRCUIT_BREAKER_REPLACEMENT_THRESHOLD", "3"),
+        ("CIRCUIT_BREAKER_REPLACEMENT_TIMEOUT_S", "180"),
+    ];
+    let names: Vec<&str> = set[1..].iter().map(|(name, _)| *name).collect();
+    assert_eq!(told(ENGINES, &set), names);
+    // What says nothing here is nobody's mistake.
+    assert_eq!(told("", &set), [""; 0]);
+    assert_eq!(
+        told(ENGINES, &[image, ("AUTOSCALE_INTERVAL_S", "")]),
+        [""; 0]
+    );
+    // What only VPNs have, without any.
+    let of_vpns = [
+        image,
+        ("GLUETUN_PORT_RANGE_1", "19000-19499"),
+        ("MAX_ACTIVE_REPLICAS", "20"),
+        ("VPN_RESTART_ENGINES_ON_RECONNECT", "true"),
+    ];
+    let names: Vec<&str> = of_vpns[1..].iter().map(|(name, _)| *name).collect();
+    assert_eq!(told(ENGINES, &of_vpns), names);
+    let with_vpn = [&of_vpns[..], &[("GLUETUN_CONTAINER_NAME", "gluetun")]].concat();
+    assert_eq!(told(ENGINES, &with_vpn), [""; 0]);
+}
+
+#[test]
+fn a_key_of_the_api_is_its_token_and_lets_it_listen_beyond_loopback() {
+    let outside = ("WEIR_HTTP_API__LISTEN", "0.0.0.0:7480");
+    let refused = parse(&[("TARGET_IMAGE", "x"), outside]).unwrap_err();
+    assert!(refused.contains("has no authentication"), "{refused}");
+    let config = parse(&[("TARGET_IMAGE", "x"), ("API_KEY", "s3cret"), outside]).unwrap();
+    let token = config.http_api.token.as_ref().unwrap();
+    assert_eq!(token.to_string(), "env:API_KEY");
+    assert!(!format!("{config:?}").contains("s3cret"));
+    let file = "[http_api]\nlisten = \"0.0.0.0:7480\"\ntoken = \"file:/run/token\"\n";
+    let config = parse_with(file, &[]).unwrap();
+    assert_eq!(
+        config.http_api.token.unwrap().to_string(),
+        "file:/run/token"
+    );
+    let refused = parse_with("[http_api]\ntoken = \"s3cret\"\n", &[]).unwrap_err();
+    assert!(
+        refused.contains("http_api.token: must be file:/path or env:NAME"),
+        "{refused}"
+    );
+    assert!(!refused.contains("s3cret"));
 }

@@ -117,13 +117,20 @@ fn render_provisioning(shown: &Shown, text: &mut Exposition) {
         ),
         (
             "weir_provision_breaker_open",
-            "1 while nothing is provisioned because starts failed too often.",
+            "1 while some service has no engine provisioned because starts failed too often.",
             usize::from(picture.breaker == "open"),
         ),
     ];
     for (name, help, value) in gauges {
         text.family(name, "gauge", help);
         text.sample(name, &[], value);
+    }
+    let name = "weir_provision_service_breaker_open";
+    let help = "1 while no engine of the service is provisioned because starts failed too often.";
+    text.family(name, "gauge", help);
+    for service in &picture.services {
+        let labels = [("service", service.service.as_str())];
+        text.sample(name, &labels, usize::from(service.breaker == "open"));
     }
 }
 

@@ -115,3 +115,68 @@ async fn who_follows_ports_hears_of_changes_at_once_and_of_none_each_second() {
         since.elapsed()
     );
 }
+
+/// What the README has Gluetun run for each new port.
+fn up_command(weir: &Weir, token: &str) -> String {
+    let readme =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+    let (_, rest) = readme
+        .split_once("VPN_PORT_FORWARDING_UP_COMMAND=/bin/sh -c \"")
+        .expect("the README tells the command");
+    let (command, _) = rest.split_once('"').unwrap();
+    command
+        .replace('\n', " ")
+        .replace("TOKEN", token)
+        .replace("NODE:7480", &weir.api.to_string())
+        .replace("{{PORTS}}", SECOND)
+}
+
+#[tokio::test]
+async fn where_there_is_a_token_only_who_carries_it_is_answered_and_gluetuns_command_does() {
+    let gluetun = FakeGluetun::start(&Listen::default(), Settings::default()).unwrap();
+    let url = format!("http://{}", gluetun.control());
+    let config = format!("[vpns.nl]\ncontrol_url = \"{url}\"\n");
+    let weir = Weir::start_in("", &config, &[("API_KEY", "s3cret")]).await;
+    let head = |token: &str| format!("Authorization: Bearer {token}\r\n");
+    for (method, path) in [
+        ("GET", "/api/health"),
+        ("GET", "/metrics"),
+        ("POST", "/api/ports/nl"),
+    ] {
+        let none = ask(&weir, method, path, "", "").await;
+        assert_eq!(
+            (none.status, none.header("www-authenticate")),
+            (401, Some("Bearer")),
+            "{path}"
+        );
+        let wrong = ask(&weir, method, path, &head("s3cre"), "").await;
+        assert_eq!(wrong.status, 401, "{path}");
+    }
+    let port = async || json(&ask(&weir, "GET", "/api/ports/nl", &head("s3cret"), "").await);
+    wait_until(&weir, "the VPN has its port", async || {
+        port().await["state"] == "ready"
+    })
+    .await;
+    let before = port().await;
+    gluetun.set("ports", SECOND).unwrap();
+    let command = up_command(&weir, "s3cret");
+    let ran = tokio::process::Command::new("/bin/sh")
+        .args(["-c", &command])
+        .output()
+        .await
+        .unwrap();
+    // Gluetun's image has wget; this machine may have none.
+    if ran.status.code() == Some(127) {
+        let told = ask(&weir, "POST", "/api/ports/nl", &head("s3cret"), SECOND).await;
+        assert_eq!(told.status, 202, "{told:?}");
+    } else {
+        assert!(ran.status.success(), "{command}: {ran:?}");
+    }
+    let after = port().await;
+    assert_eq!(after["port"].to_string(), SECOND, "{after}");
+    assert!(
+        after["epoch"].as_u64() > before["epoch"].as_u64(),
+        "{after}"
+    );
+    assert!(!weir.log().contains("s3cret"));
+}

@@ -473,3 +473,26 @@ fn the_gravest_come_first() {
     assert_eq!(worst(&findings), Severity::Error);
     assert_eq!(findings[0].area, Area::Reach);
 }
+
+#[test]
+fn each_name_of_the_environment_without_effect_is_a_warning_that_says_why() {
+    let ignored = |name: &str| Ignored {
+        name: name.to_owned(),
+        why: "nothing is left to say".to_owned(),
+    };
+    let facts = Facts {
+        ignored: vec![ignored("ONE"), ignored("TWO")],
+        ..Facts::default()
+    };
+    let findings = examine(&facts, &Profile::new(), &Needs::new(1, 1, 1, false));
+    let told: Vec<_> = findings
+        .iter()
+        .filter(|finding| finding.area == Area::Configuration)
+        .collect();
+    assert_eq!(told.len(), 2);
+    assert_eq!(
+        (told[0].severity, &*told[0].check),
+        (Severity::Warning, "$ONE")
+    );
+    assert_eq!(told[1].effect, "it has no effect: nothing is left to say");
+}

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::super::*;
 
 fn nodes(count: usize) -> Vec<String> {
@@ -43,4 +45,20 @@ fn a_node_that_leaves_moves_only_what_it_asked() {
         asked.iter().all(|count| (130..270).contains(count)),
         "{asked:?}"
     );
+}
+
+#[test]
+fn the_next_node_asks_within_one_interval_of_health_or_within_3_s_where_that_is_shorter() {
+    let at = |ms: u64| {
+        let interval = Duration::from_millis(ms);
+        (interval, silence_max(interval) + NOTICED_WITHIN)
+    };
+    for ms in [3_000, 3_500, 4_000, 5_000, 60_000] {
+        let (interval, moved) = at(ms);
+        assert!(moved <= interval, "{interval:?}: {moved:?}");
+    }
+    for ms in [0, 200, 1_000, 2_999] {
+        let (interval, moved) = at(ms);
+        assert_eq!(moved, Duration::from_secs(3), "{interval:?}");
+    }
 }

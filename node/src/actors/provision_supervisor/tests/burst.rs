@@ -267,3 +267,46 @@ async fn starts_are_as_far_apart_when_the_actor_panics_between_them() {
     };
     live(&mut [&mut life], test).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn three_nodes_together_start_no_more_and_no_faster_than_the_mesh_may() {
+    const LIMITS: &str = "[provision]\nhost_ports = \"21400-21499\"\nconcurrent_max = 1\nprefetch = 1\n\
+                          fleet_concurrent_max = 5\n\
+                          fleet_interval_min = \"500ms\"\n[services.tv.engines]\ncommand = [\"tv\"]\nmin = 0\n\
+                          max = 40\n";
+    const STARTS: Duration = Duration::from_secs(4);
+    let mut world = World::new();
+    let jobs = world.jobs(99);
+    for number in 0..20 {
+        jobs.enqueue(super::killed::job(&number.to_string()))
+            .await
+            .unwrap();
+    }
+    world.machine.starts(Start::Runs(STARTS));
+    let (mut life_a, a) = world.node("a", LIMITS);
+    // What a job needs before it starts takes this one longer.
+    let (mut life_b, b) = world.node_by("b", LIMITS, &Way::slow(), Table::default());
+    let (mut life_c, c) = world.node("c", LIMITS);
+    let test = async {
+        until("engines", seconds(300), || {
+            world.machine.running().len() == 20
+        })
+        .await;
+        sleep(seconds(30)).await;
+        [a.inside().await, b.inside().await, c.inside().await]
+    };
+    let inside = live(&mut [&mut life_a, &mut life_b, &mut life_c], test).await;
+    let have_some = inside.iter().filter(|node| node.engines > 0);
+    assert!(have_some.count() >= 2, "{inside:?}");
+    let mut begun: Vec<Instant> = world.machine.begun().iter().map(|one| one.at).collect();
+    begun.sort_unstable();
+    assert_eq!(begun.len(), 20);
+    for pair in begun.windows(2) {
+        assert!(pair[1] - pair[0] >= Duration::from_millis(500), "{begun:?}");
+    }
+    for six in begun.windows(6) {
+        assert!(six[5] - six[0] >= STARTS, "six at a time: {begun:?}");
+    }
+    let held = world.held().await;
+    assert_eq!(held.len(), 20, "slots alone: {held:?}");
+}

@@ -39,6 +39,9 @@ async fn an_engine_that_ends_by_itself_is_removed_and_another_one_takes_its_plac
         assert_eq!(world.held().await.len(), 3);
         assert_eq!(world.machine.left(), 3, "nothing is left of it");
         assert_eq!(world.machine.begun().len(), 4);
+        let picture = node.picture();
+        let again = picture.engines.iter().find(|engine| engine.id == "tv-2");
+        assert_eq!(again.unwrap().restarts, 1);
     };
     live(&mut [&mut life], test).await;
 }

@@ -17,6 +17,7 @@ mod outdated;
 mod outside;
 mod queue;
 mod races;
+mod refusals;
 mod scaling;
 mod settings;
 mod store;
@@ -418,8 +419,12 @@ impl Node {
     }
 
     async fn wish(&self, key: &str) -> Result<Wished, Refusal> {
+        self.wish_of("tv", key).await
+    }
+
+    async fn wish_of(&self, service: &str, key: &str) -> Result<Wished, Refusal> {
         let wish = Wish {
-            service: "tv".into(),
+            service: service.into(),
             key: key.to_owned(),
             reason: "a test".to_owned(),
             engines_wanted: None,

@@ -28,6 +28,8 @@ pub(super) enum Start {
     Fails(Duration),
     /// Nothing comes of it.
     Hangs,
+    /// Whatever runs engines is away.
+    Away,
 }
 
 /// A start that was asked for.
@@ -49,6 +51,10 @@ struct Machine {
     sick: BTreeSet<String>,
     /// Names of engines whose image is out of date.
     drifted: BTreeSet<String>,
+    /// Whatever runs engines does not answer.
+    is_away: bool,
+    /// Services whose image is missing.
+    without_image: BTreeSet<String>,
     /// Containers that engines may join, by name.
     containers: BTreeMap<String, Container>,
 }
@@ -71,6 +77,8 @@ impl Scripted {
             otherwise: Start::Runs(Duration::from_millis(100)),
             sick: BTreeSet::new(),
             drifted: BTreeSet::new(),
+            is_away: false,
+            without_image: BTreeSet::new(),
             containers: BTreeMap::new(),
         };
         Arc::new(Self {
@@ -109,6 +117,16 @@ impl Scripted {
     pub(super) fn drifts(&self, engine: &str) {
         let name = super::super::spec::name_of(engine);
         self.change(|machine| machine.drifted.insert(name));
+    }
+
+    /// Whether whatever runs engines tells what it runs.
+    pub(super) fn is_away(&self, is_away: bool) {
+        self.change(|machine| machine.is_away = is_away);
+    }
+
+    /// No engine of this service can be started.
+    pub(super) fn has_no_image_of(&self, service: &str) {
+        self.change(|machine| machine.without_image.insert(service.to_owned()));
     }
 
     /// This container is there, as of this start.
@@ -194,13 +212,21 @@ impl Scripted {
     }
 
     async fn run(&self, spec: EngineSpec) -> Result<Running, Error> {
+        let has_no_image = |machine: &Machine| {
+            let service = spec.labels.get("weir.service");
+            service.is_some_and(|service| machine.without_image.contains(service))
+        };
         let start = self.change(|machine| {
             let (fence, at) = (spec.fence, Instant::now());
             machine.begun.push(Begun { fence, at });
+            if has_no_image(machine) {
+                return Start::Fails(Duration::ZERO);
+            }
             machine.script.pop_front().unwrap_or(machine.otherwise)
         });
         match start {
             Start::Hangs => pending().await,
+            Start::Away => Err(away()),
             Start::Runs(after) => {
                 sleep(after).await;
                 self.change(|machine| machine.take(spec))
@@ -266,6 +292,13 @@ impl Machine {
         };
         self.engines.insert(spec.name, running.clone());
         Ok(running)
+    }
+}
+
+fn away() -> Error {
+    Error::Unreachable {
+        what: "the daemon".to_owned(),
+        source: io::ErrorKind::NotFound.into(),
     }
 }
 
@@ -369,10 +402,13 @@ impl Driver for Reached {
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Running>, Error>> {
         Box::pin(self.way.pass_unless_cut(async {
-            Ok(self.machine.change(|machine| {
+            self.machine.change(|machine| {
                 machine.lists += 1;
-                machine.engines.values().cloned().collect()
-            }))
+                match machine.is_away {
+                    true => Err(away()),
+                    false => Ok(machine.engines.values().cloned().collect()),
+                }
+            })
         }))
     }
 

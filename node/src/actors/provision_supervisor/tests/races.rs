@@ -194,3 +194,54 @@ async fn two_nodes_that_know_nothing_of_each_other_put_no_more_engines_behind_a_
     };
     live(&mut [&mut life_a, &mut life_b], test).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn further_ports_behind_one_vpn_are_nobody_elses_and_are_taken_over_with_their_engine() {
+    let config =
+        behind_a_vpn(&CONFIG.replace("max = 6", "max = 6\nextra_ports = [\"https\", \"api\"]"));
+    let (world, [a, b]) = both([&config, &config], vpn_with_a_port).await;
+    assert!(a.engines > 0 && b.engines > 0, "{a:?} {b:?}");
+    assert_eq!(a.ports, 3 * a.engines);
+    let running = world.machine.running();
+    assert_eq!(running.len(), 6);
+    let label = |engine: &String, name: &str| world.machine.label(engine, name).unwrap();
+    let ports = |engine: &String| -> Vec<String> {
+        let further = label(engine, "weir.extra_ports");
+        let further = further
+            .split(',')
+            .map(|one| one.split_once('=').unwrap().1.to_owned());
+        let own = [label(engine, "weir.port"), label(engine, "weir.p2p_port")];
+        own.into_iter().chain(further).collect()
+    };
+    let listened: Vec<String> = running.iter().flat_map(ports).collect();
+    let different: BTreeSet<&String> = listened.iter().collect();
+    assert_eq!((listened.len(), different.len()), (24, 24), "{listened:?}");
+    // Slots, places, four ports of each, and the forwarded one.
+    let held = world.held().await;
+    assert_eq!(held.len(), 37, "{held:?}");
+    // Both nodes die, and one takes everything over.
+    let mut world = world;
+    let (mut life, node) = world.node_by("a", &config, &Way::open(), vpn_with_a_port(&config));
+    let test = async {
+        until("taken over", seconds(60), || {
+            node.engines("ready").len() == 6
+        })
+        .await;
+        assert_eq!(node.inside().await.ports, 18);
+        let engine = {
+            let picture = node.picture();
+            let mut followers = picture.engines.iter().filter(|one| !one.is_forwarded);
+            followers.next().unwrap().id.clone()
+        };
+        let stop = StopEngine {
+            engine,
+            now: true,
+            reason: "a test".to_owned(),
+        };
+        node.handle.stop(stop).await.unwrap().unwrap();
+        sleep(seconds(20)).await;
+        assert_eq!(node.inside().await.ports, 15, "they are given back");
+        assert!(world.held().await.len() <= 31);
+    };
+    live(&mut [&mut life], test).await;
+}
