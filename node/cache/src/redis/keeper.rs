@@ -56,7 +56,11 @@ impl Fullness {
         }
         self.asked_at = Some(now);
         let is_full = match used_bytes(&link.quick, now + link.command_timeout).await {
-            Ok(used) => used.is_some_and(|used| used >= bytes_max),
+            Ok(used) => {
+                let us = u64::try_from(now.elapsed().as_micros()).unwrap_or(u64::MAX);
+                shared.ping_us.store(us.max(1), Ordering::Relaxed);
+                used.is_some_and(|used| used >= bytes_max)
+            }
             Err(failure) => {
                 self.is_untold = matches!(failure.kind, FailureKind::Refused | FailureKind::Denied);
                 false

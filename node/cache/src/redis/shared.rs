@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Notify, Semaphore, watch};
@@ -33,6 +33,8 @@ pub(super) struct Shared {
     pub(super) now: Stamps,
     /// Redis has as much as it may.
     pub(super) is_full: AtomicBool,
+    /// How long Redis took to answer when it was last asked how much it has, in µs; 0: it was not.
+    pub(super) ping_us: AtomicU64,
 }
 
 impl Shared {
@@ -49,6 +51,7 @@ impl Shared {
             state: watch::Sender::new(L2State::Connecting),
             now,
             is_full: AtomicBool::new(false),
+            ping_us: AtomicU64::new(0),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod broadcast;
 mod cache;
+mod cache_redis;
 mod compression;
 mod engines;
 mod events;
