@@ -17,6 +17,7 @@ use crate::actors::config_agent::control_plane::{
     Ends, Settings, Start, Taker, TokenError, bearer, run,
 };
 use crate::actors::config_agent::last_known_good::{self, Boot, Keeper, LastKnownGood};
+use crate::advertise::advertise;
 use crate::config::{Config, ControlPlane, Given};
 use crate::peers::{VPNS_LABEL, vpns_label};
 use crate::ports::clock::WallClock;
@@ -142,18 +143,23 @@ impl ControlLink {
             },
         );
         taker.show(|status| status.configured = true);
-        let settings = Settings {
+        let config = Arc::clone(&wired.config.in_force().config);
+        let own_address = config.node.advertise_address;
+        let mut settings = Settings {
             endpoints: self.endpoints,
             net: Arc::clone(&env.net),
             tls: self.tls,
             token: self.token,
-            hello: hello(&wired.config.in_force().config, env),
+            hello: hello(&config, env),
             metrics: wired.core_parts.metrics.clone(),
             seed: env.seed,
         };
         Linked {
             stop,
-            stream: Some(tokio::task::spawn_local(run(settings, taker, stopping))),
+            stream: Some(tokio::task::spawn_local(async move {
+                advertise(&mut settings.hello, own_address, &settings.endpoints).await;
+                run(settings, taker, stopping).await;
+            })),
             keeper,
         }
     }

@@ -47,6 +47,7 @@ mod warming;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -150,6 +151,9 @@ pub struct NodeSettings {
     pub drain_timeout: Duration,
     /// The folder for what must survive the node; without it nothing does.
     pub data_dir: Option<PathBuf>,
+    /// Where other nodes reach this one when it listens on every address; without it, the address by which this host
+    /// reaches the control plane.
+    pub advertise_address: Option<IpAddr>,
     /// What operators call it by: groups of profiles choose nodes by their labels.
     pub labels: BTreeMap<String, String>,
     /// Nodes that `weir up` starts from this file.
@@ -303,6 +307,7 @@ impl NodeSettings {
             cores,
             drain_timeout: node.tuned(problems, "drain_timeout", &DRAIN_TIMEOUT),
             data_dir: node.path(problems, "data_dir"),
+            advertise_address: read_advertise_address(&mut node, problems),
             labels: control_plane::read_labels(&mut node, problems),
             mesh_nodes: {
                 let mut mesh = root.section(problems, "mesh");
@@ -314,6 +319,17 @@ impl NodeSettings {
         node.finish(problems);
         settings
     }
+}
+
+/// One address of this host, which stands for no other.
+fn read_advertise_address(node: &mut Section, problems: &mut Vec<Problem>) -> Option<IpAddr> {
+    let address: IpAddr = node.parsed(problems, "advertise_address")?;
+    if address.is_unspecified() || address.is_multicast() {
+        let what = format!("{address} is no address of one host (allowed: one of this host's)");
+        node.problem(problems, "advertise_address", what);
+        return None;
+    }
+    Some(address)
 }
 
 /// Threads: the file names at least one, the knob's 0 takes one for each core of the machine.

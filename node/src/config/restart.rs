@@ -27,13 +27,18 @@ impl Config {
     }
 
     /// Each key that only a start reads, with its value for people.
-    fn fixed_while_running(&self, workers: usize) -> [(&'static str, String); 16] {
+    fn fixed_while_running(&self, workers: usize) -> [(&'static str, String); 17] {
         let (node, control_plane) = (&self.node, &self.control_plane);
         [
             ("mesh.nodes", node.mesh_nodes.to_string()),
             ("node.name", node.name.clone()),
             ("node.cores", workers.to_string()),
             ("node.data_dir", shown(&node.data_dir)),
+            (
+                "node.advertise_address",
+                node.advertise_address
+                    .map_or_else(|| "none".to_owned(), |address| address.to_string()),
+            ),
             ("node.labels", format!("{:?}", node.labels)),
             ("ingress.listen", format!("{:?}", self.ingress.listen)),
             ("grpc.listen", self.grpc.listen.to_string()),

@@ -2,6 +2,7 @@
 //!
 //! Whoever reads the host fills in [`Facts`]; [`examine`] judges all of them. Nothing here reads a file or a clock.
 
+mod advertise;
 mod certificates;
 mod clock;
 mod disk;
@@ -16,6 +17,7 @@ mod sysctl;
 mod tests;
 pub mod x509;
 
+pub use advertise::Advertised;
 pub use certificates::{Certificate, Validity};
 pub use clock::{Clock, Daemon, Offset};
 pub use disk::{Folder, Space};
@@ -45,6 +47,8 @@ pub struct Facts {
     pub probes: Vec<Probe>,
     /// Certificates that a node shows or believes.
     pub certificates: Vec<Certificate>,
+    /// Where others find the node; `None` for one of its own.
+    pub advertised: Option<Advertised>,
     /// Now, in seconds since 1970.
     pub now_unix_s: u64,
 }
@@ -63,6 +67,7 @@ pub fn examine(facts: &Facts, profile: &Profile, needs: &Needs) -> Vec<Finding> 
     findings.extend(clock::judge(&facts.clock));
     findings.extend(facts.folders.iter().map(disk::judge));
     findings.extend(facts.probes.iter().map(reach::judge));
+    findings.extend(facts.advertised.as_ref().and_then(advertise::judge));
     let now = facts.now_unix_s;
     let judge = |one: &Certificate| certificates::judge(one, now);
     findings.extend(facts.certificates.iter().map(judge));
