@@ -17,6 +17,7 @@ use crate::actors::config_agent::control_plane::{
     Ends, Settings, Start, Taker, TokenError, bearer, run,
 };
 use crate::actors::config_agent::last_known_good::{self, Boot, Keeper, LastKnownGood};
+use crate::advertise::advertise;
 use crate::config::{Config, ControlPlane, Given};
 use crate::peers::{VPNS_LABEL, vpns_label};
 use crate::ports::clock::WallClock;
@@ -143,18 +144,22 @@ impl ControlLink {
             },
         );
         taker.show(|status| status.configured = true);
-        let settings = Settings {
+        let config = Arc::clone(&wired.config.in_force().config);
+        let mut settings = Settings {
             endpoints: self.endpoints,
             net: Arc::clone(&env.net),
             tls: self.tls,
             token: self.token,
-            hello: hello(&wired.config.in_force().config, env),
+            hello: hello(&config, env),
             metrics: wired.core_parts.metrics.clone(),
             seed: env.seed,
         };
         Linked {
             stop,
-            stream: Some(tokio::task::spawn_local(run(settings, taker, stopping))),
+            stream: Some(tokio::task::spawn_local(async move {
+                advertise(&mut settings.hello, &settings.endpoints).await;
+                run(settings, taker, stopping).await;
+            })),
             keeper,
         }
     }
@@ -228,6 +233,7 @@ fn hello(config: &Config, env: &Env) -> pb::Hello {
     let mut labels = config.node.labels.clone();
     let vpns: Vec<String> = config.vpns.iter().map(|vpn| vpn.name.clone()).collect();
     labels.extend(vpns_label(&vpns).map(|names| (VPNS_LABEL.to_owned(), names)));
+    let ingress = config.ingress.addresses_for_others();
     pb::Hello {
         node_id: config.node.name.clone(),
         // Sorts by time; the rest tells processes of one moment apart.
@@ -237,7 +243,7 @@ fn hello(config: &Config, env: &Env) -> pb::Hello {
         zone: config.node.zone.clone(),
         grpc_address: config.grpc.address_for_others(),
         http_api_address: config.http_api.listen.to_string(),
-        ingress_addresses: config.ingress.addresses_for_others(),
+        ingress_addresses: ingress.iter().map(ToString::to_string).collect(),
         subscribe: subscribe.map(|kind| kind as i32).to_vec(),
         schema_version: 1,
         ..pb::Hello::default()

@@ -1,6 +1,7 @@
 //! The Weir node: everything but the decisions, which are in `weir-core`.
 
 pub mod actors;
+mod advertise;
 pub mod broadcast;
 pub mod cache_api;
 pub mod cdn;

@@ -1,12 +1,15 @@
 //! A response as it is kept in memory.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use weir_core::cache::{Key, KeyTooLong, Stored, TierTtls, UnixMs};
+use weir_core::cache::{Key, KeyTooLong, Stored, TierTtls, UnixMs, goes_beside};
 use weir_core::content_coding::Coding;
 use weir_core::proxy::Authority;
 use weir_core::purge::{Fetched, Hlc, Stamps, Verdict, host_id, key_id, namespace_id};
+
+use crate::budget::{Budget, Charge};
 
 /// Bytes that an entry costs beside key, fields and body.
 const OVERHEAD_BYTES: u64 = 512;
@@ -121,6 +124,8 @@ pub struct Entry {
     valid_at: AtomicU64,
     /// When memory took it; 0 before.
     taken_at: AtomicU64,
+    /// What it costs once only readers hold it.
+    held: OnceLock<Charge>,
 }
 
 impl Entry {
@@ -156,6 +161,7 @@ impl Entry {
             begun: AtomicU8::new(0),
             valid_at: AtomicU64::new(u64::MAX),
             taken_at: AtomicU64::new(0),
+            held: OnceLock::new(),
         }
     }
 
@@ -224,6 +230,22 @@ impl Entry {
         let fetched = UnixMs(self.fetched_at.unix_ms());
         let taken = UnixMs(self.taken_at.load(Ordering::Relaxed));
         ttls.memory_until(taken.max(fetched), fetched)
+    }
+
+    /// Whether it may not answer beside a newer entry of its key: that one is for the same requests, or depends on a
+    /// field that this one does not heed.
+    pub(crate) fn is_past_beside(&self, newer: &Self) -> bool {
+        let (own, newer) = (&self.stored.variant, &newer.stored.variant);
+        own == newer || !goes_beside(own.as_ref(), newer.as_ref())
+    }
+
+    /// It is kept no more, and readers still hold it: it is charged until the last one lets it go.
+    pub(crate) fn is_held_by_readers(&self, budget: &Budget) {
+        self.held.get_or_init(|| {
+            let mut charge = budget.charge();
+            charge.take_anyway(self.cost_bytes);
+            charge
+        });
     }
 
     /// Bytes of memory that it takes, everything included.

@@ -4,17 +4,21 @@
 //! holds up nobody else. Once it turned out too long to be kept ([`FillWriter::let_go`]) only what the slowest reader
 //! has not read stays, no further readers are let in, and the writer waits for the slowest; one that holds up others
 //! for too long is cut ([`FillWriter::cut_laggards`]).
+//!
+//! What is held is charged to a [`Budget`] until it is let go, also after the last piece came: a reader that takes
+//! nothing holds everything that it has not read.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use thiserror::Error;
+use tokio::time::Instant;
 use weir_core::cache::Stored;
 use weir_core::purge::Hlc;
 
+use crate::budget::{Budget, Charge, LAZY_AFTER};
 use crate::interest::Interested;
 
 /// Bytes that may wait for the slowest reader of a body that is not kept.
@@ -42,50 +46,6 @@ pub enum Refused {
     },
 }
 
-/// Memory for bodies under way, shared by all of them.
-#[derive(Clone, Debug)]
-pub struct Budget(Arc<BudgetState>);
-
-#[derive(Debug)]
-struct BudgetState {
-    used_bytes: AtomicU64,
-    bytes_max: AtomicU64,
-}
-
-impl Budget {
-    /// Of so many bytes.
-    pub fn new(bytes_max: u64) -> Self {
-        Self(Arc::new(BudgetState {
-            used_bytes: AtomicU64::new(0),
-            bytes_max: AtomicU64::new(bytes_max),
-        }))
-    }
-
-    /// From now on of so many bytes.
-    pub fn configure(&self, bytes_max: u64) {
-        self.0.bytes_max.store(bytes_max, Ordering::Relaxed);
-    }
-
-    /// What bodies under way take now.
-    pub fn used_bytes(&self) -> u64 {
-        self.0.used_bytes.load(Ordering::Relaxed)
-    }
-
-    fn take(&self, bytes: u64) -> Result<(), Refused> {
-        let bytes_max = self.0.bytes_max.load(Ordering::Relaxed);
-        let before = self.0.used_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if before + bytes <= bytes_max {
-            return Ok(());
-        }
-        self.give_back(bytes);
-        Err(Refused::Busy { bytes_max })
-    }
-
-    fn give_back(&self, bytes: u64) {
-        self.0.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
 /// A response whose body is still coming.
 #[derive(Debug)]
 pub struct Fill {
@@ -98,12 +58,14 @@ pub struct Fill {
     progress: Mutex<Progress>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Progress {
     pieces: Vec<Bytes>,
     /// Pieces that are not kept any more.
     dropped: usize,
     bytes: u64,
+    /// For the pieces that are there.
+    charge: Charge,
     is_kept: bool,
     end: Option<Result<(), Broken>>,
     /// Readers by their number; `None` where one has left.
@@ -119,13 +81,20 @@ struct ReaderState {
     at: usize,
     /// It held up others for too long and gets nothing more.
     is_cut: bool,
+    /// When it took a piece last, or there was none that it had not taken.
+    took_at: Instant,
     waker: Option<Waker>,
 }
 
 impl Progress {
     fn wake_readers(&mut self) -> Vec<Waker> {
         let readers = self.readers.iter_mut().flatten();
-        readers.filter_map(|reader| reader.waker.take()).collect()
+        let woken = readers.filter_map(|reader| {
+            let waker = reader.waker.take()?;
+            reader.took_at = Instant::now();
+            Some(waker)
+        });
+        woken.collect()
     }
 
     fn reading(&self) -> impl Iterator<Item = &ReaderState> {
@@ -155,6 +124,9 @@ impl Progress {
             return;
         }
         let Some(slowest) = self.slowest() else {
+            if self.readers.iter().flatten().any(|reader| reader.is_cut) {
+                self.drop_all();
+            }
             return;
         };
         let read = slowest - self.dropped;
@@ -165,6 +137,14 @@ impl Progress {
             .sum();
         self.dropped += read;
         self.bytes -= bytes;
+        self.charge.give_back(bytes);
+    }
+
+    /// Nobody reads any more.
+    fn drop_all(&mut self) {
+        self.dropped += self.pieces.len();
+        self.pieces.clear();
+        self.charge.give_back(std::mem::take(&mut self.bytes));
     }
 }
 
@@ -178,8 +158,15 @@ impl Fill {
         budget: Budget,
     ) -> FillWriter {
         let progress = Progress {
+            pieces: Vec::new(),
+            dropped: 0,
+            bytes: 0,
+            charge: budget.charge(),
             is_kept: true,
-            ..Progress::default()
+            end: None,
+            readers: Vec::new(),
+            free: Vec::new(),
+            writer: None,
         };
         FillWriter {
             fill: Arc::new(Self {
@@ -188,10 +175,34 @@ impl Fill {
                 content_length,
                 progress: Mutex::new(progress),
             }),
-            budget,
             bytes_max,
-            charged_bytes: 0,
         }
+    }
+
+    /// Cuts the readers that have taken nothing for long, if only readers hold it; how many.
+    pub(crate) fn cut_lazy(&self, now: Instant) -> usize {
+        let mut guard = self.progress.lock();
+        let progress = &mut *guard;
+        let end = progress.dropped + progress.pieces.len();
+        let mut wakers = Vec::new();
+        let mut cut = 0;
+        for reader in progress.readers.iter_mut().flatten() {
+            let is_lazy = reader.at < end && now >= reader.took_at + LAZY_AFTER;
+            if is_lazy && !reader.is_cut {
+                reader.is_cut = true;
+                cut += 1;
+                wakers.extend(reader.waker.take());
+            }
+        }
+        if cut > 0 {
+            // Whoever comes now has to ask for what is kept, or anew.
+            progress.is_kept = false;
+            progress.shrink();
+            wakers.extend(progress.writer.take());
+        }
+        drop(guard);
+        wakers.into_iter().for_each(Waker::wake);
+        cut
     }
 
     /// Reads from the start; `None` if the start is not kept any more.
@@ -203,6 +214,7 @@ impl Fill {
         let reader = Some(ReaderState {
             at: 0,
             is_cut: false,
+            took_at: Instant::now(),
             waker: None,
         });
         let number = match progress.free.pop() {
@@ -228,9 +240,7 @@ impl Fill {
 #[derive(Debug)]
 pub struct FillWriter {
     fill: Arc<Fill>,
-    budget: Budget,
     bytes_max: u64,
-    charged_bytes: u64,
 }
 
 impl FillWriter {
@@ -248,21 +258,28 @@ impl FillWriter {
         let mut progress = self.fill.progress.lock();
         progress.pieces.push(Bytes::copy_from_slice(piece));
         progress.bytes += bytes;
-        let (is_kept, total) = (progress.is_kept, progress.bytes);
+        let may_be_kept = match progress.is_kept {
+            true if progress.bytes > self.bytes_max => Err(Refused::TooLong {
+                bytes_max: self.bytes_max,
+            }),
+            true => progress.charge.take(bytes),
+            false => {
+                progress.charge.take_anyway(bytes);
+                Ok(())
+            }
+        };
+        if matches!(may_be_kept, Err(Refused::TooLong { .. })) {
+            progress.charge.take_anyway(bytes);
+        }
+        let budget = progress.charge.budget().clone();
         let readers = progress.wake_readers();
         drop(progress);
         readers.into_iter().for_each(Waker::wake);
-        if !is_kept {
-            return Ok(());
+        if matches!(may_be_kept, Err(Refused::Busy { .. })) && budget.cut_lazy() > 0 {
+            // It is charged already, and there may be room for it now.
+            return budget.check();
         }
-        if total > self.bytes_max {
-            return Err(Refused::TooLong {
-                bytes_max: self.bytes_max,
-            });
-        }
-        self.budget.take(bytes)?;
-        self.charged_bytes += bytes;
-        Ok(())
+        may_be_kept
     }
 
     /// From now on the body is only passed on.
@@ -270,9 +287,9 @@ impl FillWriter {
         let mut progress = self.fill.progress.lock();
         progress.is_kept = false;
         progress.shrink();
+        let budget = progress.charge.budget().clone();
         drop(progress);
-        self.budget
-            .give_back(std::mem::take(&mut self.charged_bytes));
+        budget.is_held(&self.fill);
     }
 
     /// Ready when the next piece may come. `Err`: nobody reads what is not kept either.
@@ -338,8 +355,13 @@ impl FillWriter {
             .is_kept
             .then(|| joined(&progress.pieces, progress.bytes));
         let readers = progress.wake_readers();
+        let budget = progress.charge.budget().clone();
+        let is_read = progress.reading().next().is_some();
         drop(progress);
         readers.into_iter().for_each(Waker::wake);
+        if kept.is_some() && is_read {
+            budget.is_held(&self.fill);
+        }
         kept
     }
 }
@@ -357,7 +379,6 @@ fn joined(pieces: &[Bytes], bytes: u64) -> Box<[Bytes]> {
 
 impl Drop for FillWriter {
     fn drop(&mut self) {
-        self.budget.give_back(self.charged_bytes);
         let mut progress = self.fill.progress.lock();
         if progress.end.is_none() {
             progress.end = Some(Err(Broken));
@@ -402,6 +423,7 @@ impl FillReader {
         if let Some(piece) = progress.pieces.get(reader.at - progress.dropped) {
             let piece = piece.clone();
             reader.at += 1;
+            reader.took_at = Instant::now();
             progress.shrink();
             let writer = progress.writer.take_if(|_| progress.bytes < WINDOW_BYTES);
             drop(guard);

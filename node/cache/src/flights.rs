@@ -11,13 +11,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use quick_cache::DefaultHashBuilder;
 use std::hash::BuildHasher as _;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::entry::Entry;
 use crate::fill::Fill;
 use crate::interest::{Interest, Interested, Place, Places, REFRESHES_MAX, UNWANTED_MAX};
 
 const SHARDS: usize = 64;
+
+/// Of those who waited for one flight so many fetch for themselves at once when it brought nothing for them.
+pub const TURNS_MAX: usize = 64;
 
 /// What came of a flight.
 #[derive(Debug)]
@@ -26,7 +29,7 @@ pub enum Landed<F> {
     Filling(Arc<Fill>),
     /// A response that is kept.
     Kept(Arc<Entry>),
-    /// A response for the leader alone: everybody fetches for themselves.
+    /// A response for the leader alone: everybody fetches for themselves, in [`Turns`].
     Unshared,
     /// No response.
     Failed(F),
@@ -51,6 +54,27 @@ struct Flight<F> {
     landed: watch::Sender<Option<Landed<F>>>,
     followers: AtomicUsize,
     interest: Arc<Interest>,
+    turns: Turns,
+}
+
+/// Who of one flight fetches for themselves when it brought nothing for them: a crowd that waited does not fall on the
+/// origin all at once.
+#[derive(Clone, Debug)]
+pub struct Turns(Arc<Semaphore>);
+
+/// The turn of one of them, until dropped.
+#[derive(Debug)]
+pub struct Turn(#[expect(dead_code, reason = "held, never read")] OwnedSemaphorePermit);
+
+impl Turns {
+    fn new() -> Self {
+        Self(Arc::new(Semaphore::new(TURNS_MAX)))
+    }
+
+    /// Waits for a turn.
+    pub async fn mine(self) -> Option<Turn> {
+        self.0.acquire_owned().await.ok().map(Turn)
+    }
 }
 
 type Shard<F> = Mutex<HashMap<Box<[u8]>, Arc<Flight<F>>>>;
@@ -72,8 +96,8 @@ pub enum Joined<F: Clone + Send + Sync> {
     Leader(Leader<F>),
     /// One of those who wait.
     Follower(Follower<F>),
-    /// Too many wait already.
-    Full,
+    /// Too many wait already: everybody else fetches for themselves, in turns.
+    Full(Turns),
 }
 
 impl<F: Clone + Send + Sync> Flights<F> {
@@ -101,7 +125,7 @@ impl<F: Clone + Send + Sync> Flights<F> {
                 let flight = Arc::clone(slot.get());
                 if flight.followers.fetch_add(1, Ordering::Relaxed) >= self.followers_max {
                     flight.followers.fetch_sub(1, Ordering::Relaxed);
-                    return Joined::Full;
+                    return Joined::Full(flight.turns.clone());
                 }
                 let landed = flight.landed.subscribe();
                 let interested = Some(flight.interest.one());
@@ -116,6 +140,7 @@ impl<F: Clone + Send + Sync> Flights<F> {
                     landed: watch::Sender::new(None),
                     followers: AtomicUsize::new(0),
                     interest: Arc::default(),
+                    turns: Turns::new(),
                 });
                 slot.insert(Arc::clone(&flight));
                 Joined::Leader(Leader {
@@ -243,6 +268,11 @@ impl<F: Clone + Send + Sync> Follower<F> {
 }
 
 impl<F> Follower<F> {
+    /// For who fetches alone after all.
+    pub fn turns(&self) -> Turns {
+        self.flight.turns.clone()
+    }
+
     /// Who wants what is fetched: for the reader of what the flight landed with.
     pub fn into_interested(mut self) -> Option<Interested> {
         self.interested.take()

@@ -19,6 +19,7 @@
 //! of one shard.
 
 pub mod aside;
+mod budget;
 mod coders;
 pub mod codings;
 mod entry;
@@ -32,9 +33,10 @@ mod solo;
 mod store;
 pub mod value;
 
+pub use budget::{Budget, LAZY_AFTER};
 pub use entry::{CodedForm, Entry, Resource};
-pub use fill::{Broken, Budget, Fill, FillReader, FillWriter, Refused};
-pub use flights::{Flights, Follower, Joined, Landed, Leader, Want};
+pub use fill::{Broken, Fill, FillReader, FillWriter, Refused};
+pub use flights::{Flights, Follower, Joined, Landed, Leader, TURNS_MAX, Turn, Turns, Want};
 pub use interest::{Interested, Place, REFRESHES_MAX, UNWANTED_MAX};
 pub use memory::MemoryLimits;
 pub use purges::{Counts as PurgeCounts, Missed, PurgeLimits, Purges, SCOPES};

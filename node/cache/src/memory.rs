@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use parking_lot::Mutex;
-use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use quick_cache::sync::Cache;
+use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
 use weir_core::cache::UnixMs;
 
+use crate::budget::Budget;
 use crate::entry::{CodedForm, Entry};
 
 /// Share of the memory for what was asked more than once, and of keys remembered after they left; of all public traces
@@ -80,9 +81,33 @@ impl Weighter<Box<str>, Arc<Variants>> for ByCost {
     }
 }
 
+/// What is dropped while clients still read it stays in memory: it is charged as what they hold.
+#[derive(Clone, Debug)]
+struct Dropped(Budget);
+
+impl Dropped {
+    /// `holders`: how many hold it beside clients.
+    fn charge(&self, entry: &Arc<Entry>, holders: usize) {
+        if Arc::strong_count(entry) > holders {
+            entry.is_held_by_readers(&self.0);
+        }
+    }
+}
+
+impl Lifecycle<Box<str>, Arc<Variants>> for Dropped {
+    type RequestState = ();
+
+    fn on_evict(&self, (): &mut (), _: Box<str>, variants: Arc<Variants>) {
+        for entry in &variants.entries {
+            self.charge(entry, 1);
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Memory {
-    cache: Cache<Box<str>, Arc<Variants>, ByCost, DefaultHashBuilder>,
+    cache: Cache<Box<str>, Arc<Variants>, ByCost, DefaultHashBuilder, Dropped>,
+    dropped: Dropped,
     /// Changes of one key follow each other.
     inserting: Box<[Mutex<()>]>,
 }
@@ -98,7 +123,9 @@ pub(crate) enum Kept {
 }
 
 impl Memory {
-    pub(crate) fn new(limits: MemoryLimits, threads: usize) -> Self {
+    /// What clients read that is kept no more is charged to `held`.
+    pub(crate) fn new(limits: MemoryLimits, threads: usize, held: &Budget) -> Self {
+        let dropped = Dropped(held.clone());
         let shards_max = (limits.bytes_max / limits.entry_bytes_max.max(1) / 8).max(1);
         let shards = (4 * threads as u64).min(shards_max);
         let shards = 1 << shards.ilog2();
@@ -116,8 +143,9 @@ impl Memory {
                 options,
                 ByCost,
                 DefaultHashBuilder::default(),
-                DefaultLifecycle::default(),
+                dropped.clone(),
             ),
+            dropped,
             inserting: (0..INSERT_LOCKS).map(|_| Mutex::default()).collect(),
         }
     }
@@ -151,26 +179,32 @@ impl Memory {
             .map(Arc::clone)
     }
 
-    /// Puts an entry in the place of the one for the same requests. An older one never replaces a newer.
+    /// Puts an entry in the place of the one for the same requests, and of those that heed less of a request than it
+    /// depends on. An older one never replaces a newer.
     pub(crate) fn insert(&self, entry: Arc<Entry>, now: UnixMs) {
         let key = entry.resource.key.as_str();
         let _changing = self.inserting[self.cache.shard_index(key) % INSERT_LOCKS].lock();
-        let mut entries = match self.cache.peek(key) {
+        let entries = match self.cache.peek(key) {
             Some(variants) => variants.entries.clone(),
             None => Vec::new(),
         };
-        let same = |other: &Arc<Entry>| other.stored.variant == entry.stored.variant;
         if entries
             .iter()
-            .any(|other| same(other) && other.fetched_at > entry.fetched_at)
+            .any(|other| other.fetched_at > entry.fetched_at && entry.is_past_beside(other))
         {
             return;
         }
-        entries.retain(|other| !same(other) && now < other.stored.keep_until);
-        entries.truncate(VARIANTS_MAX - 1);
+        let stays =
+            |other: &Arc<Entry>| !other.is_past_beside(&entry) && now < other.stored.keep_until;
+        let (mut entries, mut gone): (Vec<_>, Vec<_>) = entries.into_iter().partition(stays);
+        if entries.len() >= VARIANTS_MAX {
+            gone.extend(entries.split_off(VARIANTS_MAX - 1));
+        }
         entry.taken(now);
         entries.insert(0, Arc::clone(&entry));
         self.cache.insert(key.into(), Variants::of(entries));
+        gone.retain(|gone| !Arc::ptr_eq(gone, &entry));
+        gone.iter().for_each(|entry| self.dropped.charge(entry, 1));
     }
 
     /// Puts a coded form of its body beside an entry, or the renewal of that, if it is still kept; whether it is.
@@ -196,13 +230,15 @@ impl Memory {
         let Some(variants) = self.cache.peek(key) else {
             return;
         };
-        let kept = variants.entries.iter().filter(|entry| !is_gone(entry));
-        let kept: Vec<_> = kept.cloned().collect();
+        let all = variants.entries.iter().cloned();
+        let (gone, kept): (Vec<_>, Vec<_>) = all.partition(|entry| is_gone(entry));
         if kept.is_empty() {
             self.cache.remove(key);
-        } else if kept.len() < variants.entries.len() {
+        } else if !gone.is_empty() {
             self.cache.insert(key.into(), Variants::of(kept));
         }
+        drop(variants);
+        gone.iter().for_each(|entry| self.dropped.charge(entry, 1));
     }
 
     pub(crate) fn bytes(&self) -> u64 {

@@ -10,9 +10,9 @@ use weir_core::cache::{TierTtls, UnixMs};
 use weir_core::purge::{Hardness, Hlc, Purge, Scope, Verdict};
 
 use crate::aside::Values;
+use crate::budget::Budget;
 use crate::coders::Coders;
 use crate::entry::{Entry, Resource};
-use crate::fill::Budget;
 use crate::flights::Flights;
 use crate::memory::{Kept, Memory, MemoryLimits};
 use crate::purges::Purges;
@@ -24,7 +24,7 @@ use crate::value;
 const FOLLOWERS_MAX: usize = 16_384;
 /// How long a key whose response was for one client alone is fetched by everybody for themselves.
 const SOLO_TIME: Duration = Duration::from_secs(120);
-/// The part of the memory that bodies under way may take beside it.
+/// The part of the memory that bodies under way, and what is held beside it, may take beside it.
 const FILLS_SHARE: u64 = 4;
 
 /// How long values live unless told otherwise.
@@ -111,7 +111,7 @@ pub struct Store<F> {
     pub flights: Arc<Flights<F>>,
     /// Who compresses what is kept.
     pub(crate) coders: Coders,
-    /// Memory for bodies under way.
+    /// Memory for bodies under way, and for what clients still read that is kept no more.
     pub fills: Budget,
     l2: ArcSwapOption<Namespace>,
     /// What must not be served any more.
@@ -125,13 +125,14 @@ pub struct Store<F> {
 impl<F: Clone + Send + Sync> Store<F> {
     /// Nothing is kept yet. `threads` use it.
     pub fn new(limits: MemoryLimits, threads: usize, purges: Purges) -> Self {
+        let fills = Budget::new(limits.bytes_max / FILLS_SHARE);
         Self {
-            memory: Memory::new(limits.own(), threads),
-            mirror: Memory::new(limits.mirror(), threads),
+            memory: Memory::new(limits.own(), threads, &fills),
+            mirror: Memory::new(limits.mirror(), threads, &fills),
             solo: Solo::new(),
             flights: Flights::new(FOLLOWERS_MAX),
             coders: Coders::new(threads),
-            fills: Budget::new(limits.bytes_max / FILLS_SHARE),
+            fills,
             l2: ArcSwapOption::empty(),
             values: Values::new(purges.origin()),
             purges,
@@ -258,6 +259,10 @@ impl<F: Clone + Send + Sync> Store<F> {
         if self.verdict(entry) == Verdict::Gone || entry.cost_bytes() > self.memory.bytes_max() {
             return false;
         }
+        // A copy of what another node had may heed less than this one depends on.
+        self.mirror.remove(entry.resource.key.as_str(), |other| {
+            other.fetched_at <= entry.fetched_at && other.is_past_beside(entry)
+        });
         self.memory.insert(Arc::clone(entry), now);
         true
     }
@@ -286,7 +291,7 @@ impl<F: Clone + Send + Sync> Store<F> {
         }
         // One that was fetched here before would hide it.
         self.memory.remove(entry.resource.key.as_str(), |other| {
-            other.stored.variant == entry.stored.variant && other.fetched_at <= entry.fetched_at
+            other.fetched_at <= entry.fetched_at && other.is_past_beside(entry)
         });
         self.mirror.insert(Arc::clone(entry), now);
         true

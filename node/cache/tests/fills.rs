@@ -3,13 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use weir_cache::{
-    Budget, Fill, FillReader, FillWriter, Flights, Joined, Landed, REFRESHES_MAX, UNWANTED_MAX,
+    Budget, Fill, FillReader, FillWriter, Flights, Joined, LAZY_AFTER, Landed, REFRESHES_MAX,
+    Refused, TURNS_MAX, UNWANTED_MAX,
 };
 use weir_core::cache::{self, Exchange, Policy, Stored, UnixMs};
 use weir_core::purge::Hlc;
@@ -83,6 +86,71 @@ fn who_holds_up_others_is_cut_and_who_only_reads_slowly_alone_is_not() {
     assert!(matches!(fast.poll_piece(&cx()), Poll::Ready(None)));
 }
 
+fn begin(bytes_max: u64, budget: &Budget) -> FillWriter {
+    Fill::begin(stored(), Hlc::default(), None, bytes_max, budget.clone())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_stalled_readers_hold_is_charged_until_they_let_it_go() {
+    const READERS: usize = 20;
+    const PIECES: usize = 4;
+    let budget = Budget::new(1 << 30);
+    let mut stalled = Vec::new();
+    for number in 0..READERS {
+        let mut writer = begin(1 << 20, &budget);
+        stalled.push(writer.fill().read().unwrap());
+        for _ in 0..PIECES {
+            writer.push(&[7; PIECE]).unwrap();
+        }
+        match number % 2 {
+            // Too long, busy, or whatever: it is passed on alone.
+            0 => writer.let_go(),
+            _ => _ = writer.finish().unwrap(),
+        }
+    }
+    let held = (READERS * PIECES * PIECE) as u64;
+    assert_eq!(budget.used_bytes(), held);
+    let _ = stalled[0].poll_piece(&cx());
+    assert_eq!(budget.used_bytes(), held - PIECE as u64);
+    drop(stalled);
+    assert_eq!(budget.used_bytes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_that_take_nothing_make_room_for_what_is_to_be_kept() {
+    const READERS: usize = 8;
+    let budget = Budget::new((READERS * PIECE) as u64);
+    let mut stalled = Vec::new();
+    for _ in 0..READERS {
+        let mut writer = begin(1 << 20, &budget);
+        stalled.push(writer.fill().read().unwrap());
+        writer.push(&[7; PIECE]).unwrap();
+        assert!(writer.finish().is_some());
+    }
+    let mut writer = begin(1 << 20, &budget);
+    let mut reader = writer.fill().read().unwrap();
+    assert!(matches!(
+        writer.push(&[7; PIECE]),
+        Err(Refused::Busy { .. })
+    ));
+    assert!(matches!(
+        stalled[0].poll_piece(&cx()),
+        Poll::Ready(Some(Ok(_)))
+    ));
+    tokio::time::advance(LAZY_AFTER).await;
+    // One more waits for what has not come, which is not lazy.
+    read_all(&mut reader);
+    let mut writer = begin(1 << 20, &budget);
+    writer.push(&[7; PIECE]).unwrap();
+    assert!(writer.finish().is_some());
+    assert!(matches!(stalled[0].poll_piece(&cx()), Poll::Ready(None)));
+    assert!(matches!(
+        stalled[1].poll_piece(&cx()),
+        Poll::Ready(Some(Err(_)))
+    ));
+    assert!(budget.used_bytes() < (READERS * PIECE) as u64);
+}
+
 #[tokio::test]
 async fn a_fetch_is_wanted_as_long_as_anybody_waits_or_reads() {
     let flights: Arc<Flights<()>> = Flights::new(10);
@@ -109,6 +177,39 @@ async fn a_fetch_is_wanted_as_long_as_anybody_waits_or_reads() {
     assert_eq!(flights.unwanted(), 1);
     drop(place);
     assert_eq!(flights.unwanted(), 0);
+}
+
+#[tokio::test]
+async fn a_crowd_that_waited_in_vain_fetches_a_few_at_a_time() {
+    const CROWD: usize = 3 * TURNS_MAX;
+    let flights: Arc<Flights<()>> = Flights::new(CROWD - 10);
+    let Joined::Leader(leader) = flights.join(b"a") else {
+        panic!("nobody leads");
+    };
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let mut crowd = JoinSet::new();
+    for _ in 0..CROWD {
+        let joined = flights.join(b"a");
+        let (now, most) = (Arc::clone(&now), Arc::clone(&most));
+        crowd.spawn(async move {
+            let turns = match joined {
+                Joined::Follower(mut follower) => {
+                    assert!(matches!(follower.landed().await, Landed::Unshared));
+                    follower.turns()
+                }
+                Joined::Full(turns) => turns,
+                Joined::Leader(_) => panic!("somebody leads"),
+            };
+            let turn = turns.mine().await;
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            now.fetch_sub(1, Ordering::SeqCst);
+            drop(turn);
+        });
+    }
+    leader.land(Landed::Unshared);
+    crowd.join_all().await;
+    assert_eq!(most.load(Ordering::SeqCst), TURNS_MAX);
 }
 
 #[tokio::test]

@@ -161,6 +161,28 @@ proptest! {
 }
 
 #[test]
+fn what_is_dropped_while_clients_read_it_is_charged_until_they_let_it_go() {
+    let store = store(MIB);
+    let mut read = Vec::new();
+    for number in 0..100 {
+        let entry = Answer::of(&format!("/{number}"), 50_000).entry();
+        store.insert(&entry, NOW);
+        read.push(entry);
+    }
+    let of_clients: u64 = read.iter().map(|entry| entry.cost_bytes()).sum();
+    // All of them are held; what memory does not hold is charged beside it.
+    assert!(store.bytes() + store.fills.used_bytes() >= of_clients - 50_000);
+    let last = read.pop().unwrap();
+    drop(read);
+    let evicted = store.fills.used_bytes();
+    assert!(evicted <= last.cost_bytes(), "{evicted}");
+    store.remove(last.resource.key.as_str());
+    assert_eq!(store.fills.used_bytes(), last.cost_bytes());
+    drop(last);
+    assert_eq!(store.fills.used_bytes(), 0);
+}
+
+#[test]
 fn less_memory_is_given_back_at_once() {
     let store = store(64 * MIB);
     for number in 0..300 {

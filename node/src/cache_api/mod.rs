@@ -2,6 +2,7 @@
 
 mod look;
 mod purge;
+mod redis;
 mod resolve;
 mod values;
 mod warm;
@@ -223,6 +224,8 @@ impl CacheApi {
             cdns: self.cdn_standings(),
             fetches_unwanted: store.flights.unwanted() as u64,
             fetches_given_up: self.sum(|core| &core.fetches_given_up),
+            redis: self.redis(),
+            peers_failed: self.sum(|core| &core.peers_failed),
         }
     }
 

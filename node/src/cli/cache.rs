@@ -304,8 +304,34 @@ fn stats_as_text(stats: &pb::CacheStats) -> String {
             super::control::text::or_dash(&stats.namespaces.join(", ")),
         ),
         row("nodes", super::control::text::or_dash(&peers.join(", "))),
+        row("Redis", redis_as_text(stats.redis.as_ref())),
         row("CDNs", super::control::text::or_dash(&cdns.join(", "))),
     ])
+}
+
+fn redis_as_text(redis: Option<&pb::CacheRedis>) -> String {
+    let Some(redis) = redis else {
+        return "-".to_owned();
+    };
+    let state = match &*redis.problem {
+        "" => redis.state.clone(),
+        problem => format!("{} ({problem})", redis.state),
+    };
+    let ping = match redis.ping_us {
+        0 => String::new(),
+        us => format!(", answers in {us} us"),
+    };
+    format!(
+        "{state}{ping}: hits {}, misses {}, skipped {}, timeouts {}, errors {}, written {}, dropped {}, {} wait",
+        redis.hits,
+        redis.misses,
+        redis.skipped,
+        redis.timeouts,
+        redis.errors,
+        redis.writes,
+        redis.writes_dropped,
+        format_bytes(redis.queued_bytes)
+    )
 }
 
 fn entry_as_text(entry: &pb::CachedAnswer) -> String {

@@ -212,6 +212,8 @@ fn read_policy(s: &mut Section, problems: &mut Vec<Problem>, default: &Policy) -
     let ttl_max = lifetime("ttl_max").unwrap_or(default.ttl_max);
     let negative_ttl = lifetime("negative_ttl").unwrap_or(default.negative_ttl);
     let error_ttl_max = lifetime("error_ttl_max").unwrap_or(default.error_ttl_max);
+    let bad_request_ttl_max =
+        lifetime("bad_request_ttl_max").unwrap_or(default.bad_request_ttl_max);
     let error_ttl = lifetime("error_ttl").unwrap_or(default.error_ttl);
     let stale_while_revalidate =
         lifetime("stale_while_revalidate").unwrap_or(default.stale_while_revalidate);
@@ -232,6 +234,7 @@ fn read_policy(s: &mut Section, problems: &mut Vec<Problem>, default: &Policy) -
         negative_ttl,
         error_ttl,
         error_ttl_max,
+        bad_request_ttl_max,
         stale_while_revalidate,
         stale_if_error,
         stale_if_disconnected,

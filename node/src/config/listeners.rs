@@ -111,12 +111,11 @@ impl Ingress {
     }
 
     /// The addresses that the control plane tells other nodes.
-    pub fn addresses_for_others(&self) -> Vec<String> {
-        let told = match self.advertise.as_slice() {
+    pub fn addresses_for_others(&self) -> &[SocketAddr] {
+        match self.advertise.as_slice() {
             [] => &self.listen,
-            _ => &self.advertise,
-        };
-        told.iter().map(ToString::to_string).collect()
+            told => told,
+        }
     }
 }
 

@@ -99,6 +99,8 @@ reasons! {
     ClientBodyTimeout = "client_body_timeout", 408, 4;
     /// The client broke off while it sent the body.
     ClientBodyCut = "client_body_cut", 400, 1;
+    /// What this request waited for beside others failed twice: the backend answered with 5xx.
+    SharedFetchFailed = "shared_fetch_failed", 502, 14;
     /// The client wants a stored answer or none, and there is none.
     NotCached = "not_cached", 504, 14;
     /// The service's backends speak a protocol without this upgrade.

@@ -123,6 +123,10 @@ kinds! {
         "A new configuration file has problems; the one before stays.";
     CachePurged = "cache.purged", Info, "node", ["scope", "of", "namespace", "hardness"],
         "A purge was ordered on this node, for all nodes.";
+    CacheRedisAway = "cache.redis_away", Warning, "node", ["why"],
+        "Redis does not answer: what nodes keep is not shared through it, and nobody waits for it.";
+    CacheRedisBack = "cache.redis_back", Info, "node", [],
+        "Redis answers again.";
     StoreAway = "store.away", Error, "node", ["why"],
         "Jobs cannot be reached.";
     StoreBack = "store.back", Info, "node", [],

@@ -9,6 +9,7 @@ mod cursor;
 mod describe;
 mod follow;
 mod kind;
+pub mod redis;
 mod ring;
 
 use std::sync::Arc;

@@ -75,6 +75,8 @@ pub(super) fn wire_warmer(
     in_force: &Snapshot<InForce>,
     guardians: &mut JoinSet<Result<(), BudgetSpent>>,
 ) -> CacheWarmerHandle {
+    let store = Arc::clone(&core_parts.cache);
+    tokio::task::spawn_local(crate::events::redis::run(events.clone(), store));
     let config = Arc::clone(&in_force.load().config);
     let settings = &config.cache.warm;
     let parts = cache_warmer::Parts {

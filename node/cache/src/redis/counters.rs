@@ -67,6 +67,17 @@ pub struct L2Counters {
 }
 
 impl L2Counters {
+    /// Everything that failed but for what came late.
+    pub fn errors(&self) -> u64 {
+        let kinds = [
+            &self.failed_lost,
+            &self.failed_denied,
+            &self.failed_refused,
+            &self.failed_garbled,
+        ];
+        kinds.iter().map(|count| count.get()).sum()
+    }
+
     pub(super) fn failed(&self, kind: super::FailureKind) {
         use super::FailureKind as Kind;
         match kind {

@@ -57,6 +57,8 @@ impl Fullness {
         self.asked_at = Some(now);
         let is_full = match used_bytes(&link.quick, now + link.command_timeout).await {
             Ok(used) => {
+                let us = u64::try_from(now.elapsed().as_micros()).unwrap_or(u64::MAX);
+                shared.ping_us.store(us.max(1), Ordering::Relaxed);
                 let used = used.unwrap_or(0);
                 shared.used_bytes.store(used, Ordering::Relaxed);
                 used >= bytes_max

@@ -25,6 +25,7 @@ mod writer;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -147,6 +148,12 @@ impl L2 {
     /// What it did so far.
     pub fn counters(&self) -> &L2Counters {
         &self.0.shared.counters
+    }
+
+    /// How long Redis took for its last answer to the question that it is asked each second; `None` before the first.
+    pub fn ping(&self) -> Option<Duration> {
+        let us = self.0.shared.ping_us.load(Ordering::Relaxed);
+        (us > 0).then(|| Duration::from_micros(us))
     }
 
     /// Bytes that wait to be written, with what keeping them costs.

@@ -73,6 +73,11 @@ impl Namespace {
         self.l2.trust_floor()
     }
 
+    /// The tier that it is a part of.
+    pub const fn tier(&self) -> &L2 {
+        &self.l2
+    }
+
     /// Keeps a value for so long, some time soon, if nothing prevents it. An empty value is as good as none.
     pub fn put(&self, key: &[u8], value: Bytes, ttl: Duration) {
         self.put_or_delete(key, value, ttl, None);

@@ -35,6 +35,8 @@ pub(super) struct Shared {
     pub(super) is_full: AtomicBool,
     /// The memory that Redis said last that it uses, in bytes.
     pub(super) used_bytes: AtomicU64,
+    /// How long Redis took to answer when it was last asked how much it has, in µs; 0: it was not.
+    pub(super) ping_us: AtomicU64,
 }
 
 impl Shared {
@@ -52,6 +54,7 @@ impl Shared {
             now,
             is_full: AtomicBool::new(false),
             used_bytes: AtomicU64::new(0),
+            ping_us: AtomicU64::new(0),
         }
     }
 

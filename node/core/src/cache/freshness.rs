@@ -178,6 +178,7 @@ fn heuristic(
 fn longest(status: StatusCode, policy: &Policy) -> Duration {
     match status.as_u16() {
         404 | 410 => policy.ttl_max,
+        400 | 413 | 414 | 431 => policy.ttl_max.min(policy.bad_request_ttl_max),
         400.. => policy.ttl_max.min(policy.error_ttl_max),
         _ => policy.ttl_max,
     }

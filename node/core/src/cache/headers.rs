@@ -5,7 +5,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use crate::proxy::{TooManyNominees, strip_hop_by_hop};
 
 use super::dates;
-use super::directives::Directives;
+use super::directives::{Deciding, Directives};
 use super::policy::Policy;
 use super::stored::Exchange;
 
@@ -68,6 +68,37 @@ pub(super) fn storable(
         headers.insert(header::DATE, date);
     }
     Ok(headers)
+}
+
+/// The fields of a response that only the client gets whose request fetched it: those that `private` or `no-cache` names
+/// (RFC 9111 sections 5.2.2.4 and 5.2.2.7), and the cookies that the route strips from what is stored.
+pub fn left_out(exchange: &Exchange<'_>, policy: &Policy) -> HeaderMap {
+    let mut names = Deciding::of(exchange.response, &policy.targets)
+        .directives
+        .omitted;
+    if policy.set_cookie == super::SetCookie::Strip && !names.contains(&header::SET_COOKIE) {
+        names.push(header::SET_COOKIE);
+    }
+    // The length is of what is sent, and who sends it says so.
+    names.retain(|name| {
+        let is_sent = exchange.response.contains_key(name);
+        is_sent && !NOT_STORED.contains(name) && *name != header::CONTENT_LENGTH
+    });
+    if names.is_empty() {
+        return HeaderMap::new();
+    }
+    let mut came = exchange.response.clone();
+    if strip_hop_by_hop(&mut came).is_err() {
+        return HeaderMap::new();
+    }
+    let fields = names
+        .iter()
+        .flat_map(|name| came.get_all(name).iter().map(move |value| (name, value)));
+    let mut left_out = HeaderMap::new();
+    for (name, value) in fields {
+        left_out.append(name, value.clone());
+    }
+    left_out
 }
 
 /// `Content-Length`, in bytes.

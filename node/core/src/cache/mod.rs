@@ -40,7 +40,7 @@ pub use directives::{Deciding, Directives};
 pub use early_refresh::is_due;
 pub use explain::{Step, explain};
 pub use freshness::Source;
-pub use headers::strip_unkeyed;
+pub use headers::{left_out, strip_unkeyed};
 pub use invalidation::invalidated;
 pub use key::{KEY_BYTES_MAX, Key, KeyTooLong, Target};
 pub use lookup::{Bypass, Lookup, RequestDirectives};
@@ -56,7 +56,7 @@ pub use validation::{
     HeadUpdate, NotSelected, Renewed, condition, freshen, head_update, may_end_by_head, uncondition,
 };
 pub use validators::Validators;
-pub use vary::{NAMES_MAX, VARIANT_BYTES_MAX, Variant, VaryBy};
+pub use vary::{NAMES_MAX, VARIANT_BYTES_MAX, Variant, VaryBy, goes_beside};
 
 #[cfg(test)]
 mod tests;

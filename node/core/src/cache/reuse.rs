@@ -46,6 +46,15 @@ pub enum Failure {
 }
 
 impl Fallback {
+    /// Of a stored response that may be served while it is validated: all the more if that fails.
+    pub fn while_revalidated(stored: &Stored) -> Self {
+        Self {
+            conditional: stored.has_validator(),
+            on_error_until: stored.sie_until.max(stored.swr_until),
+            disconnected_until: stored.disconnected_until.max(stored.swr_until),
+        }
+    }
+
     /// Whether the stored response answers a request that failed this way.
     pub fn allows(&self, failure: Failure, now: UnixMs) -> bool {
         match failure {

@@ -71,11 +71,14 @@ pub enum NotStored {
     /// More or longer tags than are kept: it could not be purged by all of them.
     #[error("tags")]
     Tags,
+    /// All bodies that come right now take as much memory as they may.
+    #[error("busy")]
+    Busy,
 }
 
 impl NotStored {
     /// Every reason, in the order of their discriminants.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Method,
         Self::Head,
         Self::Status,
@@ -94,6 +97,7 @@ impl NotStored {
         Self::Extension,
         Self::ConnectionOptions,
         Self::Tags,
+        Self::Busy,
     ];
 }
 

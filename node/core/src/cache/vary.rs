@@ -79,11 +79,6 @@ impl VaryBy {
         &self.0
     }
 
-    /// What all responses of a key depend on, if these are two of them; `None` beyond [`NAMES_MAX`].
-    pub fn union(&self, other: &Self) -> Option<Self> {
-        Self::from_names([&self.0[..], &other.0[..]].concat())
-    }
-
     /// The secondary key of requests with these fields: equal if, and only if, they take the same variant. `None` if
     /// the values have more than [`VARIANT_BYTES_MAX`] bytes.
     pub fn secondary_key(&self, request: &HeaderMap) -> Option<Box<[u8]>> {
@@ -127,6 +122,14 @@ impl VaryBy {
             by: self,
         })
     }
+}
+
+/// Whether a response that depends on `older` may still answer beside a newer one of its key that depends on `newer`.
+/// Not if the newer one depends on a field that the older one does not heed: the older one would answer whatever that
+/// field says. No variant depends on nothing.
+pub fn goes_beside(older: Option<&Variant>, newer: Option<&Variant>) -> bool {
+    let heeds = |name| older.is_some_and(|older| older.by.0.contains(name));
+    newer.is_none_or(|newer| newer.by.0.iter().all(heeds))
 }
 
 impl Variant {

@@ -2,6 +2,7 @@
 //!
 //! Whoever reads the host fills in [`Facts`]; [`examine`] judges all of them. Nothing here reads a file or a clock.
 
+mod advertise;
 mod certificates;
 mod clock;
 mod disk;
@@ -17,6 +18,7 @@ mod sysctl;
 mod tests;
 pub mod x509;
 
+pub use advertise::Advertised;
 pub use certificates::{Certificate, Validity};
 pub use clock::{Clock, Daemon, Offset};
 pub use disk::{Folder, Space};
@@ -49,6 +51,8 @@ pub struct Facts {
     pub certificates: Vec<Certificate>,
     /// Names of the environment that are set and have no effect.
     pub ignored: Vec<Ignored>,
+    /// Where others find the node; `None` for one of its own.
+    pub advertised: Option<Advertised>,
     /// Now, in seconds since 1970.
     pub now_unix_s: u64,
 }
@@ -68,6 +72,7 @@ pub fn examine(facts: &Facts, profile: &Profile, needs: &Needs) -> Vec<Finding> 
     findings.extend(facts.folders.iter().map(disk::judge));
     findings.extend(facts.probes.iter().map(reach::judge));
     findings.extend(facts.ignored.iter().map(names::judge));
+    findings.extend(facts.advertised.as_ref().and_then(advertise::judge));
     let now = facts.now_unix_s;
     let judge = |one: &Certificate| certificates::judge(one, now);
     findings.extend(facts.certificates.iter().map(judge));

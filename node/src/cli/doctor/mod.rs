@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use weir_core::doctor::{Facts, Finding, Ignored, Needs, Severity, examine, sysctl_file, worst};
+use weir_core::doctor::{
+    Advertised, Facts, Finding, Ignored, Needs, Severity, examine, sysctl_file, worst,
+};
 use weir_core::tuning::{PRESETS, Profile, preset};
 use weir_core::units::parse_duration;
 
@@ -21,6 +23,7 @@ use super::output::{Failure, Format, note};
 use crate::config::{Config, DriverKind, Environment, Given, Protocol};
 use crate::node::{self, NodeError};
 use crate::ports::clock::WallClock;
+use crate::ports::net::Endpoint;
 
 /// Codes that no other command ends with.
 const WARNED: u8 = 10;
@@ -166,6 +169,17 @@ fn needs(config: &Config, has_profile: bool) -> Needs {
     )
 }
 
+/// `None` for a node of its own.
+fn advertised(config: &Config) -> Option<Advertised> {
+    let endpoints = &config.control_plane.endpoints;
+    let places = endpoints.iter().filter_map(|url| url.split_once("://"));
+    let mut places = places.filter_map(|(_, place)| place.parse::<Endpoint>().ok());
+    (!endpoints.is_empty()).then(|| Advertised {
+        ingress: config.ingress.addresses_for_others().to_vec(),
+        is_beside_control_plane: places.all(|place| place.is_loopback()),
+    })
+}
+
 fn listen_ports(config: &Config) -> Vec<u16> {
     let own = [config.grpc.listen.port(), config.http_api.listen.port()];
     let ingress = config.ingress.listen.iter().map(std::net::SocketAddr::port);
@@ -219,6 +233,7 @@ fn gather(config: &Config, store: Option<&StorePlace>, limit: Duration) -> Resul
         probes,
         certificates,
         ignored: ignored(config),
+        advertised: advertised(config),
         now_unix_s: clock.unix_now().as_secs(),
     })
 }

@@ -211,7 +211,14 @@ fn other_nodes_are_told_what_is_advertised_else_where_the_node_listens() {
     let told = |text: &str| {
         let config = Config::parse(text, &Environment::default(), &Given::default()).unwrap();
         let (grpc, ingress) = (&config.grpc, &config.ingress);
-        (grpc.address_for_others(), ingress.addresses_for_others())
+        (
+            grpc.address_for_others(),
+            ingress
+                .addresses_for_others()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        )
     };
     let listens = (
         "127.0.0.1:7400".to_owned(),

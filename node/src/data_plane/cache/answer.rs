@@ -132,6 +132,17 @@ pub(super) fn mark(headers: &mut HeaderMap, status: &CacheStatus<'_>) {
     }
 }
 
+/// Adds what is for the client alone whose request fetched the response.
+pub(super) fn and_left_out(headers: &mut HeaderMap, left_out: HeaderMap) {
+    let mut name = None;
+    for (next, value) in left_out {
+        name = next.or(name);
+        if let Some(name) = &name {
+            headers.append(name, value);
+        }
+    }
+}
+
 /// As a field says it.
 pub(super) fn in_words(status: &CacheStatus<'_>) -> Option<HeaderValue> {
     HeaderValue::from_str(&status.to_string()).ok()

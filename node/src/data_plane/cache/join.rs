@@ -1,19 +1,20 @@
 //! Beside the fetch of somebody else, or by a fetch of one's own.
 
 use std::rc::Rc;
+use std::time::Duration;
 
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use weir_cache::{FillReader, Follower, Joined, Landed, Leader};
+use weir_cache::{FillReader, Follower, Joined, Landed, Leader, Turns};
 use weir_core::cache::{self, CacheStatus, NotStored, UnixMs};
 
 use super::super::answer::Reason;
 use super::super::body::ResponseBody;
 use super::super::exchange::Exchange;
 use super::super::request::Refused;
-use super::answer::{Held, answer, in_words, mark};
+use super::answer::{Held, and_left_out, answer, in_words, mark};
 use super::answered::Answerer;
 use super::body::{CachedBody, Source};
 use super::fetch::Fetched;
@@ -37,7 +38,7 @@ impl Serving<'_> {
             .as_ref()
             .and_then(|(entry, _)| entry.stored.variant.as_ref());
         let mut id = self.wish.flight_id(variant.map(|variant| variant.key()));
-        let mut failed = None;
+        let (mut failed, mut turns) = (None, None);
         for _ in 0..JOINS_MAX {
             if store.is_solo(&id, self.core.unix_ms()) {
                 return self
@@ -49,8 +50,12 @@ impl Serving<'_> {
                     return self.lead(id, need, leader, (request, exchange)).await;
                 }
                 Joined::Follower(follower) => follower,
-                Joined::Full => break,
+                Joined::Full(of_flight) => {
+                    turns = Some(of_flight);
+                    break;
+                }
             };
+            turns = Some(follower.turns());
             let held = match self.follow(&mut follower).await {
                 Landed::Filling(fill) => {
                     let reader = fill.read();
@@ -76,7 +81,27 @@ impl Serving<'_> {
                 None => break,
             }
         }
-        self.alone(request, need.forwarded, None, exchange).await
+        self.in_turn(turns, request, need, exchange).await
+    }
+
+    /// Alone, after waiting for others in vain.
+    async fn in_turn(
+        &self,
+        turns: Option<Turns>,
+        request: Request<Incoming>,
+        need: Need,
+        exchange: Box<Exchange>,
+    ) -> Result<Response<ResponseBody>, Refused> {
+        let turn = match turns {
+            Some(turns) => match timeout(self.patience(), turns.mine()).await {
+                Ok(turn) => turn,
+                Err(_) => return self.failed(Reason::ReadTimeout, need, exchange),
+            },
+            None => None,
+        };
+        let answered = self.alone(request, need.forwarded, None, exchange).await;
+        drop(turn);
+        answered
     }
 
     /// The flight for requests like this one, now that it is known what responses depend on.
@@ -87,12 +112,15 @@ impl Serving<'_> {
     }
 
     async fn follow(&self, follower: &mut Follower<Reason>) -> Landed<Reason> {
-        // The fetch has its own limits; this one only says that nobody waits for ever.
-        let timeouts = self.routed.service().settings.timeouts;
-        let longest = 4 * (timeouts.connect + timeouts.send + timeouts.read);
-        timeout(longest, follower.landed())
+        timeout(self.patience(), follower.landed())
             .await
             .unwrap_or(Landed::Unshared)
+    }
+
+    /// A fetch has its own limits; this one only says that nobody waits for ever.
+    fn patience(&self) -> Duration {
+        let timeouts = self.routed.service().settings.timeouts;
+        4 * (timeouts.connect + timeouts.send + timeouts.read)
     }
 
     async fn lead(
@@ -112,8 +140,10 @@ impl Serving<'_> {
             .unwrap_or(Fetched::Failed(Reason::BackendReset));
         let now = self.core.unix_ms();
         let status = self.forwarded(forwarded);
+        let mut left_out = HeaderMap::new();
         let (held, outcome, status) = match fetched {
-            Fetched::Coming(reader, from) => {
+            Fetched::Coming(reader, from, fields) => {
+                left_out = fields;
                 self.coming(reader.with(Some(interested)), from, status, now)
             }
             Fetched::InRedis(entry) => {
@@ -124,7 +154,8 @@ impl Serving<'_> {
                 };
                 (Held::Whole(entry), Outcome::HitInRedis, status)
             }
-            Fetched::Renewed(entry) => {
+            Fetched::Renewed(entry, fields) => {
+                left_out = fields;
                 let status = CacheStatus {
                     forwarded_status: Some(304),
                     ttl_s: Some(entry.stored.ttl_s(now)),
@@ -156,7 +187,9 @@ impl Serving<'_> {
         };
         self.note(outcome);
         self.trace(&mut exchange, outcome);
-        Ok(answer(&self.wish, held, in_words(&status), now, exchange))
+        let mut response = answer(&self.wish, held, in_words(&status), now, exchange);
+        and_left_out(response.headers_mut(), left_out);
+        Ok(response)
     }
 
     /// What is being fetched, or what another node had.
@@ -230,8 +263,12 @@ impl Serving<'_> {
         exchange: Box<Exchange>,
     ) -> Result<Response<ResponseBody>, Refused> {
         let now = self.core.unix_ms();
+        let failure = match reason {
+            Reason::SharedFetchFailed => cache::Failure::Status(reason.status()),
+            _ => cache::Failure::Disconnected,
+        };
         match need.stale {
-            Some((entry, fallback)) if fallback.allows(cache::Failure::Disconnected, now) => {
+            Some((entry, fallback)) if fallback.allows(failure, now) => {
                 Ok(self.hit(entry, Outcome::StaleIfError, now, exchange))
             }
             _ => Err(Refused { reason, exchange }),

@@ -8,6 +8,7 @@
 //! answered  what comes of it                                            answered.rs
 //! pieces    its body on the way into a fill                                 pieces.rs
 //! peers     the tier of the other nodes                                     peers.rs
+//! standing  how those nodes stand                                         standing.rs
 //! redis     the tier that nodes share                                       redis.rs
 //! answer    a stored response as this client gets it                        answer.rs
 //! coded     in which coding that is                                         coded.rs
@@ -33,6 +34,7 @@ mod peers;
 mod pieces;
 mod redis;
 mod serve;
+mod standing;
 mod warm;
 pub mod warming;
 mod wish;

@@ -6,8 +6,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use weir_core::balance::{BackendLoad, Candidate, Selector};
 use weir_core::cache::UnixMs;
 use weir_core::purge::Hlc;
@@ -16,6 +19,7 @@ use weir_core::vpn;
 
 use super::super::answer::Reason;
 use super::super::routing::{Backend, Routing, Service};
+use super::standing::Standing;
 use crate::config::{Config, Environment, Given, RouteSettings, ServiceSettings};
 use crate::telemetry::metrics::ServiceMetrics;
 
@@ -29,8 +33,10 @@ pub(super) static STALE: HeaderName = HeaderName::from_static("x-weir-cache-stal
 
 /// Serials of backends that are nodes; those of services count from 1.
 static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1 << 63);
-/// A node that cannot be reached is let alone for this long.
-const LET_ALONE_MS: u64 = 10_000;
+/// Fetches of keys whose owners are there and left them without an answer, on one node.
+const FALLBACKS_MAX: usize = 32;
+/// For so long they wait for their turn.
+const FALLBACK_WAIT: Duration = Duration::from_secs(5);
 
 /// Why nobody answered a fetch.
 pub(super) enum NoAnswer {
@@ -58,7 +64,8 @@ pub struct CachePeers {
     /// Each other node as a service.
     routing: Arc<Routing>,
     addresses: Vec<IpAddr>,
-    away_until_ms: Vec<AtomicU64>,
+    standings: Vec<Standing>,
+    fallbacks: Arc<Semaphore>,
 }
 
 impl CachePeers {
@@ -79,7 +86,8 @@ impl CachePeers {
             own: own.into(),
             names: names.collect(),
             addresses,
-            away_until_ms: services.iter().map(|_| AtomicU64::new(0)).collect(),
+            standings: services.iter().map(|_| Standing::default()).collect(),
+            fallbacks: Arc::new(Semaphore::new(FALLBACKS_MAX)),
             routing: Arc::new(Routing {
                 table: Arc::new(table),
                 routes: Arc::new([RouteSettings::default()]),
@@ -110,15 +118,28 @@ impl CachePeers {
             .iter()
             .position(|name| name == owner)?
             .checked_sub(1)?;
-        let away_until_ms = self.away_until_ms.get(at)?.load(Ordering::Relaxed);
-        (away_until_ms <= now.0).then_some(at)
+        (!self.standings.get(at)?.is_away(now)).then_some(at)
     }
 
-    /// That node could not be reached.
-    pub(super) fn is_away(&self, at: usize, now: UnixMs) {
-        if let Some(until) = self.away_until_ms.get(at) {
-            until.store(now.0 + LET_ALONE_MS, Ordering::Relaxed);
+    /// That node answered.
+    pub(super) fn answered(&self, at: usize) {
+        if let Some(standing) = self.standings.get(at) {
+            standing.answered();
         }
+    }
+
+    /// That node did not answer; whether it is let alone from now on.
+    pub(super) fn failed(&self, at: usize, why: Reason, now: UnixMs) -> bool {
+        self.standings
+            .get(at)
+            .is_none_or(|standing| standing.failed(why, now))
+    }
+
+    /// The turn of a fetch whose owner is there and did not answer: what is slow there is slow here as well, and not
+    /// everything that one node leaves lying may fall on another. `None` if it does not come in time.
+    pub(super) async fn turn_to_fall_back(&self) -> Option<OwnedSemaphorePermit> {
+        let turn = Arc::clone(&self.fallbacks).acquire_owned();
+        timeout(FALLBACK_WAIT, turn).await.ok()?.ok()
     }
 }
 
@@ -233,9 +254,23 @@ mod tests {
             .find(|key| peers.owner_of(key, UnixMs(0)).is_some())
             .unwrap();
         let at = peers.owner_of(&key, UnixMs(5)).unwrap();
-        peers.is_away(at, UnixMs(5));
+        assert!(!peers.failed(at, Reason::ReadTimeout, UnixMs(5)));
+        assert_eq!(peers.owner_of(&key, UnixMs(5)), Some(at));
+        assert!(peers.failed(at, Reason::ConnectFailed, UnixMs(5)));
         assert_eq!(peers.owner_of(&key, UnixMs(10_004)), None);
         assert_eq!(peers.owner_of(&key, UnixMs(10_005)), Some(at));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_that_their_owners_leave_without_an_answer_are_fetched_32_at_once() {
+        let peers = peers();
+        let mut turns = Vec::new();
+        for _ in 0..FALLBACKS_MAX {
+            turns.push(peers.turn_to_fall_back().await.unwrap());
+        }
+        assert!(peers.turn_to_fall_back().await.is_none());
+        turns.pop();
+        assert!(peers.turn_to_fall_back().await.is_some());
     }
 
     #[test]

@@ -163,7 +163,7 @@ impl Serving<'_> {
             let mut follower = match store.flights.join(&store.since_purges(&id)) {
                 Joined::Leader(leader) => return self.fetch_ahead(id, need, leader).await,
                 Joined::Follower(follower) => follower,
-                Joined::Full => return Warmed::failed("too many wait for it"),
+                Joined::Full(_) => return Warmed::failed("too many wait for it"),
             };
             match follower.landed().await {
                 Landed::Filling(fill) => match fill.read() {
@@ -195,8 +195,8 @@ impl Serving<'_> {
 
     async fn fetched(&self, fetched: Fetched) -> Warmed {
         match fetched {
-            Fetched::Coming(reader, _) => self.read(reader).await,
-            Fetched::InRedis(entry) | Fetched::Renewed(entry) => self.is_there(&entry),
+            Fetched::Coming(reader, ..) => self.read(reader).await,
+            Fetched::InRedis(entry) | Fetched::Renewed(entry, _) => self.is_there(&entry),
             Fetched::Stale(_) => Warmed::failed("the origin failed"),
             Fetched::Own(response, why) => {
                 Warmed::not_kept(response.status().as_u16(), 0, why.to_string())

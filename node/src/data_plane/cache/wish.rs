@@ -10,7 +10,7 @@ use hyper::body::Body;
 use weir_cache::Resource;
 use weir_core::cache::{Bypass, Key, Lookup, Policy, RequestDirectives, Target, strip_unkeyed};
 use weir_core::content_coding::Coding;
-use weir_core::proxy::{self, Scheme};
+use weir_core::proxy;
 
 use super::super::compress::Offer;
 use super::super::core::Core;
@@ -165,26 +165,28 @@ impl Wish {
         )
     }
 
-    /// Whether another node that is asked for the same as the origin is would take it for this.
+    /// Whether another node that is asked for the same as the origin is would take it for this. It believes what this
+    /// one says of the client, the scheme included ([`super::super::request`]).
     pub(super) fn is_plain(&self, routed: &Routed) -> bool {
         let route = routed.route();
         let is_edited = !route.rewrite.is_empty()
             || !route.request_edits.is_empty()
             || !route.response_edits.is_empty();
-        let is_personal =
-            self.headers.contains_key(AUTHORIZATION) || self.headers.contains_key(COOKIE);
-        !is_edited && !is_personal && routed.facing.scheme == Scheme::Http
+        !is_edited && !self.is_personal()
+    }
+
+    /// Whether it says who asks.
+    pub(super) fn is_personal(&self) -> bool {
+        self.headers.contains_key(AUTHORIZATION) || self.headers.contains_key(COOKIE)
     }
 
     /// What distinguishes the fetches of one key: requests that say who they are from seldom get what is for everybody,
     /// so nobody else waits for theirs.
     pub(super) fn flight_id(&self, variant: Option<&[u8]>) -> Vec<u8> {
-        let is_personal =
-            self.headers.contains_key(AUTHORIZATION) || self.headers.contains_key(COOKIE);
         let key = self.key.as_str().as_bytes();
         let variant = variant.unwrap_or_default();
         let mut id = Vec::with_capacity(key.len() + variant.len() + 2);
-        id.push(u8::from(is_personal));
+        id.push(u8::from(self.is_personal()));
         id.extend_from_slice(key);
         id.push(0);
         id.extend_from_slice(variant);

@@ -132,6 +132,12 @@ const PLAIN: &[(&str, &str, &str, Pick)] = &[
         |s| s.peers.iter().filter(|peer| peer.linked).count() as u64,
     ),
     (
+        "weir_cache_peers_failed_total",
+        "counter",
+        "Nodes that own a key, were asked for it, and gave no answer.",
+        |s| s.peers_failed,
+    ),
+    (
         "weir_cache_purges_behind",
         "gauge",
         "Purges of this node that the node furthest behind has not acknowledged.",
@@ -177,4 +183,5 @@ pub(super) fn render(shown: &Shown, text: &mut Exposition) {
         text.family(name, kind, help);
         text.sample(name, &[], pick(&stats));
     }
+    super::cache_redis::render(stats.redis.as_ref(), text);
 }

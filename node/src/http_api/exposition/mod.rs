@@ -2,6 +2,7 @@
 
 mod broadcast;
 mod cache;
+mod cache_redis;
 mod compression;
 mod engines;
 mod events;
@@ -9,7 +10,6 @@ mod limits;
 mod logs;
 mod mesh;
 mod process;
-mod redis;
 mod warming;
 
 use std::sync::atomic::Ordering;
@@ -158,7 +158,7 @@ fn tell(shown: &Shown, text: &mut Exposition) {
     process::render(text);
     logs::render(shown.logs.counts(), text);
     limits::render(shown, text);
-    redis::render(shown, text);
+    cache_redis::render_memory(shown, text);
 }
 
 fn render_reasons(shown: &Shown, text: &mut Exposition) {

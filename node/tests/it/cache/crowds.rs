@@ -1,6 +1,9 @@
 //! Many who want the same at once.
 
+use std::time::Duration;
+
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use super::cached;
 use super::origin::Origin;
@@ -101,4 +104,59 @@ async fn a_client_that_leaves_does_not_end_the_fetch_that_others_wait_for() {
     origin.release(1);
     assert_eq!(second.await.unwrap(), "whole");
     assert_eq!(origin.asked(), 1);
+}
+
+#[tokio::test]
+async fn what_is_not_stored_of_an_answer_is_for_the_client_whose_request_fetched_it() {
+    let origin = Origin::start(|mut asked| async move {
+        let fields =
+            "cache-control: max-age=60, private=\"x-user\"\r\nx-user: one\r\nset-cookie: a=1\r\n";
+        asked.answer("200 OK", fields, "here").await;
+        asked
+    })
+    .await;
+    let cache = "[routes.cache]\nset_cookie = \"strip\"\n";
+    let weir = cached(origin.address, cache, "").await;
+    let mut client = Client::connect(weir.ingress).await;
+    let first = client.get("/").await.unwrap();
+    assert_eq!(first.header("x-user"), Some("one"), "{}", first.head);
+    assert_eq!(first.header("set-cookie"), Some("a=1"), "{}", first.head);
+    let second = client.get("/").await.unwrap();
+    assert_eq!(
+        (second.header("x-user"), second.header("set-cookie")),
+        (None, None)
+    );
+    assert_eq!(origin.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_crowd_does_not_fall_on_an_origin_that_fails() {
+    let origin = Origin::start(|mut asked| async move {
+        asked.wait().await;
+        asked
+            .answer("500 Internal Server Error", "", "broken")
+            .await;
+        asked
+    })
+    .await;
+    let weir = cached(origin.address, "cache = true", "").await;
+    let mut crowd = JoinSet::new();
+    for _ in 0..CROWD {
+        let mut client = Client::connect(weir.ingress).await;
+        crowd.spawn(async move { client.get("/").await.unwrap() });
+    }
+    origin.asked_at_least(1).await;
+    // Whoever follows does so by now.
+    sleep(Duration::from_millis(300)).await;
+    origin.release(CROWD);
+    let answers = crowd.join_all().await;
+    let told = |answer: &crate::client::Answer| {
+        answer.header("x-weir-reason") == Some("shared_fetch_failed")
+    };
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer.status == 500 || told(answer))
+    );
+    assert!(origin.asked() <= 4, "asked {} times", origin.asked());
 }

@@ -5,6 +5,7 @@ mod cdns;
 mod crowds;
 mod faults;
 mod kept;
+mod odd;
 pub mod origin;
 mod partial;
 mod peers;

@@ -189,3 +189,44 @@ async fn an_owner_without_engines_is_not_waited_for_and_is_asked_for_other_keys(
     }
     assert!(from_peers > 0, "owners that answer are let alone");
 }
+
+#[tokio::test]
+async fn what_clients_have_over_tls_is_fetched_once_for_all_nodes_too() {
+    let origin = Origin::start(|mut asked| async move {
+        let scheme = match asked.head.contains("x-forwarded-proto: https") {
+            true => "https",
+            false => "http",
+        };
+        asked
+            .answer("200 OK", "cache-control: max-age=600\r\n", scheme)
+            .await;
+        asked
+    })
+    .await;
+    let plane = ControlPlane::start().await;
+    let keys = format!("endpoints = [\"{}\"]\n", plane.address);
+    let config = format!(
+        "[services.web]\nbackends = [\"{}\"]\n[[routes]]\nservice = \"web\"\ncache = true\n",
+        origin.address
+    );
+    let trusted = "trusted_proxies = [\"127.0.0.1/32\"]\n";
+    let nodes = NAMES.map(|id| Node::start_with(id, trusted, &keys, &config));
+    let nodes = join_all(nodes).await;
+    know_each_other(&nodes).await;
+    let before = origin.asked();
+    let mut from_peers = 0;
+    for number in 0..8 {
+        for node in &nodes {
+            let request = format!(
+                "GET /tls/{number} HTTP/1.1\r\nHost: test\r\nX-Forwarded-Proto: https\r\n\r\n"
+            );
+            let answer = Client::connect(node.ingress).await.ask(&request).await;
+            let answer = answer.unwrap();
+            assert_eq!(answer.text(), "https");
+            let status = answer.header("cache-status").unwrap();
+            from_peers += usize::from(status.contains("detail=peer"));
+        }
+    }
+    assert_eq!(origin.asked(), before + 8);
+    assert!(from_peers >= 8, "{from_peers}");
+}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use weir_fakes::redis::Redis;
 
@@ -25,12 +26,31 @@ async fn origin() -> Origin {
     .await
 }
 
-fn section(redis: &Redis) -> String {
+pub fn section(redis: &Redis) -> String {
     format!("[redis]\nurl = \"{}\"\n", redis.url())
 }
 
 async fn get(weir: &Weir, path: &str) -> Answer {
     Client::connect(weir.ingress).await.get(path).await.unwrap()
+}
+
+async fn stats(weir: &Weir) -> Value {
+    let (_, text) = weir.get_api("/api/cache").await.unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Waits for an event.
+async fn told(weir: &Weir, kind: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let path = format!("/api/events?kind={kind}");
+        let (_, text) = weir.get_api(&path).await.unwrap();
+        if text.contains(&format!("\"{kind}\"")) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{text}");
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// How many keys are like this.
@@ -45,7 +65,7 @@ fn keys(redis: &Redis, like: &str) -> usize {
 }
 
 /// Asks for ever new paths until one was written to Redis.
-async fn written(weir: &Weir, redis: &Redis) {
+pub async fn written(weir: &Weir, redis: &Redis) {
     let deadline = Instant::now() + PATIENCE;
     for number in 0.. {
         get(weir, &format!("/probe/{number}")).await;
@@ -101,7 +121,17 @@ async fn without_redis_nobody_waits_and_nothing_fails() {
             begun.elapsed()
         );
     }
+    weir.wait_for_metric("weir_cache_redis_up", |up| up == 0.0)
+        .await;
+    weir.wait_for_metric("weir_cache_redis_timeouts_total", |late| late > 0.0)
+        .await;
+    assert_eq!(stats(&weir).await["redis"]["state"], "away");
+    told(&weir, "cache.redis_away").await;
     redis.thaw();
+    weir.wait_for_metric("weir_cache_redis_up", |up| up == 1.0)
+        .await;
+    told(&weir, "cache.redis_back").await;
+    assert_eq!(stats(&weir).await["redis"]["state"], "up");
     drop(redis);
     for number in 0..20 {
         assert_eq!(get(&weir, &format!("/gone/{number}")).await.status, 200);

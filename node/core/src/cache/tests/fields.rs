@@ -1,7 +1,7 @@
 //! Which fields are stored, and what they are compared with.
 
 use super::*;
-use crate::cache::{HeadUpdate, head_update, may_end_by_head};
+use crate::cache::{HeadUpdate, SetCookie, head_update, left_out, may_end_by_head};
 
 #[test]
 fn fields_of_one_connection_or_client_are_not_stored() {
@@ -27,6 +27,44 @@ fn fields_of_one_connection_or_client_are_not_stored() {
     assert_eq!(names, ["cache-control", "date", "x-b"]);
     assert_eq!(stored.headers.get_all("x-b").iter().count(), 2);
     assert_eq!(stored.headers["date"], date(0).as_str());
+}
+
+#[test]
+fn fields_that_are_not_stored_are_for_the_client_whose_request_fetched_them() {
+    let response = headers(&[
+        (
+            "cache-control",
+            "max-age=60, private=\"x-user, x-a, age\", no-cache=\"x-count, content-length\"",
+        ),
+        ("connection", "x-a"),
+        ("x-a", "of the connection"),
+        ("x-user", "1"),
+        ("x-count", "2"),
+        ("x-count", "3"),
+        ("x-b", "of all"),
+        ("age", "5"),
+        ("content-length", "7"),
+        ("set-cookie", "a=1"),
+        ("set-cookie", "b=2"),
+    ]);
+    let case = Case {
+        response,
+        ..Case::default()
+    };
+    let fields = headers(&[("x-user", "1"), ("x-count", "2"), ("x-count", "3")]);
+    assert_eq!(left_out(&case.exchange(), &Policy::default()), fields);
+    let strips = Policy {
+        set_cookie: SetCookie::Strip,
+        ..Policy::default()
+    };
+    let mut with_cookies = fields;
+    with_cookies.append("set-cookie", HeaderValue::from_static("a=1"));
+    with_cookies.append("set-cookie", HeaderValue::from_static("b=2"));
+    assert_eq!(left_out(&case.exchange(), &strips), with_cookies);
+    let stored = store(&case.exchange(), &strips).unwrap();
+    for name in ["x-user", "x-count", "set-cookie"] {
+        assert!(!stored.headers.contains_key(name), "{name}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cache::conditional::{Condition, evaluate, not_modified_headers};
-use crate::cache::{VARIANT_BYTES_MAX, VaryBy};
+use crate::cache::{VARIANT_BYTES_MAX, goes_beside};
 
 type Lines<'a> = &'a [(&'static str, &'a str)];
 
@@ -140,12 +140,24 @@ fn variants_are_bounded() {
 }
 
 #[test]
-fn when_vary_changes_the_union_counts() {
-    let by = |vary: &str| variant(&[vary], &[]).unwrap().variant.unwrap().by().clone();
-    let union = by("a, b").union(&by("b, c")).unwrap();
-    assert_eq!(union.names(), ["a", "b", "c"]);
-    assert_eq!(by("a,b,c,d,e").union(&by("f,g,h,i")), None);
-    assert_eq!(VaryBy::default().union(&by("a")), Some(by("a")));
+fn what_heeds_less_than_a_newer_answer_depends_on_stays_not_beside_it() {
+    let by = |vary: &[&str]| variant(vary, &[]).unwrap().variant;
+    for (older, newer, stays) in [
+        ("a", "a, b", false),
+        ("a", "b", false),
+        ("a, b", "a", true),
+        ("a, b", "b, a", true),
+    ] {
+        let (older, newer) = (by(&[older]), by(&[newer]));
+        assert_eq!(
+            goes_beside(older.as_ref(), newer.as_ref()),
+            stays,
+            "{older:?} {newer:?}"
+        );
+    }
+    let some = by(&["a"]);
+    assert!(!goes_beside(None, some.as_ref()));
+    assert!(goes_beside(some.as_ref(), None) && goes_beside(None, None));
 }
 
 fn condition(stored: Lines<'_>, request: Lines<'_>) -> Condition {

@@ -221,7 +221,7 @@ fn errors_are_stored_only_if_the_origin_says_so_and_never_for_long() {
         .store()
     };
     let modified = date(-86_400);
-    for status in [400, 403, 413, 414, 431, 500, 501, 502, 503, 504] {
+    for status in [403, 429, 500, 501, 502, 503, 504] {
         let implied = of(status, &[("last-modified", &modified)]);
         assert_eq!(implied.err(), Some(NotStored::NoLifetime), "{status}");
         let explicit = of(status, &[("cache-control", "max-age=100000")]).unwrap();
@@ -237,7 +237,7 @@ fn errors_are_stored_only_if_the_origin_says_so_and_never_for_long() {
     };
     let response = headers(&[("cache-control", "max-age=100000")]);
     let case = Case {
-        status: 400,
+        status: 403,
         response,
         ..Case::default()
     };
@@ -245,6 +245,32 @@ fn errors_are_stored_only_if_the_origin_says_so_and_never_for_long() {
         store(&case.exchange(), &policy).err(),
         Some(NotStored::NeverUsable)
     );
+}
+
+#[test]
+fn what_one_request_is_refused_for_is_kept_from_nobody_else() {
+    let of = |status, policy: &Policy| {
+        let response = headers(&[("cache-control", "max-age=100000"), ("etag", "\"a\"")]);
+        let case = Case {
+            status,
+            response,
+            ..Case::default()
+        };
+        store(&case.exchange(), policy).map(|stored| stored.fresh_until)
+    };
+    let minute = Policy {
+        bad_request_ttl_max: std::time::Duration::from_secs(60),
+        ..Policy::default()
+    };
+    for status in [400, 413, 414, 431] {
+        let kept = of(status, &Policy::default());
+        assert!(
+            kept.is_err() || kept == Ok(CAME),
+            "{status} is fresh until {kept:?}"
+        );
+        assert_eq!(of(status, &minute), Ok(seconds(60)), "{status}");
+    }
+    assert_eq!(of(404, &Policy::default()), Ok(seconds(100_000)));
 }
 
 #[test]

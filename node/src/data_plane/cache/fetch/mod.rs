@@ -1,5 +1,6 @@
 //! A fetch for the cache. It belongs to its core: clients that leave do not end it.
 
+mod beneath;
 mod spans;
 
 use std::rc::Rc;
@@ -10,8 +11,8 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use weir_cache::{Entry, Fill, FillReader, Landed, Leader};
-use weir_core::cache::{self, Failure, Fallback, NotStored, Reuse, Stored, UnixMs};
+use weir_cache::{self as kept, Entry, Fill, FillReader, Landed, Leader};
+use weir_core::cache::{self, Failure, Fallback, NotStored, Stored, UnixMs};
 use weir_core::purge::Verdict;
 
 use super::super::answer::{REASON_HEADER, Reason};
@@ -25,9 +26,10 @@ use super::answered::{Answered, Answerer, count_from_birth, tags, tells_of_hit};
 use super::peers::{self, CachePeers, HOP, NoAnswer, STALE};
 use super::pieces::Pieces;
 use super::redis;
-use super::serve::under_purges;
 use super::wish::Wish;
 use crate::config::Ingress;
+
+use self::beneath::OfOwner;
 
 /// What is fetched, and what for.
 pub(super) struct Fetch {
@@ -48,12 +50,12 @@ pub(super) struct Fetch {
 
 /// What the one who began the fetch gets.
 pub(super) enum Fetched {
-    /// A response that is being stored, and where it comes from.
-    Coming(FillReader, Answerer),
+    /// A response that is being stored, where it comes from, and its fields that are not stored.
+    Coming(FillReader, Answerer, HeaderMap),
     /// A response that was found in Redis.
     InRedis(Arc<Entry>),
-    /// The stored response, which is still good.
-    Renewed(Arc<Entry>),
+    /// The stored response, which is still good, and fields of the 304 that are not stored.
+    Renewed(Arc<Entry>, HeaderMap),
     /// The stored response, because the origin failed.
     Stale(Arc<Entry>),
     /// A response that is not stored, and why.
@@ -92,88 +94,33 @@ impl Fetch {
     }
 
     async fn fetch(mut self, leader: Leader<Reason>, first: oneshot::Sender<Fetched>) {
-        if let Some(answered) = self.ask_owner().await {
-            return self.take(answered, leader, first).await;
-        }
+        let turn = match self.ask_owner().await {
+            OfOwner::Answer(answered) => return self.take(*answered, leader, first).await,
+            OfOwner::Nothing => None,
+            OfOwner::MyTurn(turn) => Some(turn),
+            OfOwner::NoTurn(reason) => return self.failed(reason, leader, first),
+        };
         if (self.stale.is_none() || self.asks_beneath)
             && let Some(entry) = self.ask_redis().await
         {
             return tell(leader, first, Fetched::InRedis(Arc::clone(&entry)), entry);
         }
-        match self.answered(None).await {
+        let answered = self.answered(None).await;
+        drop(turn);
+        match answered {
             Ok(answered) => self.take(answered, leader, first).await,
-            Err(why) => {
-                let (reason, now) = (why.reason(), self.core.unix_ms());
-                match self.fallback(Failure::Disconnected, now) {
-                    Some(entry) => tell(leader, first, Fetched::Stale(Arc::clone(&entry)), entry),
-                    None => {
-                        leader.land(Landed::Failed(reason));
-                        let _ = first.send(Fetched::Failed(reason));
-                    }
-                }
-            }
+            Err(why) => self.failed(why.reason(), leader, first),
         }
     }
 
-    /// What the node says that owns the key. Nothing if it is this one, cannot be reached, or has no answer: then this
-    /// node asks.
-    async fn ask_owner(&self) -> Option<Answered> {
-        let is_plain = self.wish.is_plain(&self.routed);
-        if self.wish.is_hop || !is_plain {
-            return None;
-        }
-        let (peers, now) = (self.core.cache_peers(), self.core.unix_ms());
-        let at = peers.owner_of(self.wish.key.as_str(), now)?;
-        let answered = self.answered(Some((&peers, at))).await;
-        if let Err(why) = &answered {
-            self.core.cache_metrics().peers_failed.increment();
-            // One that says why it has no answer is there, and has answers to other keys.
-            if let NoAnswer::Failed(_) = why {
-                peers.is_away(at, self.core.unix_ms());
-            }
-        }
-        // What was purged here may not have been there yet.
-        answered.ok().filter(|answered| !self.is_purged(answered))
-    }
-
-    fn is_purged(&self, answered: &Answered) -> bool {
-        let tags = tags(&self.wish, answered.response.headers()).unwrap_or_default();
-        let resource = self.wish.resource(&self.routed);
-        let store = &self.core.parts.cache;
-        let at = answered.fetched_at;
-        let of_stale = self.stale.as_ref().map(|(entry, _)| &entry.tags[..]);
-        [&tags[..], of_stale.unwrap_or_default()]
-            .iter()
-            .any(|tags| store.verdict_of(&resource, tags, at) >= Verdict::Unsure)
-    }
-
-    /// What Redis has, if it answers; what has to be validated first becomes what is stale.
-    async fn ask_redis(&mut self) -> Option<Arc<Entry>> {
-        self.core.parts.cache.l2()?;
-        let resource = self.wish.resource(&self.routed);
-        let begun = Instant::now();
-        let found = redis::find(&self.core, &self.wish, &resource).await;
-        self.note_redis(begun, found.is_some());
-        let (entry, verdict) = found?;
+    /// Nobody answered: what is stale, or why there is nothing.
+    fn failed(&self, reason: Reason, leader: Leader<Reason>, first: oneshot::Sender<Fetched>) {
         let now = self.core.unix_ms();
-        if self.core.parts.cache.is_over_in_redis(&entry, now) {
-            return None;
+        if let Some(entry) = self.fallback(Failure::Disconnected, now) {
+            return tell(leader, first, Fetched::Stale(Arc::clone(&entry)), entry);
         }
-        match under_purges(
-            cache::reuse(&self.wish.lookup, &entry.stored, now),
-            verdict,
-            &entry,
-        ) {
-            Reuse::Fresh | Reuse::Stale => {
-                self.core.parts.cache.insert(&entry, now);
-                Some(entry)
-            }
-            Reuse::Revalidate(fallback) => {
-                self.stale = Some((entry, fallback));
-                None
-            }
-            Reuse::StaleWhileRevalidate | Reuse::MustFetch | Reuse::GatewayTimeout => None,
-        }
+        leader.land(Landed::Failed(reason));
+        let _ = first.send(Fetched::Failed(reason));
     }
 
     fn fallback(&self, failure: Failure, now: UnixMs) -> Option<Arc<Entry>> {
@@ -272,11 +219,13 @@ impl Fetch {
             return tell(leader, first, Fetched::Stale(Arc::clone(&entry)), entry);
         }
         if let Some((entry, may_share)) = self.renewed(&answered, now) {
+            let left_out = cache::left_out(&answered.seen(&self.wish), &self.wish.policy);
+            let fetched = Fetched::Renewed(Arc::clone(&entry), left_out);
             if may_share {
-                return tell(leader, first, Fetched::Renewed(Arc::clone(&entry)), entry);
+                return tell(leader, first, fetched, entry);
             }
             leader.land(Landed::Unshared);
-            let _ = first.send(Fetched::Renewed(entry));
+            let _ = first.send(fetched);
             return;
         }
         match self.storable(&answered) {
@@ -287,7 +236,11 @@ impl Fetch {
                     self.core.parts.cache.fetch_solo(&self.flight_id, now);
                 }
                 self.core.cache_metrics().not_stored(why).increment();
-                leader.land(Landed::Unshared);
+                leader.land(match status.is_server_error() && !self.wish.is_personal() {
+                    // One of those who wait tries again; the others do not fall on an origin that fails.
+                    true => Landed::Failed(Reason::SharedFetchFailed),
+                    false => Landed::Unshared,
+                });
                 let _ = first.send(Fetched::Own(Box::new(answered.response), why));
             }
         }
@@ -374,6 +327,7 @@ impl Fetch {
     ) {
         let store = &self.core.parts.cache;
         store.fetch_shared(&self.flight_id);
+        let left_out = cache::left_out(&answered.seen(&self.wish), &self.wish.policy);
         let (head, mut body) = answered.response.into_parts();
         let length = content_length(&head.headers);
         let mut writer = Fill::begin(
@@ -385,7 +339,7 @@ impl Fetch {
         );
         leader.filling(writer.fill());
         if let Some(reader) = writer.fill().read() {
-            let _ = first.send(Fetched::Coming(reader, answered.from));
+            let _ = first.send(Fetched::Coming(reader, answered.from, left_out));
         }
         let mut leader = Some(leader);
         let mut pieces = Pieces::new();
@@ -397,11 +351,11 @@ impl Fetch {
             if let Err(refused) = writer.push(&piece) {
                 // Forwarded whole to those who read, and stored for nobody.
                 tracing::debug!(key = self.wish.key.as_str(), %refused, "not stored");
-                self.core
-                    .cache_metrics()
-                    .not_stored(NotStored::TooLarge)
-                    .increment();
-                store.fetch_solo(&self.flight_id, self.core.unix_ms());
+                let why = why_let_go(refused);
+                self.core.cache_metrics().not_stored(why).increment();
+                if is_of_the_resource(why) {
+                    store.fetch_solo(&self.flight_id, self.core.unix_ms());
+                }
                 writer.let_go();
                 leader = None;
             }
@@ -438,8 +392,16 @@ fn tell(
 fn is_of_the_resource(why: NotStored) -> bool {
     !matches!(
         why,
-        NotStored::RequestNoStore | NotStored::Method | NotStored::Head
+        NotStored::RequestNoStore | NotStored::Method | NotStored::Head | NotStored::Busy
     )
+}
+
+/// Why a body is not kept that has begun to come.
+fn why_let_go(refused: kept::Refused) -> NotStored {
+    match refused {
+        kept::Refused::TooLong { .. } => NotStored::TooLarge,
+        kept::Refused::Busy { .. } => NotStored::Busy,
+    }
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {

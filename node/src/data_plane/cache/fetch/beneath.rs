@@ -1,0 +1,112 @@
+//! What is asked before the origin: the node that owns the key, and Redis.
+
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+use weir_cache::Entry;
+use weir_core::cache::{self, Fallback, Reuse};
+use weir_core::purge::Verdict;
+
+use super::super::super::answer::Reason;
+use super::super::answered::{Answered, tags};
+use super::super::peers::NoAnswer;
+use super::super::redis;
+use super::super::serve::under_purges;
+use super::Fetch;
+
+/// What came of asking the owner of a key.
+pub(super) enum OfOwner {
+    /// Its answer.
+    Answer(Box<Answered>),
+    /// It is this node, is away, or has no answer: this node asks.
+    Nothing,
+    /// It is there and did not answer: this node asks, while others wait for their turn to.
+    MyTurn(OwnedSemaphorePermit),
+    /// The same, and the turn did not come in time.
+    NoTurn(Reason),
+}
+
+impl Fetch {
+    /// What the node says that owns the key. Nothing if it is this one, cannot be reached, or has no answer: then this
+    /// node asks.
+    pub(super) async fn ask_owner(&self) -> OfOwner {
+        if self.wish.is_hop || !self.wish.is_plain(&self.routed) {
+            return OfOwner::Nothing;
+        }
+        let (peers, now) = (self.core.cache_peers(), self.core.unix_ms());
+        let Some(at) = peers.owner_of(self.wish.key.as_str(), now) else {
+            return OfOwner::Nothing;
+        };
+        let why = match self.answered(Some((&peers, at))).await {
+            Ok(answered) => {
+                peers.answered(at);
+                // What was purged here may not have been there yet.
+                return match self.is_purged(&answered) {
+                    true => OfOwner::Nothing,
+                    false => OfOwner::Answer(Box::new(answered)),
+                };
+            }
+            Err(why) => why,
+        };
+        self.core.cache_metrics().peers_failed.increment();
+        let NoAnswer::Failed(reason) = why else {
+            // One that says why it has no answer is there, and has answers to other keys.
+            peers.answered(at);
+            return OfOwner::Nothing;
+        };
+        if peers.failed(at, reason, self.core.unix_ms()) {
+            return OfOwner::Nothing;
+        }
+        match peers.turn_to_fall_back().await {
+            Some(turn) => OfOwner::MyTurn(turn),
+            None => OfOwner::NoTurn(reason),
+        }
+    }
+
+    fn is_purged(&self, answered: &Answered) -> bool {
+        let tags = tags(&self.wish, answered.response.headers()).unwrap_or_default();
+        let resource = self.wish.resource(&self.routed);
+        let store = &self.core.parts.cache;
+        let at = answered.fetched_at;
+        let of_stale = self.stale.as_ref().map(|(entry, _)| &entry.tags[..]);
+        [&tags[..], of_stale.unwrap_or_default()]
+            .iter()
+            .any(|tags| store.verdict_of(&resource, tags, at) >= Verdict::Unsure)
+    }
+
+    /// What Redis has, if it answers; what has to be validated first becomes what is stale.
+    pub(super) async fn ask_redis(&mut self) -> Option<Arc<Entry>> {
+        self.core.parts.cache.l2()?;
+        let resource = self.wish.resource(&self.routed);
+        let begun = Instant::now();
+        let found = redis::find(&self.core, &self.wish, &resource).await;
+        self.note_redis(begun, found.is_some());
+        let (entry, verdict) = found?;
+        let now = self.core.unix_ms();
+        if self.core.parts.cache.is_over_in_redis(&entry, now) {
+            return None;
+        }
+        match under_purges(
+            cache::reuse(&self.wish.lookup, &entry.stored, now),
+            verdict,
+            &entry,
+        ) {
+            Reuse::Fresh | Reuse::Stale => {
+                self.core.parts.cache.insert(&entry, now);
+                Some(entry)
+            }
+            Reuse::Revalidate(fallback) => {
+                self.stale = Some((entry, fallback));
+                None
+            }
+            Reuse::StaleWhileRevalidate => {
+                // It could answer as it is, but then nobody would know how long it has been like that.
+                let fallback = Fallback::while_revalidated(&entry.stored);
+                self.stale = Some((entry, fallback));
+                None
+            }
+            Reuse::MustFetch | Reuse::GatewayTimeout => None,
+        }
+    }
+}
