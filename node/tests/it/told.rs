@@ -194,11 +194,12 @@ fn check_name(row: &str) {
 }
 
 const OVER_OTLP: &str = "\
-With `telemetry.otlp` the same list goes to that receiver, under the same names and with the labels as attributes, once in
-`telemetry.metrics_export_interval`: counters as cumulative sums since the node's start, gauges, and histograms with explicit
-bounds and traces as exemplars; units are `s`, `By` or `1`. The names of OpenTelemetry's semantic conventions, such as
-`http.server.request.duration`, are not used: they ask for the method and the scheme of each request, by which the node does
-not count. `resource` has `service.name` (`weir`), `service.instance.id` (the node's name) and `service.version`.";
+With `telemetry.otlp` the same list goes to that receiver, under the same names and with the labels as attributes,
+once in `telemetry.metrics_export_interval`: counters as cumulative sums since the node's start, gauges, and
+histograms with explicit bounds and traces as exemplars; units are `s`, `By` or `1`. The names of OpenTelemetry's
+semantic conventions, such as `http.server.request.duration`, are not used: they ask for the method and the scheme
+of each request, by which the node does not count. `resource` has `service.name` (`weir`), `service.instance.id`
+(the node's name) and `service.version`.";
 
 #[tokio::test]
 async fn every_metric_is_in_the_document_once_as_it_is() {

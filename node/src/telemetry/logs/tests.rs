@@ -56,7 +56,7 @@ fn line(at: u64, message: &str) -> String {
     writer.finish() + "\n"
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_line_says_what_the_event_said() {
     let (logs, subscriber) = started(None);
     tracing::subscriber::with_default(subscriber, || {
