@@ -263,11 +263,6 @@ async fn start(
         engines,
     };
     let grpc_listener = bind("grpc.listen", config.grpc.listen).await?;
-    if !config.grpc.listen.ip().is_loopback() && config.peers_token.is_none() {
-        tracing::warn!(
-            "whoever reaches grpc.listen is taken for a node of the mesh: peers.token is not set"
-        );
-    }
     let api_listener = bind("http_api.listen", config.http_api.listen).await?;
     let api_token = config.http_api.token.as_ref().map(SecretRef::read);
     let api_token = api_token.transpose().map_err(NodeError::Token)?;

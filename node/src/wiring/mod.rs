@@ -123,9 +123,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
     let (core_parts, access_lines) = core_parts(&config, env, from, stop);
 
     let control_plane = Snapshot::new(LinkStatus::default());
-    let link = control_plane.clone();
-    let key = PeerKey::new(config.peers_token.as_ref());
-    let peers = Peers::new(&config.node.name, link, Arc::clone(&env.net)).with_key(key);
+    let peers = peers_of(&config, &control_plane, env);
     let in_force = outlets.in_force.clone();
     let cache_tier = cache::wire(&core_parts, &peers, env, &in_force, &mut guardians);
     let stop = (&core_parts.stop, env.seed);
@@ -186,6 +184,19 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         history,
         guardians,
     })
+}
+
+/// The other nodes, and what nodes show each other.
+fn peers_of(config: &Config, control_plane: &Snapshot<LinkStatus>, env: &Env) -> Peers {
+    if !config.grpc.listen.ip().is_loopback() && config.peers_token.is_none() {
+        tracing::warn!(
+            listen = %config.grpc.listen,
+            "whoever reaches grpc.listen is taken for a node of the mesh: peers.token is not set"
+        );
+    }
+    let (link, net) = (control_plane.clone(), Arc::clone(&env.net));
+    let key = PeerKey::new(config.peers_token.as_ref());
+    Peers::new(&config.node.name, link, net).with_key(key)
 }
 
 /// What each core is given, and the lines of the access log that they hand over.

@@ -60,7 +60,7 @@ pub(super) fn pool(count: usize) -> Pool {
         name: format!("client-{number}"),
         by_pattern: number.is_multiple_of(3),
         topics: (0..TOPICS)
-            .filter(|topic| (topic + number) % 2 == 0)
+            .filter(|topic| (topic + number).is_multiple_of(2))
             .collect(),
         at: BTreeMap::new(),
     };

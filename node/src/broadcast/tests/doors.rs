@@ -138,7 +138,7 @@ async fn places_and_beginnings_are_bounded_and_given_back() {
 async fn who_publishes_too_often_is_refused_and_others_are_not() {
     let config = "[broadcaster]\nanonymous = \"all\"\npublish_per_second_max = 2\n";
     with_node(config, async |node| {
-        let from = ["10.0.0.1", "10.0.0.2"].map(|address| address.parse().unwrap());
+        let from = ["10.0.0.3", "10.0.0.4"].map(|address| address.parse().unwrap());
         let publish = |from| node.broadcast.may_publish_now(None, from);
         assert!(publish(from[0]).is_ok() && publish(from[0]).is_ok());
         let often = crate::broadcast::Turned::TooOften(publish(from[0]).unwrap_err());
