@@ -126,8 +126,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
     let cache_tier = cache::wire(&core_parts, &peers, env, &in_force, &mut guardians);
     let stop = (&core_parts.stop, env.seed);
     let broadcaster = broadcast::wire((&broadcast, &peers), &events, stop, &mut guardians);
-    let (routing, revisions) = (outlet.routing().clone(), load_balancer.revisions());
-    tokio::task::spawn_local(backends::run(events.clone(), routing, revisions));
+    follow_backends(&events, &outlet, &load_balancer);
     let cdns = cdn::wire(&cache_tier, &events, env, &in_force, &mut guardians);
     let told = (&control_plane, &events);
     let cache_warmer = cache::wire_warmer(&core_parts, &peers, told, &in_force, &mut guardians);
@@ -180,6 +179,12 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         logs,
         guardians,
     })
+}
+
+/// Tells what becomes of backends as events.
+fn follow_backends(events: &Events, outlet: &Outlet, load_balancer: &LoadBalancerHandle) {
+    let (routing, revisions) = (outlet.routing().clone(), load_balancer.revisions());
+    tokio::task::spawn_local(backends::run(events.clone(), routing, revisions));
 }
 
 /// What each core is given, and the lines of the access log that they hand over.
