@@ -128,8 +128,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
     let cache_tier = cache::wire(&core_parts, &peers, env, &in_force, &mut guardians);
     let stop = (&core_parts.stop, env.seed);
     let broadcaster = broadcast::wire((&broadcast, &peers), &events, stop, &mut guardians);
-    let (routing, revisions) = (outlet.routing().clone(), load_balancer.revisions());
-    tokio::task::spawn_local(backends::run(events.clone(), routing, revisions));
+    follow_backends(&events, &outlet, &load_balancer);
     let cdns = cdn::wire(&cache_tier, &events, env, &in_force, &mut guardians);
     let told = (&control_plane, &events);
     let cache_warmer = cache::wire_warmer(&core_parts, &peers, told, &in_force, &mut guardians);
@@ -197,6 +196,12 @@ fn peers_of(config: &Config, control_plane: &Snapshot<LinkStatus>, env: &Env) ->
     let (link, net) = (control_plane.clone(), Arc::clone(&env.net));
     let key = PeerKey::new(config.peers_token.as_ref());
     Peers::new(&config.node.name, link, net).with_key(key)
+}
+
+/// Tells what becomes of backends as events.
+fn follow_backends(events: &Events, outlet: &Outlet, load_balancer: &LoadBalancerHandle) {
+    let (routing, revisions) = (outlet.routing().clone(), load_balancer.revisions());
+    tokio::task::spawn_local(backends::run(events.clone(), routing, revisions));
 }
 
 /// What each core is given, and the lines of the access log that they hand over.

@@ -152,6 +152,15 @@ mod tests {
     }
 
     #[test]
+    fn every_short_latency_falls_into_a_bucket_that_holds_it() {
+        for us in 0..20_000 {
+            let bucket = bucket_of(us);
+            assert!(us <= last_of(bucket), "{us}");
+            assert!(bucket == 0 || us > last_of(bucket - 1), "{us}");
+        }
+    }
+
+    #[test]
     fn nothing_counted_took_no_time() {
         let none = Latencies::default();
         assert_eq!(none.percentile(0.99), Duration::ZERO);
