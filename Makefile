@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: up image cluster test lint sim sim-meta bench bench-broadcast bench-cache bench-fleet bench-engines bench-logs bench-telemetry setup setup-test setup-lint
+.PHONY: up image cluster test lint sim sim-meta bench bench-broadcast bench-cache bench-fleet bench-engines bench-logs bench-telemetry bench-status setup setup-test setup-lint
 
 SCENARIO ?= partition
 SEED ?= 1
@@ -53,7 +53,7 @@ sim-meta: setup
 bench: setup
 	@cargo build --release --locked --quiet --bin weir
 	@python3 sim/bench/bench.py --install $(ARGS)
-	@$(MAKE) --no-print-directory bench-cache bench-broadcast bench-fleet bench-engines bench-logs bench-telemetry
+	@$(MAKE) --no-print-directory bench-cache bench-broadcast bench-fleet bench-engines bench-logs bench-telemetry bench-status
 
 ## The cache in process, a crowd, purges and a failing Redis on nodes, memory over time: make bench-cache MINUTES=2
 bench-cache: setup
@@ -87,6 +87,11 @@ bench-logs: setup
 bench-telemetry: setup
 	@cargo build --release --locked --quiet --bin weir
 	@cargo bench --locked --quiet -p weir-node --bench telemetry -- --rounds $(ROUNDS)
+
+## What it costs to look at nodes: make bench-status
+bench-status: setup
+	@cargo build --release --locked --quiet --bin weir
+	@cargo bench --locked --quiet -p weir-node --bench status
 
 # The build needs Rust, a C compiler, and protoc for the etcd client. Weir's own schema is compiled in Rust.
 setup:

@@ -6,49 +6,40 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::Stream;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{Instant, timeout};
-use weir_control_plane::governance::secret::{Secret, SecretError, SecretRef};
+use weir_control_plane::governance::secret::{SecretError, SecretRef};
 use weir_core::logs::Rotation;
 
 use crate::actors::config_agent::{InForce, watch};
-use crate::cache_api::CacheApi;
 use crate::config::{self, Config, Environment, Given, IgnoredName, Invalid, LogSettings};
 use crate::control_link::{self, ControlLink};
 use crate::data_plane::{self, Cores};
-use crate::debug_api::DebugApi;
-use crate::describe::StatusSource;
 use crate::end_signs::{Parent, Signals, Told};
-use crate::engine_api::EngineApi;
 use crate::engine_room::{self, EngineRoom, Host};
-use crate::grpc::{self, Apis, LoadBalancerService};
 use crate::guardian::BudgetSpent;
-use crate::http_api::{self, Disk, Shown, StatusCache};
+use crate::http_api::Disk;
 use crate::link::Refused;
 use crate::logs;
-use crate::logs_api::LogsApi;
 use crate::metrics_export;
 use crate::orders::OrdersHandle;
 use crate::overview::OverviewApi;
 use crate::ports::clock::WallClock;
 use crate::ports::net::Tcp;
+use crate::servers::{serve_api, serve_grpc, shown, status_of};
 use crate::telemetry::history::sampler::Sampler;
 use crate::telemetry::logs::{LogFiles, Logs};
 use crate::telemetry::otlp::Exporter;
 use crate::telemetry::recent::Recent;
 use crate::telemetry::spans::Tracer;
-use crate::trace_api::TraceApi;
 use crate::wiring::{Env, Wired, wire};
 
 /// How long the last spans may take to reach their receiver when the node ends.
 const LAST_SPANS_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the last log lines may take to be written.
 const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(1);
-/// The wait after the process ran out of file descriptors.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// File descriptors that a node would like to have; it takes what the hard limit allows.
 const OPEN_FILES_WANTED: u64 = 1_048_576;
 
@@ -277,16 +268,7 @@ async fn start(
     let mut wired = wire(first, &env).await.map_err(NodeError::Actors)?;
     let access_log = logs::access::start(&mut wired)?;
     let cores = data_plane::start(listeners, &wired.core_parts, seed)?;
-    let source = StatusSource {
-        routing: wired.core_parts.routing.clone(),
-        config: wired.config.clone(),
-        metrics: wired.core_parts.metrics.clone(),
-        started: Instant::now(),
-        orders: wired.orders.clone(),
-        control_plane: wired.control_plane.clone(),
-        canary: wired.broadcast.mesh().canary_status(),
-    };
-    let status = StatusCache::new(source, wired.status_age_max.clone());
+    let status = status_of(&wired);
     tokio::task::spawn_local(Sampler::new(&wired).run());
     let overview = OverviewApi::new(&wired, status.clone());
     let servers_stop = Arc::new(Notify::new());
@@ -327,64 +309,6 @@ async fn start(
 async fn say_ready(orders: &OrdersHandle, node: &str) {
     orders.started().await;
     tracing::info!(node, version = env!("CARGO_PKG_VERSION"), "node ready");
-}
-
-fn serve_grpc(
-    listener: TcpListener,
-    wired: &Wired,
-    (status, logs, overview): (StatusCache, &Logs, &OverviewApi),
-    stop: &Arc<Notify>,
-) -> Result<(), NodeError> {
-    let tracer = wired.core_parts.tracer.weak();
-    let service = LoadBalancerService::new(wired.load_balancer.clone(), tracer);
-    let router = grpc::router(service, Apis::new(wired, status, logs, overview.clone()))?;
-    let incoming = accepted(listener);
-    let stop = Arc::clone(stop);
-    tokio::task::spawn_local(async move {
-        let served = grpc::serve(router, incoming, async move { stop.notified().await });
-        if let Err(error) = served.await {
-            tracing::error!(%error, "gRPC server ended");
-        }
-    });
-    Ok(())
-}
-
-fn shown(
-    wired: &Wired,
-    cores: &Cores,
-    logs: &Logs,
-    status: StatusCache,
-    overview: OverviewApi,
-    disk: Disk,
-) -> Shown {
-    Shown {
-        status,
-        routing: wired.core_parts.routing.clone(),
-        ingress: wired.core_parts.ingress.clone(),
-        disk,
-        metrics: wired.core_parts.metrics.clone(),
-        // This task does not end before the last spans are sent.
-        tracer: wired.core_parts.tracer.weak(),
-        engines: EngineApi::new(wired),
-        cache: CacheApi::new(wired),
-        broadcast: wired.broadcast.clone(),
-        events: wired.events.clone(),
-        access_log: wired.core_parts.access_log.counts(),
-        traces: TraceApi::new(wired),
-        logs: LogsApi::new(wired, logs),
-        overview,
-        debug: DebugApi::new(wired, cores),
-    }
-}
-
-fn serve_api(listener: TcpListener, shown: Shown, token: Option<&Secret>) {
-    let service =
-        http_api::router(shown, token).into_make_service_with_connect_info::<SocketAddr>();
-    tokio::task::spawn_local(async move {
-        if let Err(error) = axum::serve(listener, service).await {
-            tracing::error!(%error, "HTTP API ended");
-        }
-    });
 }
 
 fn start_tracing(
@@ -428,25 +352,6 @@ async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, No
             address,
             source,
         })
-}
-
-/// The connections of a listener. Without file descriptors it rests; the caller would ask at once again.
-fn accepted(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> {
-    futures::stream::unfold(listener, async |listener| {
-        loop {
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    // One that the client closed already shows so when it is read.
-                    let _ = stream.set_nodelay(true);
-                    return Some((Ok(stream), listener));
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "accept failed");
-                    tokio::time::sleep(ACCEPT_RETRY).await;
-                }
-            }
-        }
-    })
 }
 
 impl Running {

@@ -13,6 +13,7 @@ use weir_node::data_plane::routing::Routing;
 use weir_node::describe::{self, StatusSource};
 use weir_node::grpc::{self, Apis, LoadBalancerService};
 use weir_node::http_api::StatusCache;
+use weir_node::overview::OverviewApi;
 use weir_node::ports::clock::WallClock;
 use weir_node::telemetry::logs::Logs;
 use weir_node::telemetry::spans::Tracer;
@@ -92,7 +93,9 @@ pub(crate) fn router(wired: &Wired, env: &Env) -> turmoil::Result<Router> {
     let status = StatusCache::new(source, wired.status_age_max.clone());
     let service = LoadBalancerService::new(wired.load_balancer.clone(), env.tracer.clone());
     let logs = Logs::off(env.clock);
-    Ok(grpc::router(service, Apis::new(wired, status, &logs))?)
+    let overview = OverviewApi::new(wired, status.clone());
+    let apis = Apis::new(wired, status, &logs, overview);
+    Ok(grpc::router(service, apis)?)
 }
 
 /// Records every picture as the node publishes it.

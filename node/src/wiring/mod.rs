@@ -157,11 +157,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
     };
     guard_config_agent(&agent, outlets, env, takers, &mut guardians);
 
-    // Let the actors start before anyone asks them.
-    tokio::task::yield_now().await;
-    load_balancer
-        .configure(Configure::of(&config), FIRST_CONFIGURE_TIMEOUT)
-        .await?;
+    configure_first(&load_balancer, &config).await?;
     Ok(Wired {
         load_balancer,
         config: agent,
@@ -202,6 +198,18 @@ fn peers_of(config: &Config, control_plane: &Snapshot<LinkStatus>, env: &Env) ->
 fn follow_backends(events: &Events, outlet: &Outlet, load_balancer: &LoadBalancerHandle) {
     let (routing, revisions) = (outlet.routing().clone(), load_balancer.revisions());
     tokio::task::spawn_local(backends::run(events.clone(), routing, revisions));
+}
+
+/// Has the load balancer take its part.
+async fn configure_first(
+    load_balancer: &LoadBalancerHandle,
+    config: &Config,
+) -> Result<(), Refused> {
+    // Let the actors start before anyone asks them.
+    tokio::task::yield_now().await;
+    let configured = load_balancer.configure(Configure::of(config), FIRST_CONFIGURE_TIMEOUT);
+    configured.await?;
+    Ok(())
 }
 
 /// What each core is given, and the lines of the access log that they hand over.

@@ -166,7 +166,7 @@ impl Serving {
                         return Some(Answered::fresh(entry));
                     }
                 }
-                Joined::Full => return None,
+                Joined::Full(_) => return None,
             }
         }
         None

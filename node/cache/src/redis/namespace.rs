@@ -63,11 +63,6 @@ impl Namespace {
         self.l2.configure(settings);
     }
 
-    /// The tier that it is a part of.
-    pub const fn tier(&self) -> &L2 {
-        &self.l2
-    }
-
     /// [`L2::trust_floor`].
     pub fn trust_floor(&self) -> u64 {
         self.l2.trust_floor()

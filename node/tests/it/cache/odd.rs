@@ -80,7 +80,7 @@ async fn a_value_in_redis_that_was_damaged_is_fetched_anew_and_counted() {
     let first = cached(origin.address, "cache = true", &section(&redis)).await;
     written(&first, &redis).await;
     let damage = b"for _, k in ipairs(redis.call('KEYS', '*/probe/*')) do redis.call('SETRANGE', k, 40, 'damaged') end";
-    redis.ask(&[b"EVAL", damage, b"0"]);
+    redis.ask(&[b"EVAL", damage, b"0"]).unwrap();
     let second = cached(origin.address, "cache = true", &section(&redis)).await;
     second
         .wait_for_metric("weir_cache_redis_up", |up| up == 1.0)

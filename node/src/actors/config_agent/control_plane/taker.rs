@@ -257,7 +257,8 @@ impl Taker {
         give: Give,
         patience: Duration,
     ) -> Result<Taken, Vec<Problem>> {
-        match give_to(&self.ends.agent, give, self.trace.context(), patience).await {
+        let given = give_to(&self.ends.agent, give, self.trace.context(), patience);
+        match Box::pin(given).await {
             Ok(verdict) => {
                 self.unsettled.remove(&(kind as i32));
                 verdict

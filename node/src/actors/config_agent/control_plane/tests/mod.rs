@@ -35,7 +35,7 @@ const TIMEOUT: &str = "ingress.header_timeout";
 const SENT_AT: Duration = Duration::from_secs(1_000);
 
 async fn node() -> Wired {
-    started(FILE, Tracer::off()).await
+    Box::pin(started(FILE, Tracer::off())).await
 }
 
 fn ends(wired: &Wired) -> Ends {
