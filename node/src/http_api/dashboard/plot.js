@@ -215,7 +215,8 @@ export class Plot {
     setAttribute(this.hair, 'visibility', isRead ? 'visible' : 'hidden');
     let sum = 0;
     keyed(this.dots, isRead ? series.flatMap(({ label, color }, at) => {
-      if (values[at] == null) return [];
+      // Of a stack, a part that is nothing would cover the one beneath.
+      if (values[at] == null || (this.shape.stacked && !values[at])) return [];
       sum = this.shape.stacked ? sum + values[at] : values[at];
       return [{ label, color, y: this.y(Math.min(sum, this.ceil)) }];
     }) : [], ({ label }) => label, () => svg('circle', { r: 3.5 }), (dot, { color, y }) => {

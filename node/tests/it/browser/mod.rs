@@ -1,5 +1,6 @@
 //! What a user sees in a browser: Chromium without a window, steered by its DevTools protocol.
 
+mod dashboard;
 mod hostile;
 mod messages;
 
