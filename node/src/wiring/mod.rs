@@ -156,11 +156,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
     };
     guard_config_agent(&agent, outlets, env, takers, &mut guardians);
 
-    // Let the actors start before anyone asks them.
-    tokio::task::yield_now().await;
-    load_balancer
-        .configure(Configure::of(&config), FIRST_CONFIGURE_TIMEOUT)
-        .await?;
+    configure_first(&load_balancer, &config).await?;
     Ok(Wired {
         load_balancer,
         config: agent,
@@ -181,6 +177,17 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         history,
         guardians,
     })
+}
+
+/// Has the load balancer take its part.
+async fn configure_first(
+    load_balancer: &LoadBalancerHandle,
+    config: &Config,
+) -> Result<(), Refused> {
+    // Let the actors start before anyone asks them.
+    tokio::task::yield_now().await;
+    let configured = load_balancer.configure(Configure::of(config), FIRST_CONFIGURE_TIMEOUT);
+    configured.await
 }
 
 /// What each core is given, and the lines of the access log that they hand over.
