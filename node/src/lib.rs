@@ -29,7 +29,7 @@ pub mod overview;
 pub mod peers;
 pub mod ports;
 mod prober;
-mod servers;
+pub mod servers;
 pub mod snapshot;
 pub mod telemetry;
 pub mod trace_api;

@@ -28,7 +28,7 @@ use crate::wiring::Wired;
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// The status that everybody is shown.
-pub(crate) fn status_of(wired: &Wired) -> StatusCache {
+pub fn status_of(wired: &Wired) -> StatusCache {
     let source = StatusSource {
         routing: wired.core_parts.routing.clone(),
         config: wired.config.clone(),
@@ -66,7 +66,7 @@ pub(crate) fn serve_grpc(
 }
 
 /// What the HTTP API shows of a node.
-pub(crate) fn shown(
+pub fn shown(
     wired: &Wired,
     cores: &Cores,
     logs: &Logs,

@@ -26,19 +26,17 @@ use clap::Parser;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 use weir_node::actors::config_agent::InForce;
-use weir_node::cache_api::CacheApi;
 use weir_node::config::{Config, Environment, Given};
-use weir_node::describe::StatusSource;
-use weir_node::engine_api::EngineApi;
+use weir_node::data_plane;
 use weir_node::engine_room;
-use weir_node::http_api::{Disk, Shown, StatusCache, metrics_text};
-use weir_node::logs_api::LogsApi;
+use weir_node::http_api::{Disk, Shown, metrics_text};
+use weir_node::overview::OverviewApi;
 use weir_node::ports::clock::WallClock;
 use weir_node::ports::net::Tcp;
+use weir_node::servers::{self, status_of};
 use weir_node::telemetry::logs::Logs;
 use weir_node::telemetry::metrics::TextFormat;
 use weir_node::telemetry::spans::Tracer;
-use weir_node::trace_api::TraceApi;
 use weir_node::wiring::{Env, Wired, wire};
 
 use self::report::{Report, ms};
@@ -90,7 +88,7 @@ fn run(options: &Options, report: &mut Report) -> Result<(), String> {
     let local = LocalSet::new();
     runtime.block_on(local.run_until(async {
         let wired = node().await?;
-        scrapes(&shown(&wired), report);
+        scrapes(&shown(&wired)?, report);
         Ok::<_, String>(())
     }))?;
     runtime.block_on(requests::run(options, report))
@@ -120,30 +118,21 @@ async fn node() -> Result<Wired, String> {
     wired.map_err(|refused| refused.to_string())
 }
 
-fn shown(wired: &Wired) -> Shown {
-    let source = StatusSource {
-        routing: wired.core_parts.routing.clone(),
-        config: wired.config.clone(),
-        metrics: wired.core_parts.metrics.clone(),
-        started: Instant::now(),
-        orders: wired.orders.clone(),
-        control_plane: wired.control_plane.clone(),
-    };
-    Shown {
-        status: StatusCache::new(source, wired.status_age_max.clone()),
-        routing: wired.core_parts.routing.clone(),
-        ingress: wired.core_parts.ingress.clone(),
-        disk: Disk::new(None),
-        metrics: wired.core_parts.metrics.clone(),
-        tracer: wired.core_parts.tracer.weak(),
-        engines: EngineApi::new(wired),
-        cache: CacheApi::new(wired),
-        broadcast: wired.broadcast.clone(),
-        events: wired.events.clone(),
-        access_log: wired.core_parts.access_log.counts(),
-        traces: TraceApi::new(wired),
-        logs: LogsApi::new(wired, &Logs::off(wired.core_parts.clock)),
-    }
+/// What the API of a node without cores shows.
+fn shown(wired: &Wired) -> Result<Shown, String> {
+    let cores = data_plane::start(Vec::new(), &wired.core_parts, 1);
+    let cores = cores.map_err(|error| error.to_string())?;
+    let logs = Logs::off(wired.core_parts.clock);
+    let status = status_of(wired);
+    let overview = OverviewApi::new(wired, status.clone());
+    Ok(servers::shown(
+        wired,
+        &cores,
+        &logs,
+        status,
+        overview,
+        Disk::new(None),
+    ))
 }
 
 fn scrapes(shown: &Shown, report: &mut Report) {

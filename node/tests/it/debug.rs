@@ -1,7 +1,6 @@
 //! What a running node does is told to whoever shows the token, and to nobody else.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use prost::Message as _;
 use serde_json::Value;
@@ -124,7 +123,11 @@ async fn a_profile_under_load_is_a_flame_graph_and_a_profile_for_pprof() {
         get(&node, path, Some("s3cret")).await
     };
     let (one, other) = futures::join!(pprof(), pprof());
-    let (taken, refused) = if one.0 == 200 { (one, other) } else { (other, one) };
+    let (taken, refused) = if one.0 == 200 {
+        (one, other)
+    } else {
+        (other, one)
+    };
     assert_eq!((taken.0, refused.0), (200, 409), "one at a time");
     assert_is_of_the_cores(&Profile::decode(taken.1.as_slice()).unwrap());
     assert_is_drawn(&node, &folder.path().join("cpu.svg")).await;

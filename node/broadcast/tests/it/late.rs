@@ -162,8 +162,10 @@ fn the_first_message_of_a_topic_comes_also_when_an_inbox_could_note_nothing_any_
 
 #[test]
 fn what_waits_for_a_replica_is_bounded_in_bytes_for_the_topic_and_for_the_node() {
-    let mut limits = Limits::default();
-    limits.retained_bytes_max = 8 << 20;
+    let mut limits = Limits {
+        retained_bytes_max: 8 << 20,
+        ..Limits::default()
+    };
     limits.history.bytes_max = 3 << 20;
     let (topics, _shards) = node(limits, 1);
     for name in ["a", "b"] {
