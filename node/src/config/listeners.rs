@@ -175,8 +175,8 @@ impl HttpApi {
     }
 }
 
-/// The address in a section of one of the node's own listeners; beyond loopback only with authentication, or when spelled
-/// out as insecure.
+/// The address in a section of one of the node's own listeners; beyond loopback only with authentication, or when
+/// spelled out as insecure.
 fn read_listen(
     mut s: Section,
     problems: &mut Vec<Problem>,

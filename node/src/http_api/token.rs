@@ -1,4 +1,5 @@
-//! Whom the API answers where it has a token: whoever knows it (RFC 6750).
+//! Whom the API answers where it has a token: whoever knows it. Programs send it as such (RFC 6750), browsers as the
+//! password of any user (RFC 7617): they ask their users for that by themselves.
 
 use std::sync::Arc;
 
@@ -7,6 +8,8 @@ use axum::http::StatusCode;
 use axum::http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use axum::middleware::Next;
 use axum::response::Response;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use ring::digest::{Digest, SHA256, digest};
 use weir_control_plane::governance::secret::Secret;
 
@@ -25,9 +28,21 @@ impl Token {
     /// says nothing of the token.
     fn is_in(&self, header: Option<&HeaderValue>) -> Option<bool> {
         let (scheme, given) = header?.to_str().ok()?.split_once(' ')?;
-        let is_bearer = scheme.eq_ignore_ascii_case("bearer");
-        is_bearer.then(|| hashed(given.trim()).as_ref() == (*self.0).as_ref())
+        let token = match scheme {
+            _ if scheme.eq_ignore_ascii_case("bearer") => given.trim().to_owned(),
+            _ if scheme.eq_ignore_ascii_case("basic") => password(given.trim())?,
+            _ => return None,
+        };
+        Some(hashed(&token).as_ref() == (*self.0).as_ref())
     }
+}
+
+/// What follows the name of a user.
+fn password(credentials: &str) -> Option<String> {
+    let credentials = BASE64_STANDARD.decode(credentials).ok()?;
+    let credentials = String::from_utf8(credentials).ok()?;
+    let (_, password) = credentials.split_once(':')?;
+    Some(password.to_owned())
 }
 
 fn hashed(text: &str) -> Digest {
@@ -47,8 +62,10 @@ pub(super) async fn refuse_strangers(
     };
     let message = "authorization: every request needs `Bearer` and the token of http_api.token";
     let mut answer = told(StatusCode::UNAUTHORIZED, "unauthorized", message);
-    let challenge = HeaderValue::from_static(challenge);
-    answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    for challenge in [challenge, "Basic realm=\"weir\", charset=\"UTF-8\""] {
+        let challenge = HeaderValue::from_static(challenge);
+        answer.headers_mut().append(WWW_AUTHENTICATE, challenge);
+    }
     answer
 }
 
@@ -57,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_token_itself_after_the_word_bearer_is_one() {
+    fn only_the_token_itself_after_the_word_bearer_or_as_a_password_is_one() {
         let token = Token::new(&Secret::new("s3cret"));
         let is_in = |text: &str| token.is_in(Some(&HeaderValue::from_str(text).unwrap()));
         assert_eq!(is_in("Bearer s3cret"), Some(true));
@@ -69,5 +86,10 @@ mod tests {
             assert_eq!(is_in(none), None, "{none}");
         }
         assert_eq!(token.is_in(None), None);
+        let basic = |text: &str| is_in(&format!("Basic {}", BASE64_STANDARD.encode(text)));
+        assert_eq!(basic("anybody:s3cret"), Some(true));
+        assert_eq!(basic(":s3cret"), Some(true));
+        assert_eq!(basic("s3cret:"), Some(false));
+        assert_eq!(basic("s3cret"), None);
     }
 }

@@ -176,11 +176,15 @@ impl Weir {
         answer.split(' ').nth(1).unwrap().parse().unwrap()
     }
 
-    /// The sum of all samples of a metric whose line starts with `name`.
+    /// The sum of all samples of a metric, or of those whose line starts with its name and labels.
     pub async fn metric(&self, name: &str) -> f64 {
         let (_, text) = self.get_api("/metrics").await.unwrap();
+        let is_of = |line: &&str| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| name.contains('{') || rest.starts_with([' ', '{']))
+        };
         text.lines()
-            .filter(|line| line.starts_with(name))
+            .filter(is_of)
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum()
     }

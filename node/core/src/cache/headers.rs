@@ -70,8 +70,8 @@ pub(super) fn storable(
     Ok(headers)
 }
 
-/// The fields of a response that only the client gets whose request fetched it: those that `private` or `no-cache` names
-/// (RFC 9111 sections 5.2.2.4 and 5.2.2.7), and the cookies that the route strips from what is stored.
+/// The fields of a response that only the client gets whose request fetched it: those that `private` or `no-cache`
+/// names (RFC 9111 sections 5.2.2.4 and 5.2.2.7), and the cookies that the route strips from what is stored.
 pub fn left_out(exchange: &Exchange<'_>, policy: &Policy) -> HeaderMap {
     let mut names = Deciding::of(exchange.response, &policy.targets)
         .directives

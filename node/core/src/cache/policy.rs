@@ -49,8 +49,8 @@ pub struct Policy {
     /// No error other than 404 and 410 is fresh for longer, whatever the origin says. Whoever can provoke an error
     /// with a request that has the same key as others' can deny them the response for as long. Zero: not stored.
     pub error_ttl_max: Duration,
-    /// The same for 400, 413, 414 and 431: they are nearly always about fields that no key holds, so one request that is
-    /// malformed, or too large for the origin alone, would deny everybody the response. Zero, the default: not stored.
+    /// The same for 400, 413, 414 and 431: they are nearly always about fields that no key holds, so one request that
+    /// is malformed, or too large for the origin alone, would deny everybody the response. Zero: not stored.
     pub bad_request_ttl_max: Duration,
     /// How long a stale response may be served while a new one is fetched, if the origin says nothing (RFC 5861).
     pub stale_while_revalidate: Duration,

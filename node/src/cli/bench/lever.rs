@@ -131,6 +131,10 @@ impl Lever {
         plane: &mut ControlPlane,
         request: pb::PutProfileRequest,
     ) -> Result<pb::PutProfileResponse, Failure> {
+        let request = pb::PutProfileRequest {
+            write_id: plane.write_id(),
+            ..request
+        };
         put(plane, request).await?.map_err(|problems| {
             let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
             Failure::Config(told.join("\n"))

@@ -174,6 +174,15 @@ const TOPICS: &str = r#"{
 }"#;
 /// Batches of messages, as the README tells them.
 const BATCHES: &str = r#"{ "type": "object" }"#;
+const BEARER: Parameter = header(
+    "authorization",
+    "`Bearer` and the token in debug.token_file.",
+);
+const DEBUG: &str = r#"{ "type": "object" }"#;
+const DEBUG_LIST: &str = r#"{ "type": "array", "items": { "type": "object" } }"#;
+const DEBUG_REFUSED: &str = r#"{
+    "type": "object", "required": ["error"], "properties": { "error": { "type": "string" } }
+}"#;
 /// How a subscriber comes.
 const SUBSCRIBED: &[Parameter] = &[
     query("topic", "string", "As often as there are topics."),
@@ -230,6 +239,26 @@ pub(super) const ROUTES: &[Route] = &[
     get("/metrics", "Every metric of the node", &[
         header("accept", "application/openmetrics-text for OpenMetrics 1.0."),
     ], &[answer(200, "As Prometheus reads it.", Content::Other("text/plain"))]),
+    get("/debug/profile/cpu", "What processors do for a while", &[
+        BEARER,
+        query("seconds", "integer", "1 to 60; 10 without."),
+        query("format", "string", "svg for a flame graph, pprof for its protobuf."),
+    ], &[
+        answer(200, "A flame graph, or as pprof reads it.", Content::Other("image/svg+xml")),
+        answer(409, "Somebody profiles already.", Content::Json(DEBUG_REFUSED)),
+    ]),
+    get("/debug/heap", "Memory of the node", &[BEARER], &[
+        answer(200, "By the kernel, and by the node's own bounds.", Content::Json(DEBUG)),
+    ]),
+    get("/debug/heap/profile", "Who has the memory", &[BEARER], &[
+        answer(501, "The allocator does not sample.", Content::Json(DEBUG_REFUSED)),
+    ]),
+    get("/debug/actors", "Actors, their mailboxes and waits", &[BEARER], &[
+        answer(200, "By name.", Content::Json(DEBUG_LIST)),
+    ]),
+    get("/debug/tasks", "Runtimes", &[BEARER], &[
+        answer(200, "The control thread, then each core.", Content::Json(DEBUG_LIST)),
+    ]),
     get("/api/engines", "Engines", &[MESH], &[
         answer(200, "By id.", Content::Message("ListEnginesResponse")),
     ]),
