@@ -49,7 +49,9 @@ impl ProvisionSupervisor {
 
     fn blocked_service(&self, ran: &Ran, now: Instant) -> Option<Refusal> {
         let (service, driver) = ran;
-        if let Some(why) = self.problems.why_away(*driver) {
+        // A job may be claimed by another node, whose driver works.
+        let is_alone = self.parts.peers.alive().len() <= 1;
+        if let Some(why) = self.problems.why_away(*driver).filter(|_| is_alone) {
             let message = format!("{}: {why}", driver.name());
             let refusal = Refusal::new(RefusalCode::DriverUnavailable, message);
             return Some(refusal.with_eta(DRIVER_ASKED_AFTER));
