@@ -49,8 +49,15 @@ impl ProvisionSupervisor {
 
     fn blocked_service(&self, ran: &Ran, now: Instant) -> Option<Refusal> {
         let (service, driver) = ran;
-        // A job may be claimed by another node, whose driver works.
-        let is_alone = self.parts.peers.alive().len() <= 1;
+        // In a mesh another node may claim the job, whose driver works.
+        let is_alone = self
+            .parts
+            .in_force
+            .load()
+            .config
+            .control_plane
+            .endpoints
+            .is_empty();
         if let Some(why) = self.problems.why_away(*driver).filter(|_| is_alone) {
             let message = format!("{}: {why}", driver.name());
             let refusal = Refusal::new(RefusalCode::DriverUnavailable, message);
