@@ -20,8 +20,9 @@ pub(crate) struct Subscription {
     pub(crate) behind: bool,
     /// Waits to be told whether everything after its position is there.
     pub(crate) resuming: bool,
-    /// Its position is later than what this node has: until when it waits for that, without a turn to read.
-    pub(crate) waits_until: Option<UnixMs>,
+    /// Its position is later than what this node has: until when it waits for that, without a turn to read, and what
+    /// the node had when that began.
+    pub(crate) waits_until: Option<(UnixMs, Position)>,
     /// Batches that wait, those among the urgent ones not counted.
     pub(crate) queued: usize,
 }

@@ -127,14 +127,15 @@ impl State {
             return Step::Nothing;
         };
         match subscription.waits_until {
-            Some(until) if until <= now => return self.restart(key, slot, newest, now),
+            // What came while it waited is read as well.
+            Some((until, here)) if until <= now => return self.restart(key, slot, here, now),
             Some(_) => {}
             None if self.ahead.len() >= AHEAD_WAITING_MAX => {
                 return self.restart(key, slot, newest, now);
             }
             None => {
                 let until = now.after(AHEAD_MAX);
-                subscription.waits_until = Some(until);
+                subscription.waits_until = Some((until, newest));
                 self.ahead.push_back((until, key, slot));
             }
         }

@@ -63,6 +63,11 @@ async fn two_tabs_on_two_nodes_see_the_same_and_one_resumes_by_itself_after_its_
     std::fs::write(site.path().join("index.html"), page).unwrap();
     let a = node("node-a", &plane, site.path()).await;
     let mut b = node("node-b", &plane, site.path()).await;
+    // Before that each takes itself for the one that numbers messages.
+    for node in [&a, &b] {
+        node.wait_for_metric("weir_broadcast_nodes", |count| count == 2.0)
+            .await;
+    }
 
     let browser = Browser::start().await;
     let mut first = browser.tab(&format!("http://{}/", a.ingress)).await;
