@@ -127,8 +127,12 @@ impl State {
             return Step::Nothing;
         };
         match subscription.waits_until {
-            // What came while it waited is read as well.
-            Some((until, here)) if until <= now => return self.restart(key, slot, here, now),
+            Some((until, here)) if until <= now => {
+                // Of another life it has nothing: what came while it waited is read as well.
+                let is_its_life = newest.epoch == subscription.at.epoch;
+                let from = if is_its_life { newest } else { here };
+                return self.restart(key, slot, from, now);
+            }
             Some(_) => {}
             None if self.ahead.len() >= AHEAD_WAITING_MAX => {
                 return self.restart(key, slot, newest, now);

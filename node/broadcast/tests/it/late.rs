@@ -54,6 +54,22 @@ fn who_has_more_than_a_late_copy_waits_for_it_and_gets_what_follows() {
 }
 
 #[test]
+fn who_waits_for_a_life_that_does_not_come_gets_what_came_meanwhile_of_the_one_that_is_there() {
+    let (topics, shards) = node(Limits::default(), 1);
+    accept(&topics, 8, 1);
+    let mut client = Client::new(&shards[0]);
+    client.subscribe("a", Since::Position(at(9, 0)), 0);
+    client.drain(0).unwrap();
+    (2..=3).for_each(|offset| accept(&topics, 8, offset));
+    work(&shards[0], 2_000);
+    client.drain(2_000).unwrap();
+    assert_eq!(
+        (client.recovered.clone(), client.offsets("a")),
+        (vec![false], vec![2, 3])
+    );
+}
+
+#[test]
 fn a_copy_that_stays_late_says_so_after_two_seconds_and_a_new_life_at_once() {
     let (topics, shards) = node(Limits::default(), 1);
     (1..=3).for_each(|offset| accept(&topics, 9, offset));
