@@ -1,6 +1,6 @@
 //! Nodes at a glance, behind gRPC, the HTTP API and `weir status`: how they are, what happened, how they were.
 //!
-//! [`own`] tells of this node, [`gather`] asks the others, [`fold`] makes one answer of all, [`snapshot`] is what
+//! `own` tells of this node, `gather` asks the others, `fold` makes one answer of all, `snapshot` is what
 //! everybody who asks is given until it is too old.
 
 mod describe;
