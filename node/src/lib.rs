@@ -32,5 +32,6 @@ mod prober;
 pub mod servers;
 pub mod snapshot;
 pub mod telemetry;
+mod token_digest;
 pub mod trace_api;
 pub mod wiring;

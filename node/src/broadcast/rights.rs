@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use thiserror::Error;
 use weir_core::broadcast::{OWN_TOPICS, Pattern, TopicName};
 
 use super::members::ANONYMOUS;
 use crate::config::{Anonymous, BroadcasterSettings, Grant};
+use crate::token_digest::TokenDigest;
 
 /// Where a client comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub struct Rights {
 
 #[derive(PartialEq, Eq)]
 struct Held {
-    digest: [u8; SHA256_OUTPUT_LEN],
+    digest: TokenDigest,
     name: Arc<str>,
     grants: Arc<Grants>,
 }
@@ -79,7 +79,7 @@ pub struct Who {
     /// The token that they showed.
     pub token: Option<Arc<str>>,
     /// Of its secret as it was then.
-    digest: [u8; SHA256_OUTPUT_LEN],
+    digest: TokenDigest,
     rule: Rule,
 }
 
@@ -98,7 +98,7 @@ impl Rights {
                 tracing::warn!(%error, token = token.name, "nobody can show this token");
             });
             Some(Held {
-                digest: digest_of(secret.ok()?.expose()),
+                digest: TokenDigest::of(secret.ok()?.expose()),
                 name: token.name.as_str().into(),
                 grants: Arc::new(Grants {
                     publish: token.publish.clone(),
@@ -126,19 +126,14 @@ impl Rights {
         let Some(token) = token else {
             return self.without_token(face, name);
         };
-        let shown = digest_of(token);
-        let mut found = None;
-        for held in self.held.iter() {
-            // All are looked at, and each to its end: time tells nothing.
-            let differs = held
-                .digest
-                .iter()
-                .zip(&shown)
-                .fold(0, |all, (a, b)| all | (a ^ b));
-            if differs == 0 {
-                found = Some(held);
+        // All are looked at: time tells nothing.
+        let found = self.held.iter().fold(None, |found, held| {
+            if held.digest.is_of(token) {
+                Some(held)
+            } else {
+                found
             }
-        }
+        });
         let held = found.ok_or(Denied::Unknown("is nobody's"))?;
         Ok(Who {
             name: match name {
@@ -170,7 +165,7 @@ impl Rights {
         Ok(Who {
             name,
             token: None,
-            digest: [0; SHA256_OUTPUT_LEN],
+            digest: TokenDigest::default(),
             rule,
         })
     }
@@ -262,12 +257,6 @@ fn takes(grants: &[Grant], topic: &TopicName) -> bool {
         Grant::Topic(granted) => granted == topic,
         Grant::Pattern(pattern) => pattern.takes(topic),
     })
-}
-
-fn digest_of(token: &str) -> [u8; SHA256_OUTPUT_LEN] {
-    let mut out = [0; SHA256_OUTPUT_LEN];
-    out.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
-    out
 }
 
 impl std::fmt::Debug for Rights {

@@ -16,7 +16,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Look into a running node: where its time goes, its heap, its actors and tasks
 ///
-/// Nothing is answered without the token of the node's `[debug] token_file`.
+/// Nothing is answered without the token of the node's `[debug] token`.
 #[derive(Args)]
 #[command(
     after_help = "Example:\n  weir debug cpu --seconds 10 --file cpu.svg --token-file debug.token\n  \
@@ -53,7 +53,7 @@ enum Action {
     )]
     Cpu {
         /// How long.
-        #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60))]
+        #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
         seconds: u64,
         /// What to write.
         #[arg(long, value_enum, default_value_t = Form::Svg)]

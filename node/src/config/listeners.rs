@@ -218,6 +218,8 @@ pub struct Telemetry {
     pub log_lines_max: usize,
     /// Between two exports of all metrics to the receiver; none when absent.
     pub metrics_export_interval: Option<Duration>,
+    /// How long a CPU profile takes of which nobody says it.
+    pub profile_duration: Duration,
     /// How much history is kept.
     pub history: HistorySettings,
 }
@@ -249,6 +251,8 @@ impl Telemetry {
         );
         let mut s = s.read_by("status");
         let status_cache_ttl = s.tuned(problems, "status_cache_ttl", &telemetry::STATUS_CACHE_TTL);
+        let mut s = s.read_by("debug");
+        let profile_duration = s.tuned(problems, "profile_duration", &telemetry::PROFILE_DURATION);
         let mut s = s.read_by("history");
         let history = HistorySettings::read(&mut s, problems);
         let mut s = s.read_by("logs");
@@ -259,6 +263,7 @@ impl Telemetry {
             trace_recent_bytes_max,
             status_cache_ttl,
             metrics_export_interval,
+            profile_duration,
             log_levels: s.tuned(problems, "log_levels", &telemetry::LOG_LEVELS),
             log_lines_max: s.tuned(problems, "log_lines_max", &telemetry::LOG_LINES_MAX),
             history,

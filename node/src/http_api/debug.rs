@@ -1,4 +1,4 @@
-//! `/debug`: what a running node does, for whoever shows the token of `[debug] token_file`.
+//! `/debug`: what a running node does, for whoever shows the token of `[debug] token`.
 
 use std::time::Duration;
 
@@ -10,7 +10,6 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 use weir_control_plane::governance::secret::SecretRef;
 
@@ -19,10 +18,10 @@ use super::engines::told;
 use crate::debug_api::cpu::{self, FREQUENCY_HZ};
 use crate::debug_api::heap::{HeapView, NO_PROFILE};
 use crate::debug_api::pprof;
+use crate::token_digest::TokenDigest;
 
 /// How long a profile may take, in seconds.
-const SECONDS_MAX: u64 = 60;
-const SECONDS_DEFAULT: u64 = 10;
+const SECONDS_MAX: u64 = 600;
 const PROTOBUF: &str = "application/vnd.google.protobuf";
 
 pub(super) fn router(shown: &Shown) -> Router<Shown> {
@@ -42,7 +41,7 @@ async fn allow(State(shown): State<Shown>, request: Request, next: Next) -> Resp
         return told(
             StatusCode::FORBIDDEN,
             "forbidden",
-            "debug.token_file: nothing under /debug is answered until this key names a file with a token",
+            "debug.token: nothing under /debug is answered until this key names a token",
         );
     };
     let token = shown_token(request.headers()).map(str::to_owned);
@@ -53,15 +52,14 @@ async fn allow(State(shown): State<Shown>, request: Request, next: Next) -> Resp
     match is_theirs {
         Ok(Ok(true)) => next.run(request).await,
         Ok(Ok(false)) => {
-            let message =
-                "authorization: the token in debug.token_file is needed, as a bearer token";
+            let message = "authorization: the token of debug.token is needed, as a bearer token";
             let mut answer = told(StatusCode::UNAUTHORIZED, "unauthorized", message);
             let challenge = HeaderValue::from_static("Bearer");
             answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
             answer
         }
         Ok(Err(why)) => {
-            let message = format!("debug.token_file: {why}");
+            let message = format!("debug.token: {why}");
             told(StatusCode::FORBIDDEN, "forbidden", &message)
         }
         Err(error) => failed(&error.to_string()),
@@ -73,13 +71,10 @@ fn shown_token(headers: &HeaderMap) -> Option<&str> {
     shown.strip_prefix("Bearer ").map(str::trim)
 }
 
-/// Whether the secret is this token; may block for as long as a disk does. Digests are compared, each to its end: time
-/// tells nothing.
+/// Whether the secret is this token; may block for as long as a disk does.
 fn is_token(place: &SecretRef, token: &str) -> Result<bool, String> {
     let secret = place.read().map_err(|error| error.to_string())?;
-    let [wanted, shown] = [secret.expose(), token].map(|text| digest(&SHA256, text.as_bytes()));
-    let pairs = wanted.as_ref().iter().zip(shown.as_ref());
-    Ok(pairs.fold(0, |all, (a, b)| all | (a ^ b)) == 0)
+    Ok(TokenDigest::of(secret.expose()).is_of(token))
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -93,14 +88,9 @@ enum Form {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CpuQuery {
-    #[serde(default = "seconds_default")]
-    seconds: u64,
+    seconds: Option<u64>,
     #[serde(default)]
     format: Form,
-}
-
-fn seconds_default() -> u64 {
-    SECONDS_DEFAULT
 }
 
 async fn cpu_profile(
@@ -108,11 +98,7 @@ async fn cpu_profile(
     query: Result<Query<CpuQuery>, QueryRejection>,
 ) -> Response {
     let query = match query {
-        Ok(Query(query)) if (1..=SECONDS_MAX).contains(&query.seconds) => query,
-        Ok(Query(query)) => {
-            let message = format!("seconds: `{}`; allowed: 1 to {SECONDS_MAX}", query.seconds);
-            return told(StatusCode::BAD_REQUEST, "bad_request", &message);
-        }
+        Ok(Query(query)) => query,
         Err(rejected) => {
             let message = format!(
                 "{}; allowed: seconds=1 to {SECONDS_MAX}, format=svg or pprof",
@@ -121,11 +107,17 @@ async fn cpu_profile(
             return told(StatusCode::BAD_REQUEST, "bad_request", &message);
         }
     };
+    let duration = shown.engines.config().telemetry.profile_duration;
+    let seconds = query.seconds.unwrap_or(duration.as_secs().max(1));
+    if !(1..=SECONDS_MAX).contains(&seconds) {
+        let message = format!("seconds: `{seconds}`; allowed: 1 to {SECONDS_MAX}");
+        return told(StatusCode::BAD_REQUEST, "bad_request", &message);
+    }
     let Some(turn) = shown.debug.begin_profile() else {
         let message = "somebody profiles already; one profile is taken at a time";
         return told(StatusCode::CONFLICT, "conflict", message);
     };
-    let profile = match cpu::profile(Duration::from_secs(query.seconds)).await {
+    let profile = match cpu::profile(Duration::from_secs(seconds)).await {
         Ok(profile) => profile,
         Err(why) => return failed(&why),
     };
@@ -139,7 +131,7 @@ async fn cpu_profile(
             ([(CONTENT_TYPE, PROTOBUF)], bytes).into_response()
         }
         Form::Svg => {
-            let (samples, seconds) = (profile.stacks.total(), query.seconds);
+            let samples = profile.stacks.total();
             let title = format!(
                 "{node}: {samples} samples of {seconds} s, {FREQUENCY_HZ} in each second of a processor"
             );

@@ -87,7 +87,7 @@ pub struct Shown {
     pub overview: OverviewApi,
 }
 
-/// All paths of the API; with a token only for those who carry it.
+/// All paths of the API; with a token only for those who carry it. What is under `/debug` has one of its own.
 pub fn router(shown: Shown, token: Option<&Secret>) -> Router {
     let router = Router::new()
         .route("/api/status", get(status))
@@ -104,20 +104,21 @@ pub fn router(shown: Shown, token: Option<&Secret>) -> Router {
         .merge(values::router())
         .merge(warm::router())
         .merge(broadcast::router())
-        .merge(debug::router(&shown))
-        .merge(dashboard::router())
-        .layer(middleware::from_fn_with_state(
-            shown.clone(),
-            sites::refuse_others,
-        ))
-        .with_state(shown);
-    match token.map(Token::new) {
+        .merge(dashboard::router());
+    let router = match token.map(Token::new) {
         Some(token) => router.layer(middleware::from_fn_with_state(
             token,
             token::refuse_strangers,
         )),
         None => router,
-    }
+    };
+    router
+        .merge(debug::router(&shown))
+        .layer(middleware::from_fn_with_state(
+            shown.clone(),
+            sites::refuse_others,
+        ))
+        .with_state(shown)
 }
 
 async fn status(State(shown): State<Shown>, headers: HeaderMap) -> Response {

@@ -1,8 +1,6 @@
 //! Whom the API answers where it has a token: whoever knows it. Programs send it as such (RFC 6750), browsers as the
 //! password of any user (RFC 7617): they ask their users for that by themselves.
 
-use std::sync::Arc;
-
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
@@ -10,22 +8,21 @@ use axum::middleware::Next;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use ring::digest::{Digest, SHA256, digest};
 use weir_control_plane::governance::secret::Secret;
 
 use super::engines::told;
+use crate::token_digest::TokenDigest;
 
 /// What requests have to carry.
 #[derive(Clone)]
-pub(super) struct Token(Arc<Digest>);
+pub(super) struct Token(TokenDigest);
 
 impl Token {
     pub(super) fn new(secret: &Secret) -> Self {
-        Self(Arc::new(hashed(secret.expose())))
+        Self(TokenDigest::of(secret.expose()))
     }
 
-    /// Whether a request carries it; `None` when it carries none at all. Digests are compared, so how long that takes
-    /// says nothing of the token.
+    /// Whether a request carries it; `None` when it carries none at all.
     fn is_in(&self, header: Option<&HeaderValue>) -> Option<bool> {
         let (scheme, given) = header?.to_str().ok()?.split_once(' ')?;
         let token = match scheme {
@@ -33,7 +30,7 @@ impl Token {
             _ if scheme.eq_ignore_ascii_case("basic") => password(given.trim())?,
             _ => return None,
         };
-        Some(hashed(&token).as_ref() == (*self.0).as_ref())
+        Some(self.0.is_of(&token))
     }
 }
 
@@ -43,10 +40,6 @@ fn password(credentials: &str) -> Option<String> {
     let credentials = String::from_utf8(credentials).ok()?;
     let (_, password) = credentials.split_once(':')?;
     Some(password.to_owned())
-}
-
-fn hashed(text: &str) -> Digest {
-    digest(&SHA256, text.as_bytes())
 }
 
 /// Passes on what carries the token.

@@ -6,20 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use tokio::time::Instant;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::{Request, Status};
 use weir_control_plane::governance::secret::SecretRef;
 
+use crate::token_digest::TokenDigest;
+
 /// After this time the token is read again: a file that changed counts.
 const AGE_MAX: Duration = Duration::from_secs(5);
 /// Tokens of one file: the first is shown, all are taken, so that nodes change over one after the other.
 const TOKENS_MAX: usize = 4;
 const HEADER: &str = "authorization";
-
-type Digest = [u8; SHA256_OUTPUT_LEN];
 
 /// The token of the mesh. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +33,7 @@ struct Kept {
 #[derive(Clone, Debug, Default)]
 struct Read {
     shown: Option<MetadataValue<Ascii>>,
-    taken: Vec<Digest>,
+    taken: Vec<TokenDigest>,
 }
 
 /// Shows it to another node.
@@ -98,25 +97,14 @@ impl Read {
         });
         Self {
             shown,
-            taken: tokens.iter().map(|token| digest_of(token)).collect(),
+            taken: tokens.iter().map(|token| TokenDigest::of(token)).collect(),
         }
     }
 
     fn takes(&self, shown: &str) -> bool {
-        let shown = digest_of(shown);
-        // All are looked at, and each to its end: time tells nothing.
-        let differs = |taken: &Digest| {
-            let bits = taken.iter().zip(&shown);
-            bits.fold(0, |all, (a, b)| all | (a ^ b)) != 0
-        };
-        self.taken.iter().filter(|taken| !differs(taken)).count() > 0
+        // All are looked at: time tells nothing.
+        self.taken.iter().filter(|taken| taken.is_of(shown)).count() > 0
     }
-}
-
-fn digest_of(token: &str) -> Digest {
-    let mut out = [0; SHA256_OUTPUT_LEN];
-    out.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
-    out
 }
 
 impl Interceptor for Shows {

@@ -55,12 +55,14 @@ fn descriptors() -> u64 {
     }
 }
 
-fn nth(words: &str, at: usize) -> u64 {
+/// A number among words; 0 if there is none.
+pub(crate) fn nth(words: &str, at: usize) -> u64 {
     let word = words.split_ascii_whitespace().nth(at);
     word.and_then(|word| word.parse().ok()).unwrap_or(0)
 }
 
-fn field(text: &str, name: &str) -> u64 {
+/// The number after a name; 0 if there is none.
+pub(crate) fn field(text: &str, name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     line.map_or(0, |rest| nth(rest, 0))
 }

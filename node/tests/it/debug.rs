@@ -45,7 +45,7 @@ async fn nothing_is_told_without_the_token_and_the_key_is_named_that_allows_it()
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
     std::fs::write(&file, "s3cret\n").unwrap();
-    let node = Weir::start(&format!("[debug]\ntoken_file = \"{}\"\n", file.display())).await;
+    let node = Weir::start(&format!("[debug]\ntoken = \"file:{}\"\n", file.display())).await;
     for path in PATHS {
         for token in [None, Some("wrong"), Some(""), Some("s3cre")] {
             let (status, body) = get(&node, path, token).await;
@@ -62,7 +62,7 @@ async fn nothing_is_told_without_the_token_and_the_key_is_named_that_allows_it()
     let (status, body) = get(&node, "/debug/heap/profile", Some("s3cret")).await;
     let body = String::from_utf8_lossy(&body).into_owned();
     assert!(status == 501 && body.contains("mimalloc"), "{body}");
-    for query in ["seconds=0", "seconds=61", "seconds=x", "format=png"] {
+    for query in ["seconds=0", "seconds=601", "seconds=x", "format=png"] {
         let path = format!("/debug/profile/cpu?{query}");
         let (status, body) = get(&node, &path, Some("s3cret")).await;
         let body = String::from_utf8_lossy(&body).into_owned();
@@ -85,8 +85,26 @@ async fn nothing_is_told_without_the_token_and_the_key_is_named_that_allows_it()
         refused
             .await
             .expect("it is taken back")
-            .contains("debug.token_file")
+            .contains("debug.token")
     );
+}
+
+#[tokio::test]
+async fn where_the_api_has_a_token_too_each_opens_its_own_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "of-debug").unwrap();
+    let config = format!("[debug]\ntoken = \"file:{}\"\n", file.display());
+    let of_all = [("WEIR_HTTP_API__TOKEN", "env:OF_ALL"), ("OF_ALL", "of-all")];
+    let node = Weir::start_in("", &config, &of_all).await;
+    for (path, its, of_others) in [
+        ("/debug/actors", "of-debug", "of-all"),
+        ("/api/status", "of-all", "of-debug"),
+    ] {
+        assert_eq!(get(&node, path, Some(its)).await.0, 200, "{path}");
+        assert_eq!(get(&node, path, Some(of_others)).await.0, 401, "{path}");
+        assert_eq!(get(&node, path, None).await.0, 401, "{path}");
+    }
 }
 
 /// Requests to a node for as long as it is held.
@@ -107,7 +125,7 @@ async fn with_token(backend: &Backend, folder: &std::path::Path) -> Weir {
     let file = folder.join("token");
     std::fs::write(&file, "s3cret").unwrap();
     let (web, file) = (web(&[backend.address], ""), file.display());
-    Weir::start(&format!("{web}\n[debug]\ntoken_file = \"{file}\"\n")).await
+    Weir::start(&format!("{web}\n[debug]\ntoken = \"file:{file}\"\n")).await
 }
 
 #[tokio::test]

@@ -47,6 +47,10 @@ fn parts(wired: &Wired) -> BTreeMap<&'static str, String> {
                 wired.core_parts.tracer, in_force.config.telemetry.metrics_export_interval
             ),
         ),
+        (
+            "debug",
+            format!("{:?}", in_force.config.telemetry.profile_duration),
+        ),
         ("node", format!("{:?}", in_force.config.node)),
         (
             "provision",
@@ -140,10 +144,10 @@ async fn every_knob_reaches_its_consumer_or_is_named_as_unsupported() {
         tracer.set_sampling(sampling);
         let recent = Recent::new(1, config.telemetry.trace_recent_bytes_max);
         let tracer = tracer.with_recent(recent);
-        let wired = started(FILE, tracer).await;
+        let wired = Box::pin(started(FILE, tracer)).await;
         let before = parts(&wired);
         for knob in all() {
-            let (value, taken) = give_another(&wired, knob).await;
+            let (value, taken) = Box::pin(give_another(&wired, knob)).await;
             let after = parts(&wired);
             let effective = effective_of(&wired, knob);
             match (supported().get(knob.path), knob.apply) {

@@ -174,10 +174,7 @@ const TOPICS: &str = r#"{
 }"#;
 /// Batches of messages, as the README tells them.
 const BATCHES: &str = r#"{ "type": "object" }"#;
-const BEARER: Parameter = header(
-    "authorization",
-    "`Bearer` and the token in debug.token_file.",
-);
+const BEARER: Parameter = header("authorization", "`Bearer` and the token in debug.token.");
 const DEBUG: &str = r#"{ "type": "object" }"#;
 const DEBUG_LIST: &str = r#"{ "type": "array", "items": { "type": "object" } }"#;
 const DEBUG_REFUSED: &str = r#"{
@@ -241,7 +238,7 @@ pub(super) const ROUTES: &[Route] = &[
     ], &[answer(200, "As Prometheus reads it.", Content::Other("text/plain"))]),
     get("/debug/profile/cpu", "What processors do for a while", &[
         BEARER,
-        query("seconds", "integer", "1 to 60; 10 without."),
+        query("seconds", "integer", "1 to 600; telemetry.profile_duration without."),
         query("format", "string", "svg for a flame graph, pprof for its protobuf."),
     ], &[
         answer(200, "A flame graph, or as pprof reads it.", Content::Other("image/svg+xml")),
