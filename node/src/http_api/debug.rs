@@ -31,7 +31,7 @@ pub(super) fn router(shown: &Shown) -> Router<Shown> {
         .route("/debug/heap/profile", get(heap_profile))
         .route("/debug/actors", get(actors))
         .route("/debug/tasks", get(tasks))
-        .layer(middleware::from_fn_with_state(shown.clone(), allow))
+        .route_layer(middleware::from_fn_with_state(shown.clone(), allow))
 }
 
 /// Passes on who shows the token.

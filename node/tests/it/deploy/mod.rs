@@ -71,12 +71,20 @@ async fn query(prometheus: SocketAddr, query: &str) -> Value {
     answer["data"]["result"].clone()
 }
 
+/// Nobody listens at first, and then queries are refused until all is read.
+async fn is_ready(prometheus: SocketAddr) -> bool {
+    if tokio::net::TcpStream::connect(prometheus).await.is_err() {
+        return false;
+    }
+    let answer = Client::connect(prometheus).await.get("/-/ready").await;
+    answer.is_ok_and(|answer| answer.status == 200)
+}
+
 /// Waits until each of so many nodes was scraped, and tells how they are called.
 async fn until_scraped(prometheus: SocketAddr, nodes: usize) -> Vec<String> {
     let deadline = tokio::time::Instant::now() + crate::common::PATIENCE;
     loop {
-        // Nobody listens until it has started.
-        if tokio::net::TcpStream::connect(prometheus).await.is_ok() {
+        if is_ready(prometheus).await {
             let up = query(prometheus, "up{job=\"weir\"} == 1").await;
             let up = up.as_array().unwrap();
             if up.len() == nodes {
