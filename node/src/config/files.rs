@@ -29,6 +29,8 @@ pub struct FilesSettings {
     pub dot_files: bool,
     /// Whether `.br`, `.zst` and `.gz` beside a file stand for it.
     pub precompressed: bool,
+    /// Whether large files are sent with `sendfile` where that is possible.
+    pub sendfile: bool,
 }
 
 /// The files of a service, when it has any.
@@ -60,6 +62,7 @@ pub(super) fn read(s: &mut Section, problems: &mut Vec<Problem>) -> Option<Arc<F
             .unwrap_or_else(|| "utf-8".to_owned()),
         dot_files: s.flag(problems, "dot_files", false),
         precompressed: s.flag(problems, "precompressed", true),
+        sendfile: s.flag(problems, "sendfile", true),
     };
     let is_charset = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:+".contains(&byte);
     if !settings.charset.bytes().all(is_charset) {

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::broadcast::ToldBody;
 use super::cache::CachedBody;
 use super::compress::StreamBody;
 use super::exchange::Exchange;
-use super::files::FileBody;
+use super::files::{FileBody, SendQueue};
 use super::stream_watch::StreamWatch;
 use super::upload::UploadState;
 use crate::telemetry::logs::InTrace;
@@ -99,6 +100,13 @@ impl ResponseBody {
 
     pub(super) fn file(body: FileBody) -> Self {
         Self(Content::File(Box::new(body)), 0)
+    }
+
+    /// What takes this body is a connection that writes its frames as they are.
+    pub(super) fn goes_by(&mut self, queue: &Arc<SendQueue>) {
+        if let Content::File(body) = &mut self.0 {
+            body.may_go_by(queue);
+        }
     }
 
     pub(super) fn told(body: ToldBody) -> Self {

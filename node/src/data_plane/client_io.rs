@@ -5,6 +5,7 @@
 //! and the connection's owner takes the stream back to answer.
 
 use std::io;
+use std::os::fd::AsFd as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -16,6 +17,7 @@ use tokio::net::TcpStream;
 use weir_core::http1::{Limits, Refusal, RequestGuard};
 
 use super::activity::Activity;
+use super::files::{Next, SendQueue, Sending};
 use crate::ports::net::Stream;
 
 /// Bytes read at once while a head is incomplete.
@@ -25,6 +27,9 @@ const READ_BYTES: usize = 8 << 10;
 pub(super) trait ClientSocket: Stream {
     /// Whether its client has closed it, or its side of it, whatever is still to be read before that.
     fn has_hung_up(&self) -> bool;
+
+    /// Sends of a file once the socket takes something.
+    fn poll_send(&self, cx: &mut Context<'_>, sending: &Sending<'_>) -> Poll<io::Result<usize>>;
 }
 
 impl ClientSocket for TcpStream {
@@ -32,6 +37,16 @@ impl ClientSocket for TcpStream {
         // Only what is known already: nothing is read and nobody waits.
         let ready = self.ready(Interest::READABLE).now_or_never();
         ready.is_some_and(|ready| ready.is_ok_and(|ready| ready.is_read_closed()))
+    }
+
+    fn poll_send(&self, cx: &mut Context<'_>, sending: &Sending<'_>) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.poll_write_ready(cx))?;
+            match self.try_io(Interest::WRITABLE, || sending.send(self.as_fd())) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                sent => return Poll::Ready(sent),
+            }
+        }
     }
 }
 
@@ -48,6 +63,8 @@ pub(super) struct ClientIo {
     sound: usize,
     refusal: Option<Refusal>,
     activity: Arc<Activity>,
+    /// What is sent from files; none over HTTP/2.
+    sends: Option<Arc<SendQueue>>,
 }
 
 impl ClientIo {
@@ -65,6 +82,7 @@ impl ClientIo {
             sound,
             refusal: None,
             activity,
+            sends: None,
         }
     }
 
@@ -74,6 +92,7 @@ impl ClientIo {
         already_read: BytesMut,
         limits: Limits,
         activity: Arc<Activity>,
+        sends: Arc<SendQueue>,
     ) -> Self {
         let mut io = Self {
             stream,
@@ -82,6 +101,7 @@ impl ClientIo {
             sound: 0,
             refusal: None,
             activity,
+            sends: Some(sends),
         };
         io.judge_held();
         io
@@ -213,13 +233,11 @@ impl AsyncRead for ClientIo {
 
 impl AsyncWrite for ClientIo {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.activity.write_blocked(polled.is_pending());
-        polled
+        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -227,8 +245,16 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.activity.write_blocked(polled.is_pending());
+        let this = &mut *self;
+        let next = match &this.sends {
+            Some(sends) => sends.next(slices)?,
+            None => Next::Memory(slices),
+        };
+        let polled = match next {
+            Next::Memory(slices) => Pin::new(&mut this.stream).poll_write_vectored(cx, slices),
+            Next::File(sending) => this.stream.poll_send(cx, &sending),
+        };
+        this.activity.write_blocked(polled.is_pending());
         polled
     }
 

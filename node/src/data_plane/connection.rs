@@ -21,6 +21,7 @@ use super::accept::OpenConnection;
 use super::activity::{Activity, Overdue};
 use super::client_io::{ClientIo, ClientStream};
 use super::core::Core;
+use super::files::SendQueue;
 use super::request;
 use super::stream_watch::{StreamExecutor, StreamWatch};
 use super::supervise::{Ended, Event, Farewell, LAST_REQUEST_WAIT, supervise};
@@ -50,6 +51,8 @@ pub(super) struct Client {
     /// Its address as the value of a header.
     pub(super) peer_value: HeaderValue,
     pub(super) activity: Arc<Activity>,
+    /// What its stream sends from files.
+    pub(super) sends: Arc<SendQueue>,
     pub(super) limits: Arc<Ingress>,
     /// Counts the connection, its tunnel included.
     pub(super) open: Rc<OpenConnection>,
@@ -76,6 +79,7 @@ pub(super) async fn serve(open: Rc<OpenConnection>, mut stream: ClientStream, pe
         peer,
         peer_value: address_value(peer.ip()),
         activity: Arc::clone(&activity),
+        sends: Arc::default(),
         limits,
         open: Rc::clone(&open),
         next_stream: Cell::default(),
@@ -130,7 +134,8 @@ async fn serve_http1(core: &Rc<Core>, client: Rc<Client>, stream: ClientStream, 
         headers_max: client.limits.headers_max,
         ..Limits::default()
     };
-    let io = ClientIo::guarded(stream, first, limits, Arc::clone(&client.activity));
+    let (activity, sends) = (Arc::clone(&client.activity), Arc::clone(&client.sends));
+    let io = ClientIo::guarded(stream, first, limits, activity, sends);
     let (service_core, service_client) = (Rc::clone(core), Rc::clone(&client));
     let service = service_fn(move |request| {
         request::serve(
@@ -144,6 +149,8 @@ async fn serve_http1(core: &Rc<Core>, client: Rc<Client>, stream: ClientStream, 
     builder.header_read_timeout(None);
     // The guard counts the bytes of a head; the parser must not refuse below that.
     builder.max_buf_size(client.limits.head_bytes_max.max(FIRST_READ_BYTES) * 2);
+    // Bodies are handed on as they are, not copied: files are sent by where their bytes are.
+    builder.writev(true);
     let mut connection = builder
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
@@ -162,6 +169,13 @@ async fn serve_http1(core: &Rc<Core>, client: Rc<Client>, stream: ClientStream, 
         return;
     };
     let io = parts.io.into_inner();
+    if client.sends.is_dead() {
+        // What would follow now would be taken for the rest of a file.
+        if let Some(reason) = client.sends.take_failure() {
+            core.metrics().reasons[reason as usize].increment();
+        }
+        return;
+    }
     match (io.refusal(), ended) {
         (Some(refusal), _) => refuse(core, io, refusal).await,
         (None, Ended::Overdue(Overdue::Head)) => {

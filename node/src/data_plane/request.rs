@@ -99,6 +99,10 @@ async fn answer(
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    if http1 {
+        // Nobody looks at its bytes from here on.
+        response.body_mut().goes_by(&client.sends);
+    }
     Ok(response.map(|body| body.in_trace(trace_id)))
 }
 

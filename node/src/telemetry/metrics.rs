@@ -41,6 +41,8 @@ pub struct CoreMetrics {
     pub replays: Counter,
     /// Lines about slow requests that were left out because there were too many.
     pub slow_lines_left_out: Counter,
+    /// Bytes of files that the kernel was to copy into connections.
+    pub sendfile_bytes: Counter,
     /// Upgraded connections open now.
     pub tunnels_open: Counter,
     /// The cache.

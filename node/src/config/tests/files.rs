@@ -24,6 +24,7 @@ fn files() {
                 "precompressed = \"no\"",
                 "expected true or false, found string",
             ),
+            ("sendfile = \"on\"", "expected true or false, found string"),
             ("autoindex = true", "unknown key"),
         ],
     );
@@ -35,7 +36,7 @@ fn files() {
         "services.web.files",
         &[
             "root = \"/srv\"\nindex = []\nfallback = \"app/index.html\"\ncharset = \"\"",
-            "root = \"public\"\nindex = \"home.html\"\ndot_files = true",
+            "root = \"public\"\nindex = \"home.html\"\ndot_files = true\nsendfile = false",
         ],
     );
 }

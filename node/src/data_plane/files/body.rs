@@ -2,25 +2,19 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::os::fd::OwnedFd;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Frame;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use weir_core::files::Stamp;
 
 use super::super::answer::Reason;
 use super::super::body::BodyError;
 use super::super::exchange::Exchange;
-use super::{disk, off_core};
-
-/// Bytes of one read. A body holds at most two of them: one that the client takes, one ahead.
-const CHUNK_BYTES: u64 = 128 << 10;
+use super::ahead::{Ahead, BROUGHT_IN_BYTES, READ_BYTES, Ready, Source};
+use super::sendfile::{PART_BYTES_MAX, PART_BYTES_MIN, SendQueue, is_placeholder};
 
 /// How long an answer may wait for a disk.
 #[derive(Clone, Copy)]
@@ -57,29 +51,18 @@ impl Piece {
     }
 }
 
-/// An open file in the state that is sent.
-pub(super) struct Source {
-    pub(super) file: Arc<OwnedFd>,
-    pub(super) stamp: Stamp,
-    pub(super) permits: Arc<Semaphore>,
-}
-
-type Chunk = Result<Bytes, Reason>;
-
-/// The next chunk, which is read while the client takes the one before.
-enum Ahead {
-    Coming(Pin<Box<dyn Future<Output = Chunk>>>),
-    Here(Chunk),
-}
-
 /// The body, with the accounts of the request that it answers.
 pub(in super::super) struct FileBody {
     pieces: VecDeque<Piece>,
     source: Option<Source>,
     ahead: Option<Ahead>,
+    /// Bytes that are in memory and can be sent from there.
+    brought_in: Range<u64>,
     left: u64,
     exchange: Option<Box<Exchange>>,
     limits: Limits,
+    /// Of the client's connection, if it may take the file itself.
+    queue: Option<Arc<SendQueue>>,
 }
 
 impl FileBody {
@@ -102,8 +85,18 @@ impl FileBody {
             pieces,
             source,
             ahead: None,
+            brought_in: 0..0,
             exchange: Some(exchange),
             limits,
+            queue: None,
+        }
+    }
+
+    /// Whoever takes the frames writes them to this connection as they are.
+    pub(in super::super) fn may_go_by(&mut self, queue: &Arc<SendQueue>) {
+        let source = self.source.as_ref();
+        if source.is_some_and(|source| source.nowhere.is_some()) {
+            self.queue = Some(Arc::clone(queue));
         }
     }
 
@@ -132,6 +125,10 @@ impl FileBody {
                     watch.clients_turn();
                 }
                 exchange.received(bytes.len());
+                if is_placeholder(&bytes) {
+                    let metrics = exchange.core().metrics();
+                    metrics.sendfile_bytes.add(bytes.len() as u64);
+                }
                 self.exchange = Some(exchange);
                 self.left -= bytes.len() as u64;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
@@ -147,23 +144,29 @@ impl FileBody {
         }
     }
 
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Reason>>> {
         loop {
-            if let Some(ahead) = self.ahead.take() {
-                let chunk = match ahead {
-                    Ahead::Here(chunk) => chunk,
-                    Ahead::Coming(mut coming) => match coming.as_mut().poll(cx) {
-                        Poll::Ready(chunk) => chunk,
-                        Poll::Pending => {
-                            self.ahead = Some(Ahead::Coming(coming));
-                            return Poll::Pending;
-                        }
-                    },
+            if !self.brought_in.is_empty() {
+                return Poll::Ready(Some(self.next_part(cx)));
+            }
+            if let Some(ahead) = &mut self.ahead {
+                let chunk = ready!(ahead.poll(cx));
+                self.ahead = None;
+                let bytes = match chunk {
+                    Ok(Ready::BroughtIn(chunk)) => {
+                        self.brought_in = chunk;
+                        continue;
+                    }
+                    Ok(Ready::Unfit(bytes, rest)) => {
+                        self.queue = None;
+                        self.pieces.push_front(Piece::Read(rest));
+                        bytes
+                    }
+                    Ok(Ready::Read(bytes)) => bytes,
+                    Err(reason) => return Poll::Ready(Some(Err(reason))),
                 };
-                if chunk.is_ok() {
-                    self.read_ahead(cx);
-                }
-                return Poll::Ready(Some(chunk));
+                self.read_ahead(cx);
+                return Poll::Ready(Some(Ok(bytes)));
             }
             match self.pieces.front() {
                 None => return Poll::Ready(None),
@@ -180,27 +183,38 @@ impl FileBody {
         }
     }
 
-    /// Begins to read the next chunk, if it is one that has to be read.
+    /// What stands for the next bytes that are in memory.
+    fn next_part(&mut self, cx: &mut Context<'_>) -> Result<Bytes, Reason> {
+        let (Some(queue), Some(source)) = (&self.queue, &self.source) else {
+            return Err(Reason::FileError);
+        };
+        let rest = &mut self.brought_in;
+        let part = rest.start..rest.end.min(rest.start + PART_BYTES_MAX);
+        rest.start = part.end;
+        let bytes = queue.push(&source.file, &source.stamp, part);
+        if rest.is_empty() {
+            self.read_ahead(cx);
+        }
+        Ok(bytes)
+    }
+
+    /// Begins with the next chunk, if it is one that has to be read or brought in.
     fn read_ahead(&mut self, cx: &mut Context<'_>) {
+        while let Some(Piece::Read(range)) = self.pieces.front()
+            && range.is_empty()
+        {
+            self.pieces.pop_front();
+        }
         let (Some(Piece::Read(range)), Some(source)) = (self.pieces.front_mut(), &self.source)
         else {
             return;
         };
-        let chunk = range.start..range.end.min(range.start + CHUNK_BYTES);
+        let sends = self.queue.is_some() && range.end - range.start >= PART_BYTES_MIN;
+        let bytes_max = if sends { BROUGHT_IN_BYTES } else { READ_BYTES };
+        let chunk = range.start..range.end.min(range.start + bytes_max);
         range.start = chunk.end;
-        if range.is_empty() {
-            self.pieces.pop_front();
-        }
-        let (file, stamp) = (Arc::clone(&source.file), source.stamp);
-        let due = self.limits.due(Instant::now());
-        let mut coming = Box::pin(off_core(Arc::clone(&source.permits), due, move || {
-            disk::read_range(&*file, &stamp, chunk)
-        }));
-        // The read begins when it is first asked for.
-        self.ahead = Some(match coming.as_mut().poll(cx) {
-            Poll::Ready(chunk) => Ahead::Here(chunk),
-            Poll::Pending => Ahead::Coming(coming),
-        });
+        let ahead = Ahead::begin(source, &self.limits, chunk, sends, cx);
+        self.ahead = Some(ahead);
     }
 
     fn complete(&mut self) {
@@ -215,6 +229,10 @@ impl Drop for FileBody {
         // A body of known length is dropped after its last byte without being asked for its end.
         if self.left == 0 {
             self.complete();
+        } else if let Some(reason) = self.queue.as_ref().and_then(|queue| queue.take_failure())
+            && let Some(exchange) = &mut self.exchange
+        {
+            exchange.failed(reason);
         }
     }
 }

@@ -184,7 +184,7 @@ fn open_regular(root: &OwnedFd, path: &[u8]) -> Result<Option<Open>, Failed> {
     }
 }
 
-fn stamp_of(stat: &rustix::fs::Stat) -> Stamp {
+pub(super) fn stamp_of(stat: &rustix::fs::Stat) -> Stamp {
     let modified_ns = i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec);
     Stamp {
         device: stat.st_dev,

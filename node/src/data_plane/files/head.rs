@@ -16,7 +16,8 @@ use weir_core::content_coding::{AcceptEncoding, Coding, add_accept_encoding};
 use weir_core::files::Stamp;
 
 use super::super::answer::Reason;
-use super::body::{Piece, Source};
+use super::ahead::Source;
+use super::body::Piece;
 use super::disk::Content;
 
 /// What is known of a file beside its bytes.

@@ -151,6 +151,7 @@ mod tests {
             charset: String::new(),
             dot_files: false,
             precompressed: true,
+            sendfile: true,
         })
     }
 

@@ -5,24 +5,27 @@
 //! disk     finds, opens and reads below a root; blocks                          disk.rs beneath.rs
 //! kept     small files that were asked for lately, one store a core             kept.rs
 //! head     validators, conditions, ranges, headers                              head.rs
-//! body     chunks, one ahead of the client                                      body.rs
+//! body     chunks, one ahead of the client                                      body.rs ahead.rs
+//! sendfile chunks that the kernel copies into the connection                    sendfile.rs
 //! ```
 //!
 //! No core ever waits for a disk: what touches one runs on the core's blocking pool, a bounded number at a time and
 //! each with a deadline. Small files that are asked for often do not get there: they are kept in memory and looked at
 //! again after [`LOOK_INTERVAL`].
 //!
-//! Files are read and written, not sent with `sendfile`: hyper owns the socket and frames what goes over it, and the
-//! same bytes must also go through HTTP/2 and the cache. A chunk is copied once from the page cache into a buffer that
-//! is handed on without another copy.
+//! What goes over HTTP/1 as it is, is sent with `sendfile`; what goes over HTTP/2, to the cache or to be compressed is
+//! read. Either way a chunk has been brought into memory before a core touches it.
 
+mod ahead;
 mod beneath;
 mod body;
 mod disk;
 mod head;
 mod kept;
+mod sendfile;
 
 use std::cell::RefCell;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,11 +36,13 @@ use tokio::time::{Instant, timeout_at};
 use weir_core::content_coding::AcceptEncoding;
 use weir_core::files::{BadPath, Wanted, relative};
 
+use self::ahead::Source;
 pub(super) use self::body::FileBody;
-use self::body::{Limits, Source};
+use self::body::Limits;
 use self::disk::{Ask, Content, Failed, Found};
 use self::head::{Looked, Parts};
 use self::kept::{Entry, Kept};
+pub(super) use self::sendfile::{Next, SendQueue, Sending};
 use super::answer::Reason;
 use super::body::ResponseBody;
 use super::core::Core;
@@ -55,6 +60,8 @@ pub(super) struct Files {
     kept: RefCell<Kept>,
     /// Held by each job until it ends, however long its request has been gone.
     permits: Arc<Semaphore>,
+    /// Where chunks are sent to be brought into memory.
+    nowhere: Option<Arc<OwnedFd>>,
 }
 
 impl Files {
@@ -62,6 +69,7 @@ impl Files {
         Self {
             kept: RefCell::default(),
             permits: Arc::new(Semaphore::new(DISK_JOBS_MAX)),
+            nowhere: sendfile::nowhere(),
         }
     }
 }
@@ -200,6 +208,12 @@ impl Asking<'_> {
                 file: Arc::clone(file),
                 stamp: looked.stamp,
                 permits: Arc::clone(&self.core.files.permits),
+                nowhere: self
+                    .core
+                    .files
+                    .nowhere
+                    .clone()
+                    .filter(|_| self.settings.sendfile),
             }),
         };
         let (response, pieces) = asked.response(&looked, draw)?;

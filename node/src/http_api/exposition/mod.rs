@@ -112,6 +112,12 @@ const NODE_METRICS: &[(&str, &str, &str, Pick)] = &[
         |m| &m.slow_lines_left_out,
     ),
     (
+        "weir_sendfile_bytes_total",
+        "counter",
+        "Bytes of files that were sent without being read.",
+        |m| &m.sendfile_bytes,
+    ),
+    (
         "weir_tunnels_open",
         "gauge",
         "Upgraded connections open now.",

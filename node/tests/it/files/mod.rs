@@ -4,6 +4,7 @@ mod bodies;
 mod conditions;
 mod escapes;
 mod names;
+mod sent;
 mod variants;
 
 use std::path::Path;
