@@ -3,7 +3,7 @@
 //! What is held is charged until it is let go. When there is no room for another body, readers that have taken nothing
 //! for long are cut, so that whoever holds much and reads nothing does not keep others from being kept.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::fill::{Fill, Refused};
+use crate::in_kernel::BODIES_MAX;
 
 /// A reader that has taken nothing for this long is cut when there is no room.
 pub const LAZY_AFTER: Duration = Duration::from_secs(10);
@@ -18,6 +19,8 @@ pub const LAZY_AFTER: Duration = Duration::from_secs(10);
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Bodies whose readers are known before those that are gone are forgotten.
 const HELD_LEAST: usize = 64;
+/// The part of it that bodies may take which the kernel holds once more.
+const IN_KERNEL_SHARE: u64 = 4;
 
 /// Memory for bodies under way and for what is held of what is not kept, shared by all of them.
 #[derive(Clone, Debug)]
@@ -27,6 +30,8 @@ pub struct Budget(Arc<State>);
 struct State {
     used_bytes: AtomicU64,
     bytes_max: AtomicU64,
+    in_kernel_bytes: AtomicU64,
+    in_kernel: AtomicU32,
     held: Mutex<Held>,
 }
 
@@ -45,6 +50,8 @@ impl Budget {
         Self(Arc::new(State {
             used_bytes: AtomicU64::new(0),
             bytes_max: AtomicU64::new(bytes_max),
+            in_kernel_bytes: AtomicU64::new(0),
+            in_kernel: AtomicU32::new(0),
             held: Mutex::default(),
         }))
     }
@@ -65,6 +72,20 @@ impl Budget {
             budget: self.clone(),
             bytes: 0,
         }
+    }
+
+    /// Room for a body that the kernel holds once more; `None` if there is none.
+    pub(crate) fn kernel_share(&self, bytes: u64) -> Option<KernelShare> {
+        let state = &self.0;
+        let before = state.in_kernel_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let bodies = state.in_kernel.fetch_add(1, Ordering::Relaxed);
+        let mut share = KernelShare {
+            charge: self.charge(),
+            bytes,
+        };
+        let bytes_max = state.bytes_max.load(Ordering::Relaxed) / IN_KERNEL_SHARE;
+        let has_room = before + bytes <= bytes_max && bodies < BODIES_MAX;
+        (has_room && share.charge.take(bytes).is_ok()).then_some(share)
     }
 
     /// From now on only its readers hold this body.
@@ -151,6 +172,21 @@ impl Charge {
 
     pub(crate) const fn budget(&self) -> &Budget {
         &self.budget
+    }
+}
+
+/// Room for a body that the kernel holds once more; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct KernelShare {
+    charge: Charge,
+    bytes: u64,
+}
+
+impl Drop for KernelShare {
+    fn drop(&mut self) {
+        let state = &self.charge.budget.0;
+        state.in_kernel_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        state.in_kernel.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

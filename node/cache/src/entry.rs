@@ -1,7 +1,8 @@
 //! A response as it is kept in memory.
 
-use std::sync::OnceLock;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use weir_core::cache::{Key, KeyTooLong, Stored, TierTtls, UnixMs, goes_beside};
@@ -10,6 +11,7 @@ use weir_core::proxy::Authority;
 use weir_core::purge::{Fetched, Hlc, Stamps, Verdict, host_id, key_id, namespace_id};
 
 use crate::budget::{Budget, Charge};
+use crate::in_kernel::InKernel;
 
 /// Bytes that an entry costs beside key, fields and body.
 const OVERHEAD_BYTES: u64 = 512;
@@ -126,6 +128,7 @@ pub struct Entry {
     taken_at: AtomicU64,
     /// What it costs once only readers hold it.
     held: OnceLock<Charge>,
+    in_kernel: InKernel,
 }
 
 impl Entry {
@@ -162,6 +165,7 @@ impl Entry {
             valid_at: AtomicU64::new(u64::MAX),
             taken_at: AtomicU64::new(0),
             held: OnceLock::new(),
+            in_kernel: InKernel::default(),
         }
     }
 
@@ -171,6 +175,7 @@ impl Entry {
         let mut renewed = Self::new(self.resource.clone(), stored, at, tags, self.body.clone());
         // What is being made of the body will be of this one too.
         *renewed.begun.get_mut() = self.begun.load(Ordering::Relaxed);
+        renewed.in_kernel = self.in_kernel.shared();
         let coded = self.coded.iter().cloned();
         coded.fold(renewed, Self::with_coded)
     }
@@ -213,6 +218,12 @@ impl Entry {
     pub(crate) fn shares_body(&self, other: &Self) -> bool {
         let place = |piece: &Bytes| (piece.as_ptr(), piece.len());
         self.body.iter().map(place).eq(other.body.iter().map(place))
+    }
+
+    /// Its body as a file from which the kernel sends it without a copy, if it is asked for often; this is one more time.
+    /// What that costs is charged to `budget`.
+    pub fn file(&self, budget: &Budget) -> Option<&Arc<OwnedFd>> {
+        self.in_kernel.file(&self.body, self.body_bytes, budget)
     }
 
     /// Memory takes it now.

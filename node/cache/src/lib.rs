@@ -3,6 +3,7 @@
 //! ```text
 //! store    what the request path asks: find, insert, join a fetch under way     store.rs
 //! memory   the first tier: entries by key, within bytes                         memory.rs entry.rs
+//! kernel   bodies asked for often, which the kernel sends without a copy        in_kernel.rs
 //! flights  one fetch for everybody who wants the same                           flights.rs
 //! fill     a body that is read while it comes                                   fill.rs
 //! interest who still wants what is fetched                                      interest.rs
@@ -25,6 +26,7 @@ pub mod codings;
 mod entry;
 mod fill;
 mod flights;
+mod in_kernel;
 mod interest;
 mod memory;
 mod purges;

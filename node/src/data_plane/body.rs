@@ -104,8 +104,10 @@ impl ResponseBody {
 
     /// What takes this body is a connection that writes its frames as they are.
     pub(super) fn goes_by(&mut self, queue: &Arc<SendQueue>) {
-        if let Content::File(body) = &mut self.0 {
-            body.may_go_by(queue);
+        match &mut self.0 {
+            Content::File(body) => body.may_go_by(queue),
+            Content::Cached(body) => body.may_go_by(queue),
+            _ => {}
         }
     }
 

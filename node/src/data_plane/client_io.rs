@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf as _, BytesMut};
 use futures::FutureExt as _;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use tokio::net::TcpStream;
 use weir_core::http1::{Limits, Refusal, RequestGuard};
 
@@ -28,6 +29,13 @@ pub(super) trait ClientSocket: Stream {
     /// Whether its client has closed it, or its side of it, whatever is still to be read before that.
     fn has_hung_up(&self) -> bool;
 
+    /// Writes what something follows at once, so that both go together.
+    fn poll_write_more(
+        &self,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>>;
+
     /// Sends of a file once the socket takes something.
     fn poll_send(&self, cx: &mut Context<'_>, sending: &Sending<'_>) -> Poll<io::Result<usize>>;
 }
@@ -39,13 +47,33 @@ impl ClientSocket for TcpStream {
         ready.is_some_and(|ready| ready.is_ok_and(|ready| ready.is_read_closed()))
     }
 
+    fn poll_write_more(
+        &self,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+        poll_writable(self, cx, || {
+            let mut none = SendAncillaryBuffer::default();
+            Ok(sendmsg(self, slices, &mut none, flags)?)
+        })
+    }
+
     fn poll_send(&self, cx: &mut Context<'_>, sending: &Sending<'_>) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.poll_write_ready(cx))?;
-            match self.try_io(Interest::WRITABLE, || sending.send(self.as_fd())) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                sent => return Poll::Ready(sent),
-            }
+        poll_writable(self, cx, || sending.send(self.as_fd()))
+    }
+}
+
+fn poll_writable(
+    socket: &TcpStream,
+    cx: &mut Context<'_>,
+    mut write: impl FnMut() -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
+    loop {
+            ready!(socket.poll_write_ready(cx))?;
+        match socket.try_io(Interest::WRITABLE, &mut write) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            written => return Poll::Ready(written),
         }
     }
 }
@@ -252,6 +280,7 @@ impl AsyncWrite for ClientIo {
         };
         let polled = match next {
             Next::Memory(slices) => Pin::new(&mut this.stream).poll_write_vectored(cx, slices),
+            Next::MemoryBeforeFile(slices) => this.stream.poll_write_more(cx, slices),
             Next::File(sending) => this.stream.poll_send(cx, &sending),
         };
         this.activity.write_blocked(polled.is_pending());

@@ -1,6 +1,7 @@
 //! A body from the cache on its way to the client.
 
 use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -11,6 +12,7 @@ use weir_cache::{Broken, Entry, FillReader};
 
 use super::super::body::{BodyError, ResponseBody};
 use super::super::exchange::Exchange;
+use super::super::files::{PART_BYTES_MAX, SendQueue, is_placeholder};
 
 /// The body, with the accounts of the client that it goes to.
 pub(in super::super) struct CachedBody {
@@ -27,12 +29,32 @@ pub(super) enum Source {
     Pieces(std::vec::IntoIter<Bytes>),
     /// All of a stored body from this piece on.
     Stored(Arc<Entry>, usize),
+    /// All of a stored body that the kernel holds once more.
+    InKernel(Box<InKernel>),
     /// A body that still comes.
     Filling(FillReader),
     /// A part of one.
     FillingPart(FillingPart),
     /// The answer to a fetch that is for this client alone.
     Own(Box<ResponseBody>),
+}
+
+/// A stored body that the connection sends from a file.
+pub(super) struct InKernel {
+    file: Arc<OwnedFd>,
+    left: Range<u64>,
+    queue: Arc<SendQueue>,
+    /// It is charged as long as it is read.
+    _entry: Arc<Entry>,
+}
+
+impl InKernel {
+    fn next_part(&mut self) -> Option<Bytes> {
+        let left = &mut self.left;
+        let part = left.start..left.end.min(left.start + PART_BYTES_MAX);
+        left.start = part.end;
+        (!part.is_empty()).then(|| self.queue.push(&self.file, None, part))
+    }
 }
 
 /// Bytes from the midst of a body that still comes.
@@ -93,6 +115,7 @@ impl CachedBody {
                     .sum(),
             ),
             Source::Stored(entry, _) => Some(entry.body_bytes),
+            Source::InKernel(body) => Some(body.left.end - body.left.start),
             Source::Filling(reader) => reader.fill().content_length,
             Source::FillingPart(part) => Some(part.left),
             Source::Own(body) => body.size_hint().exact(),
@@ -101,6 +124,21 @@ impl CachedBody {
             source,
             left,
             exchange: Some(exchange),
+        }
+    }
+
+    /// Whoever takes the frames writes them to this connection as they are.
+    pub(in super::super) fn may_go_by(&mut self, queue: &Arc<SendQueue>) {
+        let (Source::Stored(entry, 0), Some(exchange)) = (&self.source, &self.exchange) else {
+            return;
+        };
+        if let Some(file) = entry.file(&exchange.core().parts.cache.fills) {
+            self.source = Source::InKernel(Box::new(InKernel {
+                file: Arc::clone(file),
+                left: 0..entry.body_bytes,
+                queue: Arc::clone(queue),
+                _entry: Arc::clone(entry),
+            }));
         }
     }
 
@@ -120,6 +158,7 @@ impl CachedBody {
                 *at += 1;
                 piece
             }
+            Source::InKernel(body) => body.next_part(),
             Source::Filling(reader) => match ready!(reader.poll_piece(cx)) {
                 Some(Err(_)) => return Poll::Ready(Some(Err(BodyError::Fetch))),
                 Some(Ok(piece)) => Some(piece),
@@ -172,6 +211,9 @@ impl Body for CachedBody {
                     watch.clients_turn();
                 }
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
+                if frame.data_ref().is_some_and(|data| is_placeholder(data)) {
+                    exchange.core().metrics().sendfile_bytes.add(bytes as u64);
+                }
                 exchange.received(bytes);
                 if let Some(left) = &mut self.left {
                     *left = left.saturating_sub(bytes as u64);

@@ -191,7 +191,7 @@ impl FileBody {
         let rest = &mut self.brought_in;
         let part = rest.start..rest.end.min(rest.start + PART_BYTES_MAX);
         rest.start = part.end;
-        let bytes = queue.push(&source.file, &source.stamp, part);
+        let bytes = queue.push(&source.file, Some(source.stamp), part);
         if rest.is_empty() {
             self.read_ahead(cx);
         }

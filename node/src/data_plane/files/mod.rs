@@ -42,7 +42,7 @@ use self::body::Limits;
 use self::disk::{Ask, Content, Failed, Found};
 use self::head::{Looked, Parts};
 use self::kept::{Entry, Kept};
-pub(super) use self::sendfile::{Next, SendQueue, Sending};
+pub(super) use self::sendfile::{Next, PART_BYTES_MAX, SendQueue, Sending, is_placeholder};
 use super::answer::Reason;
 use super::body::ResponseBody;
 use super::core::Core;

@@ -30,7 +30,7 @@ use super::disk::stamp_of;
 pub(super) use resident::{bring_in, nowhere};
 
 /// Bytes of one part, which bound the time that one call takes of a core.
-pub(super) const PART_BYTES_MAX: u64 = 512 << 10;
+pub(in crate::data_plane) const PART_BYTES_MAX: u64 = 512 << 10;
 /// What is shorter is read: it is copied sooner than it is sent.
 pub(super) const PART_BYTES_MIN: u64 = 32 << 10;
 
@@ -43,7 +43,8 @@ static PLACEHOLDER: [u8; PART_BYTES_MAX as usize + PARTS_MAX] =
 /// A part of a file that stands in the queue of a connection.
 struct Part {
     file: Arc<OwnedFd>,
-    stamp: Stamp,
+    /// `None`: nobody else writes to it.
+    stamp: Option<Stamp>,
     at: u64,
     bytes: usize,
     /// Where its placeholder begins.
@@ -110,23 +111,26 @@ pub(in crate::data_plane) struct SendQueue {
 pub(in crate::data_plane) enum Next<'a, 'b> {
     /// These bytes.
     Memory(&'a [IoSlice<'b>]),
+    /// These bytes, right before those of a file.
+    MemoryBeforeFile(&'a [IoSlice<'b>]),
     /// Of a file.
     File(Sending<'a>),
 }
 
 impl SendQueue {
-    /// Bytes to be handed to the connection's parser in place of a part of a file.
-    pub(super) fn push(
+    /// Bytes to be handed to the connection's parser in place of a part of a file, at most [`PART_BYTES_MAX`]. The
+    /// connection ends if the file is in another state than `stamp` says when it is sent.
+    pub(in crate::data_plane) fn push(
         self: &Arc<Self>,
         file: &Arc<OwnedFd>,
-        stamp: &Stamp,
+        stamp: Option<Stamp>,
         range: Range<u64>,
     ) -> Bytes {
         let bytes = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         let mut waiting = self.waiting.lock();
         let part = Arc::new(Part {
             file: Arc::clone(file),
-            stamp: *stamp,
+            stamp,
             at: range.start,
             bytes: bytes.min(PLACEHOLDER.len() - PARTS_MAX),
             turn: waiting.turn,
@@ -167,7 +171,7 @@ impl SendQueue {
         match first {
             None => Ok(Next::Memory(slices)),
             Some(0) => self.sending(&slices[0]).map(Next::File),
-            Some(first) => Ok(Next::Memory(&slices[..first])),
+            Some(first) => Ok(Next::MemoryBeforeFile(&slices[..first])),
         }
     }
 
@@ -196,7 +200,7 @@ impl SendQueue {
 }
 
 /// Whether these bytes stand for those of a file.
-pub(super) fn is_placeholder(slice: &[u8]) -> bool {
+pub(in crate::data_plane) fn is_placeholder(slice: &[u8]) -> bool {
     !slice.is_empty() && PLACEHOLDER.as_ptr_range().contains(&slice.as_ptr())
 }
 
@@ -214,9 +218,11 @@ impl Sending<'_> {
     /// What the system says of the socket; an end of the connection if the file is at fault.
     pub(in crate::data_plane) fn send(&self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         let (part, queue) = (&self.part, self.queue);
-        let now = fstat(&part.file).map_err(|_| queue.die(Reason::FileError))?;
-        if part.stamp.is_torn(&stamp_of(&now)) {
-            return Err(queue.die(Reason::FileChanged));
+        if let Some(stamp) = &part.stamp {
+            let now = fstat(&part.file).map_err(|_| queue.die(Reason::FileError))?;
+            if stamp.is_torn(&stamp_of(&now)) {
+                return Err(queue.die(Reason::FileChanged));
+            }
         }
         let mut at = part.at + part.sent() as u64;
         let sent = retry_on_intr(|| sendfile(socket, &part.file, Some(&mut at), self.bytes));

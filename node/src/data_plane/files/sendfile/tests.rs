@@ -46,8 +46,8 @@ fn parts_go_in_turn_behind_what_is_in_memory() {
     let (_, file, stamp) = file_of(3_000);
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let head = Bytes::from_static(b"head");
-    let one = queue.push(&file, &stamp, 0..1_000);
-    let two = queue.push(&file, &stamp, 2_000..3_000);
+    let one = queue.push(&file, Some(stamp), 0..1_000);
+    let two = queue.push(&file, Some(stamp), 2_000..3_000);
     let buffers = [head, one.clone(), two.clone()];
     assert_eq!(write(&queue, &buffers, &ours).unwrap(), 4);
     assert_eq!(write(&queue, &[one.slice(..300)], &ours).unwrap(), 300);
@@ -73,7 +73,7 @@ fn what_stands_for_nothing_that_is_next_ends_the_connection() {
     ];
     for wrong in wrong {
         let queue = Arc::new(SendQueue::default());
-        let parts = [0..1_000, 1_000..2_000].map(|range| queue.push(&file, &stamp, range));
+        let parts = [0..1_000, 1_000..2_000].map(|range| queue.push(&file, Some(stamp), range));
         assert!(write(&queue, &[wrong(&parts)], &ours).is_err());
         assert!(write(&queue, &[Bytes::from_static(b"next")], &ours).is_err());
         assert_eq!(queue.take_failure(), Some(Reason::FileError));
@@ -85,7 +85,7 @@ fn nothing_follows_a_part_that_was_not_sent() {
     let queue = Arc::new(SendQueue::default());
     let (_, file, stamp) = file_of(1_000);
     let (ours, _theirs) = UnixStream::pair().unwrap();
-    let part = queue.push(&file, &stamp, 0..1_000);
+    let part = queue.push(&file, Some(stamp), 0..1_000);
     let copy = Bytes::copy_from_slice(&part);
     drop(part);
     assert!(write(&queue, &[copy], &ours).is_err());
@@ -97,10 +97,10 @@ fn more_parts_than_there_is_room_for_end_the_connection() {
     let (_, file, stamp) = file_of(1_000);
     let mut parts: Vec<Bytes> = Vec::new();
     for _ in 0..PARTS_MAX {
-        parts.push(queue.push(&file, &stamp, 0..1_000));
+        parts.push(queue.push(&file, Some(stamp), 0..1_000));
     }
     assert!(!queue.is_dead());
-    parts.push(queue.push(&file, &stamp, 0..1_000));
+    parts.push(queue.push(&file, Some(stamp), 0..1_000));
     assert!(queue.is_dead());
 }
 
@@ -117,7 +117,7 @@ fn a_file_that_is_cut_or_overwritten_ends_the_connection_and_one_that_grows_does
         let (file, opened, mut stamp) = file_of(1_000);
         // Whatever the clock of the file system is.
         stamp.modified_ns -= 1_000_000_000;
-        let part = queue.push(&opened, &stamp, 0..1_000);
+        let part = queue.push(&opened, Some(stamp), 0..1_000);
         change(&file);
         let written = write(&queue, &[part], &ours);
         assert_eq!(written.ok(), goes_on.then_some(1_000));
@@ -163,7 +163,7 @@ async fn served(bytes: usize, queues: bool) -> Vec<u8> {
         Arc::clone(&queue),
     );
     let service = service_fn(move |_| {
-        let body = Full::new(queue.push(&file, &stamp, 0..bytes as u64));
+        let body = Full::new(queue.push(&file, Some(stamp), 0..bytes as u64));
         async move { Ok::<_, Infallible>(hyper::Response::new(body)) }
     });
     let served = hyper::server::conn::http1::Builder::new()
