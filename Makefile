@@ -58,40 +58,40 @@ bench: setup
 ## The cache in process, a crowd, purges and a failing Redis on nodes, memory over time: make bench-cache MINUTES=2
 bench-cache: setup
 	@cargo build --release --locked --quiet --bin weir
-	@cargo bench --locked --quiet -p weir-cache --bench tiers
-	@cargo bench --locked --quiet -p weir-node --bench cache -- --minutes $(MINUTES)
+	@cargo bench --profile load --locked --quiet -p weir-cache --bench tiers
+	@cargo bench --profile load --locked --quiet -p weir-node --bench cache -- --minutes $(MINUTES)
 
 ## Messages to many over real WebSockets: make bench-broadcast CLIENTS=1000
 bench-broadcast: setup
 	@cargo build --release --locked --quiet --bin weir
-	@cargo bench --locked --quiet -p weir-broadcast --bench fan_out
-	@cargo bench --locked --quiet -p weir-node --bench broadcast -- --clients $(CLIENTS)
+	@cargo bench --profile load --locked --quiet -p weir-broadcast --bench fan_out
+	@cargo bench --profile load --locked --quiet -p weir-node --bench broadcast -- --clients $(CLIENTS)
 
 ## Thousands of simulated nodes on one control plane: make bench-fleet NODES="1000 5000"
 bench-fleet: setup
 	@cargo build --release --locked --quiet --bin weir
 	@for nodes in $(NODES); do \
-		cargo bench --locked --quiet -p weir-control-plane --bench fleet -- --nodes $$nodes; \
+		cargo bench --profile load --locked --quiet -p weir-control-plane --bench fleet -- --nodes $$nodes; \
 	done
 
 ## A burst of provisions, look-ups of ports on three nodes and in process: make bench-engines REQUESTS=100 LOOKS_S=10
 bench-engines: setup
 	@cargo build --release --locked --quiet --bin weir
-	@cargo bench --locked --quiet -p weir-node --bench engines -- --requests $(REQUESTS) --seconds $(LOOKS_S)
+	@cargo bench --profile load --locked --quiet -p weir-node --bench engines -- --requests $(REQUESTS) --seconds $(LOOKS_S)
 
 ## The newest lines of a log of 1 GiB, and what it costs to write one: make bench-logs
 bench-logs: setup
-	@cargo bench --locked --quiet -p weir-node --bench logs
+	@cargo bench --profile load --locked --quiet -p weir-node --bench logs
 
 ## What traces and metrics cost requests, and a scrape with 1,000 backends: make bench-telemetry ROUNDS=11
 bench-telemetry: setup
 	@cargo build --release --locked --quiet --bin weir
-	@cargo bench --locked --quiet -p weir-node --bench telemetry -- --rounds $(ROUNDS)
+	@cargo bench --profile load --locked --quiet -p weir-node --bench telemetry -- --rounds $(ROUNDS)
 
 ## What it costs to look at nodes: make bench-status
 bench-status: setup
 	@cargo build --release --locked --quiet --bin weir
-	@cargo bench --locked --quiet -p weir-node --bench status
+	@cargo bench --profile load --locked --quiet -p weir-node --bench status
 
 # The build needs Rust, a C compiler, and protoc for the etcd client. Weir's own schema is compiled in Rust.
 setup:

@@ -1,7 +1,7 @@
 //! Thousands of nodes that speak the real protocol to a real control plane, and how fast it is with them.
 //!
 //! Run by `make bench`, alone by `make bench-fleet`, with one size by
-//! `cargo bench -p weir-control-plane --bench fleet -- --nodes 5000`.
+//! `cargo bench --profile load -p weir-control-plane --bench fleet -- --nodes 5000`.
 
 mod crowd;
 mod measure;

@@ -137,15 +137,16 @@ async fn reconnect(
     Ok(())
 }
 
-/// The binary under test: told, or beside the folder of this one.
+/// The binary under test: told, or the one of the release profile.
 fn weir(fleet: &Fleet) -> Result<PathBuf, String> {
     if let Some(weir) = &fleet.weir {
         return Ok(weir.clone());
     }
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
-    let folder = own.ancestors().nth(2);
-    folder
-        .map(|folder| folder.join("weir"))
+    // This one is target/load/deps/NAME.
+    let target = own.ancestors().nth(3);
+    target
+        .map(|target| target.join("release").join("weir"))
         .ok_or_else(|| "--weir is needed".to_owned())
 }
 

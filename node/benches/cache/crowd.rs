@@ -69,13 +69,20 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> Result<(), St
     Ok(())
 }
 
-/// How long each waits, in order.
-async fn ask_all(clients: &mut [Client], path: &str) -> Result<Vec<Duration>, String> {
-    let asking = clients.iter_mut().map(|client| client.get(path));
-    let answers = futures::future::join_all(asking).await;
-    let mut took = Vec::with_capacity(answers.len());
-    for answer in answers {
+/// How long each waits, in order. Each is a task of its own: one task for all would look at everybody again and again.
+async fn ask_all(clients: &mut Vec<Client>, path: &str) -> Result<Vec<Duration>, String> {
+    let asking: Vec<_> = std::mem::take(clients)
+        .into_iter()
+        .map(|mut client| {
+            let path = path.to_owned();
+            tokio::spawn(async move { (client.get(&path).await, client) })
+        })
+        .collect();
+    let mut took = Vec::with_capacity(asking.len());
+    for asked in asking {
+        let (answer, client) = asked.await.map_err(|error| error.to_string())?;
         took.push(answer?.took);
+        clients.push(client);
     }
     took.sort_unstable();
     Ok(took)

@@ -30,6 +30,8 @@ const STATUS_BAR: Duration = Duration::from_millis(1);
 /// Connections that load the node, and that ask for its status.
 const LOADING: usize = 8;
 const ASKING: usize = 4;
+/// Between two statuses that one connection asks for: the requests beside are the load, not these.
+const STATUS_PAUSE: Duration = Duration::from_millis(5);
 const POLL_BYTES_BAR: usize = 50 << 10;
 /// How often a dashboard asks.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
@@ -101,10 +103,13 @@ fn keep_samples(report: &mut Report) {
 async fn ask_under_load(mesh: &Mesh, options: &Options, report: &mut Report) -> Result<(), String> {
     let until = Instant::now() + Duration::from_secs(options.seconds);
     let (ingress, api) = (mesh.nodes[0].ingress, mesh.nodes[0].api);
-    let ask = |to, path: &'static str| async move {
+    let ask = |to, path: &'static str, pause: Duration| async move {
         let mut client = Client::connect(to).await?;
         let mut took = Vec::new();
         while Instant::now() < until {
+            if !pause.is_zero() {
+                sleep(pause).await;
+            }
             let begun = Instant::now();
             client.get(path, "").await?;
             took.push(begun.elapsed());
@@ -112,10 +117,10 @@ async fn ask_under_load(mesh: &Mesh, options: &Options, report: &mut Report) -> 
         Ok::<_, String>(took)
     };
     let load: Vec<_> = (0..LOADING)
-        .map(|_| tokio::spawn(ask(ingress, "/")))
+        .map(|_| tokio::spawn(ask(ingress, "/", Duration::ZERO)))
         .collect();
     let asking: Vec<_> = (0..ASKING)
-        .map(|_| tokio::spawn(ask(api, "/api/status")))
+        .map(|_| tokio::spawn(ask(api, "/api/status", STATUS_PAUSE)))
         .collect();
     let mut requests = 0;
     for task in load {

@@ -5,9 +5,6 @@
 #[path = "../cache/client.rs"]
 #[expect(dead_code, reason = "shared with other benches")]
 mod client;
-#[path = "../cache/origin.rs"]
-#[expect(dead_code, reason = "shared with other benches")]
-mod origin;
 #[path = "../common/process.rs"]
 #[expect(dead_code, reason = "shared with other benches")]
 mod process;
@@ -54,9 +51,9 @@ struct Options {
     #[arg(long)]
     weir: Option<PathBuf>,
     /// How long each node is asked in a round.
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 1.0)]
     seconds: f64,
-    /// Rounds, after one that warms.
+    /// Rounds, each with new nodes.
     #[arg(long, default_value_t = 11)]
     rounds: usize,
     /// Given by cargo.

@@ -1,6 +1,6 @@
 //! The first tier in process: what a hit costs, and how much of public traces it answers.
 //!
-//! Run by `make bench`, alone by `make bench-cache`, or by `cargo bench -p weir-cache --bench tiers -- --traces DIR`.
+//! Run by `make bench`, alone by `make bench-cache`, or by `cargo bench --profile load -p weir-cache --bench tiers -- --traces DIR`.
 //! Ends with 1 when a bar is missed.
 
 mod hit;

@@ -86,10 +86,10 @@ impl TraceContext {
     /// Formats `traceparent`, version 00.
     pub fn header_value(&self) -> HeaderValue {
         let mut text = [b'-'; LENGTH];
-        encode(&[0], &mut text[..2]);
-        encode(&self.trace_id, &mut text[3..35]);
-        encode(&self.parent_id, &mut text[36..52]);
-        encode(&[u8::from(self.sampled)], &mut text[53..]);
+        encode([0], &mut text[..2]);
+        encode(self.trace_id, &mut text[3..35]);
+        encode(self.parent_id, &mut text[36..52]);
+        encode([u8::from(self.sampled)], &mut text[53..]);
         HeaderValue::from_bytes(&text).expect("digits and dashes are legal in header values")
     }
 }
@@ -115,12 +115,23 @@ fn digit(character: u8) -> Option<u8> {
     }
 }
 
-fn encode(bytes: &[u8], digits: &mut [u8]) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    for (byte, pair) in bytes.iter().zip(digits.chunks_exact_mut(2)) {
-        pair[0] = HEX[usize::from(byte >> 4)];
-        pair[1] = HEX[usize::from(byte & 15)];
+/// Two lower-case digits for each byte.
+fn encode<const N: usize>(bytes: [u8; N], digits: &mut [u8]) {
+    static PAIRS: [[u8; 2]; 256] = pairs();
+    for (byte, pair) in bytes.into_iter().zip(digits.as_chunks_mut().0) {
+        *pair = PAIRS[usize::from(byte)];
     }
+}
+
+const fn pairs() -> [[u8; 2]; 256] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < pairs.len() {
+        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    pairs
 }
 
 #[cfg(test)]

@@ -225,6 +225,7 @@ impl RequestTrace {
     }
 
     /// Adds to what is known of this part.
+    #[inline]
     pub(super) fn fact(&self, fact: Fact) {
         self.trail.state().fact(self.of, fact);
     }
@@ -252,6 +253,7 @@ impl RequestTrace {
     }
 
     /// Adds to what is known of a step.
+    #[inline]
     pub(super) fn tell(&self, step: At, fact: Fact) {
         self.trail.state().fact(step, fact);
     }

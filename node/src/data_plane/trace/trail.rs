@@ -181,6 +181,7 @@ impl State {
         u16::try_from(at).map_or(At::NOWHERE, At)
     }
 
+    #[inline]
     pub(super) fn fact(&mut self, at: At, fact: Fact) {
         if at != At::NOWHERE {
             self.facts.push((at, fact));
