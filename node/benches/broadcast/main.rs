@@ -1,7 +1,8 @@
 //! Messages to many over real WebSockets of nodes as processes.
 //!
 //! Run by `make bench`, alone by `make bench-broadcast`, one part by
-//! `cargo bench --profile load -p weir-node --bench broadcast -- --only fan-out`. Ends with 1 when a bar is missed. Clients and nodes
+//! `cargo bench --profile load -p weir-node --bench broadcast -- --only fan-out`.
+//! Ends with 1 when a bar is missed. Clients and nodes
 //! share the machine; each node has one core. The same without sockets is `weir-broadcast`'s `fan_out`.
 
 mod audience;

@@ -1,7 +1,8 @@
 //! The cache on processes: a crowd on a cold key, purges of the whole mesh, Redis that fails, memory over time.
 //!
 //! Run by `make bench`, alone by `make bench-cache`, one part by
-//! `cargo bench --profile load -p weir-node --bench cache -- --only crowd`. Ends with 1 when a bar is missed. Hits beside other
+//! `cargo bench --profile load -p weir-node --bench cache -- --only crowd`.
+//! Ends with 1 when a bar is missed. Hits beside other
 //! caches are scenarios S7 and S7L of `sim/bench/bench.py`.
 
 mod client;

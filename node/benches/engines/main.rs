@@ -1,7 +1,8 @@
 //! Engines and ports of VPNs on real code: a burst of provisions, look-ups on a mesh of processes, look-ups in process.
 //!
 //! Run by `make bench`, alone by `make bench-engines`, shorter by
-//! `cargo bench --profile load -p weir-node --bench engines -- --requests 100 --seconds 10`. Ends with 1 when a bar is missed.
+//! `cargo bench --profile load -p weir-node --bench engines -- --requests 100 --seconds 10`.
+//! Ends with 1 when a bar is missed.
 
 mod burst;
 mod look_ups;
