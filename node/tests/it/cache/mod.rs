@@ -6,6 +6,7 @@ mod crowds;
 mod faults;
 mod kept;
 mod odd;
+mod often;
 pub mod origin;
 mod partial;
 mod peers;
