@@ -142,6 +142,7 @@ fn a_file_is_brought_in_where_nobody_has_to_be_asked_for_it() {
     let here = bring_in(&nowhere, &opened, &stamp, &(0..200_000));
     assert_eq!(here, Ok(is_local(&opened)));
     let made_up: OwnedFd = File::open("/proc/self/maps").unwrap().into();
+    assert!(!is_local(&made_up));
     assert_eq!(bring_in(&nowhere, &made_up, &stamp, &(0..10)), Ok(false));
     file.set_len(100_000).unwrap();
     let cut = bring_in(&nowhere, &opened, &stamp, &(0..200_000));
