@@ -52,7 +52,10 @@ fn parts_go_in_turn_behind_what_is_in_memory() {
     assert_eq!(write(&queue, &buffers, &ours).unwrap(), 4);
     assert_eq!(write(&queue, &[one.slice(..300)], &ours).unwrap(), 300);
     assert_eq!(write(&queue, &[one.slice(300..)], &ours).unwrap(), 700);
-    assert_eq!(write(&queue, &[two.clone()], &ours).unwrap(), 1_000);
+    assert_eq!(
+        write(&queue, std::slice::from_ref(&two), &ours).unwrap(),
+        1_000
+    );
     drop((buffers, one, two, ours));
     assert!(!queue.is_dead());
     let mut came = Vec::new();
@@ -107,7 +110,8 @@ fn more_parts_than_there_is_room_for_end_the_connection() {
 #[test]
 fn a_file_that_is_cut_or_overwritten_ends_the_connection_and_one_that_grows_does_not() {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
-    let changes: [(fn(&File), bool); 3] = [
+    type Change = (fn(&File), bool);
+    let changes: [Change; 3] = [
         (|file| file.set_len(500).unwrap(), false),
         (|file| file.write_all_at(b"other", 0).unwrap(), false),
         (|file| file.set_len(9_000).unwrap(), true),
@@ -138,6 +142,7 @@ fn a_file_is_brought_in_where_nobody_has_to_be_asked_for_it() {
     let here = bring_in(&nowhere, &opened, &stamp, &(0..200_000));
     assert_eq!(here, Ok(is_local(&opened)));
     let made_up: OwnedFd = File::open("/proc/self/maps").unwrap().into();
+    assert!(!is_local(&made_up));
     assert_eq!(bring_in(&nowhere, &made_up, &stamp, &(0..10)), Ok(false));
     file.set_len(100_000).unwrap();
     let cut = bring_in(&nowhere, &opened, &stamp, &(0..200_000));
