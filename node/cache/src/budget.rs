@@ -11,13 +11,14 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::fill::{Fill, Refused};
+use crate::reading::{Readers, Slot};
 
 /// A reader that has taken nothing for this long is cut when there is no room.
 pub const LAZY_AFTER: Duration = Duration::from_secs(10);
 /// Between two looks for such readers.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Bodies whose readers are known before those that are gone are forgotten.
-const HELD_LEAST: usize = 64;
+pub(crate) const HELD_LEAST: usize = 64;
 
 /// Memory for bodies under way and for what is held of what is not kept, shared by all of them.
 #[derive(Clone, Debug)]
@@ -28,6 +29,7 @@ struct State {
     used_bytes: AtomicU64,
     bytes_max: AtomicU64,
     held: Mutex<Held>,
+    readers: Mutex<Readers>,
 }
 
 /// Bodies that only their readers hold.
@@ -46,6 +48,7 @@ impl Budget {
             used_bytes: AtomicU64::new(0),
             bytes_max: AtomicU64::new(bytes_max),
             held: Mutex::default(),
+            readers: Mutex::default(),
         }))
     }
 
@@ -75,6 +78,16 @@ impl Budget {
             held.forget_at = 2 * held.bodies.len();
         }
         held.bodies.push(Arc::downgrade(body));
+    }
+
+    /// Somebody reads what is kept, and may do so when it is kept no more.
+    pub(crate) fn is_read(&self, slot: &Arc<Slot>) {
+        self.0.readers.lock().add(slot);
+    }
+
+    /// Whether there is room, if need be at the cost of readers that have taken nothing for long.
+    pub fn makes_room(&self) -> bool {
+        self.check().is_ok() || (self.cut_lazy() > 0 && self.check().is_ok())
     }
 
     fn try_take(&self, bytes: u64) -> Result<(), Refused> {
@@ -115,7 +128,10 @@ impl Budget {
             held.looked_at = Some(now);
             held.bodies.iter().filter_map(Weak::upgrade).collect()
         };
-        bodies.iter().map(|body| body.cut_lazy(now)).sum()
+        let slots = self.0.readers.lock().all();
+        // What is let go is dropped here, outside of any lock.
+        let cut = slots.iter().filter_map(|slot| slot.cut_lazy(now)).count();
+        cut + bodies.iter().map(|body| body.cut_lazy(now)).sum::<usize>()
     }
 }
 

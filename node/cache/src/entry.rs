@@ -248,6 +248,18 @@ impl Entry {
         });
     }
 
+    /// Whether it is kept no more.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.get().is_some()
+    }
+
+    /// Bytes of the longest form of its body.
+    pub(crate) fn longest_bytes(&self) -> u64 {
+        let coded = self.coded.iter().filter_map(|form| form.body.as_ref());
+        let longest = coded.map(|body| body.len() as u64).max();
+        self.body_bytes.max(longest.unwrap_or_default())
+    }
+
     /// Bytes of memory that it takes, everything included.
     pub fn cost_bytes(&self) -> u64 {
         self.cost_bytes

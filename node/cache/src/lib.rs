@@ -5,6 +5,7 @@
 //! memory   the first tier: entries by key, within bytes                         memory.rs entry.rs
 //! flights  one fetch for everybody who wants the same                           flights.rs
 //! fill     a body that is read while it comes                                   fill.rs
+//! reading  who reads what is kept, also when it is kept no more                 reading.rs budget.rs
 //! interest who still wants what is fetched                                      interest.rs
 //! codings  brotli, gzip and zstd: whole variants and streams                    codings/
 //! coders   makes coded forms of what is kept, beside the traffic                coders/
@@ -28,6 +29,7 @@ mod flights;
 mod interest;
 mod memory;
 mod purges;
+mod reading;
 pub mod redis;
 mod solo;
 mod store;
@@ -40,4 +42,5 @@ pub use flights::{Flights, Follower, Joined, Landed, Leader, TURNS_MAX, Turn, Tu
 pub use interest::{Interested, Place, REFRESHES_MAX, UNWANTED_MAX};
 pub use memory::MemoryLimits;
 pub use purges::{Counts as PurgeCounts, Missed, PurgeLimits, Purges, SCOPES};
+pub use reading::{EntryReader, PIECE_BYTES_MAX};
 pub use store::{Found, SharedTier, Store};

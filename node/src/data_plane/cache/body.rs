@@ -2,15 +2,16 @@
 
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use weir_cache::{Broken, Entry, FillReader};
+use weir_cache::{Broken, EntryReader, FillReader};
 
+use super::super::answer::Reason;
 use super::super::body::{BodyError, ResponseBody};
 use super::super::exchange::Exchange;
+use super::parts::Parts;
 
 /// The body, with the accounts of the client that it goes to.
 pub(in super::super) struct CachedBody {
@@ -24,9 +25,11 @@ pub(super) enum Source {
     /// Nothing.
     Empty,
     /// These bytes.
-    Pieces(std::vec::IntoIter<Bytes>),
-    /// All of a stored body from this piece on.
-    Stored(Arc<Entry>, usize),
+    Bytes(Bytes),
+    /// All of a stored body, which is so long.
+    Stored(EntryReader, u64),
+    /// Parts of one.
+    Parts(Box<Parts>),
     /// A body that still comes.
     Filling(FillReader),
     /// A part of one.
@@ -85,14 +88,9 @@ impl CachedBody {
         }
         let left = match &source {
             Source::Empty => Some(0),
-            Source::Pieces(pieces) => Some(
-                pieces
-                    .as_slice()
-                    .iter()
-                    .map(|piece| piece.len() as u64)
-                    .sum(),
-            ),
-            Source::Stored(entry, _) => Some(entry.body_bytes),
+            Source::Bytes(bytes) => Some(bytes.len() as u64),
+            Source::Stored(_, bytes) => Some(*bytes),
+            Source::Parts(parts) => Some(parts.bytes()),
             Source::Filling(reader) => reader.fill().content_length,
             Source::FillingPart(part) => Some(part.left),
             Source::Own(body) => body.size_hint().exact(),
@@ -114,12 +112,15 @@ impl CachedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let piece = match &mut self.source {
             Source::Empty => None,
-            Source::Pieces(pieces) => pieces.next(),
-            Source::Stored(entry, at) => {
-                let piece = entry.body.get(*at).cloned();
-                *at += 1;
-                piece
-            }
+            Source::Bytes(bytes) => Some(std::mem::take(bytes)).filter(|bytes| !bytes.is_empty()),
+            Source::Stored(reader, _) => match reader.next_piece() {
+                Ok(piece) => piece,
+                Err(_) => return Poll::Ready(Some(Err(BodyError::Cut(Reason::ClientStalled)))),
+            },
+            Source::Parts(parts) => match parts.next_piece() {
+                Ok(piece) => piece,
+                Err(_) => return Poll::Ready(Some(Err(BodyError::Cut(Reason::ClientStalled)))),
+            },
             Source::Filling(reader) => match ready!(reader.poll_piece(cx)) {
                 Some(Err(_)) => return Poll::Ready(Some(Err(BodyError::Fetch))),
                 Some(Ok(piece)) => Some(piece),
