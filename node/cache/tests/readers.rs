@@ -102,12 +102,14 @@ async fn who_takes_nothing_of_what_is_kept_no_more_is_cut_when_there_is_no_room(
     let held = store.fills.used_bytes();
     assert!(held > (READERS * MIB) as u64, "{held}");
     assert!(is_kept(&store).is_err(), "there is no room");
+    assert!(!store.fills.makes_room(), "nor for what Redis has");
     tokio::time::advance(LAZY_AFTER - Duration::from_millis(1)).await;
     // One of them goes on, and so takes their time.
     assert!(readers[0].next_piece().unwrap().is_some());
     assert!(is_kept(&store).is_err(), "it is too early");
     tokio::time::advance(Duration::from_millis(200)).await;
     is_kept(&store).unwrap();
+    assert!(store.fills.makes_room());
     let held = store.fills.used_bytes();
     assert!((MIB as u64..2 * MIB as u64).contains(&held), "{held}");
     for cut in &mut readers[1..] {
