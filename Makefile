@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: up image cluster test lint sim sim-meta bench bench-broadcast bench-cache bench-fleet bench-engines bench-logs bench-telemetry bench-status setup setup-test setup-lint
+.PHONY: up image cluster test lint sim sim-meta purge-schedules cache-tests bench bench-broadcast bench-cache bench-fleet bench-engines bench-logs bench-telemetry bench-status setup setup-test setup-lint
 
 SCENARIO ?= partition
 SEED ?= 1
@@ -13,6 +13,7 @@ ROUNDS ?= 11
 LOOKS_S ?= 60
 MINUTES ?= 30
 CLIENTS ?= 10000
+SCHEDULES ?= 1000000
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 APT := $(if $(filter 0,$(shell id -u)),,sudo -n) env DEBIAN_FRONTEND=noninteractive apt-get
 
@@ -48,6 +49,16 @@ sim: setup
 ## Each seed in two processes must give one log: make sim-meta SEEDS=20
 sim-meta: setup
 	@cargo run --quiet --locked -p weir-sim -- meta $(SCENARIO) --seeds $(SEEDS)
+
+## Purges that race with fetches over nodes, at random, by many schedules: make purge-schedules SCHEDULES=10000 SEED=7
+purge-schedules: setup
+	@WEIR_PURGE_SCHEDULES=$(SCHEDULES) WEIR_PURGE_SEED=$(SEED) \
+		cargo test --quiet --locked -p weir-cache --test purge_schedules
+
+## The public tests of HTTP caches, with their score; says how to get them: make cache-tests DIR=../cache-tests
+cache-tests: setup
+	@cargo build --release --locked --quiet --bin weir
+	@python3 sim/conformance/cache_tests.py $(DIR) $(ARGS)
 
 ## Weir beside nginx, HAProxy, Envoy and Varnish, then all others; ARGS="--scenario S1 --rounds 5" narrows the first.
 bench: setup

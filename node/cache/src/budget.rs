@@ -12,13 +12,14 @@ use tokio::time::Instant;
 
 use crate::fill::{Fill, Refused};
 use crate::in_kernel::BODIES_MAX;
+use crate::reading::{Readers, Slot};
 
 /// A reader that has taken nothing for this long is cut when there is no room.
 pub const LAZY_AFTER: Duration = Duration::from_secs(10);
 /// Between two looks for such readers.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Bodies whose readers are known before those that are gone are forgotten.
-const HELD_LEAST: usize = 64;
+pub(crate) const HELD_LEAST: usize = 64;
 /// The part of it that bodies may take which the kernel holds once more.
 const IN_KERNEL_SHARE: u64 = 4;
 
@@ -33,6 +34,7 @@ struct State {
     in_kernel_bytes: AtomicU64,
     in_kernel: AtomicU32,
     held: Mutex<Held>,
+    readers: Mutex<Readers>,
 }
 
 /// Bodies that only their readers hold.
@@ -53,6 +55,7 @@ impl Budget {
             in_kernel_bytes: AtomicU64::new(0),
             in_kernel: AtomicU32::new(0),
             held: Mutex::default(),
+            readers: Mutex::default(),
         }))
     }
 
@@ -98,6 +101,16 @@ impl Budget {
         held.bodies.push(Arc::downgrade(body));
     }
 
+    /// Somebody reads what is kept, and may do so when it is kept no more.
+    pub(crate) fn is_read(&self, slot: &Arc<Slot>) {
+        self.0.readers.lock().add(slot);
+    }
+
+    /// Whether there is room, if need be at the cost of readers that have taken nothing for long.
+    pub fn makes_room(&self) -> bool {
+        self.check().is_ok() || (self.cut_lazy() > 0 && self.check().is_ok())
+    }
+
     fn try_take(&self, bytes: u64) -> Result<(), Refused> {
         let bytes_max = self.0.bytes_max.load(Ordering::Relaxed);
         let before = self.0.used_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -136,7 +149,10 @@ impl Budget {
             held.looked_at = Some(now);
             held.bodies.iter().filter_map(Weak::upgrade).collect()
         };
-        bodies.iter().map(|body| body.cut_lazy(now)).sum()
+        let slots = self.0.readers.lock().all();
+        // What is let go is dropped here, outside of any lock.
+        let cut = slots.iter().filter_map(|slot| slot.cut_lazy(now)).count();
+        cut + bodies.iter().map(|body| body.cut_lazy(now)).sum::<usize>()
     }
 }
 
@@ -185,7 +201,9 @@ pub(crate) struct KernelShare {
 impl Drop for KernelShare {
     fn drop(&mut self) {
         let state = &self.charge.budget.0;
-        state.in_kernel_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        state
+            .in_kernel_bytes
+            .fetch_sub(self.bytes, Ordering::Relaxed);
         state.in_kernel.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -1,6 +1,5 @@
 //! A response as it is kept in memory.
 
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -11,7 +10,7 @@ use weir_core::proxy::Authority;
 use weir_core::purge::{Fetched, Hlc, Stamps, Verdict, host_id, key_id, namespace_id};
 
 use crate::budget::{Budget, Charge};
-use crate::in_kernel::InKernel;
+use crate::in_kernel::{InKernel, KernelCopy};
 
 /// Bytes that an entry costs beside key, fields and body.
 const OVERHEAD_BYTES: u64 = 512;
@@ -220,10 +219,10 @@ impl Entry {
         self.body.iter().map(place).eq(other.body.iter().map(place))
     }
 
-    /// Its body as a file from which the kernel sends it without a copy, if it is asked for often; this is one more time.
-    /// What that costs is charged to `budget`.
-    pub fn file(&self, budget: &Budget) -> Option<&Arc<OwnedFd>> {
-        self.in_kernel.file(&self.body, self.body_bytes, budget)
+    /// The copy of its body that the kernel holds, if it is asked for often; this is one more time. What that costs is
+    /// charged to `budget`.
+    pub(crate) fn kernel_copy(&self, budget: &Budget) -> Option<&Arc<KernelCopy>> {
+        self.in_kernel.copy(&self.body, self.body_bytes, budget)
     }
 
     /// Memory takes it now.
@@ -257,6 +256,18 @@ impl Entry {
             charge.take_anyway(self.cost_bytes);
             charge
         });
+    }
+
+    /// Whether it is kept no more.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.get().is_some()
+    }
+
+    /// Bytes of the longest form of its body.
+    pub(crate) fn longest_bytes(&self) -> u64 {
+        let coded = self.coded.iter().filter_map(|form| form.body.as_ref());
+        let longest = coded.map(|body| body.len() as u64).max();
+        self.body_bytes.max(longest.unwrap_or_default())
     }
 
     /// Bytes of memory that it takes, everything included.

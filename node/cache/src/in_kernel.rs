@@ -7,9 +7,8 @@ use std::fs::File;
 use std::io::Write as _;
 use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, OnceLock};
-
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -27,23 +26,24 @@ const HITS_LEAST: u8 = 32;
 #[derive(Debug, Default)]
 pub(crate) struct InKernel {
     hits: AtomicU8,
-    copy: OnceLock<Arc<Copy>>,
+    copy: OnceLock<Arc<KernelCopy>>,
 }
 
+/// A body in a file without a name; it is charged until the last one lets it go.
 #[derive(Debug)]
-struct Copy {
+pub struct KernelCopy {
     file: Arc<OwnedFd>,
     _share: KernelShare,
 }
 
 impl InKernel {
-    /// The body as a file, if it is asked for often enough; this is one more time.
-    pub(crate) fn file(
+    /// The copy, if the body is asked for often enough; this is one more time.
+    pub(crate) fn copy(
         &self,
         body: &[Bytes],
         body_bytes: u64,
         budget: &Budget,
-    ) -> Option<&Arc<OwnedFd>> {
+    ) -> Option<&Arc<KernelCopy>> {
         if !BODY_BYTES.contains(&body_bytes) {
             return None;
         }
@@ -56,9 +56,10 @@ impl InKernel {
             }
             self.hits.store(0, Ordering::Relaxed);
             // Another core may have made one meanwhile, which is as good.
-            let _ = self.copy.set(Arc::new(Copy::of(body, body_bytes, budget)?));
+            let copy = KernelCopy::of(body, body_bytes, budget)?;
+            let _ = self.copy.set(Arc::new(copy));
         }
-        self.copy.get().map(|copy| &copy.file)
+        self.copy.get()
     }
 
     /// That of the same body in another entry.
@@ -70,7 +71,12 @@ impl InKernel {
     }
 }
 
-impl Copy {
+impl KernelCopy {
+    /// From its start to its end, and never written to again.
+    pub const fn file(&self) -> &Arc<OwnedFd> {
+        &self.file
+    }
+
     /// `None` if there is no room for it.
     fn of(body: &[Bytes], body_bytes: u64, budget: &Budget) -> Option<Self> {
         let share = budget.kernel_share(body_bytes)?;
@@ -97,13 +103,16 @@ mod tests {
     const BYTES: u64 = 32 << 10;
 
     fn body() -> Vec<Bytes> {
-        vec![Bytes::from(vec![1; 10 << 10]), Bytes::from(vec![2; 22 << 10])]
+        vec![
+            Bytes::from(vec![1; 10 << 10]),
+            Bytes::from(vec![2; 22 << 10]),
+        ]
     }
 
     fn asked_often(body: &[Bytes], budget: &Budget) -> InKernel {
         let copies = InKernel::default();
         for _ in 0..HITS_LEAST {
-            assert!(copies.file(body, BYTES, budget).is_none());
+            assert!(copies.copy(body, BYTES, budget).is_none());
         }
         copies
     }
@@ -112,30 +121,37 @@ mod tests {
     fn a_body_that_is_asked_for_often_is_a_file_with_its_bytes() {
         let budget = Budget::new(1 << 20);
         let copies = asked_often(&body(), &budget);
-        let file = copies.file(&body(), BYTES, &budget).unwrap();
-        let file = File::from(file.try_clone().unwrap());
+        let copy = copies.copy(&body(), BYTES, &budget).unwrap();
+        let file = File::from(copy.file().try_clone().unwrap());
         let mut bytes = vec![0; 40 << 10];
         assert_eq!(file.read_at(&mut bytes, 0).unwrap() as u64, BYTES);
         assert_eq!(bytes[..BYTES as usize], body().concat());
-        assert_eq!((&file).read(&mut bytes).unwrap(), 0, "its end is where it was written");
+        assert_eq!(
+            (&file).read(&mut bytes).unwrap(),
+            0,
+            "its end is where it was written"
+        );
     }
 
     #[test]
     fn copies_are_charged_within_a_share_of_the_budget_and_given_back() {
         let budget = Budget::new(4 * BYTES);
         let first = asked_often(&body(), &budget);
-        assert!(first.file(&body(), BYTES, &budget).is_some());
+        assert!(first.copy(&body(), BYTES, &budget).is_some());
         assert_eq!(budget.used_bytes(), BYTES);
         let second = asked_often(&body(), &budget);
-        assert!(second.file(&body(), BYTES, &budget).is_none(), "the share is used");
+        assert!(
+            second.copy(&body(), BYTES, &budget).is_none(),
+            "the share is used"
+        );
         assert_eq!(budget.used_bytes(), BYTES);
         let renewed = first.shared();
         drop(first);
-        assert!(renewed.file(&body(), BYTES, &budget).is_some());
+        assert!(renewed.copy(&body(), BYTES, &budget).is_some());
         drop(renewed);
         assert_eq!(budget.used_bytes(), 0);
         let second = asked_often(&body(), &budget);
-        assert!(second.file(&body(), BYTES, &budget).is_some());
+        assert!(second.copy(&body(), BYTES, &budget).is_some());
     }
 
     #[test]
@@ -143,7 +159,7 @@ mod tests {
         let budget = Budget::new(u64::MAX);
         let body = [Bytes::from(vec![0; 16 << 10])];
         let copies: Vec<_> = (0..=BODIES_MAX)
-            .map(|_| Copy::of(&body, 16 << 10, &budget))
+            .map(|_| KernelCopy::of(&body, 16 << 10, &budget))
             .collect();
         assert_eq!(copies.iter().flatten().count(), BODIES_MAX as usize);
     }
@@ -155,7 +171,7 @@ mod tests {
             let body = [Bytes::from(vec![0; bytes])];
             let copies = InKernel::default();
             for _ in 0..=HITS_LEAST {
-                assert!(copies.file(&body, bytes as u64, &budget).is_none());
+                assert!(copies.copy(&body, bytes as u64, &budget).is_none());
             }
         }
     }

@@ -6,6 +6,7 @@
 //! kernel   bodies asked for often, which the kernel sends without a copy        in_kernel.rs
 //! flights  one fetch for everybody who wants the same                           flights.rs
 //! fill     a body that is read while it comes                                   fill.rs
+//! reading  who reads what is kept, also when it is kept no more                 reading.rs budget.rs
 //! interest who still wants what is fetched                                      interest.rs
 //! codings  brotli, gzip and zstd: whole variants and streams                    codings/
 //! coders   makes coded forms of what is kept, beside the traffic                coders/
@@ -30,6 +31,7 @@ mod in_kernel;
 mod interest;
 mod memory;
 mod purges;
+mod reading;
 pub mod redis;
 mod solo;
 mod store;
@@ -39,7 +41,9 @@ pub use budget::{Budget, LAZY_AFTER};
 pub use entry::{CodedForm, Entry, Resource};
 pub use fill::{Broken, Fill, FillReader, FillWriter, Refused};
 pub use flights::{Flights, Follower, Joined, Landed, Leader, TURNS_MAX, Turn, Turns, Want};
+pub use in_kernel::KernelCopy;
 pub use interest::{Interested, Place, REFRESHES_MAX, UNWANTED_MAX};
 pub use memory::MemoryLimits;
 pub use purges::{Counts as PurgeCounts, Missed, PurgeLimits, Purges, SCOPES};
+pub use reading::{EntryReader, PIECE_BYTES_MAX};
 pub use store::{Found, SharedTier, Store};

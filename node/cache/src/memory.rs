@@ -219,8 +219,12 @@ impl Memory {
         let Some(kept) = kept.filter(|kept| kept.coded(form.coding).is_none()) else {
             return false;
         };
-        *kept = Arc::new(kept.and_coded(form));
+        let coded = Arc::new(kept.and_coded(form));
+        let plain = std::mem::replace(kept, coded);
         self.cache.insert(key.into(), Variants::of(entries));
+        drop(variants);
+        // Whoever reads it does not hold the one that takes its place.
+        self.dropped.charge(&plain, 1);
         true
     }
 

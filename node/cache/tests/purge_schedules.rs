@@ -8,25 +8,83 @@ use weir_core::cache::UnixMs;
 use weir_core::purge::{Fetched, Hardness, Hlc, HlcClock, LogLimits, Scope, StampLimits, Verdict};
 
 const NODES: usize = 3;
+/// How many schedules are tried unless told otherwise.
 const SCHEDULES: u64 = if cfg!(debug_assertions) {
     20_000
 } else {
     100_000
 };
+/// Says how many, for a long run.
+const SCHEDULES_FROM: &str = "WEIR_PURGE_SCHEDULES";
+/// Says with which seed they begin.
+const SEED_FROM: &str = "WEIR_PURGE_SEED";
 const STEPS: usize = 24;
 const CHECKED_EVERY: usize = 4;
 const DRIFT_MAX_MS: u64 = 2_000;
 /// So few that nodes fall behind what is kept.
 const KEPT_MAX: usize = 3;
-/// Copies have one of these tags each, and purges are of one.
-const TAGS: u64 = 4;
+/// Copies are of one of these keys, each of which has a tag that one other has too.
+const KEYS: u64 = 8;
+const TAGS: u64 = KEYS / 2;
+/// What the paths of keys begin with, by turns.
+const SECTIONS: [&str; 2] = ["/a/", "/b/"];
+const HOST: u64 = 7;
+const NAMESPACE: u64 = 1;
 
 /// What a node keeps: when its fetch began, by its clock and by how much had been purged then.
 #[derive(Clone, Copy)]
 struct Copy {
-    tag: u64,
+    key: u64,
     at: Hlc,
     after_purges: usize,
+}
+
+/// What a purge is of, apart from how nodes tell it.
+#[derive(Clone, Copy)]
+enum Of {
+    Key(u64),
+    Tag(u64),
+    Section(usize),
+    Host,
+    All,
+}
+
+impl Of {
+    fn any(random: &mut fastrand::Rng) -> Self {
+        match random.u8(..16) {
+            0..6 => Self::Key(random.u64(..KEYS)),
+            6..12 => Self::Tag(random.u64(..TAGS)),
+            12 | 13 => Self::Section(random.usize(..SECTIONS.len())),
+            14 => Self::Host,
+            _ => Self::All,
+        }
+    }
+
+    fn concerns(self, key: u64) -> bool {
+        match self {
+            Self::Key(of) => of == key,
+            Self::Tag(of) => of == key % TAGS,
+            Self::Section(of) => of == section(key),
+            Self::Host | Self::All => true,
+        }
+    }
+
+    fn scope(self) -> Scope {
+        match self {
+            Self::Key(key) => Scope::Key(key),
+            Self::Tag(tag) => Scope::Tag(tag),
+            Self::Section(of) => Scope::Prefix {
+                host: HOST,
+                path: SECTIONS[of].into(),
+            },
+            Self::Host => Scope::Host(HOST),
+            Self::All => Scope::All(NAMESPACE),
+        }
+    }
+}
+
+fn section(key: u64) -> usize {
+    key as usize % SECTIONS.len()
 }
 
 struct Node {
@@ -41,16 +99,18 @@ struct Node {
 
 /// Everything, and in real time.
 struct Mesh {
+    /// Of its schedule, for whoever reads that one failed.
+    seed: u64,
     nodes: Vec<Node>,
     real_ms: u64,
-    /// Node, number among those of that node, and tag of each purge in real order.
-    made: Vec<(usize, usize, u64)>,
+    /// Node, number among those of that node, and what it is of: each purge in real order.
+    made: Vec<(usize, usize, Of)>,
     /// What is on its way on the link from the first to the second.
     under_way: Vec<(usize, usize, Missed)>,
 }
 
 impl Mesh {
-    fn new(random: &mut fastrand::Rng) -> Self {
+    fn new(seed: u64, random: &mut fastrand::Rng) -> Self {
         let limits = PurgeLimits {
             stamps: StampLimits {
                 tags_max: [2, 64][random.usize(..2)],
@@ -77,6 +137,7 @@ impl Mesh {
             (0..NODES).for_each(|peer| node.purges.is_unknown(peer as u32));
         }
         Self {
+            seed,
             nodes,
             real_ms: 1_000_000,
             made: Vec::new(),
@@ -94,7 +155,7 @@ impl Mesh {
         match random.u8(..8) {
             0 => {
                 let copy = Copy {
-                    tag: random.u64(..TAGS),
+                    key: random.u64(..KEYS),
                     at: self.nodes[node].purges.fetch_time(self.wall(node)),
                     after_purges: self.made.len(),
                 };
@@ -126,10 +187,10 @@ impl Mesh {
     }
 
     fn purge(&mut self, node: usize, random: &mut fastrand::Rng) {
-        let (tag, wall) = (random.u64(..TAGS), self.wall(node));
+        let (of, wall) = (Of::any(random), self.wall(node));
         let purges = &self.nodes[node].purges;
-        let purge = purges.purge(Scope::Tag(tag), Hardness::Hard, wall);
-        self.made.push((node, purge.seq as usize, tag));
+        let purge = purges.purge(of.scope(), Hardness::Hard, wall);
+        self.made.push((node, purge.seq as usize, of));
         self.nodes[node].told[node] = purge.seq as usize;
     }
 
@@ -159,7 +220,11 @@ impl Mesh {
         let told = self.nodes[to].purges.receive(missed, self.wall(to)) as usize;
         let before = self.nodes[to].told[from];
         self.nodes[to].told[from] = before.max(told);
-        assert!(told >= before, "what was told goes back");
+        assert!(
+            told >= before,
+            "seed {}: what was told goes back",
+            self.seed
+        );
     }
 
     /// Whoever was told serves nothing from before.
@@ -168,18 +233,19 @@ impl Mesh {
             for copy in &node.copies {
                 let stamps = node.purges.stamps();
                 let verdict = stamps.verdict(&Fetched {
-                    namespace: 1,
-                    key: 1,
-                    host: 1,
-                    path: "/",
-                    tags: &[copy.tag],
+                    namespace: NAMESPACE,
+                    key: copy.key,
+                    host: HOST,
+                    path: SECTIONS[section(copy.key)],
+                    tags: &[copy.key % TAGS],
                     at: copy.at,
                 });
                 let later = self.made.iter().skip(copy.after_purges);
                 let is_purged = later
                     .copied()
-                    .any(|(from, seq, tag)| tag == copy.tag && seq <= node.told[from]);
-                assert!(!is_purged || verdict >= Verdict::Unsure, "{verdict:?}");
+                    .any(|(from, seq, of)| of.concerns(copy.key) && seq <= node.told[from]);
+                let is_held_back = !is_purged || verdict >= Verdict::Unsure;
+                assert!(is_held_back, "seed {}: {verdict:?}", self.seed);
             }
         }
     }
@@ -198,18 +264,24 @@ impl Mesh {
             if all_know && (0..NODES).all(|from| self.nodes[from].told[from] == told[from]) {
                 return;
             }
-            assert!(round < 99, "somebody is never told");
+            assert!(round < 99, "seed {}: somebody is never told", self.seed);
         }
     }
 }
 
 #[test]
 fn whatever_is_late_lost_or_torn_nobody_who_was_told_serves_what_was_purged() {
-    let mut random = fastrand::Rng::with_seed(11);
-    for _ in 0..SCHEDULES {
+    let told = |name| {
+        std::env::var(name)
+            .ok()
+            .map(|text| text.parse::<u64>().unwrap())
+    };
+    let schedules = told(SCHEDULES_FROM).unwrap_or(SCHEDULES);
+    let mut random = fastrand::Rng::with_seed(told(SEED_FROM).unwrap_or(11));
+    for _ in 0..schedules {
         let seed = random.u64(..);
         let mut random = fastrand::Rng::with_seed(seed);
-        let mut mesh = Mesh::new(&mut random);
+        let mut mesh = Mesh::new(seed, &mut random);
         for step in 0..STEPS {
             mesh.step(&mut random);
             if step % CHECKED_EVERY == 0 {

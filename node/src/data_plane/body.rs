@@ -34,6 +34,8 @@ enum Content {
     Compressed(Box<StreamBody>),
     File(Box<FileBody>),
     Told(Box<ToldBody>),
+    /// One whose first bytes were looked at.
+    Begun(Option<Bytes>, Box<ResponseBody>),
 }
 
 /// Why a body ended early.
@@ -78,6 +80,11 @@ impl ResponseBody {
         Self(Content::Full(Some(text)), 0)
     }
 
+    /// These bytes, and then the rest.
+    pub(super) fn begun(first: Bytes, rest: Self) -> Self {
+        Self(Content::Begun(Some(first), Box::new(rest)), 0)
+    }
+
     pub(super) fn cached(body: CachedBody) -> Self {
         Self(Content::Cached(body), 0)
     }
@@ -93,6 +100,7 @@ impl ResponseBody {
             Content::Cached(body) => body.exchange(),
             Content::File(body) => body.exchange(),
             Content::Told(body) => body.exchange(),
+            Content::Begun(_, rest) => return rest.watch(),
             Content::Empty | Content::Full(_) | Content::Compressed(_) => None,
         };
         exchange?.watch.clone()
@@ -137,6 +145,10 @@ impl Body for ResponseBody {
             Content::Compressed(body) => body.poll_frame(cx),
             Content::File(body) => body.poll_frame(cx),
             Content::Told(body) => body.poll_frame(cx),
+            Content::Begun(first, rest) => match first.take() {
+                Some(first) => Poll::Ready(Some(Ok(Frame::data(first)))),
+                None => Pin::new(rest.as_mut()).poll_frame(cx),
+            },
         }
     }
 
@@ -149,6 +161,7 @@ impl Body for ResponseBody {
             Content::Compressed(body) => body.is_end_stream(),
             Content::File(body) => body.bytes_left() == 0,
             Content::Told(_) => false,
+            Content::Begun(first, rest) => first.is_none() && rest.is_end_stream(),
         }
     }
 
@@ -162,6 +175,11 @@ impl Body for ResponseBody {
             Content::Cached(body) => body.size_hint(),
             Content::Compressed(_) | Content::Told(_) => SizeHint::default(),
             Content::File(body) => SizeHint::with_exact(body.bytes_left()),
+            Content::Begun(first, rest) => {
+                let first = first.as_ref().map_or(0, |first| first.len() as u64);
+                let whole = rest.size_hint().exact().map(|rest| first + rest);
+                whole.map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
         }
     }
 }

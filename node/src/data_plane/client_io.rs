@@ -12,8 +12,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, BytesMut};
 use futures::FutureExt as _;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use weir_core::http1::{Limits, Refusal, RequestGuard};
 
@@ -70,7 +70,7 @@ fn poll_writable(
     mut write: impl FnMut() -> io::Result<usize>,
 ) -> Poll<io::Result<usize>> {
     loop {
-            ready!(socket.poll_write_ready(cx))?;
+        ready!(socket.poll_write_ready(cx))?;
         match socket.try_io(Interest::WRITABLE, &mut write) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             written => return Poll::Ready(written),

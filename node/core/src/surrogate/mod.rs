@@ -16,4 +16,6 @@ pub use cloudflare::{CLOUDFLARE_OPS_MAX, Cloudflare};
 pub use fastly::{FASTLY_KEYS_MAX, Fastly};
 pub use outbox::{Added, Outbox, Taken, WAITING_BYTES_MAX, WAITING_MAX};
 pub use request::{CdnPurge, CdnRequest, CdnScope, NotForThisCdn};
-pub use tags::{TAG_BYTES_MAX, TAG_HEADER_BYTES_MAX, TAGS_MAX, TagProblem, parse_tags};
+pub use tags::{
+    TAG_BYTES_MAX, TAG_HEADER_BYTES_MAX, TAGS_MAX, TagProblem, keep_from_cdns, parse_tags,
+};

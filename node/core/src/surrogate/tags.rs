@@ -1,6 +1,6 @@
 //! Tags of responses: `Surrogate-Key` and `Cache-Tag`.
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use thiserror::Error;
 
 /// Tags of one response.
@@ -66,6 +66,29 @@ pub fn parse_tags(headers: &HeaderMap) -> Result<Vec<&str>, TagProblem> {
             .try_for_each(|tag| add(&mut found, tag.trim()))?;
     }
     Ok(found)
+}
+
+/// Targeted fields by which caches beyond this one go (RFC 9213 and what was before it); those other than the first
+/// count only where an origin sends them, and there more than it.
+static CDN_FIELDS: [HeaderName; 4] = [
+    HeaderName::from_static("cdn-cache-control"),
+    HeaderName::from_static("surrogate-control"),
+    HeaderName::from_static("cloudflare-cdn-cache-control"),
+    HeaderName::from_static("fastly-cdn-cache-control"),
+];
+
+/// Says to CDNs that they must not store a response that could not be purged by all of its tags; whether it is one.
+pub fn keep_from_cdns(response: &mut HeaderMap) -> bool {
+    if parse_tags(response).is_ok() {
+        return false;
+    }
+    let [first, others @ ..] = &CDN_FIELDS;
+    let sent = others.iter().filter(|name| response.contains_key(*name));
+    let names: Vec<&HeaderName> = std::iter::once(first).chain(sent).collect();
+    for name in names {
+        response.insert(name, HeaderValue::from_static("no-store"));
+    }
+    true
 }
 
 fn text<'a>(line: &'a HeaderValue, header: &'static str) -> Result<&'a str, TagProblem> {
@@ -167,5 +190,27 @@ mod tests {
                 header: "Cache-Tag"
             })
         );
+    }
+
+    #[test]
+    fn what_cannot_be_purged_by_all_of_its_tags_is_kept_by_no_cdn() {
+        let long = "x".repeat(TAG_BYTES_MAX + 1);
+        let mut map = headers(&[
+            ("cdn-cache-control", "max-age=60"),
+            ("cdn-cache-control", "public"),
+            ("surrogate-control", "max-age=60"),
+            ("cache-control", "max-age=5"),
+            (SURROGATE_KEY, &long),
+        ]);
+        assert!(keep_from_cdns(&mut map));
+        for name in ["cdn-cache-control", "surrogate-control"] {
+            let told: Vec<_> = map.get_all(name).iter().collect();
+            assert_eq!(told, ["no-store"], "{name}");
+        }
+        assert_eq!(map["cache-control"], "max-age=5", "browsers have no tags");
+        assert!(!map.contains_key("cloudflare-cdn-cache-control"));
+        let mut map = headers(&[("surrogate-control", "max-age=60"), (CACHE_TAG, "a")]);
+        assert!(!keep_from_cdns(&mut map));
+        assert_eq!(map.len(), 2);
     }
 }

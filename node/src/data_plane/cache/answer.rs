@@ -1,15 +1,14 @@
 //! A stored response as this client gets it: whole, a part, 304, or its head alone.
 
-use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
+use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
-use weir_cache::{Entry, FillReader};
+use weir_cache::{Entry, EntryReader, FillReader, PIECE_BYTES_MAX};
 use weir_core::cache::conditional::{self, Condition};
-use weir_core::cache::range::{self, Multipart, Part};
+use weir_core::cache::range::{self, Part};
 use weir_core::cache::{self, CACHE_STATUS, CacheStatus, Stored, UnixMs};
 use weir_core::content_coding::{Coding, code_headers};
 use weir_core::purge::{Hlc, Verdict};
@@ -20,7 +19,8 @@ use super::super::core::Core;
 use super::super::exchange::Exchange;
 use super::body::{CachedBody, FillingPart, Source};
 use super::coded;
-use super::peers::{FETCHED_AT, STALE, fetched_at_value};
+use super::parts::Parts;
+use super::peers::{FETCHED_AT, KEY, STALE, fetched_at_value, key_value};
 use super::wish::Wish;
 
 /// Where a response is.
@@ -120,6 +120,7 @@ pub(super) fn answer(
     }
     if let Some(hop) = hop {
         hop.tell(headers);
+        tell_key(wish, headers);
     }
     exchange.answered(response.status());
     response.map(|source| ResponseBody::cached(CachedBody::new(source, exchange)))
@@ -129,6 +130,13 @@ pub(super) fn answer(
 pub(super) fn mark(headers: &mut HeaderMap, status: &CacheStatus<'_>) {
     if let Some(value) = in_words(status) {
         headers.append(&CACHE_STATUS, value);
+    }
+}
+
+/// Tells another node which key an answer is for.
+pub(super) fn tell_key(wish: &Wish, headers: &mut HeaderMap) {
+    if let Some(key) = key_value(&wish.key).filter(|_| wish.is_hop) {
+        headers.insert(&KEY, key);
     }
 }
 
@@ -185,18 +193,18 @@ fn full(wish: &Wish, offer: Option<&Offer>, held: Held, core: &Rc<Core>) -> Resp
             .map_or(Coding::Identity, |(coding, _)| *coding);
         code_headers(response.headers_mut(), coding);
         if let Some((_, body)) = form {
-            whole_form(wish, body, &mut response);
+            whole_form(wish, (entry, coding, body), core, &mut response);
             return response;
         }
     }
     match part {
-        Part::Whole => whole(wish, held, &mut response),
+        Part::Whole => whole(wish, held, core, &mut response),
         part => {
             if offer.is_some() {
                 // Another client may get a coded whole.
                 code_headers(response.headers_mut(), Coding::Identity);
             }
-            partial(held, part, wish.draw, &mut response);
+            partial(held, part, (wish.draw, core), &mut response);
         }
     }
     response
@@ -217,7 +225,7 @@ fn part(wish: &Wish, held: &Held) -> Part {
     }
 }
 
-fn whole(wish: &Wish, held: Held, response: &mut Response<Source>) {
+fn whole(wish: &Wish, held: Held, core: &Core, response: &mut Response<Source>) {
     if wish.method == Method::HEAD {
         if let Some(bytes) = held.body_bytes() {
             response
@@ -227,21 +235,36 @@ fn whole(wish: &Wish, held: Held, response: &mut Response<Source>) {
         return;
     }
     *response.body_mut() = match held {
-        Held::Whole(entry) => Source::Stored(entry, 0),
+        Held::Whole(entry) => {
+            let bytes = entry.body_bytes;
+            Source::Stored(EntryReader::new(entry, &core.parts.cache.fills), bytes)
+        }
         Held::Coming(reader) => Source::Filling(reader),
     };
 }
 
-fn whole_form(wish: &Wish, body: Bytes, response: &mut Response<Source>) {
+fn whole_form(
+    wish: &Wish,
+    (entry, coding, body): (&Arc<Entry>, Coding, Bytes),
+    core: &Core,
+    response: &mut Response<Source>,
+) {
     if wish.method == Method::HEAD {
         let length = HeaderValue::from(body.len());
         response.headers_mut().insert(CONTENT_LENGTH, length);
     } else {
-        *response.body_mut() = Source::Pieces(vec![body].into_iter());
+        *response.body_mut() = match body.len() {
+            ..=PIECE_BYTES_MAX => Source::Bytes(body),
+            bytes => {
+                let (entry, budget) = (Arc::clone(entry), &core.parts.cache.fills);
+                Source::Parts(Box::new(Parts::coded(entry, coding, bytes, budget)))
+            }
+        };
     }
 }
 
-fn partial(held: Held, part: Part, draw: u64, response: &mut Response<Source>) {
+fn partial(held: Held, part: Part, (draw, core): (u64, &Core), response: &mut Response<Source>) {
+    let budget = &core.parts.cache.fills;
     let headers = response.headers_mut();
     headers.remove(CONTENT_LENGTH);
     let total = held.body_bytes().unwrap_or_default();
@@ -249,12 +272,13 @@ fn partial(held: Held, part: Part, draw: u64, response: &mut Response<Source>) {
         (Part::Single(bytes), held) => {
             insert(headers, CONTENT_RANGE, &range::content_range(&bytes, total));
             match held {
-                Held::Whole(entry) => Source::Pieces(slices(&entry, &bytes).into_iter()),
+                Held::Whole(entry) => Source::Parts(Box::new(Parts::single(entry, &bytes, budget))),
                 Held::Coming(reader) => Source::FillingPart(FillingPart::new(reader, &bytes)),
             }
         }
         (Part::Multiple(ranges), Held::Whole(entry)) => {
-            Source::Pieces(multipart(&entry, &ranges, draw, headers).into_iter())
+            let parts = Parts::multiple(entry, &ranges, draw, headers, budget);
+            Source::Parts(Box::new(parts))
         }
         _ => {
             *headers = HeaderMap::new();
@@ -275,39 +299,4 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, text: &str) {
     if let Ok(value) = HeaderValue::from_str(text) {
         headers.insert(name, value);
     }
-}
-
-/// The pieces of a stored body that hold these bytes.
-fn slices(entry: &Entry, bytes: &Range<u64>) -> Vec<Bytes> {
-    let mut begin = 0;
-    let mut found = Vec::new();
-    for piece in &entry.body {
-        let end = begin + piece.len() as u64;
-        let (from, to) = (bytes.start.max(begin), bytes.end.min(end));
-        if from < to {
-            let offset = |at: u64| usize::try_from(at - begin).unwrap_or(usize::MAX);
-            found.push(piece.slice(offset(from)..offset(to)));
-        }
-        begin = end;
-    }
-    found
-}
-
-/// The pieces of a body of several parts.
-fn multipart(
-    entry: &Entry,
-    ranges: &[Range<u64>],
-    draw: u64,
-    headers: &mut HeaderMap,
-) -> Vec<Bytes> {
-    let boundary = format!("{draw:016x}");
-    let around = Multipart::new(&entry.stored, &boundary, entry.body_bytes);
-    insert(headers, CONTENT_TYPE, &around.content_type());
-    let mut pieces = Vec::new();
-    for bytes in ranges {
-        pieces.push(Bytes::from(around.head(bytes)));
-        pieces.extend(slices(entry, bytes));
-    }
-    pieces.push(Bytes::from(around.end()));
-    pieces
 }

@@ -1,18 +1,19 @@
 //! A body from the cache on its way to the client.
 
 use std::ops::Range;
-use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use weir_cache::{Broken, Entry, FillReader};
+use weir_cache::{Broken, EntryReader, FillReader, KernelCopy};
 
+use super::super::answer::Reason;
 use super::super::body::{BodyError, ResponseBody};
 use super::super::exchange::Exchange;
 use super::super::files::{PART_BYTES_MAX, SendQueue, is_placeholder};
+use super::parts::Parts;
 
 /// The body, with the accounts of the client that it goes to.
 pub(in super::super) struct CachedBody {
@@ -26,9 +27,11 @@ pub(super) enum Source {
     /// Nothing.
     Empty,
     /// These bytes.
-    Pieces(std::vec::IntoIter<Bytes>),
-    /// All of a stored body from this piece on.
-    Stored(Arc<Entry>, usize),
+    Bytes(Bytes),
+    /// All of a stored body, which is so long.
+    Stored(EntryReader, u64),
+    /// Parts of one.
+    Parts(Box<Parts>),
     /// All of a stored body that the kernel holds once more.
     InKernel(Box<InKernel>),
     /// A body that still comes.
@@ -41,11 +44,9 @@ pub(super) enum Source {
 
 /// A stored body that the connection sends from a file.
 pub(super) struct InKernel {
-    file: Arc<OwnedFd>,
+    copy: Arc<KernelCopy>,
     left: Range<u64>,
     queue: Arc<SendQueue>,
-    /// It is charged as long as it is read.
-    _entry: Arc<Entry>,
 }
 
 impl InKernel {
@@ -53,7 +54,7 @@ impl InKernel {
         let left = &mut self.left;
         let part = left.start..left.end.min(left.start + PART_BYTES_MAX);
         left.start = part.end;
-        (!part.is_empty()).then(|| self.queue.push(&self.file, None, part))
+        (!part.is_empty()).then(|| self.queue.push(self.copy.file(), None, part))
     }
 }
 
@@ -107,14 +108,9 @@ impl CachedBody {
         }
         let left = match &source {
             Source::Empty => Some(0),
-            Source::Pieces(pieces) => Some(
-                pieces
-                    .as_slice()
-                    .iter()
-                    .map(|piece| piece.len() as u64)
-                    .sum(),
-            ),
-            Source::Stored(entry, _) => Some(entry.body_bytes),
+            Source::Bytes(bytes) => Some(bytes.len() as u64),
+            Source::Stored(_, bytes) => Some(*bytes),
+            Source::Parts(parts) => Some(parts.bytes()),
             Source::InKernel(body) => Some(body.left.end - body.left.start),
             Source::Filling(reader) => reader.fill().content_length,
             Source::FillingPart(part) => Some(part.left),
@@ -129,15 +125,14 @@ impl CachedBody {
 
     /// Whoever takes the frames writes them to this connection as they are.
     pub(in super::super) fn may_go_by(&mut self, queue: &Arc<SendQueue>) {
-        let (Source::Stored(entry, 0), Some(exchange)) = (&self.source, &self.exchange) else {
+        let (Source::Stored(reader, bytes), Some(exchange)) = (&self.source, &self.exchange) else {
             return;
         };
-        if let Some(file) = entry.file(&exchange.core().parts.cache.fills) {
+        if let Some(copy) = reader.kernel_copy(&exchange.core().parts.cache.fills) {
             self.source = Source::InKernel(Box::new(InKernel {
-                file: Arc::clone(file),
-                left: 0..entry.body_bytes,
+                copy,
+                left: 0..*bytes,
                 queue: Arc::clone(queue),
-                _entry: Arc::clone(entry),
             }));
         }
     }
@@ -152,12 +147,15 @@ impl CachedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let piece = match &mut self.source {
             Source::Empty => None,
-            Source::Pieces(pieces) => pieces.next(),
-            Source::Stored(entry, at) => {
-                let piece = entry.body.get(*at).cloned();
-                *at += 1;
-                piece
-            }
+            Source::Bytes(bytes) => Some(std::mem::take(bytes)).filter(|bytes| !bytes.is_empty()),
+            Source::Stored(reader, _) => match reader.next_piece() {
+                Ok(piece) => piece,
+                Err(_) => return Poll::Ready(Some(Err(BodyError::Cut(Reason::ClientStalled)))),
+            },
+            Source::Parts(parts) => match parts.next_piece() {
+                Ok(piece) => piece,
+                Err(_) => return Poll::Ready(Some(Err(BodyError::Cut(Reason::ClientStalled)))),
+            },
             Source::InKernel(body) => body.next_part(),
             Source::Filling(reader) => match ready!(reader.poll_piece(cx)) {
                 Some(Err(_)) => return Poll::Ready(Some(Err(BodyError::Fetch))),

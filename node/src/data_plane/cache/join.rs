@@ -14,7 +14,7 @@ use super::super::answer::Reason;
 use super::super::body::ResponseBody;
 use super::super::exchange::Exchange;
 use super::super::request::Refused;
-use super::answer::{Held, and_left_out, answer, in_words, mark};
+use super::answer::{Held, and_left_out, answer, in_words, mark, tell_key};
 use super::answered::Answerer;
 use super::body::{CachedBody, Source};
 use super::fetch::Fetched;
@@ -231,6 +231,7 @@ impl Serving<'_> {
         exchange.answered(response.status());
         let (mut head, body) = response.into_parts();
         mark(&mut head.headers, &status);
+        tell_key(&self.wish, &mut head.headers);
         let body = CachedBody::new(Source::Own(Box::new(body)), exchange);
         Response::from_parts(head, ResponseBody::cached(body))
     }

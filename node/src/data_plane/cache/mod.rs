@@ -13,6 +13,7 @@
 //! answer    a stored response as this client gets it                        answer.rs
 //! coded     in which coding that is                                         coded.rs
 //! body      its body on the way to the client                               body.rs
+//! parts     parts of it, and long forms of it                               parts.rs
 //! warm      what is fetched before anybody asks for it                      warm.rs, warming.rs
 //! head      what an answer to HEAD says of what is kept                     head.rs
 //! hits      how often what is kept is asked for                             hits.rs
@@ -30,6 +31,7 @@ mod head;
 mod hits;
 mod invalidate;
 mod join;
+mod parts;
 mod peers;
 mod pieces;
 mod redis;

@@ -12,8 +12,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use weir_core::balance::{BackendLoad, Candidate, Selector};
-use weir_core::cache::UnixMs;
-use weir_core::purge::Hlc;
+use weir_core::cache::{Key, UnixMs};
+use weir_core::purge::{Hlc, key_id};
 use weir_core::route::{Route, RouteTable, Target};
 use weir_core::vpn;
 
@@ -31,6 +31,10 @@ pub(super) static FETCHED_AT: HeaderName = HeaderName::from_static("x-weir-cache
 /// Says to such a node that an answer is stale whatever its fields say: it was purged softly.
 pub(super) static STALE: HeaderName = HeaderName::from_static("x-weir-cache-stale");
 
+/// Says to such a node which key an answer is for, as purges name it. Who answers without it, or for another key, is no
+/// node of this mesh, or one whose routes differ.
+pub(super) static KEY: HeaderName = HeaderName::from_static("x-weir-cache-key");
+
 /// Serials of backends that are nodes; those of services count from 1.
 static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1 << 63);
 /// Fetches of keys whose owners are there and left them without an answer, on one node.
@@ -42,7 +46,7 @@ const FALLBACK_WAIT: Duration = Duration::from_secs(5);
 pub(super) enum NoAnswer {
     /// The one that was asked did not.
     Failed(Reason),
-    /// The node that was asked has no answer of the origin's and says why.
+    /// The node that was asked has no answer of the origin's and says why, or one for another key.
     OfPeer,
 }
 
@@ -203,6 +207,7 @@ pub(super) fn min_fresh_s(headers: &HeaderMap) -> u32 {
 pub(super) fn strip_told(headers: &mut HeaderMap) {
     headers.remove(&FETCHED_AT);
     headers.remove(&STALE);
+    headers.remove(&KEY);
 }
 
 /// An answer of an origin past any cache, without what [`strip_told`] removes: whoever asks may be a node whose route
@@ -210,6 +215,19 @@ pub(super) fn strip_told(headers: &mut HeaderMap) {
 pub(in super::super) fn without_told<B>(mut response: Response<B>) -> Response<B> {
     strip_told(response.headers_mut());
     response
+}
+
+/// As [`KEY`] says it.
+pub(super) fn key_value(key: &Key) -> Option<HeaderValue> {
+    let id = key_id(key.namespace(), key.as_str());
+    HeaderValue::from_str(&format!("{id:016x}")).ok()
+}
+
+/// Whether an answer says that it is for this key.
+pub(super) fn is_for(key: &Key, headers: &HeaderMap) -> bool {
+    headers
+        .get(&KEY)
+        .is_some_and(|told| Some(told) == key_value(key).as_ref())
 }
 
 /// What [`FETCHED_AT`] says; a time after `latest` is `latest`, so that what is purged from now on ends it.
@@ -293,12 +311,12 @@ mod tests {
     #[test]
     fn an_origin_says_nothing_of_what_nodes_tell_each_other() {
         let one = HeaderValue::from_static("1");
-        let names = [&FETCHED_AT, &STALE, &HeaderName::from_static("x-a")];
+        let names = [&FETCHED_AT, &STALE, &KEY, &HeaderName::from_static("x-a")];
         let mut headers = names
             .map(|name| (name.clone(), one.clone()))
             .into_iter()
             .collect();
         strip_told(&mut headers);
-        assert_eq!(headers, HeaderMap::from_iter([(names[2].clone(), one)]));
+        assert_eq!(headers, HeaderMap::from_iter([(names[3].clone(), one)]));
     }
 }

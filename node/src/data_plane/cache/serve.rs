@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use weir_cache::{Entry, Found, Joined, Leader};
 use weir_core::cache::{self, CacheStatus, Fallback, Forwarded, Reuse, UnixMs};
 use weir_core::purge::Verdict;
+use weir_core::surrogate::keep_from_cdns;
 
 use super::super::answer::Reason;
 use super::super::body::ResponseBody;
@@ -20,7 +21,7 @@ use super::super::origin;
 use super::super::request::{Refused, Routed};
 use super::super::trace::{Fact, RequestTrace};
 use super::super::waiting;
-use super::answer::{Held, answer, mark};
+use super::answer::{Held, answer, mark, tell_key};
 use super::fetch::{Fetch, Fetched};
 use super::peers::strip_told;
 use super::wish::{PassBy, Wish};
@@ -88,6 +89,7 @@ async fn pass_by(
     )
     .await?;
     strip_told(response.headers_mut());
+    keep_from_cdns(response.headers_mut());
     if let Some(method) = unsafe_method {
         super::invalidate::after(core, routed, &method, &uri, &response);
     }
@@ -179,10 +181,15 @@ impl Serving<'_> {
         let is_alone = self.wish.method == Method::HEAD || self.wish.lookup.is_unkept_part();
         let passes = need.stale.is_none() && is_alone;
         self.count_fetch();
-        if passes {
-            return self.alone(request, need.forwarded, None, exchange).await;
-        }
-        self.fetch(request, need, exchange).await
+        let answered = match passes {
+            true => self.alone(request, need.forwarded, None, exchange).await,
+            false => self.fetch(request, need, exchange).await,
+        };
+        answered.map(|mut response| {
+            // What is kept has tags that are known.
+            keep_from_cdns(response.headers_mut());
+            response
+        })
     }
 
     /// What is kept, and whether it answers.
@@ -371,6 +378,7 @@ impl Serving<'_> {
             self.heed_head(&response, requested_at, fetched_at);
         }
         mark(response.headers_mut(), &self.forwarded(forwarded));
+        tell_key(&self.wish, response.headers_mut());
         Ok(response)
     }
 

@@ -1,7 +1,9 @@
 //! Answers that the node keeps.
 
 mod attacks;
+mod bad_owners;
 mod cdns;
+mod clocks;
 mod crowds;
 mod faults;
 mod kept;
@@ -12,6 +14,7 @@ mod partial;
 mod peers;
 mod purges;
 mod redis;
+mod told;
 mod traced;
 mod values;
 mod warming;

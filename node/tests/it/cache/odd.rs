@@ -33,6 +33,13 @@ async fn keys_and_tags_of_absurd_size_are_answered_and_kept_for_nobody() {
             let status = answer.header("cache-status").unwrap();
             assert!(!status.contains("hit"), "{status}");
             assert!(status.contains(why) || why == "tags", "{status}");
+            // Nor can a CDN keep what it could not purge by all of its tags, whatever the key.
+            assert_eq!(
+                answer.header("cdn-cache-control"),
+                Some("no-store"),
+                "{}",
+                answer.head
+            );
         }
     }
     assert_eq!(origin.asked(), 4);

@@ -15,7 +15,11 @@ fn body() -> String {
 async fn a_body_that_is_asked_for_often_is_sent_from_the_kernel_and_is_the_same() {
     let origin = Origin::start(|mut asked| async move {
         asked
-            .answer("200 OK", "cache-control: max-age=60\r\netag: \"1\"\r\n", &body())
+            .answer(
+                "200 OK",
+                "cache-control: max-age=60\r\netag: \"1\"\r\n",
+                &body(),
+            )
             .await;
         asked
     })
@@ -23,7 +27,10 @@ async fn a_body_that_is_asked_for_often_is_sent_from_the_kernel_and_is_the_same(
     let weir = cached(origin.address, "cache = true", "").await;
     let mut client = Client::connect(weir.ingress).await;
     for _ in 0..100 {
-        assert!(client.get("/").await.unwrap().text() == body(), "other bytes");
+        assert!(
+            client.get("/").await.unwrap().text() == body(),
+            "other bytes"
+        );
     }
     let sent = weir.metric(SENT).await;
     assert!(sent >= 50.0 * BYTES as f64, "{sent}");

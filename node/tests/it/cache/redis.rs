@@ -138,3 +138,55 @@ async fn without_redis_nobody_waits_and_nothing_fails() {
     }
     assert!(get(&weir, "/gone/1").await.header("age").is_some());
 }
+
+#[tokio::test]
+async fn what_is_stale_in_redis_is_validated_by_a_node_that_never_had_it() {
+    let redis = Redis::start();
+    let origin = Origin::start(|mut asked| async move {
+        let fields = "cache-control: max-age=1\r\netag: \"e\"\r\n";
+        match asked.head.contains("if-none-match: \"e\"") {
+            true => {
+                let head = format!("HTTP/1.1 304 Not Modified\r\n{fields}\r\n");
+                asked.say(&head).await;
+            }
+            false => asked.answer("200 OK", fields, "here").await,
+        }
+        asked
+    })
+    .await;
+    let first = cached(origin.address, "cache = true", &section(&redis)).await;
+    written(&first, &redis).await;
+    let second = cached(origin.address, "cache = true", &section(&redis)).await;
+    second
+        .wait_for_metric("weir_cache_redis_up", |up| up == 1.0)
+        .await;
+    // What was fetched before this is validated as what may have been purged, later things for being stale alone.
+    let trusted = Instant::now() + Duration::from_millis(2_100);
+    let mut validated_early = 0;
+    for number in 0.. {
+        let path = format!("/stale/{number}");
+        let is_early = Instant::now() < trusted;
+        get(&first, &path).await;
+        let deadline = Instant::now() + PATIENCE;
+        while keys(&redis, &format!("*{path}*")) == 0 {
+            assert!(Instant::now() < deadline, "{}", first.log());
+            sleep(Duration::from_millis(10)).await;
+        }
+        // It ends in Redis later than it is fresh.
+        sleep(Duration::from_millis(1_100)).await;
+        let validated = get(&second, &path).await;
+        let status = validated.header("cache-status").unwrap_or_default();
+        assert_eq!(
+            (validated.status, validated.text().as_str()),
+            (200, "here"),
+            "{}",
+            validated.head
+        );
+        // One answer of Redis that takes too long is no answer.
+        match status.contains("fwd-status=304") {
+            true if is_early => validated_early += 1,
+            true if validated_early > 0 => return,
+            _ => assert!(number < 8, "{}", validated.head),
+        }
+    }
+}

@@ -8,12 +8,12 @@ use super::{engines, ready};
 use crate::common::Weir;
 
 /// The system's clock as a node reads it.
-struct SystemClock {
+pub struct SystemClock {
     offset: PathBuf,
 }
 
 impl SystemClock {
-    fn new(folder: &Path) -> Self {
+    pub fn new(folder: &Path) -> Self {
         let clock = Self {
             offset: folder.join("offset"),
         };
@@ -22,7 +22,7 @@ impl SystemClock {
     }
 
     /// Sets it so far from the right time, such as `-1d`.
-    fn set(&self, offset: &str) {
+    pub fn set(&self, offset: &str) {
         // Whole or not at all: a node may read it at any time.
         let next = self.offset.with_extension("next");
         std::fs::write(&next, offset).unwrap();
@@ -30,7 +30,7 @@ impl SystemClock {
     }
 
     /// For a process to read this one. Timers go on as they are: no step moves the monotonic clock.
-    fn environment(&self) -> Vec<(&str, &str)> {
+    pub fn environment(&self) -> Vec<(&str, &str)> {
         vec![
             ("LD_PRELOAD", library()),
             ("FAKETIME_TIMESTAMP_FILE", self.offset.to_str().unwrap()),

@@ -1,7 +1,7 @@
 //! Engines and ports of VPNs as operators and programs see and order them.
 
 mod apart;
-mod clocks;
+pub mod clocks;
 mod events;
 mod jobs;
 mod mesh;

@@ -1,7 +1,10 @@
 //! What is asked before the origin: the node that owns the key, and Redis.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
+use futures::future::poll_fn;
+use http_body::{Body as _, Frame};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use weir_cache::Entry;
@@ -9,6 +12,7 @@ use weir_core::cache::{self, Fallback, Reuse};
 use weir_core::purge::Verdict;
 
 use super::super::super::answer::Reason;
+use super::super::super::body::ResponseBody;
 use super::super::answered::{Answered, tags};
 use super::super::peers::NoAnswer;
 use super::super::redis;
@@ -27,6 +31,23 @@ pub(super) enum OfOwner {
     NoTurn(Reason),
 }
 
+/// The same once its body has begun: what breaks off before that costs nobody an answer.
+async fn begun(mut answered: Answered) -> Result<Answered, NoAnswer> {
+    let body = answered.response.body_mut();
+    if body.is_end_stream() {
+        return Ok(answered);
+    }
+    let first = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await;
+    let first = first
+        .transpose()
+        .map_err(|broken| NoAnswer::Failed(broken.reason()))?;
+    if let Some(Ok(first)) = first.map(Frame::into_data) {
+        let rest = std::mem::replace(body, ResponseBody::empty());
+        *body = ResponseBody::begun(first, rest);
+    }
+    Ok(answered)
+}
+
 impl Fetch {
     /// What the node says that owns the key. Nothing if it is this one, cannot be reached, or has no answer: then this
     /// node asks.
@@ -38,7 +59,11 @@ impl Fetch {
         let Some(at) = peers.owner_of(self.wish.key.as_str(), now) else {
             return OfOwner::Nothing;
         };
-        let why = match self.answered(Some((&peers, at))).await {
+        let asked = match self.answered(Some((&peers, at))).await {
+            Ok(answered) => begun(answered).await,
+            Err(why) => Err(why),
+        };
+        let why = match asked {
             Ok(answered) => {
                 peers.answered(at);
                 // What was purged here may not have been there yet.
@@ -93,7 +118,10 @@ impl Fetch {
             &entry,
         ) {
             Reuse::Fresh | Reuse::Stale => {
-                self.core.parts.cache.insert(&entry, now);
+                // What clients still hold of what was dropped is in memory too; without room nothing more is dropped.
+                if self.core.parts.cache.fills.makes_room() {
+                    self.core.parts.cache.insert(&entry, now);
+                }
                 Some(entry)
             }
             Reuse::Revalidate(fallback) => {

@@ -181,8 +181,10 @@ impl Fetch {
             origin::send(&self.core, &self.limits, &routed, request, exchange, None).await;
         let mut response = response.map_err(|refused| NoAnswer::Failed(refused.reason))?;
         let headers = response.headers_mut();
-        if peer.is_some() && headers.contains_key(REASON_HEADER) {
-            // Its own answer, not the origin's.
+        if peer.is_some()
+            && (headers.contains_key(REASON_HEADER) || !peers::is_for(&self.wish.key, headers))
+        {
+            // Its own answer, not the origin's, or one to another question.
             return Err(NoAnswer::OfPeer);
         }
         let responded_at = self.core.unix_ms();
