@@ -42,6 +42,8 @@ pub struct EngineView {
     pub vpn: Option<String>,
     /// Where it serves.
     pub port: u16,
+    /// Its further ports, by what they are for.
+    pub extra_ports: BTreeMap<String, u16>,
     /// Its peer-to-peer port.
     pub p2p_port: Option<u16>,
     /// It has the VPN's forwarded port.

@@ -65,8 +65,10 @@ impl Vpn {
             self.stage.node(self.stage.docker.socket()),
             self.name,
             self.address,
-            self.stage
-                .service("command = [\"--bind-all\"]\nvpns = [\"v1\"]\nmin = 3\nmax = 8"),
+            self.stage.service(
+                "command = [\"--bind-all\"]\nextra_ports = [\"https\", \"api\"]\nvpns = [\"v1\"]\n\
+                     min = 3\nmax = 8"
+            ),
         )
     }
 
@@ -85,10 +87,15 @@ impl Vpn {
         let what = format!("three engines, one of which has port {port}");
         eventually(weir, &what, async || {
             let engines = self.stage.until_ready(weir, 3).await;
-            let ports: BTreeSet<u32> = engines.iter().map(|engine| engine.p2p_port).collect();
+            let listened = engines.iter().flat_map(|engine| {
+                let further = engine.extra_ports.values().copied();
+                further.chain([engine.p2p_port, engine.port])
+            });
+            let ports: BTreeSet<u32> = listened.collect();
             let forwarded: Vec<_> = engines.iter().filter(|engine| engine.forwarded).collect();
             let has_it = forwarded.len() == 1 && forwarded[0].p2p_port == u32::from(port);
-            (has_it && ports.len() == 3).then_some(())?;
+            // For clients, peers, HTTPS and API; all in one network.
+            (has_it && ports.len() == 3 * 4).then_some(())?;
             for engine in &engines {
                 self.check(engine)?;
             }
@@ -108,10 +115,13 @@ impl Vpn {
         let (_, body) = state.split_once("\r\n\r\n")?;
         let state: Value = serde_json::from_str(body).ok()?;
         assert_eq!(state["p2p_port"], engine.p2p_port);
-        assert_eq!(
-            state["environment"]["P2P_PORT"],
-            engine.p2p_port.to_string()
-        );
+        let told = |name: &str| state["environment"][name].as_str()?.parse::<u32>().ok();
+        assert_eq!(told("P2P_PORT"), Some(engine.p2p_port));
+        for (name, port) in &engine.extra_ports {
+            assert_eq!(told(&format!("{}_PORT", name.to_uppercase())), Some(*port));
+            let listens = std::net::TcpStream::connect(format!("{}:{port}", self.address));
+            assert!(listens.is_ok(), "{name}: {engine:?}");
+        }
         Some(())
     }
 }
@@ -126,6 +136,23 @@ impl Drop for Vpn {
 
 /// The answer to a PUT of `HOST:PORT/PATH`; `None` when nobody answers.
 fn put(target: &str) -> Option<String> {
+/// The further ports of each engine, as this command prints them.
+async fn further_ports(weir: &Weir, engines: &[pb::Engine]) {
+    let (code, text) = weir.command(&["engines", "list"]).await;
+    let (json_code, json) = weir.command(&["engines", "list", "-o", "json"]).await;
+    assert_eq!((code, json_code), (0, 0), "{text}{json}");
+    let listed: Vec<Value> = serde_json::from_str(&json).unwrap();
+    for engine in engines {
+        let [api, https] = ["api", "https"].map(|name| engine.extra_ports[name]);
+        assert!(
+            text.contains(&format!("  api={api}, https={https}  ")),
+            "{text}"
+        );
+        let one = listed.iter().find(|one| one["id"] == *engine.id).unwrap();
+        assert_eq!(one["extra_ports"], json!({ "api": api, "https": https }));
+    }
+}
+
     use std::io::{Read as _, Write as _};
     let (host, path) = target.split_once('/')?;
     let mut stream = std::net::TcpStream::connect(host).ok()?;
@@ -159,6 +186,7 @@ async fn a_new_port_replaces_one_engine_and_a_new_network_all_of_them() {
         let after: BTreeSet<String> = ids(after).into_iter().collect();
         before.intersection(&after).cloned().collect::<Vec<_>>()
     };
+    further_ports(&weir, &first).await;
     let followers: Vec<String> = ids(&first)
         .into_iter()
         .filter(|id| *id != forwarded(&first))

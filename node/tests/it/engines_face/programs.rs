@@ -52,7 +52,8 @@ async fn a_wish_that_cannot_be_met_is_refused_for_programs() {
 
 #[tokio::test]
 async fn a_program_asks_for_an_engine_once_however_often_it_asks() {
-    let weir = Weir::start(&engines(0, 2)).await;
+    let config = engines(0, 2).replace("min = 0", "min = 0\nextra_ports = [\"api\"]");
+    let weir = Weir::start(&config).await;
     let wish = "{\"service\": \"web\", \"key\": \"match-1\"}";
     let [first, again] = [
         ask(&weir, "POST", PROVISION, "", wish).await,
@@ -122,6 +123,13 @@ async fn a_name_that_the_node_was_not_given_reads_nothing() {
         let request = format!("GET {path} HTTP/1.1\r\nHost: rebound.example\r\n\r\n");
         let mut client = Client::connect(weir.api).await;
         let answer = client.ask(&request).await.unwrap();
+    let further = &told["engines"][0]["extra_ports"];
+    assert_eq!(further, &serde_json::json!(engine.extra_ports));
+    let [(name, port)] = &Vec::from_iter(&engine.extra_ports)[..] else {
+        panic!("one further port: {engine:?}");
+    };
+    assert_eq!(*name, "api");
+    assert_ne!(**port, engine.port);
         assert_eq!(answer.status, 421, "{path}");
         let told = json(&answer);
         assert_eq!(told["error"], "misdirected");
