@@ -99,6 +99,7 @@ fn service_engines(view: &ServiceView, picture: &Picture) -> pb::ServiceEngines 
         owner: view.owner.clone(),
         breaker: view.breaker.to_owned(),
         blocked: view.blocked.as_ref().map(refusal),
+        refused: view.refused.as_ref().map(refusal),
     }
 }
 

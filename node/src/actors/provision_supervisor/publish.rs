@@ -89,6 +89,8 @@ pub struct ServiceView {
     pub breaker: &'static str,
     /// Why none is provisioned here now.
     pub blocked: Option<Refusal>,
+    /// Why a job that this node had was refused a moment ago.
+    pub refused: Option<Refusal>,
 }
 
 /// The supervisor at one moment.
@@ -353,7 +355,7 @@ impl ProvisionSupervisor {
         let now = Instant::now();
         let mut blocked_services = self.blocked_services(now);
         let blocked = self.blocked(&blocked_services);
-        let problems = self.problems_in_words(blocked.as_ref(), &blocked_services);
+        let problems = self.problems_in_words(blocked.as_ref(), &blocked_services, now);
         let picture = Picture {
             engines: engines.collect(),
             services: self
@@ -362,6 +364,7 @@ impl ProvisionSupervisor {
                 .values()
                 .map(|plan| ServiceView {
                     blocked: blocked_services.remove(&plan.service),
+                    refused: self.problems.refused(&plan.service, now).cloned(),
                     ..self.service_view(plan)
                 })
                 .collect(),
@@ -424,6 +427,7 @@ impl ProvisionSupervisor {
             owner: self.parts.peers.owner_of_service(&plan.service),
             breaker: breakers::name(self.breakers.state(&ran, Instant::now().into_std())),
             blocked: None,
+            refused: None,
         }
     }
 }
