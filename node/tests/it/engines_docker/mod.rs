@@ -12,3 +12,4 @@ mod store;
 mod tap;
 mod vpn;
 mod vpn_versions;
+mod vpn_tells;

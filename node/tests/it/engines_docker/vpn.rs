@@ -1,6 +1,7 @@
 //! Engines in the network of a container that plays a VPN.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -8,6 +9,7 @@ use weir_fakes::get;
 use weir_proto::node::v1 as pb;
 
 use super::stage::{EVENTUALLY, Stage, eventually, ids};
+use super::vpn_tells::{TOKEN, told_by_its_command};
 use crate::common::Weir;
 
 /// Where the forwarded port is asked for.
@@ -21,7 +23,7 @@ pub(super) struct Vpn {
     name: String,
     image: String,
     network: String,
-    address: String,
+    pub(super) address: String,
 }
 
 impl Vpn {
@@ -78,8 +80,16 @@ impl Vpn {
         let deadline = Instant::now() + EVENTUALLY;
         while !put(&target).is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
             assert!(Instant::now() < deadline, "{target}");
-            sleep(std::time::Duration::from_millis(50)).await;
+            sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// How often the fake was asked at this route.
+    pub(super) fn calls(&self, route: &str) -> u64 {
+        let answer = get(&format!("{}:{ADMIN}/admin/calls", self.address)).unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let calls: Value = serde_json::from_str(body).unwrap();
+        calls[route].as_u64().unwrap_or_default()
     }
 
     /// Waits until three engines serve in the network of the VPN's container as it is now, one with this port.
@@ -126,16 +136,6 @@ impl Vpn {
     }
 }
 
-impl Drop for Vpn {
-    fn drop(&mut self) {
-        self.stage.clear();
-        let network = format!("/networks/{}", self.network);
-        let _ = self.stage.docker.ask("DELETE", &network, &[]);
-    }
-}
-
-/// The answer to a PUT of `HOST:PORT/PATH`; `None` when nobody answers.
-fn put(target: &str) -> Option<String> {
 /// The further ports of each engine, as this command prints them.
 async fn further_ports(weir: &Weir, engines: &[pb::Engine]) {
     let (code, text) = weir.command(&["engines", "list"]).await;
@@ -153,6 +153,16 @@ async fn further_ports(weir: &Weir, engines: &[pb::Engine]) {
     }
 }
 
+impl Drop for Vpn {
+    fn drop(&mut self) {
+        self.stage.clear();
+        let network = format!("/networks/{}", self.network);
+        let _ = self.stage.docker.ask("DELETE", &network, &[]);
+    }
+}
+
+/// The answer to a PUT of `HOST:PORT/PATH`; `None` when nobody answers.
+fn put(target: &str) -> Option<String> {
     use std::io::{Read as _, Write as _};
     let (host, path) = target.split_once('/')?;
     let mut stream = std::net::TcpStream::connect(host).ok()?;
@@ -176,6 +186,7 @@ async fn a_new_port_replaces_one_engine_and_a_new_network_all_of_them() {
     let vpn = Vpn::new("vpn", "5001");
     let mut weir = Weir::start(&vpn.config("")).await;
     let first = vpn.until_served(&weir, 5001).await;
+    further_ports(&weir, &first).await;
 
     // The tunnel made anew in place: only the engine that listens on its port is another one.
     vpn.tell("restart?down_ms=0&ports=5002&public_ip=198.51.100.8")
@@ -186,7 +197,6 @@ async fn a_new_port_replaces_one_engine_and_a_new_network_all_of_them() {
         let after: BTreeSet<String> = ids(after).into_iter().collect();
         before.intersection(&after).cloned().collect::<Vec<_>>()
     };
-    further_ports(&weir, &first).await;
     let followers: Vec<String> = ids(&first)
         .into_iter()
         .filter(|id| *id != forwarded(&first))
@@ -220,7 +230,8 @@ async fn a_new_port_replaces_one_engine_and_a_new_network_all_of_them() {
 #[tokio::test]
 async fn a_late_port_gets_an_engine_and_a_vpn_that_stays_down_is_restarted_once() {
     let vpn = Vpn::new("down", "");
-    let weir = Weir::start(&vpn.config("restart_after = \"1s\"")).await;
+    let config = vpn.config("restart_after = \"1s\"");
+    let weir = Weir::start_in("", &config, &[("API_KEY", TOKEN)]).await;
     // A port that comes after the engines gets one of them.
     let without = vpn.stage.until_ready(&weir, 3).await;
     assert!(
@@ -246,4 +257,5 @@ async fn a_late_port_gets_an_engine_and_a_vpn_that_stays_down_is_restarted_once(
         weir.log().matches("restarting the VPN's container").count(),
         1
     );
+    told_by_its_command(&vpn, &weir).await;
 }
