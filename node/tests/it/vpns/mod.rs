@@ -68,7 +68,7 @@ impl Weir {
     }
 
     /// Looks until this is known of a VPN.
-    async fn knows(&self, vpn: &str, what: &str, is_so: impl Fn(&VpnPort) -> bool) -> VpnPort {
+    pub async fn knows(&self, vpn: &str, what: &str, is_so: impl Fn(&VpnPort) -> bool) -> VpnPort {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let ports = self.ports().await;
