@@ -13,7 +13,9 @@ pub mod engine;
 mod get;
 pub mod gluetun;
 pub mod http;
+mod push;
 pub mod redis;
 mod server;
 
 pub use get::get;
+pub use push::push;

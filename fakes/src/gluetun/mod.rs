@@ -3,6 +3,8 @@
 //! [`Settings`] say which version it is, who may ask, what it tells and what goes wrong; all of them can be changed
 //! while it runs, by [`FakeGluetun::set`] or by an admin port:
 //!
+//! As Gluetun it runs `up_command` each time that its ports are others; how that ended is among the calls.
+//!
 //! - `PUT /admin/set?ports=5914&fault=hang` changes settings,
 //! - `PUT /admin/restart?down_ms=0&ports=6021` makes the tunnel anew in place,
 //! - `GET /admin/calls` tells the calls of each route, `PUT /admin/calls` counts anew,
@@ -12,6 +14,7 @@ mod admin;
 mod control;
 mod settings;
 mod tunnel;
+mod up_command;
 mod words;
 
 use std::collections::BTreeMap;
@@ -79,6 +82,7 @@ impl FakeGluetun {
             tunnel: Tunnel::new(Instant::now()),
             calls: BTreeMap::new(),
         })));
+        up_command::follow(&shared);
         let serve = |address: &str, role: Role| {
             let shared = Arc::clone(&shared);
             Server::start(

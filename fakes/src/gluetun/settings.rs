@@ -104,6 +104,8 @@ pub struct Settings {
     pub first_check: Duration,
     /// How much later than it happens the health server tells that the tunnel is down.
     pub report_lag: Duration,
+    /// Run with each new port, without a shell; `{{PORTS}}`, `{{PORT}}`, `{{VPN_INTERFACE}}` stand for what it is told.
+    pub up_command: String,
 }
 
 impl Default for Settings {
@@ -128,6 +130,7 @@ impl Default for Settings {
             slow: Duration::from_secs(1),
             first_check: Duration::ZERO,
             report_lag: Duration::ZERO,
+            up_command: String::new(),
         }
     }
 }
@@ -192,6 +195,7 @@ impl Settings {
             "slow_ms" => self.slow = millis(value)?,
             "first_check_ms" => self.first_check = millis(value)?,
             "report_lag_ms" => self.report_lag = millis(value)?,
+            "up_command" => self.up_command = value.to_owned(),
             _ => return Err(format!("one of {}", NAMES.join(", "))),
         }
         Ok(())
@@ -224,6 +228,7 @@ impl Settings {
             ms(self.slow),
             ms(self.first_check),
             ms(self.report_lag),
+            self.up_command.clone(),
         ];
         NAMES.into_iter().zip(values).collect()
     }

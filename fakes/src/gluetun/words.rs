@@ -42,7 +42,7 @@ pub(super) const STATUSES: [&str; 6] = [
 ];
 pub(super) const VPN_TYPES: [&str; 2] = ["openvpn", "wireguard"];
 /// Every setting, as it is named.
-pub(super) const NAMES: [&str; 19] = [
+pub(super) const NAMES: [&str; 20] = [
     "version",
     "auth",
     "user",
@@ -62,6 +62,7 @@ pub(super) const NAMES: [&str; 19] = [
     "slow_ms",
     "first_check_ms",
     "report_lag_ms",
+    "up_command",
 ];
 
 pub(super) fn choice<T: Copy>(value: &str, choices: &[(&str, T)]) -> Result<T, String> {

@@ -42,6 +42,11 @@ pub(super) fn engine(view: &EngineView, node: &str) -> pb::Engine {
         image_drifted: view.image_drifted,
         reason: view.reason.clone(),
         outdated: view.outdated,
+        extra_ports: view
+            .extra_ports
+            .iter()
+            .map(|(name, port)| (name.clone(), u32::from(*port)))
+            .collect(),
     }
 }
 
@@ -94,6 +99,7 @@ fn service_engines(view: &ServiceView, picture: &Picture) -> pb::ServiceEngines 
         owner: view.owner.clone(),
         breaker: view.breaker.to_owned(),
         blocked: view.blocked.as_ref().map(refusal),
+        refused: view.refused.as_ref().map(refusal),
     }
 }
 

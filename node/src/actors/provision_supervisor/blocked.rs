@@ -65,7 +65,7 @@ impl ProvisionSupervisor {
         }
         let now = now.into_std();
         let BreakerState::Open { .. } = self.breakers.state(ran, now) else {
-            return None;
+            return self.no_port(service).filter(|_| is_alone);
         };
         let why = self.last_failure_of(&Of::Service(service.clone()));
         let refusal = Refusal::new(

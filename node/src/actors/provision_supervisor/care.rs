@@ -414,6 +414,7 @@ impl ProvisionSupervisor {
             Ok(()) => {
                 if !is_leaving(engine.care.state()) {
                     engine.why.clear();
+                    engine.elsewhere = None;
                 }
                 Observation::ProbePassed
             }
@@ -421,6 +422,7 @@ impl ProvisionSupervisor {
                 if !is_leaving(engine.care.state()) {
                     engine.why = why;
                 }
+                self.ask_while_it_fails(id);
                 Observation::ProbeFailed
             }
         };

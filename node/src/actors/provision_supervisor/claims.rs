@@ -261,7 +261,7 @@ impl Handler<Carried<Over>> for ProvisionSupervisor {
         self.engines.job_over(&job);
         let right = self.claims.open.remove(&job);
         self.problems
-            .job_over(service.clone(), engine.as_deref(), failure.as_ref());
+            .job_over(service.clone(), engine.as_deref(), failure.as_ref(), now);
         match (&failure, right) {
             (None, Some(right)) if engine.is_none() => {
                 self.breakers.abandoned(&right, now.into_std());

@@ -1,5 +1,5 @@
-//! What runs on an engine that drains through other nodes of the mesh: they had it as a backend, and hear a moment
-//! later that it leaves.
+//! What runs on an engine through other nodes of the mesh. One that drains ends it: they had it as a backend, and hear a
+//! moment later that it leaves. One whose probes fail is given more time for it: work slows its answers.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use weir_core::ids::{BackendId, ServiceName};
 use weir_core::provision::CareState;
 
-use super::engines::Task;
+use super::engines::{Task, is_leaving};
 use super::messages::Look;
 use super::settle::tell_looked;
 use super::{Parts, ProvisionSupervisor};
@@ -22,6 +22,7 @@ const SILENCES_MAX: u32 = 4;
 #[derive(Debug)]
 pub(super) struct Elsewhere {
     pub(super) in_flight: u64,
+    drains: bool,
     _task: Task,
 }
 
@@ -35,7 +36,8 @@ impl ProvisionSupervisor {
             return;
         };
         let drains = matches!(engine.care.state(), CareState::Draining { .. });
-        if !drains || engine.elsewhere.is_some() {
+        let is_asked = engine.elsewhere.as_ref().is_some_and(|one| one.drains);
+        if !drains || is_asked {
             return;
         }
         let parts = self.parts.clone();
@@ -45,7 +47,26 @@ impl ProvisionSupervisor {
         engine.elsewhere = Some(Elsewhere {
             // Until somebody has said otherwise.
             in_flight: 1,
+            drains,
             _task: Task(task.abort_handle()),
+        });
+    }
+
+    /// Asks what runs on an engine whose probes fail, until one passes, where other nodes know of it.
+    pub(super) fn ask_while_it_fails(&mut self, id: &str) {
+        let engine = self.engines.get_mut(id).filter(|_| self.parts.registers);
+        let engine = engine.filter(|engine| engine.elsewhere.is_none());
+        let Some(engine) = engine.filter(|engine| !is_leaving(engine.care.state())) else {
+            return;
+        };
+        let (engine_id, fence) = (id.to_owned(), engine.running.fence);
+        let service = ServiceName::from(engine.lot.service.as_str());
+        let interval = engine.plan.settings.care.interval.max(ASK_INTERVAL);
+        let asking = keep_asking(self.parts.clone(), service, (engine_id, fence), interval);
+        engine.elsewhere = Some(Elsewhere {
+            in_flight: 0,
+            drains: false,
+            _task: Task(tokio::task::spawn_local(asking).abort_handle()),
         });
     }
 
@@ -88,5 +109,27 @@ async fn ask(parts: Parts, service: ServiceName, engine: String, fence: u64) {
         if in_flight == 0 && is_known {
             return;
         }
+    }
+}
+
+/// Asks again and again. What is not known of a node that does not answer is left as it was.
+async fn keep_asking(
+    parts: Parts,
+    service: ServiceName,
+    (engine, fence): (String, u64),
+    interval: Duration,
+) {
+    loop {
+        let loads = parts.peers.loads(&service, Loads::default()).await;
+        let in_flight = loads.in_flight.get(&engine).copied().unwrap_or_default();
+        if in_flight > 0 || loads.complete {
+            let look = Look::Elsewhere {
+                engine: engine.clone(),
+                fence,
+                in_flight,
+            };
+            tell_looked(&parts.links, look).await;
+        }
+        sleep(interval).await;
     }
 }

@@ -218,6 +218,7 @@ impl Engine {
             container_id: self.running.container_id.clone(),
             vpn: self.lot.vpn.clone(),
             port: self.lot.port,
+            extra_ports: self.lot.extra_ports.clone(),
             p2p_port: self.lot.p2p_port,
             is_forwarded: self.lot.is_forwarded,
             since_unix_ms: self.since.1,

@@ -115,7 +115,8 @@ impl ProvisionHandle {
             return Err(stopping());
         }
         let picture = self.picture();
-        if let Some(blocked) = picture.blocked_of(wish.service.as_str()) {
+        let blocked = picture.blocked_of(wish.service.as_str());
+        if let Some(blocked) = blocked.filter(|one| one.code != RefusalCode::NoPortFree) {
             return Err(blocked.clone());
         }
         let open = room::open_jobs(&self.queue, wish.service.as_str()).await;

@@ -1,7 +1,9 @@
 //! What keeps engines from being started, or from being known: for operators, in words.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use weir_core::ids::ServiceName;
 use weir_core::provision::{Refusal, RefusalCode};
 
@@ -10,6 +12,9 @@ use super::{Plan, ProvisionSupervisor};
 use crate::config::DriverKind;
 use crate::events::Kind;
 
+/// A refused job is tried again at once, and a try may wait for a port: what was not told anew for so long is over.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
+
 /// What is in the way now.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
@@ -17,6 +22,8 @@ pub(super) struct Problems {
     drivers: BTreeMap<DriverKind, String>,
     /// Services whose last start came to nothing, and why.
     starts: BTreeMap<ServiceName, String>,
+    /// Services one of whose jobs was refused, why and when.
+    refusals: BTreeMap<ServiceName, (Refusal, Instant)>,
 }
 
 impl Problems {
@@ -31,7 +38,13 @@ impl Problems {
         service: ServiceName,
         engine: Option<&str>,
         failure: Option<&Failure>,
+        now: Instant,
     ) {
+        if let Some(refusal) = failure.and_then(|failure| failure.refusal.clone()) {
+            self.refusals.insert(service.clone(), (refusal, now));
+        } else {
+            self.refusals.remove(&service);
+        }
         match failure {
             Some(failure) if failure.counts => {
                 self.starts.insert(service, failure.why.clone());
@@ -53,19 +66,29 @@ impl Problems {
         self.starts.get(service).map(String::as_str)
     }
 
+    /// Why a job of a service was refused a moment ago, unless a later one was not.
+    pub(super) fn refused(&self, service: &ServiceName, now: Instant) -> Option<&Refusal> {
+        let (refusal, at) = self.refusals.get(service)?;
+        (now < *at + REFUSED_FOR).then_some(refusal)
+    }
+
     /// One line each; what keeps everything away is told once, and not for each service as well.
     pub(super) fn in_words(
         &self,
         plan: &Plan,
         blocked: Option<&Refusal>,
         services: &BTreeMap<ServiceName, Refusal>,
+        now: Instant,
     ) -> Vec<String> {
         let drivers = self.drivers.iter();
         let mut words: Vec<String> = drivers
             .map(|(driver, why)| format!("{}: {why}", driver.name()))
             .collect();
-        // That was told of the driver.
-        let is_news = |refusal: &&Refusal| refusal.code != RefusalCode::DriverUnavailable;
+        // One was told of the driver; the other is no problem until a job wants a port.
+        let is_news = |refusal: &&Refusal| {
+            use RefusalCode::{DriverUnavailable, NoPortFree};
+            !matches!(refusal.code, DriverUnavailable | NoPortFree)
+        };
         words.extend(
             blocked
                 .filter(is_news)
@@ -78,7 +101,18 @@ impl Problems {
             let why = own.filter(is_news).map_or(why, |refusal| &refusal.message);
             format!("service `{service}`: {why}")
         }));
+        words.extend(self.refusals_in_words(plan, now));
         words
+    }
+
+    /// What jobs are refused for that an operator may change.
+    fn refusals_in_words(&self, plan: &Plan, now: Instant) -> impl Iterator<Item = String> {
+        use RefusalCode::{NoPortFree, PortUnconfirmed};
+        let services = plan.services.keys();
+        let refused = services.filter_map(move |name| Some((name, self.refused(name, now)?)));
+        refused
+            .filter(|(_, refusal)| matches!(refusal.code, NoPortFree | PortUnconfirmed))
+            .map(|(service, refusal)| format!("service `{service}`: {}", refusal.message))
     }
 }
 
@@ -88,8 +122,10 @@ impl ProvisionSupervisor {
         &self,
         blocked: Option<&Refusal>,
         services: &BTreeMap<ServiceName, Refusal>,
+        now: Instant,
     ) -> Vec<String> {
-        let mut words = self.problems.in_words(&self.plan, blocked, services);
+        let plan = &self.plan;
+        let mut words = self.problems.in_words(plan, blocked, services, now);
         words.extend(self.gate_in_words());
         let waits = self.parts.outlet.waits.borrow();
         words.extend(

@@ -42,6 +42,8 @@ pub struct EngineView {
     pub vpn: Option<String>,
     /// Where it serves.
     pub port: u16,
+    /// Its further ports, by what they are for.
+    pub extra_ports: BTreeMap<String, u16>,
     /// Its peer-to-peer port.
     pub p2p_port: Option<u16>,
     /// It has the VPN's forwarded port.
@@ -87,6 +89,8 @@ pub struct ServiceView {
     pub breaker: &'static str,
     /// Why none is provisioned here now.
     pub blocked: Option<Refusal>,
+    /// Why a job that this node had was refused a moment ago.
+    pub refused: Option<Refusal>,
 }
 
 /// The supervisor at one moment.
@@ -351,7 +355,7 @@ impl ProvisionSupervisor {
         let now = Instant::now();
         let mut blocked_services = self.blocked_services(now);
         let blocked = self.blocked(&blocked_services);
-        let problems = self.problems_in_words(blocked.as_ref(), &blocked_services);
+        let problems = self.problems_in_words(blocked.as_ref(), &blocked_services, now);
         let picture = Picture {
             engines: engines.collect(),
             services: self
@@ -360,6 +364,7 @@ impl ProvisionSupervisor {
                 .values()
                 .map(|plan| ServiceView {
                     blocked: blocked_services.remove(&plan.service),
+                    refused: self.problems.refused(&plan.service, now).cloned(),
                     ..self.service_view(plan)
                 })
                 .collect(),
@@ -422,6 +427,7 @@ impl ProvisionSupervisor {
             owner: self.parts.peers.owner_of_service(&plan.service),
             breaker: breakers::name(self.breakers.state(&ran, Instant::now().into_std())),
             blocked: None,
+            refused: None,
         }
     }
 }

@@ -55,9 +55,12 @@ pub(super) fn check(
         return Ok(());
     }
     let service = wish.service.as_str();
+    let blocked = picture.blocked_of(service);
     let there = there(&wish.service, picture, config);
     if there + open.len() < scale.max as usize {
-        return Ok(());
+        // A wish that has a job waits for a port with it.
+        let no_port = blocked.filter(|blocked| blocked.code == RefusalCode::NoPortFree);
+        return no_port.cloned().map_or(Ok(()), Err);
     }
     let message = format!(
         "service `{service}` has {there} engines and {} on the way, and may have {}",

@@ -117,6 +117,8 @@ pub(crate) struct Failure {
     pub is_of_driver: bool,
     /// The engine whose container's name is a stranger's.
     pub name_taken: Option<String>,
+    /// Nothing failed: it could not begin now.
+    pub refusal: Option<Refusal>,
 }
 
 impl From<Failed> for Failure {
@@ -130,6 +132,10 @@ impl From<Failed> for Failure {
                     source: driver::Error::NameTaken(name),
                     ..
                 } => Some(id_of(name).to_owned()),
+                _ => None,
+            },
+            refusal: match failed {
+                Failed::Refused(refusal) => Some(refusal),
                 _ => None,
             },
         }

@@ -20,7 +20,8 @@ use crate::ports::clock::WallClock;
 
 /// List engines, start one more, stop one, read what it wrote
 ///
-/// An engine is a backend that a node runs itself, as a process or in a container. IMAGE is what it runs; DRIFT says
+/// An engine is a backend that a node runs itself, as a process or in a container. PORTS are those beside the one of
+/// ADDRESS, as `extra_ports` of its service names them. IMAGE is what it runs; DRIFT says
 /// `outdated` when its service's configuration makes another engine by now, and `image` when its image's name means
 /// another image by now. To change the image of engines, edit `image` in the configuration: each node replaces its
 /// outdated engines one after the other.
@@ -213,10 +214,17 @@ const fn drift(engine: &pb::Engine) -> &'static str {
     }
 }
 
+/// Those beside the one of its address, as `name=port`.
+fn further_ports(engine: &pb::Engine) -> String {
+    let ports = engine.extra_ports.iter();
+    let ports: Vec<String> = ports.map(|(name, port)| format!("{name}={port}")).collect();
+    or_dash(&ports.join(", "))
+}
+
 fn as_text(engines: &[pb::Engine], now: Duration) -> String {
     let heading = [
-        "ENGINE", "SERVICE", "NODE", "STATE", "FOR", "ADDRESS", "VPN", "RUNNING", "RESTARTS",
-        "IMAGE", "DRIFT", "REASON",
+        "ENGINE", "SERVICE", "NODE", "STATE", "FOR", "ADDRESS", "PORTS", "VPN", "RUNNING",
+        "RESTARTS", "IMAGE", "DRIFT", "REASON",
     ];
     let mut rows = vec![heading.map(String::from).into()];
     for engine in engines {
@@ -231,6 +239,7 @@ fn as_text(engines: &[pb::Engine], now: Duration) -> String {
             engine.state.clone(),
             ago(engine.since_unix_ms, now),
             engine.address.clone(),
+            further_ports(engine),
             vpn,
             engine.in_flight.to_string(),
             engine.restarts.to_string(),
@@ -240,4 +249,34 @@ fn as_text(engines: &[pb::Engine], now: Duration) -> String {
         ]);
     }
     table(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn further_ports_stand_by_name_in_a_column_of_their_own() {
+        let engine = |id: &str, further: &[(&str, u32)]| pb::Engine {
+            id: id.to_owned(),
+            address: "127.0.0.1:19000".to_owned(),
+            extra_ports: further
+                .iter()
+                .map(|(name, port)| ((*name).to_owned(), *port))
+                .collect(),
+            ..pb::Engine::default()
+        };
+        let all = [
+            engine("tv-1", &[("https", 19_001), ("api", 19_002)]),
+            engine("tv-2", &[]),
+        ];
+        let text = as_text(&all, Duration::ZERO);
+        let lines: Vec<&str> = text.lines().collect();
+        let at = lines[0].find("PORTS").unwrap();
+        assert!(
+            lines[1][at..].starts_with("api=19002, https=19001  "),
+            "{text}"
+        );
+        assert!(lines[2][at..].starts_with("- "), "{text}");
+    }
 }

@@ -9,6 +9,8 @@ mod outage;
 mod renewal;
 mod stage;
 mod store;
+mod streams;
 mod tap;
 mod vpn;
+mod vpn_tells;
 mod vpn_versions;

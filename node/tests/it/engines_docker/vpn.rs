@@ -1,6 +1,7 @@
 //! Engines in the network of a container that plays a VPN.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -8,6 +9,7 @@ use weir_fakes::get;
 use weir_proto::node::v1 as pb;
 
 use super::stage::{EVENTUALLY, Stage, eventually, ids};
+use super::vpn_tells::{TOKEN, told_by_its_command};
 use crate::common::Weir;
 
 /// Where the forwarded port is asked for.
@@ -21,7 +23,7 @@ pub(super) struct Vpn {
     name: String,
     image: String,
     network: String,
-    address: String,
+    pub(super) address: String,
 }
 
 impl Vpn {
@@ -65,8 +67,10 @@ impl Vpn {
             self.stage.node(self.stage.docker.socket()),
             self.name,
             self.address,
-            self.stage
-                .service("command = [\"--bind-all\"]\nvpns = [\"v1\"]\nmin = 3\nmax = 8"),
+            self.stage.service(
+                "command = [\"--bind-all\"]\nextra_ports = [\"https\", \"api\"]\nvpns = [\"v1\"]\n\
+                     min = 3\nmax = 8"
+            ),
         )
     }
 
@@ -76,8 +80,16 @@ impl Vpn {
         let deadline = Instant::now() + EVENTUALLY;
         while !put(&target).is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
             assert!(Instant::now() < deadline, "{target}");
-            sleep(std::time::Duration::from_millis(50)).await;
+            sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// How often the fake was asked at this route.
+    pub(super) fn calls(&self, route: &str) -> u64 {
+        let answer = get(&format!("{}:{ADMIN}/admin/calls", self.address)).unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let calls: Value = serde_json::from_str(body).unwrap();
+        calls[route].as_u64().unwrap_or_default()
     }
 
     /// Waits until three engines serve in the network of the VPN's container as it is now, one with this port.
@@ -85,10 +97,15 @@ impl Vpn {
         let what = format!("three engines, one of which has port {port}");
         eventually(weir, &what, async || {
             let engines = self.stage.until_ready(weir, 3).await;
-            let ports: BTreeSet<u32> = engines.iter().map(|engine| engine.p2p_port).collect();
+            let listened = engines.iter().flat_map(|engine| {
+                let further = engine.extra_ports.values().copied();
+                further.chain([engine.p2p_port, engine.port])
+            });
+            let ports: BTreeSet<u32> = listened.collect();
             let forwarded: Vec<_> = engines.iter().filter(|engine| engine.forwarded).collect();
             let has_it = forwarded.len() == 1 && forwarded[0].p2p_port == u32::from(port);
-            (has_it && ports.len() == 3).then_some(())?;
+            // For clients, peers, HTTPS and API; all in one network.
+            (has_it && ports.len() == 3 * 4).then_some(())?;
             for engine in &engines {
                 self.check(engine)?;
             }
@@ -108,11 +125,31 @@ impl Vpn {
         let (_, body) = state.split_once("\r\n\r\n")?;
         let state: Value = serde_json::from_str(body).ok()?;
         assert_eq!(state["p2p_port"], engine.p2p_port);
-        assert_eq!(
-            state["environment"]["P2P_PORT"],
-            engine.p2p_port.to_string()
-        );
+        let told = |name: &str| state["environment"][name].as_str()?.parse::<u32>().ok();
+        assert_eq!(told("P2P_PORT"), Some(engine.p2p_port));
+        for (name, port) in &engine.extra_ports {
+            assert_eq!(told(&format!("{}_PORT", name.to_uppercase())), Some(*port));
+            let listens = std::net::TcpStream::connect(format!("{}:{port}", self.address));
+            assert!(listens.is_ok(), "{name}: {engine:?}");
+        }
         Some(())
+    }
+}
+
+/// The further ports of each engine, as this command prints them.
+async fn further_ports(weir: &Weir, engines: &[pb::Engine]) {
+    let (code, text) = weir.command(&["engines", "list"]).await;
+    let (json_code, json) = weir.command(&["engines", "list", "-o", "json"]).await;
+    assert_eq!((code, json_code), (0, 0), "{text}{json}");
+    let listed: Vec<Value> = serde_json::from_str(&json).unwrap();
+    for engine in engines {
+        let [api, https] = ["api", "https"].map(|name| engine.extra_ports[name]);
+        assert!(
+            text.contains(&format!("  api={api}, https={https}  ")),
+            "{text}"
+        );
+        let one = listed.iter().find(|one| one["id"] == *engine.id).unwrap();
+        assert_eq!(one["extra_ports"], json!({ "api": api, "https": https }));
     }
 }
 
@@ -149,6 +186,7 @@ async fn a_new_port_replaces_one_engine_and_a_new_network_all_of_them() {
     let vpn = Vpn::new("vpn", "5001");
     let mut weir = Weir::start(&vpn.config("")).await;
     let first = vpn.until_served(&weir, 5001).await;
+    further_ports(&weir, &first).await;
 
     // The tunnel made anew in place: only the engine that listens on its port is another one.
     vpn.tell("restart?down_ms=0&ports=5002&public_ip=198.51.100.8")
@@ -192,7 +230,8 @@ async fn a_new_port_replaces_one_engine_and_a_new_network_all_of_them() {
 #[tokio::test]
 async fn a_late_port_gets_an_engine_and_a_vpn_that_stays_down_is_restarted_once() {
     let vpn = Vpn::new("down", "");
-    let weir = Weir::start(&vpn.config("restart_after = \"1s\"")).await;
+    let config = vpn.config("restart_after = \"1s\"");
+    let weir = Weir::start_in("", &config, &[("API_KEY", TOKEN)]).await;
     // A port that comes after the engines gets one of them.
     let without = vpn.stage.until_ready(&weir, 3).await;
     assert!(
@@ -218,4 +257,5 @@ async fn a_late_port_gets_an_engine_and_a_vpn_that_stays_down_is_restarted_once(
         weir.log().matches("restarting the VPN's container").count(),
         1
     );
+    told_by_its_command(&vpn, &weir).await;
 }

@@ -116,28 +116,31 @@ async fn who_follows_ports_hears_of_changes_at_once_and_of_none_each_second() {
     );
 }
 
-/// What the README has Gluetun run for each new port.
+/// What the README has Gluetun run for each new port, words and all; only who is told and with which token is put in.
 fn up_command(weir: &Weir, token: &str) -> String {
     let readme =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
     let (_, rest) = readme
-        .split_once("VPN_PORT_FORWARDING_UP_COMMAND=/bin/sh -c \"")
+        .split_once("VPN_PORT_FORWARDING_UP_COMMAND=")
         .expect("the README tells the command");
-    let (command, _) = rest.split_once('"').unwrap();
+    let (command, _) = rest.split_once('`').unwrap();
     command
         .replace('\n', " ")
         .replace("TOKEN", token)
         .replace("NODE:7480", &weir.api.to_string())
-        .replace("{{PORTS}}", SECOND)
+}
+
+/// Waits until Gluetun's command has ended so.
+async fn command_ended(weir: &Weir, gluetun: &FakeGluetun, code: u8) {
+    let what = format!("the command ends with {code}");
+    let ended = || gluetun.calls(&format!("up_command {code}"));
+    wait_until(weir, &what, async || ended() > 0).await;
 }
 
 #[tokio::test]
-async fn where_there_is_a_token_only_who_carries_it_is_answered_and_gluetuns_command_does() {
-    let gluetun = FakeGluetun::start(&Listen::default(), Settings::default()).unwrap();
-    let url = format!("http://{}", gluetun.control());
-    let config = format!("[vpns.nl]\ncontrol_url = \"{url}\"\n");
-    let weir = Weir::start_in("", &config, &[("API_KEY", "s3cret")]).await;
-    let head = |token: &str| format!("Authorization: Bearer {token}\r\n");
+async fn where_there_is_a_token_only_who_carries_it_is_answered() {
+    let config = "[vpns.nl]\ncontrol_url = \"http://127.0.0.1:1\"\n";
+    let weir = Weir::start_in("", config, &[("API_KEY", "s3cret")]).await;
     for (method, path) in [
         ("GET", "/api/health"),
         ("GET", "/metrics"),
@@ -149,34 +152,63 @@ async fn where_there_is_a_token_only_who_carries_it_is_answered_and_gluetuns_com
             (401, Some("Bearer")),
             "{path}"
         );
-        let wrong = ask(&weir, method, path, &head("s3cre"), "").await;
+        let wrong = ask(&weir, method, path, "Authorization: Bearer s3cre\r\n", "").await;
         assert_eq!(wrong.status, 401, "{path}");
     }
-    let port = async || json(&ask(&weir, "GET", "/api/ports/nl", &head("s3cret"), "").await);
-    wait_until(&weir, "the VPN has its port", async || {
-        port().await["state"] == "ready"
+}
+
+#[tokio::test]
+async fn a_port_that_gluetuns_command_tells_of_is_known_at_once_and_only_with_the_right_token() {
+    // The command would be told of as one that cannot be run: this machine is to have wget, as Gluetun's image has.
+    assert!(
+        std::process::Command::new("wget")
+            .arg("--version")
+            .output()
+            .is_ok()
+    );
+    let gluetun = FakeGluetun::start(&Listen::default(), Settings::default()).unwrap();
+    // It is asked for once in an hour, and never because of what it tells of its tunnel, which stays the same.
+    let config = format!(
+        "[port_cache]\nttl = \"1h\"\nstale_max = \"2h\"\nhealth_interval = \"200ms\"\n\
+         [vpns.nl]\ntells_port = true\ncontrol_url = \"http://{}\"\n",
+        gluetun.control()
+    );
+    let weir = Weir::start_in("", &config, &[("API_KEY", "s3cret")]).await;
+    let head = "Authorization: Bearer s3cret\r\n";
+    let port = async || json(&ask(&weir, "GET", "/api/ports/nl", head, "").await);
+    wait_until(&weir, "the VPN has its port and is up", async || {
+        let port = port().await;
+        port["state"] == "ready" && port["health"] == "healthy"
     })
     .await;
     let before = port().await;
-    gluetun.set("ports", SECOND).unwrap();
-    let command = up_command(&weir, "s3cret");
-    let ran = tokio::process::Command::new("/bin/sh")
-        .args(["-c", &command])
-        .output()
-        .await
+    let calls = || gluetun.calls("GET /v1/portforward");
+    let calls_before = calls();
+
+    gluetun
+        .set("up_command", &up_command(&weir, "wrong"))
         .unwrap();
-    // Gluetun's image has wget; this machine may have none.
-    if ran.status.code() == Some(127) {
-        let told = ask(&weir, "POST", "/api/ports/nl", &head("s3cret"), SECOND).await;
-        assert_eq!(told.status, 202, "{told:?}");
-    } else {
-        assert!(ran.status.success(), "{command}: {ran:?}");
-    }
+    gluetun.set("ports", "6000").unwrap();
+    // wget: the server answered with an error, here 401.
+    command_ended(&weir, &gluetun, 6).await;
+    let after = port().await;
+    assert_eq!(
+        (&after["port"], &after["epoch"]),
+        (&FIRST.into(), &before["epoch"])
+    );
+    assert_eq!(calls(), calls_before, "who has no token has no call made");
+
+    gluetun
+        .set("up_command", &up_command(&weir, "s3cret"))
+        .unwrap();
+    gluetun.set("ports", SECOND).unwrap();
+    command_ended(&weir, &gluetun, 0).await;
     let after = port().await;
     assert_eq!(after["port"].to_string(), SECOND, "{after}");
     assert!(
         after["epoch"].as_u64() > before["epoch"].as_u64(),
         "{after}"
     );
+    assert!(calls() > calls_before);
     assert!(!weir.log().contains("s3cret"));
 }

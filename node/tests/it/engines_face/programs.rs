@@ -7,6 +7,7 @@ use weir_proto::node::v1::provision_response::Outcome;
 use super::{ask, ask_again, client, engines, json, ready};
 use crate::client::Client;
 use crate::common::Weir;
+use crate::operator::wait_until;
 
 const PROVISION: &str = "/api/provision";
 
@@ -51,8 +52,60 @@ async fn a_wish_that_cannot_be_met_is_refused_for_programs() {
 }
 
 #[tokio::test]
+async fn a_wish_for_which_no_port_is_free_is_refused_as_that_by_http_and_by_grpc() {
+    let config = engines(1, 1);
+    let weir = Weir::start(&config).await;
+    let port = ready(&weir, 1).await[0].port;
+    let (_, rest) = config.split_once('\n').unwrap();
+    let (_, rest) = rest.split_once('\n').unwrap();
+    let rest = rest.replace("max = 1", "max = 3");
+    weir.edit(&format!(
+        "[provision]\nhost_ports = \"{port}-{port}\"\n{rest}"
+    ));
+    let mut told = serde_json::Value::Null;
+    wait_until(&weir, "it knows that there is no port", async || {
+        told = json(&ask(&weir, "GET", "/api/provisioning", "", "").await);
+        !told["can_provision"].as_bool().unwrap()
+    })
+    .await;
+    let message = "no port of this machine is free";
+    let blocked = &told["services"][0]["blocked"];
+    assert_eq!(
+        (&blocked["code"], &blocked["message"]),
+        (&"no_port_free".into(), &message.into())
+    );
+    let refused = ask(&weir, "POST", PROVISION, "", "{\"service\": \"web\"}").await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, None));
+    let expected = serde_json::json!({
+        "error": "provisioning_blocked",
+        "code": "no_port_free",
+        "message": message,
+        "recovery_eta_seconds": null,
+        "can_retry": true,
+        "should_wait": false,
+    });
+    assert_eq!(json(&refused), expected);
+    let request = pb::ProvisionRequest {
+        service: "web".to_owned(),
+        idempotency_key: String::new(),
+    };
+    let answer = client(&weir).await.provision(request).await.unwrap();
+    let expected = pb::Refusal {
+        code: "no_port_free".to_owned(),
+        message: message.to_owned(),
+        can_retry: true,
+        ..pb::Refusal::default()
+    };
+    assert_eq!(
+        answer.into_inner().outcome,
+        Some(Outcome::Refusal(expected))
+    );
+}
+
+#[tokio::test]
 async fn a_program_asks_for_an_engine_once_however_often_it_asks() {
-    let weir = Weir::start(&engines(0, 2)).await;
+    let config = engines(0, 2).replace("min = 0", "min = 0\nextra_ports = [\"api\"]");
+    let weir = Weir::start(&config).await;
     let wish = "{\"service\": \"web\", \"key\": \"match-1\"}";
     let [first, again] = [
         ask(&weir, "POST", PROVISION, "", wish).await,
@@ -70,6 +123,13 @@ async fn a_program_asks_for_an_engine_once_however_often_it_asks() {
     let list = ask(&weir, "GET", "/api/engines?mesh=true", "", "").await;
     let told = json(&list);
     assert_eq!(told["engines"][0]["id"], *engine.id);
+    let further = &told["engines"][0]["extra_ports"];
+    assert_eq!(further, &serde_json::json!(engine.extra_ports));
+    let [(name, port)] = &Vec::from_iter(&engine.extra_ports)[..] else {
+        panic!("one further port: {engine:?}");
+    };
+    assert_eq!(*name, "api");
+    assert_ne!(**port, engine.port);
     assert_eq!(told["unreachable_nodes"], serde_json::json!([]));
     let unchanged = ask_again(&weir, "/api/engines?mesh=true", &list).await;
     assert!(unchanged.starts_with("HTTP/1.1 304 "), "{unchanged}");

@@ -100,7 +100,9 @@ fn slow() -> String {
     );
     let config = engines(1, 2);
     assert!(config.contains(&direct), "{config}");
-    config.replace(&direct, &late)
+    config
+        .replace(&direct, &late)
+        .replace("min = 1", "min = 1\nextra_ports = [\"api\"]")
 }
 
 #[tokio::test]
@@ -119,6 +121,11 @@ async fn a_watch_sees_start_end_and_successor_of_an_engine_and_outlives_its_node
         })
         .await;
     let pid = up[0]["pid"].as_u64().unwrap();
+    let further = up[0]["extra_ports"]["api"].as_u64();
+    assert!(
+        further.is_some() && further != up[0]["port"].as_u64(),
+        "{up:?}"
+    );
     kill_process(
         Pid::from_raw(pid.try_into().unwrap()).unwrap(),
         Signal::KILL,

@@ -28,6 +28,9 @@ const HEALTH_ROUTE: &str = "GET /v1/publicip/ip";
 pub const FAST: &str = "[port_cache]\nttl = \"2s\"\nrefresh_lead = \"500ms\"\nnegative_ttl = \"200ms\"\n\
                     request_timeout = \"500ms\"\nhealth_interval = \"200ms\"\n";
 
+/// Of [`FAST`].
+const FAST_HEALTH_INTERVAL: Duration = Duration::from_millis(200);
+
 /// An emulator with these settings.
 pub fn gluetun(settings: &[(&str, &str)]) -> FakeGluetun {
     let mut all = Settings::default();
@@ -68,7 +71,7 @@ impl Weir {
     }
 
     /// Looks until this is known of a VPN.
-    async fn knows(&self, vpn: &str, what: &str, is_so: impl Fn(&VpnPort) -> bool) -> VpnPort {
+    pub async fn knows(&self, vpn: &str, what: &str, is_so: impl Fn(&VpnPort) -> bool) -> VpnPort {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let ports = self.ports().await;

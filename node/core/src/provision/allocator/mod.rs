@@ -143,6 +143,11 @@ impl<H: Clone + Ord> PortPool<H> {
         self.held.numbers.len()
     }
 
+    /// Who has one.
+    pub fn holders(&self) -> impl Iterator<Item = &H> {
+        self.held.numbers.keys()
+    }
+
     /// Ports that are free.
     pub fn free(&self) -> usize {
         self.free.len()

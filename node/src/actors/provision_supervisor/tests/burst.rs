@@ -194,6 +194,9 @@ async fn of_10000_provisions_that_fail_nothing_is_left_behind() {
     let limits = "interval_min = \"0s\"\nattempts_max = 1\nbreaker_failures = 1000\nbreaker_window = \"1s\"\n\
                   soft_limit = \"2s\"\nhard_limit = \"2s\"\n";
     let config = format!("[provision]\n{limits}{}", &CONFIG["[provision]\n".len()..]);
+    // Each has three ports.
+    let further = "max = 2000\nextra_ports = [\"https\", \"api\"]";
+    let config = config.replace("max = 2000", further);
     let (mut life, node) = world.node("a", &config);
     world.machine.starts(Start::Fails(Duration::ZERO));
     let test = async {

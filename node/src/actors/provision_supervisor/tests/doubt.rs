@@ -1,6 +1,7 @@
 //! Engines that start while their VPN's forwarded port is in doubt.
 
 use weir_core::port_cache::Port;
+use weir_proto::node::v1 as pb;
 
 use super::killed::{behind_a_vpn, job, vpn_that_is};
 use super::*;
@@ -30,6 +31,20 @@ async fn a_start_with_a_port_that_is_not_confirmed_is_refused_and_tried_again_un
         let is_open = matches!(job.state(), State::Ready | State::Waiting | State::Claimed);
         assert!(is_open, "{job:?}");
         assert_eq!(node.picture().breaker, "closed");
+        // As programs read it.
+        let refused = node.picture().services[0].refused.clone().unwrap();
+        let message = "VPN `v`: port 50505 was told once, and is not confirmed";
+        let expected = pb::Refusal {
+            code: "port_unconfirmed".to_owned(),
+            message: message.to_owned(),
+            recovery_eta_ms: 1_000,
+            can_retry: true,
+            should_wait: true,
+            ..pb::Refusal::default()
+        };
+        assert_eq!(crate::engine_api::refusal(&refused), expected);
+        let words = [format!("service `tv`: {message}")];
+        assert_eq!(node.picture().problems, words);
     };
     live(&mut [&mut life], test).await;
 }

@@ -9,14 +9,14 @@ use crate::actors::port_cache::VpnView;
 use crate::config::PortCacheSettings;
 
 /// The service has one slot, so a slot that is not given back is missed.
-const ONE: &str = "[provision]\nhost_ports = \"21100-21199\"\n[services.tv.engines]\ncommand = [\"tv\"]\nmin = 0\n\
+pub(super) const ONE: &str = "[provision]\nhost_ports = \"21100-21199\"\n[services.tv.engines]\ncommand = [\"tv\"]\nmin = 0\n\
                    max = 1\n";
-const SEVERAL: &str = "[provision]\nhost_ports = \"21100-21199\"\n[services.tv.engines]\ncommand = [\"tv\"]\nmin = 0\n\
+pub(super) const SEVERAL: &str = "[provision]\nhost_ports = \"21100-21199\"\n[services.tv.engines]\ncommand = [\"tv\"]\nmin = 0\n\
                        max = 5\n";
 /// More points than a job passes.
-const POINTS_MAX: u64 = 200;
+pub(super) const POINTS_MAX: u64 = 200;
 /// Until what was left of the first life was looked into by the second, and its ports are believed to be free.
-const SETTLED: Duration = Duration::from_secs(75);
+pub(super) const SETTLED: Duration = Duration::from_secs(75);
 
 pub(super) fn behind_a_vpn(config: &str) -> String {
     format!(
@@ -60,7 +60,7 @@ pub(super) fn vpn_that_is(config: &str, change: impl FnOnce(&mut VpnView)) -> Ta
     Table::of([view].into_iter(), &limits)
 }
 
-fn ports(config: &str) -> Table {
+pub(super) fn ports(config: &str) -> Table {
     match config.contains("[vpns.v]") {
         true => vpn_with_a_port(config),
         false => Table::default(),
@@ -112,7 +112,7 @@ async fn killed_at(point: u64, config: &str, engines_live_on: bool) -> bool {
 }
 
 /// One engine runs, in traffic, with what it needs and no more.
-async fn one_engine_is_left(world: &World, node: &Node, job: &Job) {
+pub(super) async fn one_engine_is_left(world: &World, node: &Node, job: &Job) {
     assert_eq!(world.machine.running(), [job.result.as_str()], "{job:?}");
     assert_eq!(world.machine.left(), 1);
     assert_eq!(node.engines("ready"), [job.result.as_str()]);

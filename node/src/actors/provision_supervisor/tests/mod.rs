@@ -21,8 +21,10 @@ mod refusals;
 mod scaling;
 mod settings;
 mod store;
+mod store_steps;
 mod successors;
 mod waits;
+mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::{Pin, pin};
@@ -46,7 +48,8 @@ use weir_core::provision::Refusal;
 use weir_engines::containers::Containers;
 
 use self::handing::hand_on;
-use self::outside::{Scripted, Way, Wires};
+use self::outside::{Scripted, Wires};
+use self::way::Way;
 use super::{
     Drivers, MESSAGES_WAITING_MAX, Outlet, Pacer, Parts, Picture, Plan, ProvisionHandle,
     ProvisionSupervisor, Scale, StopEngine, Wish, Wished,

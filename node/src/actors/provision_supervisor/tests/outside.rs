@@ -1,23 +1,21 @@
-//! The outside as tests script it: a driver, a network, and the way to both, which a test can cut anywhere.
+//! The outside as tests script it: a driver and a network.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::future::{BoxFuture, pending};
 use futures::stream::{self, BoxStream};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use weir_engines::containers::{Container, Containers, Health};
 use weir_engines::driver::{Driver, Ended, EngineSpec, Error, Network, Running, State};
 
+use super::way::Way;
 use crate::ports::net::{BoxedStream, Endpoint, Net};
-
-/// Of each point of a way that is cut somewhere.
-const LATENCY: Duration = Duration::from_secs(1);
 
 /// How one start goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,6 +166,24 @@ impl Scripted {
             .collect()
     }
 
+    /// The most engines that ran at a time, from now until it is asked.
+    pub(super) fn most_from_now_on(self: &Arc<Self>) -> Most {
+        let mut changes = self.machine.subscribe();
+        let (stop, mut stopped) = oneshot::channel::<()>();
+        let (machine, mut most) = (Arc::clone(self), self.running().len());
+        let most = tokio::spawn(async move {
+            while let Ok(()) = tokio::select! {
+                biased;
+                changed = changes.changed() => changed.map_err(drop),
+                _ = &mut stopped => Err(()),
+            } {
+                most = most.max(machine.running().len());
+            }
+            most
+        });
+        Most { stop, most }
+    }
+
     /// Engines that run or have left something.
     pub(super) fn left(&self) -> usize {
         self.machine.borrow().engines.len()
@@ -262,6 +278,19 @@ impl Scripted {
     }
 }
 
+/// See [`Scripted::most_from_now_on`].
+pub(super) struct Most {
+    stop: oneshot::Sender<()>,
+    most: JoinHandle<usize>,
+}
+
+impl Most {
+    pub(super) async fn told(self) -> usize {
+        self.stop.send(()).unwrap();
+        self.most.await.unwrap()
+    }
+}
+
 impl Machine {
     fn take(&mut self, spec: EngineSpec) -> Result<Running, Error> {
         if let Some(there) = self.engines.get(&spec.name) {
@@ -307,73 +336,6 @@ fn fenced(name: &str, ours: u64, theirs: u64) -> Error {
         name: name.to_owned(),
         ours,
         theirs,
-    }
-}
-
-/// The way from one life of a node to the outside. Everything that changes something passes two points of it: on the
-/// way there and on the way back.
-#[derive(Clone, Debug)]
-pub(super) struct Way(Arc<Points>);
-
-#[derive(Debug)]
-struct Points {
-    passed: AtomicU64,
-    latency: Duration,
-    cut_at: u64,
-    cut: watch::Sender<bool>,
-}
-
-impl Way {
-    pub(super) fn open() -> Self {
-        Self::new(u64::MAX, Duration::ZERO)
-    }
-
-    /// All passes, and takes its time.
-    pub(super) fn slow() -> Self {
-        Self::new(u64::MAX, LATENCY)
-    }
-
-    /// Nothing passes from the point of this number on, and what passes before takes its time: so what a node takes one
-    /// after the other ends one after the other.
-    pub(super) fn cut_at(point: u64) -> Self {
-        Self::new(point, LATENCY)
-    }
-
-    fn new(cut_at: u64, latency: Duration) -> Self {
-        Self(Arc::new(Points {
-            passed: AtomicU64::new(0),
-            latency,
-            cut_at,
-            cut: watch::Sender::new(false),
-        }))
-    }
-
-    pub(super) fn is_cut(&self) -> bool {
-        *self.0.cut.borrow()
-    }
-
-    /// A call that changes something.
-    pub(super) async fn pass<T>(&self, call: impl Future<Output = T>) -> T {
-        self.point().await;
-        let answer = call.await;
-        self.point().await;
-        answer
-    }
-
-    /// A call of which there are many.
-    pub(super) async fn pass_unless_cut<T>(&self, call: impl Future<Output = T>) -> T {
-        match self.is_cut() {
-            true => pending().await,
-            false => call.await,
-        }
-    }
-
-    async fn point(&self) {
-        let number = self.0.passed.fetch_add(1, Ordering::Relaxed) + 1;
-        if number == self.0.cut_at {
-            self.0.cut.send_replace(true);
-        }
-        self.pass_unless_cut(sleep(self.0.latency)).await;
     }
 }
 

@@ -10,7 +10,7 @@ use weir_control_plane::jobs::{
 };
 use weir_control_plane::store;
 
-use super::outside::Way;
+use super::way::Way;
 
 /// Jobs behind a way that can be cut, in a store that can be away.
 pub(super) struct Reached {
@@ -24,7 +24,14 @@ pub(super) struct Reached {
 impl Reached {
     async fn change<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         self.there()?;
-        self.way.pass(call).await
+        self.way.point().await;
+        self.there()?;
+        let answer = call.await;
+        self.way.point().await;
+        match self.way.store_is_away() {
+            true => Err(away()),
+            false => answer,
+        }
     }
 
     async fn look<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
@@ -33,13 +40,17 @@ impl Reached {
     }
 
     fn there(&self) -> Result<(), Error> {
-        match self.is_away.load(Ordering::Relaxed) {
-            true => Err(Error::Store(store::Error::Unavailable {
-                reason: "as the test wished".to_owned(),
-            })),
+        match self.is_away.load(Ordering::Relaxed) || self.way.store_is_away() {
+            true => Err(away()),
             false => Ok(()),
         }
     }
+}
+
+fn away() -> Error {
+    Error::Store(store::Error::Unavailable {
+        reason: "as the test wished".to_owned(),
+    })
 }
 
 impl JobQueue for Reached {

@@ -73,6 +73,17 @@ async fn a_job_that_finds_no_port_says_so_and_waits_for_one() {
                 .is_some_and(|why| why.contains(no_port))
         };
         until("it says why", seconds(5), tells).await;
+        let refused = node.picture().services[0].refused.clone().unwrap();
+        assert_eq!(refused.code, RefusalCode::NoPortFree);
+        let problems = node.picture().problems.clone();
+        assert_eq!(problems, ["service `tv`: no port of this machine is free"]);
+        // One more is refused at once, and who has a job waits with it.
+        assert!(node.wish("two").await.unwrap().already);
+        let refused = node.wish("three").await.unwrap_err();
+        let message = "no port of this machine is free";
+        assert_eq!(refused, Refusal::new(RefusalCode::NoPortFree, message));
+        assert!(refused.can_retry() && !refused.should_wait());
+        assert_eq!(node.picture().blocked.as_ref(), Some(&refused));
         assert_eq!(node.picture().breaker, "closed", "nothing failed");
         let engine = node.engines("ready")[0].clone();
         let stop = StopEngine {
@@ -85,6 +96,34 @@ async fn a_job_that_finds_no_port_says_so_and_waits_for_one() {
             world.machine.begun().len() == 2
         })
         .await;
+        let is_over = || node.picture().services[0].refused.is_none();
+        until("nothing is refused", seconds(1), is_over).await;
+    };
+    live(&mut [&mut life], test).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_that_a_stranger_listens_on_is_told_with_the_time_after_which_it_is_tried_again() {
+    let mut world = World::new();
+    // Of this machine, where it is somebody's.
+    let stranger = std::net::TcpListener::bind(("0.0.0.0", 0)).unwrap();
+    let port = stranger.local_addr().unwrap().port();
+    let config = CONFIG.replace("21950-21950", &format!("{port}-{port}"));
+    let (mut life, node) = world.node("a", &config);
+    let test = async {
+        sleep(LOOK_INTERVAL).await;
+        node.wish("one").await.unwrap();
+        let is_told = || node.picture().services[0].refused.is_some();
+        until("refused", seconds(5), is_told).await;
+        let refused = node.wish("two").await.unwrap_err();
+        assert_eq!(refused.code, RefusalCode::NoPortFree);
+        let eta = refused.recovery_eta.unwrap();
+        assert!((seconds(50)..=seconds(60)).contains(&eta), "{eta:?}");
+        drop(stranger);
+        sleep(eta).await;
+        until("ready", seconds(5), || node.engines("ready") == ["tv-1"]).await;
+        let is_over = || node.picture().services[0].refused.is_none();
+        until("nothing is refused", seconds(1), is_over).await;
     };
     live(&mut [&mut life], test).await;
 }

@@ -1,7 +1,8 @@
 //! Which slot, port and VPN a job gets: choosing and taking is one step, and what is under way counts.
 
+mod ports;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::TcpListener;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -18,10 +19,6 @@ use super::spec::{Lot, slot_of};
 
 /// Slots that a job may try.
 const SLOTS_OFFERED: usize = 16;
-/// Ports of this machine that are tried for one that nothing listens on.
-const PORTS_TRIED: usize = 64;
-/// How long a port that turned out to be somebody else's is left alone.
-const ELSEWHERE_FOR: Duration = Duration::from_secs(60);
 /// How long a slot is left alone whose container's name is a stranger's: to find that out costs a job a try.
 const NAME_TAKEN_FOR: Duration = Duration::from_secs(600);
 
@@ -173,72 +170,15 @@ impl Reservations {
             .retain(|holder| !matches!(holder, Holder::Elsewhere(_, until) if *until <= now));
     }
 
-    /// The port of a job turned out to be somebody else's.
-    fn not_ours(&mut self, holder: &Holder, pool: &PoolName, now: Instant) {
-        let port = self.ports.pool(pool).and_then(|pool| pool.port_of(holder));
-        self.ports.release(holder);
-        if let Some(port) = port {
-            self.elsewhere += 1;
-            let stranger = Holder::Elsewhere(self.elsewhere, now + ELSEWHERE_FOR);
-            drop(self.ports.adopt(pool.clone(), stranger, port));
-        }
-    }
-
     /// Jobs under way, and ports that somebody here has.
     #[cfg(test)]
     pub(super) fn held(&self) -> (usize, usize) {
         (self.pending.len(), self.ports.held())
     }
-
-    /// Further ports of a job; another one for each of these that turned out to be somebody else's.
-    fn extra_ports(
-        &mut self,
-        (job, names): (&str, &[String]),
-        others: &BTreeSet<u16>,
-        (pool, now): (&PoolName, Instant),
-    ) -> Result<BTreeMap<String, u16>, Refusal> {
-        let mut ports = BTreeMap::new();
-        for name in names {
-            let holder = Holder::JobAlso(job.to_owned(), name.clone());
-            let before = self.ports.pool(pool).and_then(|pool| pool.port_of(&holder));
-            if before.is_some_and(|port| others.contains(&port)) {
-                self.not_ours(&holder, pool, now);
-            }
-            ports.insert(name.clone(), self.port(&holder, pool, now)?);
-        }
-        Ok(ports)
-    }
-
-    fn port(&mut self, holder: &Holder, pool: &PoolName, now: Instant) -> Result<u16, Refusal> {
-        for _ in 0..PORTS_TRIED {
-            let Some(port) = self.ports.reserve(pool, holder.clone()) else {
-                break;
-            };
-            // Behind a VPN it is a port of another network.
-            if *pool != PoolName::Host || is_free(port) {
-                return Ok(port);
-            }
-            self.not_ours(holder, pool, now);
-        }
-        let message = format!("no port of {} is free", pool_text(pool));
-        Err(Refusal::new(RefusalCode::NoPortFree, message))
-    }
 }
 
 fn pool_of(vpn: Option<&str>) -> PoolName {
     vpn.map_or(PoolName::Host, |vpn| PoolName::Vpn(VpnName::from(vpn)))
-}
-
-fn pool_text(pool: &PoolName) -> String {
-    match pool {
-        PoolName::Host => "this machine".to_owned(),
-        PoolName::Vpn(vpn) => format!("VPN `{vpn}`"),
-    }
-}
-
-/// Whether nothing on this machine listens there.
-fn is_free(port: u16) -> bool {
-    TcpListener::bind(("0.0.0.0", port)).is_ok()
 }
 
 impl ProvisionSupervisor {
