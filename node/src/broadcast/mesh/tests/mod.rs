@@ -1,6 +1,7 @@
 //! Three nodes, what is lost on the way between them, and what subscribers are told of it.
 
 mod hostile;
+mod patterns;
 mod world;
 
 use std::time::Duration;
