@@ -12,7 +12,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{
     ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    WWW_AUTHENTICATE,
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Frame;
@@ -144,7 +145,8 @@ impl Visit {
             Ok(handshake) => handshake,
             Err(bad) => return self.no_socket(bad),
         };
-        let encoding = socket::encoding(handshake.protocol);
+        let settings = self.core.parts.broadcast.settings();
+        let (encoding, extensions) = socket::form(&handshake, &settings);
         let opened = async {
             let opening = self.opening()?;
             let broadcast = &self.core.parts.broadcast;
@@ -185,6 +187,10 @@ impl Visit {
         }
         if let Some(protocol) = handshake.protocol.and_then(|at| socket::PROTOCOLS.get(at)) {
             headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+        }
+        if let Some(extensions) = extensions {
+            let extensions = HeaderValue::from_static(extensions);
+            headers.insert(SEC_WEBSOCKET_EXTENSIONS, extensions);
         }
         response
     }
