@@ -8,6 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use futures::FutureExt as _;
@@ -16,6 +17,7 @@ use tokio::net::TcpStream;
 use weir_core::http1::{Limits, Refusal, RequestGuard};
 
 use super::activity::Activity;
+use super::unsent;
 use crate::ports::net::Stream;
 
 /// Bytes read at once while a head is incomplete.
@@ -25,6 +27,9 @@ const READ_BYTES: usize = 8 << 10;
 pub(super) trait ClientSocket: Stream {
     /// Whether its client has closed it, or its side of it, whatever is still to be read before that.
     fn has_hung_up(&self) -> bool;
+
+    /// Has the system take little that it cannot send, and give up a client that takes nothing for so long.
+    fn bound_unsent(&self, _patience: Duration) {}
 }
 
 impl ClientSocket for TcpStream {
@@ -32,6 +37,10 @@ impl ClientSocket for TcpStream {
         // Only what is known already: nothing is read and nobody waits.
         let ready = self.ready(Interest::READABLE).now_or_never();
         ready.is_some_and(|ready| ready.is_ok_and(|ready| ready.is_read_closed()))
+    }
+
+    fn bound_unsent(&self, patience: Duration) {
+        unsent::bound(self, patience);
     }
 }
 
@@ -48,6 +57,8 @@ pub(super) struct ClientIo {
     sound: usize,
     refusal: Option<Refusal>,
     activity: Arc<Activity>,
+    /// The system takes little that it cannot send.
+    is_bounded: bool,
 }
 
 impl ClientIo {
@@ -65,6 +76,7 @@ impl ClientIo {
             sound,
             refusal: None,
             activity,
+            is_bounded: false,
         }
     }
 
@@ -82,6 +94,7 @@ impl ClientIo {
             sound: 0,
             refusal: None,
             activity,
+            is_bounded: false,
         };
         io.judge_held();
         io
@@ -126,6 +139,16 @@ impl ClientIo {
             self.activity.head_began();
         } else {
             self.activity.head_ended();
+        }
+    }
+
+    /// Bounds what the system takes, once that is wanted.
+    fn bound_unsent(&mut self) {
+        if !self.is_bounded
+            && let Some(patience) = self.activity.unsent_patience()
+        {
+            self.is_bounded = true;
+            self.stream.bound_unsent(patience);
         }
     }
 
@@ -217,6 +240,7 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.bound_unsent();
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.activity.write_blocked(polled.is_pending());
         polled
@@ -227,6 +251,7 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.bound_unsent();
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.activity.write_blocked(polled.is_pending());
         polled
