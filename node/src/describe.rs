@@ -148,8 +148,7 @@ pub struct StatusSource {
 }
 
 impl StatusSource {
-    /// What is not right and takes the node out of no traffic.
-    pub fn warnings(&self) -> Vec<String> {
+    fn warnings(&self) -> Vec<String> {
         self.canary.load().problem().into_iter().collect()
     }
 
@@ -180,6 +179,8 @@ impl StatusSource {
                 .collect(),
             services,
             control_plane: Some(control_link(&self.control_plane.load())),
+            canary: Some(canary(&self.canary.load())),
+            warnings: self.warnings(),
         }
     }
 
@@ -202,6 +203,17 @@ pub fn peer(peer: &control::Peer) -> pb::Peer {
         http_api_address: peer.http_api_address.clone(),
         ingress_addresses: peer.ingress_addresses.clone(),
         labels: peer.labels.clone(),
+    }
+}
+
+fn canary(status: &CanaryStatus) -> pb::Canary {
+    pb::Canary {
+        from: status.from.clone().unwrap_or_default(),
+        received: status.received,
+        lost: status.lost,
+        latency_ms: u64::try_from(status.latency.as_millis()).unwrap_or(u64::MAX),
+        silent_s: status.silent_for.as_secs(),
+        is_silent: status.is_silent,
     }
 }
 

@@ -6,6 +6,7 @@
 //! share the machine; each node has one core. The same without sockets is `weir-broadcast`'s `fan_out`.
 
 mod audience;
+mod cross;
 mod fan_out;
 mod fixed;
 mod idle;
@@ -57,16 +58,19 @@ enum Part {
     FanOut,
     /// Latency with very many clients, and with some that do not read.
     Many,
+    /// What it costs a message to come from another node.
+    Cross,
     /// Memory of clients that only listen.
     Idle,
     /// Clients that come back after a node was killed.
     Resume,
 }
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     Part::Fixed,
     Part::FanOut,
     Part::Many,
+    Part::Cross,
     Part::Idle,
     Part::Resume,
 ];
@@ -105,6 +109,7 @@ fn run(options: &Options, report: &mut Report) -> Result<(), String> {
                 Part::Fixed => fixed::run(options, report).await,
                 Part::FanOut => fan_out::run(options, report).await,
                 Part::Many => many::run(options, report).await,
+                Part::Cross => cross::run(options, report).await,
                 Part::Idle => idle::run(options, report).await,
                 Part::Resume => resume::run(options, report).await,
             }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::process::{Process, free_address, text, weir};
 use super::socket::connect;
@@ -79,6 +79,11 @@ impl Nodes {
         for node in &nodes {
             node.answers().await?;
         }
+        // Nodes know each other when one's message comes to another's client.
+        for number in 0..count {
+            let other = (number + 1) % count;
+            reaches(nodes[number].ingress, nodes[other].ingress).await?;
+        }
         Ok(Self {
             nodes,
             _control_plane: Some(control_plane),
@@ -115,4 +120,28 @@ fn start(
     let arguments = ["node", "--config", text(&file)?];
     let process = Process::start(&binary, &arguments, &file.with_extension("log"))?;
     Ok(Node { process, ingress })
+}
+
+/// Waits until what is published on one node comes to a client of another.
+async fn reaches(from: SocketAddr, to: SocketAddr) -> Result<(), String> {
+    let deadline = Instant::now() + PATIENCE;
+    let topic = format!("probe.{}", to.port());
+    let (mut listening, _speaking) = connect(to, &format!("topic={topic}")).await?;
+    let (_answers, mut publisher) = connect(from, "").await?;
+    while Instant::now() < deadline {
+        let probe = format!("{{\"publish\":{{\"topic\":\"{topic}\",\"data\":1}}}}");
+        publisher.say(&[probe]).await?;
+        let came = timeout(Duration::from_millis(500), async {
+            while let Some(frame) = listening.next().await {
+                if memchr::memmem::find(frame, b"\"batch\"").is_some() {
+                    return true;
+                }
+            }
+            false
+        });
+        if came.await == Ok(true) {
+            return Ok(());
+        }
+    }
+    Err("nodes do not reach each other".to_owned())
 }

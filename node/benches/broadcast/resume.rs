@@ -24,11 +24,7 @@ const SPACING: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(options: &Options, report: &mut Report) -> Result<(), String> {
     let mut nodes = Nodes::mesh(options, 3, "").await?;
-    // Nodes know each other when one's message comes to another's client.
     let addresses: Vec<_> = nodes.nodes.iter().map(|node| node.ingress).collect();
-    for (one, other) in [(0, 1), (1, 2), (2, 0)] {
-        reaches(addresses[one], addresses[other]).await?;
-    }
     let (stays, killed) = (addresses[0], addresses[1]);
     let clients = stream::iter((0..options.clients).map(|_| connect(killed, "topic=resume")));
     let clients: Vec<_> = clients
@@ -116,28 +112,4 @@ async fn follow(
             return Ok(followed);
         }
     }
-}
-
-/// Waits until what is published on one node comes to a client of another.
-async fn reaches(from: SocketAddr, to: SocketAddr) -> Result<(), String> {
-    let deadline = Instant::now() + PATIENCE;
-    let topic = format!("probe.{}", to.port());
-    let (mut listening, _speaking) = connect(to, &format!("topic={topic}")).await?;
-    let (_answers, mut publisher) = connect(from, "").await?;
-    while Instant::now() < deadline {
-        let probe = format!("{{\"publish\":{{\"topic\":\"{topic}\",\"data\":1}}}}");
-        publisher.say(&[probe]).await?;
-        let came = timeout(Duration::from_millis(500), async {
-            while let Some(frame) = listening.next().await {
-                if memchr::memmem::find(frame, b"\"batch\"").is_some() {
-                    return true;
-                }
-            }
-            false
-        });
-        if came.await == Ok(true) {
-            return Ok(());
-        }
-    }
-    Err("nodes do not reach each other".to_owned())
 }

@@ -24,7 +24,16 @@ pub struct Batch {
     json: OnceCell<Framed>,
     proto: OnceCell<Framed>,
     sse: OnceCell<Bytes>,
+    /// Made only where somebody has agreed on it.
+    deflated: OnceCell<Box<Deflated>>,
     account: Account,
+}
+
+/// WebSocket frames that are compressed, unless that is no shorter.
+#[derive(Debug, Default)]
+struct Deflated {
+    json: OnceCell<Option<Bytes>>,
+    proto: OnceCell<Option<Bytes>>,
 }
 
 /// A WebSocket frame, and how much of it is its header.
@@ -106,6 +115,7 @@ impl Batch {
             json: OnceCell::new(),
             proto: OnceCell::new(),
             sse: OnceCell::new(),
+            deflated: OnceCell::new(),
             account: account.clone(),
         }
     }
@@ -180,7 +190,33 @@ impl Batch {
             Encoding::WebSocketProto => self.proto().frame.clone(),
             Encoding::Grpc => self.proto().payload(),
             Encoding::Sse => self.sse().clone(),
+            Encoding::WebSocketJsonDeflate => self.json().frame.clone(),
+            Encoding::WebSocketProtoDeflate => self.proto().frame.clone(),
         }
+    }
+
+    /// The same; what is compressed is so if it has this many bytes at least, and nothing is if that is 0.
+    pub fn frame_for(&self, encoding: Encoding, deflate_bytes_min: usize) -> Bytes {
+        let (plain, opcode) = match encoding {
+            Encoding::WebSocketJsonDeflate => (self.json(), Opcode::Text),
+            Encoding::WebSocketProtoDeflate => (self.proto(), Opcode::Binary),
+            other => return self.frame(other),
+        };
+        let payload = plain.payload();
+        if deflate_bytes_min == 0 || payload.len() < deflate_bytes_min {
+            return plain.frame.clone();
+        }
+        let deflated = self.deflated.get_or_init(Box::default);
+        let deflated = match opcode {
+            Opcode::Text => &deflated.json,
+            Opcode::Binary => &deflated.proto,
+        };
+        let made = || Some(self.account.batch(encoding::deflated(opcode, &payload)?));
+        deflated
+            .get_or_init(made)
+            .as_ref()
+            .unwrap_or(&plain.frame)
+            .clone()
     }
 
     fn json(&self) -> &Framed {

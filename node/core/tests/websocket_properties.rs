@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
 use proptest::prelude::*;
-use weir_core::websocket::{Close, CloseCode, Decoder, Event, Violation};
+use weir_core::websocket::{Close, CloseCode, Decoder, Deflater, Event, Violation};
 
 const MAX: usize = 1 << 20;
 
@@ -36,7 +36,10 @@ type Decoded = (Vec<Event>, Option<Violation>);
 
 /// Everything that pieces of bytes hold, up to the first violation.
 fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Decoded {
-    let mut decoder = Decoder::new(MAX);
+    decode_by(Decoder::new(MAX), pieces)
+}
+
+fn decode_by<'a>(mut decoder: Decoder, pieces: impl IntoIterator<Item = &'a [u8]>) -> Decoded {
     let mut events = Vec::new();
     for mut piece in pieces {
         while !piece.is_empty() {
@@ -126,6 +129,28 @@ fn pings_are_told_with_their_payload_and_pongs_are_not_2() {
     }
     assert_eq!(both(&frame(PONG, b"never asked")).0, [Event::Pong]);
     assert_eq!(violation(&frame(PING, &[0; 126])), Violation::LongControl);
+}
+
+proptest! {
+    #[test]
+    fn a_compressed_message_arrives_in_whatever_parts_and_bytes_it_comes_12(
+        text in "[a-c]{100,3000}",
+        parts in 1_usize..6,
+        piece in 1_usize..200,
+    ) {
+        let payload = Deflater::default().deflate(text.as_bytes()).unwrap();
+        let chunks: Vec<_> = payload.chunks(payload.len().div_ceil(parts)).collect();
+        let frames: Vec<_> = chunks.iter().enumerate().map(|(at, chunk)| {
+            let begins = if at == 0 { 0x40 | TEXT_BEGINS } else { MORE };
+            let ends = if at + 1 == chunks.len() { LAST } else { 0 };
+            [frame(begins | ends, chunk), frame(PONG, b"")].concat()
+        }).collect();
+        let bytes = [joined(&frames), frame(TEXT, b"plain")].concat();
+        let (mut events, violation) = decode_by(Decoder::new(MAX).deflated(true), bytes.chunks(piece));
+        events.retain(|event| *event != Event::Pong);
+        prop_assert_eq!(violation, None);
+        prop_assert_eq!(events, vec![Event::Text(text), Event::Text("plain".to_owned())]);
+    }
 }
 
 #[test]

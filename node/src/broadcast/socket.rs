@@ -16,12 +16,13 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use weir_broadcast::{Control, Encoding, SLICES_MAX, Writing};
 use weir_core::broadcast::CutReason;
 use weir_core::websocket::{
-    Close, CloseCode, Decoder, Event, Opcode, Violation, close_frame, frame, ping_frame, pong_frame,
+    Close, CloseCode, Decoder, Event, Handshake, Opcode, Violation, close_frame, frame, ping_frame,
+    pong_frame,
 };
 
 use super::ask::Ask;
 use super::session::{Next, Session};
-use crate::config::WebSocketSettings;
+use crate::config::{BroadcasterSettings, WebSocketSettings};
 
 /// The subprotocols, those that are liked most first, and the form of each.
 pub(crate) const PROTOCOLS: [&str; 2] = ["weir.v1.json", "weir.v1.proto"];
@@ -42,12 +43,27 @@ thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
 }
 
-/// The form of a subprotocol; the first one's where none is named.
-pub(crate) fn encoding(protocol: Option<usize>) -> Encoding {
-    match protocol {
-        Some(1) => Encoding::WebSocketProto,
-        _ => Encoding::WebSocketJson,
-    }
+/// The form of a subprotocol, the first one's where none is named, and what the client is told of extensions.
+pub(crate) fn form(
+    handshake: &Handshake,
+    settings: &BroadcasterSettings,
+) -> (Encoding, Option<&'static str>) {
+    let is_wanted = settings.limits.deflate_bytes_min > 0;
+    let deflate = handshake.deflate.filter(|_| is_wanted);
+    let encoding = match (handshake.protocol, deflate) {
+        (Some(1), None) => Encoding::WebSocketProto,
+        (Some(1), Some(_)) => Encoding::WebSocketProtoDeflate,
+        (_, None) => Encoding::WebSocketJson,
+        (_, Some(_)) => Encoding::WebSocketJsonDeflate,
+    };
+    (encoding, deflate)
+}
+
+const fn is_deflated(encoding: Encoding) -> bool {
+    matches!(
+        encoding,
+        Encoding::WebSocketJsonDeflate | Encoding::WebSocketProtoDeflate
+    )
 }
 
 /// How a conversation ended.
@@ -111,7 +127,7 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     let mut socket = Socket {
         stream,
         encoding,
-        decoder: Decoder::new(settings.message_bytes_max),
+        decoder: Decoder::new(settings.message_bytes_max).deflated(is_deflated(encoding)),
         writing: Writing::new(),
         heard: now,
         written: now,
@@ -231,8 +247,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                     }
                     continue;
                 }
-                (Event::Text(text), Encoding::WebSocketJson) => Ask::from_json(&text),
-                (Event::Binary(bytes), Encoding::WebSocketProto) => Ask::from_proto(&bytes),
+                (Event::Text(text), Encoding::WebSocketJson | Encoding::WebSocketJsonDeflate) => {
+                    Ask::from_json(&text)
+                }
+                (
+                    Event::Binary(bytes),
+                    Encoding::WebSocketProto | Encoding::WebSocketProtoDeflate,
+                ) => Ask::from_proto(&bytes),
                 _ => return Some(Ending::WrongKind),
             };
             let answer = match ask {

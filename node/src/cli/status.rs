@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use weir_proto::node::v1::node_client::NodeClient;
-use weir_proto::node::v1::{ControlLink, GetStatusRequest, Status as NodeStatus};
+use weir_proto::node::v1::{Canary, ControlLink, GetStatusRequest, Status as NodeStatus};
 
 use super::control::text::counted;
 use super::output::{Failure, Format, connect, print, print_json, table};
@@ -83,6 +83,13 @@ fn as_text(status: &NodeStatus) -> String {
             .map(|problem| format!("  {problem}")),
     );
     lines.extend(status.control_plane.iter().flat_map(of_control_plane));
+    lines.extend(status.canary.iter().filter_map(of_canary));
+    lines.extend(
+        status
+            .warnings
+            .iter()
+            .map(|warning| format!("  warning: {warning}")),
+    );
     lines.push(String::new());
     lines.push(table(&rows));
     lines.join("\n")
@@ -135,6 +142,13 @@ fn of_control_plane(link: &ControlLink) -> Vec<String> {
     lines
 }
 
+fn of_canary(canary: &Canary) -> Option<String> {
+    let Canary { from, lost, .. } = canary;
+    let heard = !from.is_empty() && canary.received > 0 && !canary.is_silent;
+    let latency = canary.latency_ms;
+    heard.then(|| format!("messages of {from} come within {latency} ms, {lost} lost"))
+}
+
 /// A figure over requests says nothing when there were none.
 fn of_any(requests: u64, figure: String) -> String {
     match requests {
@@ -161,4 +175,36 @@ pub(super) fn uptime(seconds: u64) -> String {
 
 fn mean(us: u64) -> String {
     format!("{:?}", Duration::from_micros(us))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whether_messages_of_the_other_nodes_come_is_told() {
+        let mut status = NodeStatus {
+            canary: Some(Canary {
+                from: "node-2".to_owned(),
+                received: 10,
+                lost: 1,
+                latency_ms: 3,
+                ..Canary::default()
+            }),
+            ..NodeStatus::default()
+        };
+        let told = as_text(&status);
+        let comes = "messages of node-2 come within 3 ms, 1 lost";
+        assert!(told.contains(comes), "{told}");
+        status.warnings = vec!["canary from node-2 silent for 7 s".to_owned()];
+        status.canary.get_or_insert_default().is_silent = true;
+        let told = as_text(&status);
+        assert!(
+            told.contains("  warning: canary from node-2 silent for 7 s"),
+            "{told}"
+        );
+        assert!(!told.contains("come within"), "{told}");
+        status.canary = Some(Canary::default());
+        assert!(!as_text(&status).contains("messages of"));
+    }
 }

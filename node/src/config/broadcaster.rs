@@ -187,6 +187,7 @@ fn read_limits(s: &mut Section, problems: &mut Vec<Problem>) -> Limits {
         },
         retained_bytes_max: s.tuned(problems, "retained_bytes_max", &knobs::RETAINED_BYTES_MAX),
         inbox_bytes_max: default.inbox_bytes_max.max(message_bytes_max),
+        deflate_bytes_min: s.tuned(problems, "deflate_bytes_min", &knobs::DEFLATE_BYTES_MIN),
         ..default
     };
     debug_assert_eq!(

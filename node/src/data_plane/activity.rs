@@ -23,6 +23,7 @@ pub(super) struct Activity {
     write_blocked_since_ms: AtomicU64,
     waits_for_quiet: AtomicWaker,
     watched: AtomicU32,
+    unsent_patience_ms: AtomicU64,
 }
 
 /// A wait that took too long.
@@ -46,6 +47,7 @@ impl Activity {
             write_blocked_since_ms: AtomicU64::new(NOT),
             waits_for_quiet: AtomicWaker::new(),
             watched: AtomicU32::new(0),
+            unsent_patience_ms: AtomicU64::new(NOT),
         }
     }
 
@@ -102,6 +104,18 @@ impl Activity {
     /// Whether the client is to be seen leaving although nothing is read from it.
     pub(super) fn is_watched(&self) -> bool {
         self.watched.load(Ordering::Relaxed) > 0
+    }
+
+    /// From here on the client is told what goes on for as long as it likes: what it does not take waits in this node,
+    /// and its system is to take something in this time.
+    pub(super) fn bound_unsent(&self, patience: Duration) {
+        let ms = u64::try_from(patience.as_millis()).unwrap_or(NOT - 1);
+        self.unsent_patience_ms.store(ms, Ordering::Relaxed);
+    }
+
+    pub(super) fn unsent_patience(&self) -> Option<Duration> {
+        let ms = self.unsent_patience_ms.load(Ordering::Relaxed);
+        (ms != NOT).then(|| Duration::from_millis(ms))
     }
 
     pub(super) fn running(&self) -> u32 {

@@ -12,9 +12,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{
     ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    WWW_AUTHENTICATE,
 };
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
@@ -41,6 +42,8 @@ use crate::broadcast::{Coming, Posted, Turned, poll, socket, stream};
 const HANDOVER_WAIT: Duration = Duration::from_secs(10);
 /// How long a message may take to come.
 const MESSAGE_WAIT: Duration = Duration::from_secs(30);
+/// How much longer than messages may wait a client's system may take nothing.
+const LOST_GRACE: Duration = Duration::from_secs(20);
 /// Frames that wait for a response: the next is made when the one before is taken.
 const FRAMES_MAX: usize = 1;
 
@@ -80,6 +83,10 @@ pub(super) async fn serve(
     asked: Asked,
     exchange: Box<Exchange>,
 ) -> Result<Response<ResponseBody>, Refused> {
+    if request.version() != Version::HTTP_2 {
+        let age_max = core.parts.broadcast.topics().limits().outbox.age_max;
+        client.activity.bound_unsent(age_max + LOST_GRACE);
+    }
     let handshake = websocket::handshake(
         request.method(),
         request.version(),
@@ -144,7 +151,8 @@ impl Visit {
             Ok(handshake) => handshake,
             Err(bad) => return self.no_socket(bad),
         };
-        let encoding = socket::encoding(handshake.protocol);
+        let settings = self.core.parts.broadcast.settings();
+        let (encoding, extensions) = socket::form(&handshake, &settings);
         let opened = async {
             let opening = self.opening()?;
             let broadcast = &self.core.parts.broadcast;
@@ -185,6 +193,10 @@ impl Visit {
         }
         if let Some(protocol) = handshake.protocol.and_then(|at| socket::PROTOCOLS.get(at)) {
             headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+        }
+        if let Some(extensions) = extensions {
+            let extensions = HeaderValue::from_static(extensions);
+            headers.insert(SEC_WEBSOCKET_EXTENSIONS, extensions);
         }
         response
     }

@@ -9,6 +9,7 @@ use std::os::fd::AsFd as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use futures::FutureExt as _;
@@ -19,6 +20,7 @@ use weir_core::http1::{Limits, Refusal, RequestGuard};
 
 use super::activity::Activity;
 use super::files::{Next, SendQueue, Sending};
+use super::unsent;
 use crate::ports::net::Stream;
 
 /// Bytes read at once while a head is incomplete.
@@ -38,6 +40,9 @@ pub(super) trait ClientSocket: Stream {
 
     /// Sends of a file once the socket takes something.
     fn poll_send(&self, cx: &mut Context<'_>, sending: &Sending<'_>) -> Poll<io::Result<usize>>;
+
+    /// Has the system take little that it cannot send, and give up a client that takes nothing for so long.
+    fn bound_unsent(&self, _patience: Duration) {}
 }
 
 impl ClientSocket for TcpStream {
@@ -61,6 +66,10 @@ impl ClientSocket for TcpStream {
 
     fn poll_send(&self, cx: &mut Context<'_>, sending: &Sending<'_>) -> Poll<io::Result<usize>> {
         poll_writable(self, cx, || sending.send(self.as_fd()))
+    }
+
+    fn bound_unsent(&self, patience: Duration) {
+        unsent::bound(self, patience);
     }
 }
 
@@ -93,6 +102,8 @@ pub(super) struct ClientIo {
     activity: Arc<Activity>,
     /// What is sent from files; none over HTTP/2.
     sends: Option<Arc<SendQueue>>,
+    /// The system takes little that it cannot send.
+    is_bounded: bool,
 }
 
 impl ClientIo {
@@ -111,6 +122,7 @@ impl ClientIo {
             refusal: None,
             activity,
             sends: None,
+            is_bounded: false,
         }
     }
 
@@ -130,6 +142,7 @@ impl ClientIo {
             refusal: None,
             activity,
             sends: Some(sends),
+            is_bounded: false,
         };
         io.judge_held();
         io
@@ -174,6 +187,16 @@ impl ClientIo {
             self.activity.head_began();
         } else {
             self.activity.head_ended();
+        }
+    }
+
+    /// Bounds what the system takes, once that is wanted.
+    fn bound_unsent(&mut self) {
+        if !self.is_bounded
+            && let Some(patience) = self.activity.unsent_patience()
+        {
+            self.is_bounded = true;
+            self.stream.bound_unsent(patience);
         }
     }
 
@@ -273,6 +296,7 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.bound_unsent();
         let this = &mut *self;
         let next = match &this.sends {
             Some(sends) => sends.next(slices)?,

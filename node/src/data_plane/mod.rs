@@ -47,6 +47,7 @@ mod stream_watch;
 mod supervise;
 mod trace;
 mod tunnel;
+mod unsent;
 mod upload;
 mod waiting;
 

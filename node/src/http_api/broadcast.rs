@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -81,7 +81,7 @@ async fn web_socket(State(shown): State<Shown>, mut request: Request) -> Respons
         }
         Err(bad) => return invalid(bad.to_string()),
     };
-    let encoding = socket::encoding(handshake.protocol);
+    let (encoding, extensions) = socket::form(&handshake, &shown.broadcast.settings());
     let coming = coming(&request);
     let upgrade = hyper::upgrade::on(&mut request);
     let opened = shown
@@ -108,6 +108,12 @@ async fn web_socket(State(shown): State<Shown>, mut request: Request) -> Respons
         response
             .headers_mut()
             .insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    if let Some(extensions) = extensions {
+        let extensions = axum::http::HeaderValue::from_static(extensions);
+        response
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_EXTENSIONS, extensions);
     }
     response
 }

@@ -71,11 +71,7 @@ impl StatusCache {
         {
             return Arc::clone(cached);
         }
-        let cached = Arc::new(Cached::new(
-            self.source.status(),
-            &self.source.warnings(),
-            now,
-        ));
+        let cached = Arc::new(Cached::new(self.source.status(), now));
         self.last.publish(Some(Arc::clone(&cached)));
         cached
     }
@@ -100,7 +96,7 @@ struct ServiceHealth<'a> {
 }
 
 impl Cached {
-    fn new(status: pb::Status, warnings: &[String], taken: Instant) -> Self {
+    fn new(status: pb::Status, taken: Instant) -> Self {
         let takes_work = |service: &pb::ServiceStatus| service.healthy > 0 || service.asleep;
         let serving = status.state == READY && status.services.iter().all(takes_work);
         let (healthy, total) = status.services.iter().fold((0, 0), |sum, service| {
@@ -125,7 +121,7 @@ impl Cached {
                     total: service.total,
                 })
                 .collect(),
-            warnings,
+            warnings: &status.warnings,
         };
         let health_document = Document::of(&health);
         let status_document = Document::of(&status);
@@ -190,7 +186,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_canary_that_is_silent_is_told_and_takes_the_node_out_of_no_traffic() {
         let (cache, _, _) = cache(&Snapshot::new(Duration::ZERO));
-        assert!(!cache.now().health_document.json.contains("warnings"));
+        let before = cache.now();
+        assert!(!before.health_document.json.contains("warnings"));
+        assert!(before.status.warnings.is_empty());
         cache.source.canary.publish(CanaryStatus {
             from: Some("node-2".to_owned()),
             silent_for: Duration::from_secs(7),
@@ -204,7 +202,10 @@ mod tests {
             "{}",
             now.health_document.json
         );
-        assert!(now.serving);
+        assert!(now.status_document.json.contains(told));
+        let canary = now.status.canary.clone().unwrap();
+        assert_eq!((&*canary.from, canary.silent_s), ("node-2", 7));
+        assert!(canary.is_silent && now.serving);
     }
 
     #[tokio::test(start_paused = true)]

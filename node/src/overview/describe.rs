@@ -135,6 +135,7 @@ pub(super) fn problems(
             all.push(format!("last known good: {}", link.disk_problem));
         }
     }
+    all.extend(status.warnings.iter().cloned());
     for service in &status.services {
         let name = &service.name;
         if service.panic {

@@ -106,8 +106,13 @@ impl Control {
             Bytes::from(out)
         };
         match encoding {
-            Encoding::WebSocketJson => framed(Opcode::Text, self.json().into_bytes()),
-            Encoding::WebSocketProto => framed(Opcode::Binary, self.proto()),
+            // Short, and each for one client: not worth compressing.
+            Encoding::WebSocketJson | Encoding::WebSocketJsonDeflate => {
+                framed(Opcode::Text, self.json().into_bytes())
+            }
+            Encoding::WebSocketProto | Encoding::WebSocketProtoDeflate => {
+                framed(Opcode::Binary, self.proto())
+            }
             Encoding::Grpc => self.proto().into(),
             Encoding::Json => self.json().into(),
             Encoding::Sse => self.event().into(),

@@ -21,6 +21,10 @@ pub enum Encoding {
     WebSocketJson,
     /// A WebSocket binary frame with a `weir.node.v1.Delivery`, its header included.
     WebSocketProto,
+    /// The first one, compressed (RFC 7692) where that is agreed on, worth it and wanted.
+    WebSocketJsonDeflate,
+    /// The second one, in the same way.
+    WebSocketProtoDeflate,
     /// An event of `text/event-stream` with JSON.
     Sse,
     /// The bytes of a `weir.node.v1.Delivery`, without gRPC's prefix, which the codec writes.
@@ -35,6 +39,8 @@ impl Encoding {
         match self {
             Self::WebSocketJson => "websocket-json",
             Self::WebSocketProto => "websocket-proto",
+            Self::WebSocketJsonDeflate => "websocket-json-deflate",
+            Self::WebSocketProtoDeflate => "websocket-proto-deflate",
             Self::Sse => "sse",
             Self::Grpc => "grpc",
             Self::Json => "json",
@@ -42,7 +48,7 @@ impl Encoding {
     }
 }
 
-pub(crate) use websocket::{Opcode, header};
+pub(crate) use websocket::{Opcode, deflated, header};
 
 /// An event with this JSON, which holds no line breaks. It begins with where it leaves a subscriber of its topic:
 /// whoever gets several topics is told of all in one line, by whoever writes.

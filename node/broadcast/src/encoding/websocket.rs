@@ -1,5 +1,9 @@
 //! Headers of WebSocket frames (RFC 6455, section 5.2).
 
+use std::cell::RefCell;
+
+use weir_core::websocket::Deflater;
+
 /// What a frame holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opcode {
@@ -8,6 +12,12 @@ pub(crate) enum Opcode {
 }
 
 const FINAL: u8 = 0x80;
+/// The payload is compressed (RFC 7692, section 6).
+const DEFLATED: u8 = 0x40;
+
+thread_local! {
+    static DEFLATER: RefCell<Deflater> = RefCell::default();
+}
 
 /// The header of an unfragmented, unmasked frame: 2, 4 or 10 bytes.
 pub(crate) fn header(opcode: Opcode, payload_bytes: usize) -> Vec<u8> {
@@ -25,6 +35,17 @@ pub(crate) fn header(opcode: Opcode, payload_bytes: usize) -> Vec<u8> {
         }
     }
     out
+}
+
+/// The whole frame with this payload compressed; `None` if it would be no shorter.
+pub(crate) fn deflated(opcode: Opcode, payload: &[u8]) -> Option<Vec<u8>> {
+    let short = DEFLATER.with_borrow_mut(|deflater| deflater.deflate(payload))?;
+    let mut frame = header(opcode, short.len());
+    if let Some(first) = frame.first_mut() {
+        *first |= DEFLATED;
+    }
+    frame.extend_from_slice(&short);
+    Some(frame)
 }
 
 #[cfg(test)]

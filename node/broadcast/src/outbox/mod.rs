@@ -34,6 +34,8 @@ const BYTES_MAX: usize = 64 << 10;
 pub(crate) struct Context<'a> {
     pub(crate) now: UnixMs,
     pub(crate) limits: &'a OutboxLimits,
+    /// Bytes of the shortest frame that is compressed for who has that; 0 for none.
+    pub(crate) deflate_bytes_min: usize,
     pub(crate) counters: &'a Counters,
 }
 
@@ -114,7 +116,8 @@ impl Outbox {
 
     /// Puts what was read from history behind everything else; whether it fits.
     pub(crate) fn put_page(&mut self, slot: usize, batch: &Batch, context: Context<'_>) -> bool {
-        let charge = lanes::charge_of(&batch.frame(self.encoding));
+        let frame = batch.frame_for(self.encoding, context.deflate_bytes_min);
+        let charge = lanes::charge_of(&frame);
         let admission = admit(self.lanes.load(), batch.kind(), charge, context.limits);
         let fits = admission == Admission::Take;
         if fits {
@@ -124,7 +127,7 @@ impl Outbox {
     }
 
     fn put(&mut self, slot: usize, batch: &Batch, context: Context<'_>) {
-        let frame = batch.frame(self.encoding);
+        let frame = batch.frame_for(self.encoding, context.deflate_bytes_min);
         let item = Item::batch(slot, batch, frame, context.now);
         let kind = batch.kind();
         loop {

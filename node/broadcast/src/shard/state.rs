@@ -88,6 +88,7 @@ impl State {
         Context {
             now,
             limits: &limits.outbox,
+            deflate_bytes_min: limits.deflate_bytes_min,
             counters,
         }
     }

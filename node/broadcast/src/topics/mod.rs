@@ -27,7 +27,7 @@ use weir_core::cache::UnixMs;
 
 use self::changes::Noted;
 use self::lane::Lane;
-use self::topic::{Numbering, Topic};
+use self::topic::Topic;
 use crate::account::Account;
 use crate::batch::Batch;
 use crate::counters::Counters;
@@ -91,8 +91,8 @@ pub enum Read {
     },
     /// The position means nothing: the topic has another epoch. From this one on everything is there.
     Restarted(Position),
-    /// The position is later than what this copy of another node's topic has, which is this. The rest may be on its
-    /// way.
+    /// The position is later than what may be read here, which is up to this. The rest may be on its way: to this copy
+    /// of another node's topic, or to the replica, for which it waits.
     Ahead(Position),
 }
 
@@ -180,7 +180,7 @@ impl Topics {
         };
         let window = found.history.window();
         match resume(position, window) {
-            Resume::Ahead if found.numbering == Numbering::Mirror => Read::Ahead(found.position()),
+            Resume::Ahead if found.may_come(position) => Read::Ahead(found.position()),
             Resume::Restarted | Resume::Ahead => Read::Restarted(Position {
                 epoch: window.epoch,
                 offset: window.floor,

@@ -79,6 +79,14 @@ impl Topic {
         }
     }
 
+    /// Whether what somebody has may be read here soon: of another node's topic, and what waits for the replica, whose
+    /// subscribers may have it before those of this node.
+    pub(crate) fn may_come(&self, position: Position) -> bool {
+        let numbered = self.numbered();
+        let is_numbered = position.epoch == numbered.epoch && position.offset <= numbered.offset;
+        self.numbering == Numbering::Mirror || is_numbered
+    }
+
     /// Begins a new life after this offset; nothing of the old one is kept.
     pub(crate) fn restart(&mut self, epoch: Epoch, after: u64) {
         self.history = History::new(epoch, after);

@@ -218,6 +218,36 @@ fn what_waits_for_a_replica_is_bounded_in_bytes_for_the_topic_and_for_the_node()
 }
 
 #[test]
+fn who_comes_from_the_replica_with_what_waits_for_it_misses_and_repeats_nothing() {
+    let (topics, shards) = node(Limits::default(), 1);
+    let first = publish(&topics, "a", Class::Stream, 1, 0).position;
+    assert!(topics.confirm(&topic("a"), first, true, UnixMs(0)));
+    let held = publish(&topics, "a", Class::Stream, 2, 0).position;
+    let mut client = Client::new(&shards[0]);
+    client.subscribe("a", Since::Position(held), 0);
+    work(&shards[0], 0);
+    client.drain(0).unwrap();
+    assert!(client.recovered.is_empty() && client.got.is_empty());
+    topics.confirm(&topic("a"), held, true, UnixMs(10));
+    work(&shards[0], 10);
+    client.drain(10).unwrap();
+    let next = publish(&topics, "a", Class::Stream, 3, 20).position;
+    topics.confirm(&topic("a"), next, true, UnixMs(20));
+    work(&shards[0], 20);
+    client.drain(20).unwrap();
+    assert_eq!(
+        (client.recovered.clone(), client.offsets("a")),
+        (vec![true], vec![3])
+    );
+    // What was never numbered here is another future still.
+    let mut stranger = Client::new(&shards[0]);
+    let offset = next.offset + 1;
+    stranger.subscribe("a", Since::Position(Position { offset, ..next }), 20);
+    stranger.drain(20).unwrap();
+    assert_eq!(stranger.recovered, [false]);
+}
+
+#[test]
 fn an_epoch_that_would_be_the_last_ends_no_topic() {
     let (topics, _shards) = node(Limits::default(), 1);
     let now = UnixMs(1_790_000_000_000);

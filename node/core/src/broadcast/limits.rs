@@ -126,6 +126,8 @@ pub struct Limits {
     pub inbox_messages_max: usize,
     /// Bytes of them.
     pub inbox_bytes_max: usize,
+    /// Bytes of the shortest frame that is compressed for connections that have agreed on that; 0 for none.
+    pub deflate_bytes_min: usize,
 }
 
 impl Default for Limits {
@@ -144,6 +146,7 @@ impl Default for Limits {
             retained_bytes_max: 256 << 20,
             inbox_messages_max: 16_384,
             inbox_bytes_max: 64 << 20,
+            deflate_bytes_min: 0,
         }
     }
 }

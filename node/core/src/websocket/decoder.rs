@@ -3,16 +3,18 @@
 use thiserror::Error;
 
 use super::frame::CONTROL_BYTES_MAX;
-use super::{Close, CloseCode, Opcode, mask};
+use super::{Close, CloseCode, Opcode, deflate, mask};
 
 /// Two bytes, a length of up to eight, a mask of four.
 const HEAD_BYTES_MAX: usize = 14;
+/// Of the first byte of a message's first frame: it is compressed (RFC 7692, section 6).
+const DEFLATED: u8 = 0x40;
 
 /// What a client did wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Violation {
     /// A bit that means nothing without an extension.
-    #[error("a reserved bit is set, and no extension is spoken")]
+    #[error("a reserved bit is set that no extension gives a meaning")]
     ReservedBits,
     /// An opcode that means nothing.
     #[error("opcode {0} means nothing")]
@@ -43,6 +45,9 @@ pub enum Violation {
         /// That it may have.
         max: usize,
     },
+    /// A compressed message that is none.
+    #[error("a compressed message cannot be read")]
+    Deflate,
     /// Text that is not UTF-8.
     #[error("a text is not UTF-8")]
     Utf8,
@@ -62,7 +67,7 @@ impl Violation {
     pub const fn code(self) -> CloseCode {
         match self {
             Self::TooBig { .. } => CloseCode::TOO_BIG,
-            Self::Utf8 | Self::CloseReason => CloseCode::INVALID_DATA,
+            Self::Utf8 | Self::CloseReason | Self::Deflate => CloseCode::INVALID_DATA,
             _ => CloseCode::PROTOCOL,
         }
     }
@@ -107,6 +112,9 @@ pub struct Decoder {
     sound: usize,
     control: Vec<u8>,
     is_closed: bool,
+    /// Messages may be compressed, and whether the one under way is.
+    deflates: bool,
+    is_deflated: bool,
 }
 
 impl Decoder {
@@ -122,7 +130,17 @@ impl Decoder {
             sound: 0,
             control: Vec::new(),
             is_closed: false,
+            deflates: false,
+            is_deflated: false,
         }
+    }
+
+    /// Takes compressed messages too (RFC 7692), if that was agreed on. What such a message holds is bounded as its
+    /// bytes are.
+    #[must_use]
+    pub const fn deflated(mut self, deflates: bool) -> Self {
+        self.deflates = deflates;
+        self
     }
 
     /// Other bounds, for frames that begin from now on.
@@ -199,10 +217,13 @@ impl Decoder {
     }
 
     fn judge_first(&self, byte: u8) -> Result<(), Violation> {
-        if byte & 0x70 != 0 {
+        let opcode = Opcode::of(byte & 0x0f);
+        let begins = matches!(opcode, Some(Opcode::Text | Opcode::Binary));
+        let meant = if self.deflates && begins { DEFLATED } else { 0 };
+        if byte & 0x70 & !meant != 0 {
             return Err(Violation::ReservedBits);
         }
-        let opcode = Opcode::of(byte & 0x0f).ok_or(Violation::Opcode(byte & 0x0f))?;
+        let opcode = opcode.ok_or(Violation::Opcode(byte & 0x0f))?;
         let is_final = byte & 0x80 != 0;
         match opcode {
             _ if opcode.is_control() && !is_final => Err(Violation::FragmentedControl),
@@ -262,6 +283,7 @@ impl Decoder {
         self.head_bytes = 0;
         if matches!(opcode, Opcode::Text | Opcode::Binary) {
             self.kind = Some(opcode);
+            self.is_deflated = self.head[0] & DEFLATED != 0;
         }
         Ok(Frame {
             opcode,
@@ -285,7 +307,7 @@ impl Decoder {
             frame.seen,
         );
         debug_assert!(self.control.len() <= CONTROL_BYTES_MAX);
-        if !frame.opcode.is_control() && self.kind == Some(Opcode::Text) {
+        if !frame.opcode.is_control() && self.kind == Some(Opcode::Text) && !self.is_deflated {
             self.judge_text()?;
         }
         Ok(())
@@ -317,8 +339,11 @@ impl Decoder {
         if !frame.is_final {
             return Ok(None);
         }
-        let message = std::mem::take(&mut self.message);
+        let mut message = std::mem::take(&mut self.message);
         self.sound = 0;
+        if std::mem::take(&mut self.is_deflated) {
+            message = deflate::inflate(&message, self.message_bytes_max)?;
+        }
         Ok(Some(match self.kind.take() {
             Some(Opcode::Text) => {
                 Event::Text(String::from_utf8(message).map_err(|_| Violation::Utf8)?)

@@ -47,6 +47,9 @@ pub struct Handshake {
     pub accept: String,
     /// Which of the subprotocols it is; `None` if the client named none.
     pub protocol: Option<usize>,
+    /// The value of `Sec-WebSocket-Extensions` if messages are to be compressed; `None` if the client offers nothing
+    /// of that that can be taken.
+    pub deflate: Option<&'static str>,
 }
 
 /// Looks at a request; `protocols` are spoken, those that the client names first are liked most.
@@ -79,6 +82,7 @@ pub fn handshake(
     Ok(Handshake {
         accept: accept_key(key),
         protocol: choose(headers, protocols)?,
+        deflate: super::deflate::answer(headers),
     })
 }
 
@@ -110,7 +114,7 @@ fn names(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     list(headers, name).any(|value| value.eq_ignore_ascii_case(token))
 }
 
-fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+pub(super) fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     let values = headers.get_all(name).iter();
     let values = values.filter_map(|value: &HeaderValue| value.to_str().ok());
     let tokens = values.flat_map(|value| value.split(',')).map(str::trim);

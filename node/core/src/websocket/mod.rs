@@ -6,19 +6,22 @@
 //! mask        the key that a client lays over its bytes
 //! close       codes and reasons
 //! frame       what a server sends
+//! deflate     messages that are compressed, if both sides want that
 //! ```
 //!
 //! Nothing is kept before it is known to be within bounds, and whatever breaks a rule is refused with the first byte
-//! that shows it. Extensions are not spoken: none is offered, so no reserved bit may be set.
+//! that shows it. One extension is spoken, `permessage-deflate`; where it was not agreed on no reserved bit may be set.
 
 mod close;
 mod decoder;
+mod deflate;
 mod frame;
 mod handshake;
 mod mask;
 
 pub use close::{Close, CloseCode, REASON_BYTES_MAX};
 pub use decoder::{Decoder, Event, Violation};
+pub use deflate::Deflater;
 pub use frame::{CONTROL_BYTES_MAX, close_frame, frame, ping_frame, pong_frame};
 pub use handshake::{BadHandshake, Handshake, VERSION, accept_key, handshake};
 

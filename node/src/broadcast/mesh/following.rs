@@ -301,6 +301,8 @@ impl Hub {
             What::StampMs(made) if made > 0 => peer.stamp = Some(Duration::from_millis(made)),
             What::Goodbye(_) => {
                 peer.has_left = true;
+                // It goes on with nothing any more, so it relies on nothing.
+                self.opens_all(node);
                 self.renew();
             }
             _ => {}

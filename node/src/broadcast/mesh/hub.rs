@@ -363,10 +363,13 @@ impl Hub {
         if is == here && self.topics.is_mirror(topic) {
             let now = self.now();
             let epoch = self.topics.position(topic).map(|position| position.epoch);
-            let goes_on = self.nodes.get(was).is_some_and(|peer| {
-                let in_step = epoch.is_some() && peer.in_step.get(topic).copied() == epoch;
-                may_go_on(in_step, peer.gone(), peer.stamp, now)
-            });
+            // Others do not wait any more for a node that leaves.
+            let stays = self.leaving.is_none();
+            let goes_on = stays
+                && self.nodes.get(was).is_some_and(|peer| {
+                    let in_step = epoch.is_some() && peer.in_step.get(topic).copied() == epoch;
+                    may_go_on(in_step, peer.gone(), peer.stamp, now)
+                });
             tracing::debug!(%topic, was, goes_on, "this node numbers a topic from now on");
             // Else the first who publishes to it or wants it from here begins its next life: a node that is alone for a
             // while, and to which nothing happens, has what it had.

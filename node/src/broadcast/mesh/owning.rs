@@ -186,9 +186,12 @@ impl Hub {
     /// Begins to give a topic to a node.
     fn gives(&mut self, node: &str, topic: &TopicName, since: Since) {
         let now = self.mesh.now();
+        let fresh = self.passing.fresh(node, topic);
         let Some(down) = self.nodes.get_mut(node).and_then(|peer| peer.down.as_mut()) else {
             return;
         };
+        // Who had the pattern before is to have all of it, or to be told what is gone; a new one begins anywhere.
+        let misses_what_is_gone = down.takers(topic) > fresh;
         self.topics.take_over(topic, now);
         let copy = down.take_copy(topic);
         // What it knows and this node does not is another life: it would take nothing of this one.
@@ -202,7 +205,13 @@ impl Hub {
         let resumes = copy.filter(|copy| {
             here.is_some_and(|here| copy.epoch == here.epoch && copy.offset <= here.offset)
         });
-        let since = resumes.map_or(since, Since::Position);
+        let since = match (resumes, here) {
+            (Some(copy), _) => Since::Position(copy),
+            (None, Some(here)) if since == Since::Start && misses_what_is_gone => {
+                Since::Position(Position { offset: 0, ..here })
+            }
+            _ => since,
+        };
         let position = match down.connection.subscribe(topic, since, now) {
             Ok(position) => position,
             Err(refused) => {

@@ -52,6 +52,16 @@ pub(super) enum Change {
     Other,
 }
 
+impl Passing {
+    /// How many patterns that nobody of a node had before take a topic, of those that it was not yet looked at for.
+    pub(super) fn fresh(&self, node: &str, topic: &TopicName) -> usize {
+        let runs = self.runs.as_ref().and_then(|pass| pass.owed.get(node));
+        let owed = self.owed.get(node).into_iter().chain(runs);
+        let changes = owed.flat_map(|owed| owed.patterns.takers(topic));
+        changes.filter(|change| *change == Change::Fresh).count()
+    }
+}
+
 impl Owed {
     pub(super) fn change(&mut self, pattern: &Pattern, change: Change) {
         self.patterns.insert(pattern, change);

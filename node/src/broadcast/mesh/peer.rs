@@ -176,6 +176,11 @@ impl Down {
     }
 
     pub(super) fn takes(&self, topic: &TopicName) -> bool {
-        !self.patterns.takers(topic).is_empty()
+        self.takers(topic) > 0
+    }
+
+    /// How many of its patterns take a topic.
+    pub(super) fn takers(&self, topic: &TopicName) -> usize {
+        self.patterns.takers(topic).len()
     }
 }

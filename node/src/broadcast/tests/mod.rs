@@ -1,6 +1,7 @@
 //! Clients, through their faces, on one thread and with paused time.
 
 mod asks;
+mod deflate;
 mod doors;
 mod events;
 mod sockets;

@@ -1,5 +1,7 @@
 //! Messages between three nodes of a mesh, whatever becomes of the node that numbers them.
 
+mod drain;
+
 use std::time::Duration;
 
 use futures::future::join_all;

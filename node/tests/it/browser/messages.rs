@@ -8,7 +8,7 @@ use crate::control_plane::plane::ControlPlane;
 async fn node(id: &str, plane: &ControlPlane, site: &std::path::Path) -> Node {
     let keys = format!("endpoints = [\"{}\"]\n", plane.address);
     let config = format!(
-        "[broadcaster]\nanonymous = \"all\"\n\
+        "[broadcaster]\nanonymous = \"all\"\ndeflate_bytes_min = \"64B\"\n\
          [services.site.files]\nroot = \"{}\"\n\
          [[routes]]\npath = \"/live\"\nbroadcast = true\n\
          [[routes]]\nservice = \"site\"\n",
@@ -28,7 +28,9 @@ const WITH_WEBSOCKET: &str = "
         if (told.batch) for (const one of told.batch.messages) got.push(one.data.n);
         if (told.published) window.published = (window.published || 0) + 1;
     };
-    window.send = (n) => socket.send(JSON.stringify({publish: {topic: 'news', data: {n}, id: n}}));
+    window.extensions = () => socket.extensions;
+    const text = 'again and '.repeat(50);
+    window.send = (n) => socket.send(JSON.stringify({publish: {topic: 'news', data: {n, text}, id: n}}));
     new Promise((done) => { socket.onopen = () => done(true); })";
 
 /// The same with nothing but what `EventSource` does by itself.
@@ -74,6 +76,14 @@ async fn two_tabs_on_two_nodes_see_the_same_and_one_resumes_by_itself_after_its_
     let mut second = browser.tab(&format!("http://{}/", b.ingress)).await;
     assert_eq!(first.run(WITH_WEBSOCKET).await, true);
     assert_eq!(second.run(WITH_EVENTS).await, true);
+    // What the browser and the node compress for each other, the other one reads.
+    let extensions = first.run("extensions()").await;
+    assert!(
+        extensions
+            .as_str()
+            .is_some_and(|all| all.starts_with("permessage-deflate")),
+        "{extensions}"
+    );
     for n in 1..=3 {
         first.run(&format!("send({n})")).await;
     }

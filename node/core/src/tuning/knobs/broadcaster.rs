@@ -42,4 +42,7 @@ knobs! {
     DRAIN_WINDOW = "broadcaster.drain_window", Kind::Duration(millis(0), secs(3600)),
         Literal::Duration(secs(10)), ApplyClass::Hot,
         "Over how long subscribers come back that are sent to another node.";
+    DEFLATE_BYTES_MIN = "broadcaster.deflate_bytes_min", Kind::Bytes(0, 67_108_864),
+        Literal::Bytes(0), ApplyClass::NewConnections,
+        "Frames of at least so many bytes are compressed for WebSockets that offer permessage-deflate; 0 for none.";
 }

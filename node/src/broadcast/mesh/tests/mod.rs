@@ -1,6 +1,7 @@
 //! Three nodes, what is lost on the way between them, and what subscribers are told of it.
 
 mod hostile;
+mod patterns;
 mod world;
 
 use std::time::Duration;
@@ -228,6 +229,28 @@ async fn a_node_that_leaves_hands_its_topics_over_in_their_epoch() {
             assert_eq!(subscriber.texts(), numbers(0..20));
             assert_eq!((subscriber.restarts(), subscriber.gaps().len()), (0, 0));
             assert_eq!(world.nodes["c"].mesh.view().owner(&topic), "b");
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_leaves_holds_up_nothing_of_which_it_was_the_replica() {
+    LocalSet::new()
+        .run_until(async {
+            let world = World::new(2).await;
+            let topic = world.topic_of("b", "a");
+            let subscriber = world.subscribe("b", &topic, Since::Now).await;
+            let receipt = world.publish("b", &topic, "0", Ack::Replicated).await;
+            assert!(receipt.is_replicated);
+            world.nodes["a"].mesh.leave().await;
+            let began = Instant::now();
+            for n in 1..20 {
+                world.publish("b", &topic, &n.to_string(), Ack::Owner).await;
+                subscriber.has(n + 1).await;
+            }
+            let took = began.elapsed();
+            assert!(took < Duration::from_secs(1), "{took:?}");
+            assert_eq!(subscriber.texts(), numbers(0..20));
         })
         .await;
 }

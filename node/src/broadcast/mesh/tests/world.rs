@@ -358,8 +358,9 @@ impl Told {
                 }
             }
             Delivered::Gap(gap) => {
-                let at = self.at.get_mut(&gap.topic).unwrap();
-                assert_eq!(*at, (gap.epoch, gap.from - 1));
+                let first = (gap.epoch, gap.from - 1);
+                let at = self.at.entry(gap.topic).or_insert(first);
+                assert_eq!(*at, first);
                 at.1 = gap.to;
                 self.gaps.push((gap.from, gap.to));
             }
