@@ -273,7 +273,6 @@ async fn what_a_user_gets_wrong_is_said_in_one_clear_line() {
         (vec!["node", "--config", missing], 64, missing),
         (vec!["node", "--config", missing, "--check"], 64, missing),
         (vec!["up", "--config", missing], 64, missing),
-        (vec!["up", "--otlp", "tcp://x:1"], 64, "telemetry.otlp"),
         (vec!["status", "--node", "127.0.0.1:1"], 3, "127.0.0.1:1"),
     ] {
         let (code, text) = weir(&arguments).await;
@@ -281,6 +280,8 @@ async fn what_a_user_gets_wrong_is_said_in_one_clear_line() {
         assert_eq!(text.trim_end().lines().count(), 1, "{arguments:?}: {text}");
         assert!(text.starts_with("weir: ") && text.contains(said), "{text}");
     }
+    let (code, text) = weir(&["up", "--otlp", "tcp://x:1"]).await;
+    assert!(code == 64 && text.contains("telemetry.otlp: `tcp://x:1`"), "{text}");
     let (code, text) = weir(&["node", "--no-such-flag"]).await;
     assert_eq!(code, 2);
     let first = text.lines().next().unwrap();
