@@ -62,6 +62,25 @@ pub struct Calls {
     pub net: Arc<dyn Net>,
 }
 
+impl Calls {
+    /// How an instance is called now: token and certificates are read again. `None` for a node of its own.
+    ///
+    /// # Errors
+    /// When a token, certificate or key cannot be used.
+    pub fn of(settings: &ControlPlane) -> Result<Option<Self>, Error> {
+        if settings.endpoints.is_empty() {
+            return Ok(None);
+        }
+        let token = settings.token.as_ref();
+        Ok(Some(Self {
+            endpoints: places_of(settings),
+            tls: tls(settings)?.map(|tls| tls.in_force().clone()),
+            bearer: token.map(bearer).transpose().map_err(Error::Token)?,
+            net: Arc::new(Tcp),
+        }))
+    }
+}
+
 /// The link at work.
 pub struct Linked {
     stop: watch::Sender<bool>,
@@ -83,7 +102,7 @@ impl ControlLink {
             bearer(token).map_err(Error::Token)?;
         }
         let mut link = Self {
-            endpoints: endpoints.iter().filter_map(|url| place_of(url)).collect(),
+            endpoints: places_of(&file.control_plane),
             tls: tls(&file.control_plane)?,
             token: token.clone(),
             keeper: None,
@@ -199,6 +218,11 @@ fn log(boot: &Boot) {
         let back_to = boot.back_to();
         tracing::error!(%hash, back_to, "this profile crashed the node and is in quarantine");
     }
+}
+
+fn places_of(settings: &ControlPlane) -> Vec<Endpoint> {
+    let endpoints = settings.endpoints.iter();
+    endpoints.filter_map(|url| place_of(url)).collect()
 }
 
 /// `host:port` of a URL that the configuration has checked.

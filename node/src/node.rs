@@ -29,6 +29,7 @@ use crate::overview::OverviewApi;
 use crate::ports::clock::WallClock;
 use crate::ports::net::Tcp;
 use crate::servers::{serve_api, serve_grpc, shown, status_of};
+use crate::telemetry::alerts;
 use crate::telemetry::history::sampler::Sampler;
 use crate::telemetry::logs::{LogFiles, Logs};
 use crate::telemetry::otlp::Exporter;
@@ -270,6 +271,7 @@ async fn start(
     let cores = data_plane::start(listeners, &wired.core_parts, seed)?;
     let status = status_of(&wired);
     tokio::task::spawn_local(Sampler::new(&wired).run());
+    tokio::task::spawn_local(alerts::Watcher::new(&wired).run());
     let overview = OverviewApi::new(&wired, status.clone());
     let servers_stop = Arc::new(Notify::new());
     tokio::task::spawn_local(logs.clone().follow_levels(wired.logs.levels.subscribe()));

@@ -90,6 +90,7 @@ pub fn shown(
         traces: TraceApi::new(wired),
         logs: LogsApi::new(wired, logs),
         overview,
+        alerts: wired.alerts.clone(),
         debug: DebugApi::new(wired, cores),
     }
 }

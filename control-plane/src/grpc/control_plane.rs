@@ -5,7 +5,9 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 use weir_proto::control::v1 as pb;
 use weir_proto::control::v1::control_plane_server;
+use weir_proto::node::v1 as node;
 
+use super::traces;
 use crate::governance::guard::allow;
 use crate::governance::identity::Action;
 use crate::store::Store;
@@ -72,5 +74,26 @@ impl control_plane_server::ControlPlane for ControlPlaneService {
         let named = |(name, address): (&String, &String)| format!("{name} ({address})");
         told.instances = instances.iter().map(named).collect();
         Ok(Response::new(told))
+    }
+    async fn get_trace(
+        &self,
+        request: Request<node::GetTraceRequest>,
+    ) -> Result<Response<node::Trace>, Status> {
+        allow(&request, &Action::ReadTraces)?;
+        let parts = &self.parts;
+        let trace = traces::get(
+            (&parts.steps, &parts.clock, &parts.instance),
+            &request.get_ref().id,
+        );
+        trace.map(Response::new)
+    }
+
+    async fn tell_command(
+        &self,
+        request: Request<pb::TellCommandRequest>,
+    ) -> Result<Response<pb::TellCommandResponse>, Status> {
+        allow(&request, &Action::ChangeProfile)?;
+        traces::tell_command(&self.parts.steps, request.get_ref())?;
+        Ok(Response::new(pb::TellCommandResponse {}))
     }
 }

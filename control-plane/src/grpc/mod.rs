@@ -13,6 +13,7 @@ mod registry;
 mod router;
 mod status;
 mod tokens;
+mod traces;
 mod weights;
 mod wire;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 use tonic::{Request, Response, Status};
-use weir_core::trace::TraceContext;
+use weir_core::trace::{TraceContext, parent_of};
 use weir_core::tuning::{Code, PRESETS, SCOPE_BOUND, Scope, all};
 use weir_proto::control::v1 as pb;
 use weir_proto::control::v1::profiles_server::Profiles;
@@ -52,7 +52,7 @@ impl ProfilesContext {
     /// What changed nothing is no step of anything.
     fn tell_write(
         &self,
-        request: &pb::PutProfileRequest,
+        (request, caller): (&pb::PutProfileRequest, Option<TraceContext>),
         outcome: &Result<PutOutcome, Status>,
         begun: Instant,
     ) {
@@ -71,7 +71,10 @@ impl ProfilesContext {
         }
         self.steps.tell(Step {
             context,
-            parent: None,
+            // Of another trace it cannot be a part: its own is its id.
+            parent: caller
+                .filter(|caller| caller.trace_id == context.trace_id)
+                .map(|caller| caller.parent_id),
             name: steps::WRITE,
             begun,
             ended: Instant::now(),
@@ -159,11 +162,12 @@ impl Profiles for ProfilesService {
     ) -> Result<Response<pb::PutProfileResponse>, Status> {
         let actor = actor_of(&request, &Action::ChangeProfile, &request.get_ref().author)?;
         let nodes = self.0.nodes.facts();
+        let caller = parent_of(request.metadata().as_ref());
         let (request, now) = (request.get_ref(), (self.0.now_unix_ms)());
         let begun = Instant::now();
         let put = self.0.profiles.put(request, &actor, now, &nodes);
         let outcome = put.await.map_err(|error| status::put(&error));
-        self.0.tell_write(request, &outcome, begun);
+        self.0.tell_write((request, caller), &outcome, begun);
         let outcome = outcome?;
         Ok(Response::new(wire::outcome(outcome)))
     }

@@ -14,7 +14,7 @@ use weir_proto::convert;
 use weir_proto::sync::{ContentHash, content_hash};
 use weir_proto::tuning::v1 as pb;
 
-use super::record::Head;
+use super::record::{Head, Revision};
 use super::settings::setting;
 use super::stack::{Laid, ids};
 
@@ -32,6 +32,8 @@ pub struct Offer {
     pub revision: u64,
     /// The write that put that layer, as a span of a trace of its own, and when; absent if its id is none of a trace.
     pub written: Option<(TraceContext, u64)>,
+    /// What it is merged from, as `SCOPE@REVISION`, the strongest last.
+    pub layers: Vec<String>,
     /// What this version can read of it, and where each setting comes from.
     pub merged: Merged,
     /// When the first of its overrides ends.
@@ -63,11 +65,17 @@ impl Offer {
             payload,
             revision: newest.map_or(0, |head| head.mod_revision),
             written,
+            layers: layers.iter().map(|head| named(&head.revision)).collect(),
             merged: all.merged,
             overrides_until: overrides.map(|timed| timed.until_unix_ms).min(),
             foreign: all.foreign,
         }
     }
+}
+
+/// As people and commands write it.
+fn named(revision: &Revision) -> String {
+    format!("{}@{}", revision.scope, revision.revision)
 }
 
 /// What is laid, in the order of paths.

@@ -110,6 +110,7 @@ impl Lane {
             set_hash: then.set_hash.to_vec(),
             sent_at_unix_ms: 0,
             trace_context: String::new(),
+            layers: Vec::new(),
         })
     }
 

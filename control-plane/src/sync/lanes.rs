@@ -11,7 +11,8 @@ use super::Parts;
 use super::hello::Hello;
 use super::lane::{Answer, Lane};
 use super::resources::{Held, Resource, ResourceSet};
-use crate::steps::{self, Step};
+use crate::profiles::Offer;
+use crate::steps::{self, Step, Steps};
 
 /// How long a node that holds more than this instance has read waits for it to catch up, while the store answers:
 /// it may be an older state of the store that nobody saw being put back. An instance that has lost the store cannot
@@ -136,21 +137,28 @@ impl Lanes {
         }
         let push = self.lanes[at].push(&set, &self.epoch, self.next_nonce, now)?;
         self.next_nonce += 1;
-        let trace_context = match push.r#type() {
-            pb::ResourceType::Profile => self.trace(push.nonce, now),
-            _ => String::new(),
+        let (trace_context, layers) = match push.r#type() {
+            pb::ResourceType::Profile => {
+                let offer = self.offer();
+                (self.trace(&offer, push.nonce, now), offer.layers.clone())
+            }
+            _ => (String::new(), Vec::new()),
         };
         Some(pb::Push {
             sent_at_unix_ms: self.parts.clock.unix_ms_now(),
             trace_context,
+            layers,
             ..push
         })
     }
 
-    /// Where the push of a profile belongs that was written not long ago.
-    fn trace(&mut self, nonce: u64, now: Instant) -> String {
+    fn offer(&self) -> Arc<Offer> {
         let profiles = Arc::clone(&self.parts.view.profiles.borrow());
-        let offer = profiles.offer_for(self.hello.node_id(), self.hello.labels());
+        profiles.offer_for(self.hello.node_id(), self.hello.labels())
+    }
+
+    /// Where the push of a profile belongs that was written not long ago.
+    fn trace(&mut self, offer: &Offer, nonce: u64, now: Instant) -> String {
         let oldest = self.parts.clock.unix_ms_now().saturating_sub(TRACED_MS);
         self.pushed = offer
             .written
@@ -158,7 +166,7 @@ impl Lanes {
             .map(|(write, _)| Pushed {
                 nonce,
                 write,
-                context: self.parts.steps.of_push(write, self.hello.node_id(), nonce),
+                context: Steps::of_push(write, self.hello.node_id(), nonce),
                 sent_at: now,
             });
         let context = self.pushed.as_ref().map(|pushed| pushed.context.to_text());

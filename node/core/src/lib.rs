@@ -11,6 +11,7 @@
 )]
 
 pub mod access_log;
+pub mod alerts;
 pub mod aside;
 pub mod backoff;
 pub mod balance;

@@ -82,16 +82,17 @@ fn profile(node: &pb::NodeOverview) -> String {
     let Some(profile) = &node.profile else {
         return "-".to_owned();
     };
-    let short = |hash: &str| match hash {
-        "" => "none".to_owned(),
-        hash => hash.chars().take(HASH_CHARS).collect(),
+    let named = |hash: &str, layers: &[String]| match (hash, layers) {
+        ("", _) => "none".to_owned(),
+        (hash, []) => hash.chars().take(HASH_CHARS).collect(),
+        (_, layers) => layers.join(", "),
     };
-    let effective = short(&profile.effective);
+    let effective = named(&profile.effective, &profile.effective_layers);
     match profile.offered.is_empty() || profile.offered == profile.effective {
         true => effective,
         false => format!(
             "{effective} (offered {}: {})",
-            short(&profile.offered),
+            named(&profile.offered, &profile.offered_layers),
             profile.state
         ),
     }
@@ -140,11 +141,12 @@ mod tests {
 
     #[test]
     fn each_node_is_a_line_and_what_is_wrong_stands_below() {
+        let mut named = node("a", "0123456789", &[]);
+        if let Some(profile) = &mut named.profile {
+            profile.effective_layers = ["fleet@3", "node/a@1"].map(String::from).to_vec();
+        }
         let text = as_text(&pb::OverviewAnswer {
-            nodes: vec![
-                node("a", "0123456789", &[]),
-                node("b", "ffff000011", &["profile refused: x"]),
-            ],
+            nodes: vec![named, node("b", "ffff000011", &["profile refused: x"])],
             rates: Some(rates(24.7, None)),
             unreachable_nodes: vec![pb::NodeTrouble {
                 node: "c".to_owned(),
@@ -158,7 +160,9 @@ mod tests {
             .collect();
         assert_eq!(
             lines[1],
-            ["a", "ready", "12.3/s", "1.5ms", "0.0/s", "01234567"]
+            [
+                "a", "ready", "12.3/s", "1.5ms", "0.0/s", "fleet@3,", "node/a@1"
+            ]
         );
         assert_eq!(
             lines[2][5..],

@@ -10,6 +10,7 @@ use weir_core::trace::{Sampler, Sampling};
 use weir_core::tuning::knobs::{ingress, telemetry};
 
 use super::Config;
+use super::alerts::AlertLimits;
 use super::broadcaster::WebSocketSettings;
 use super::compression::Compression;
 use super::history::HistorySettings;
@@ -222,6 +223,8 @@ pub struct Telemetry {
     pub profile_duration: Duration,
     /// How much history is kept.
     pub history: HistorySettings,
+    /// Beyond what an alert is told.
+    pub alerts: AlertLimits,
 }
 
 impl Telemetry {
@@ -255,6 +258,8 @@ impl Telemetry {
         let profile_duration = s.tuned(problems, "profile_duration", &telemetry::PROFILE_DURATION);
         let mut s = s.read_by("history");
         let history = HistorySettings::read(&mut s, problems);
+        let mut s = s.read_by("alerts");
+        let alerts = AlertLimits::read(&mut s, problems);
         let mut s = s.read_by("logs");
         let read = Self {
             otlp,
@@ -267,6 +272,7 @@ impl Telemetry {
             log_levels: s.tuned(problems, "log_levels", &telemetry::LOG_LEVELS),
             log_lines_max: s.tuned(problems, "log_lines_max", &telemetry::LOG_LINES_MAX),
             history,
+            alerts,
         };
         if let Err(bad) = check_levels(read.log_levels.iter().map(String::as_str)) {
             let knob = &telemetry::LOG_LEVELS;

@@ -16,6 +16,7 @@
 //! weights and registered backends never are.
 
 mod access_log;
+mod alerts;
 mod broadcaster;
 mod cache;
 mod cdn;
@@ -61,6 +62,7 @@ use weir_core::tuning::knobs::ingress::{DRAIN_TIMEOUT, WORKERS};
 use weir_core::tuning::{Kind, NAME_BOUND, Problem as KnobProblem, Value, is_name};
 
 pub use access_log::{AccessLog, Output};
+pub use alerts::AlertLimits;
 pub use broadcaster::{Anonymous, BroadcasterSettings, Grant, TokenSettings, WebSocketSettings};
 pub use cache::{CacheSettings, RouteCache};
 pub use cdn::{ApiPlace, CdnSettings};

@@ -139,6 +139,14 @@ pub struct PoolSettings {
 }
 
 impl PoolSettings {
+    /// Requests that one core can have running on one backend.
+    pub fn in_flight_max(&self, protocol: Protocol) -> usize {
+        match protocol {
+            Protocol::Http1 => self.connections_max,
+            Protocol::Http2 => self.h2_connections_max.saturating_mul(self.h2_streams_max),
+        }
+    }
+
     fn read(s: &mut Section, problems: &mut Vec<Problem>) -> Self {
         let mut s = s.section(problems, "pool").read_by("data plane");
         let read = Self {

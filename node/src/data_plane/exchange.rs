@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use http::{StatusCode, Uri};
+use http::{Method, StatusCode, Uri};
 use tokio::time::Instant;
 use weir_core::balance::{Outcome, failure_penalty};
 
@@ -17,6 +17,7 @@ use super::routing::{Backend, LocalRouting, Place};
 use super::stream_watch::StreamWatch;
 use super::trace::RequestTrace;
 use super::upload::{UploadProgress, UploadState};
+use crate::telemetry::http_server::KnownMethod;
 
 /// One try on one backend, counted on it until dropped.
 pub(super) struct Attempt {
@@ -82,6 +83,8 @@ pub(super) struct Exchange {
     core: Rc<Core>,
     /// On the client's connection; absent for what the cache fetches, which is no client's request.
     running: Option<Running>,
+    /// Of a client's request.
+    method: Option<KnownMethod>,
     pub(super) started: Instant,
     service: Option<(LocalRouting, usize)>,
     status: Option<StatusCode>,
@@ -114,9 +117,16 @@ struct SlowRequest {
 
 impl Exchange {
     /// Boxed, because it travels through every step of the request.
-    pub(super) fn begin(core: &Rc<Core>, running: Running, started: Instant) -> Box<Self> {
+    pub(super) fn begin(
+        core: &Rc<Core>,
+        running: Running,
+        method: &Method,
+        started: Instant,
+    ) -> Box<Self> {
         core.metrics().requests_in_flight.increment();
-        Self::new(core, Some(running), started)
+        let method = KnownMethod::from(method);
+        core.metrics().http.began(method);
+        Self::new(core, Some((running, method)), started)
     }
 
     /// A fetch of the cache: accounts of backends only.
@@ -124,10 +134,16 @@ impl Exchange {
         Self::new(core, None, started)
     }
 
-    fn new(core: &Rc<Core>, running: Option<Running>, started: Instant) -> Box<Self> {
+    fn new(
+        core: &Rc<Core>,
+        of_client: Option<(Running, KnownMethod)>,
+        started: Instant,
+    ) -> Box<Self> {
+        let (running, method) = of_client.unzip();
         Box::new(Self {
             core: Rc::clone(core),
             running,
+            method,
             started,
             service: None,
             status: None,
@@ -301,6 +317,9 @@ impl Drop for Exchange {
             running.end(now);
             let metrics = self.core.metrics();
             metrics.requests_in_flight.decrement();
+            if let Some(method) = self.method {
+                metrics.http.ended(method, self.status, took);
+            }
             if !self.complete && self.reason.is_none() {
                 metrics.requests_abandoned.increment();
             }

@@ -57,7 +57,7 @@ async fn answer(
     watch: Option<Rc<StreamWatch>>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let started = Instant::now();
-    let mut exchange = Exchange::begin(&core, running, started);
+    let mut exchange = Exchange::begin(&core, running, request.method(), started);
     exchange.watch = watch;
     exchange.trace = begin_trace(&core, &client, &mut request, started);
     exchange.logged = Logged::begin(&core, &client, &request);

@@ -24,7 +24,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A channel to whichever instance answers; each connection tries the next one.
-pub(super) fn channel(calls: &Calls) -> Channel {
+pub(crate) fn channel(calls: &Calls) -> Channel {
     let scheme = if calls.tls.is_some() { "https" } else { "http" };
     let first = calls
         .endpoints

@@ -20,7 +20,8 @@ use weir_engines::docker::{self, Docker};
 use weir_engines::gluetun::{self, ControlServer, Credential, Secret};
 use weir_engines::process;
 
-use self::calls::{RemoteRegistry, channel};
+use self::calls::RemoteRegistry;
+pub(crate) use self::calls::channel;
 use self::lazy::Lazy;
 pub use self::off::off;
 use crate::actors::port_cache::Connect;

@@ -121,6 +121,10 @@ kinds! {
         "A new configuration file is in force.";
     ConfigRefused = "config.refused", Warning, "node", ["why"],
         "A new configuration file has problems; the one before stays.";
+    AlertFiring = "alert.firing", Warning, "node", ["alert", "value", "limit", "of"],
+        "Something of the node is above its limit (`telemetry.alert_*`), for long enough.";
+    AlertOver = "alert.over", Info, "node", ["alert"],
+        "It is not any more.";
     CachePurged = "cache.purged", Info, "node", ["scope", "of", "namespace", "hardness"],
         "A purge was ordered on this node, for all nodes.";
     CacheRedisAway = "cache.redis_away", Warning, "node", ["why"],

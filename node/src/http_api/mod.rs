@@ -47,6 +47,8 @@ use crate::logs_api::LogsApi;
 use crate::overview::OverviewApi;
 use crate::snapshot::Snapshot;
 use crate::telemetry::access::AccessCounts;
+use crate::telemetry::alerts::Alerts;
+use crate::telemetry::http_server;
 use crate::telemetry::metrics::{NodeMetrics, TextFormat};
 use crate::telemetry::points::Window;
 use crate::telemetry::spans::Tracer;
@@ -85,6 +87,8 @@ pub struct Shown {
     pub debug: DebugApi,
     /// Nodes at a glance.
     pub overview: OverviewApi,
+    /// What the node tells of itself when a limit is passed.
+    pub alerts: Alerts,
 }
 
 /// All paths of the API; with a token only for those who carry it. What is under `/debug` has one of its own.
@@ -175,7 +179,9 @@ pub fn metrics_text(shown: &Shown, format: TextFormat) -> String {
 
 /// The same as points of that window, for an OTLP receiver.
 pub fn metrics_points(shown: &Shown, window: Window) -> Vec<Metric> {
-    exposition::points(shown, window)
+    let mut points = exposition::points(shown, window);
+    points.extend(http_server::points(&shown.metrics, window));
+    points
 }
 
 async fn metrics(State(shown): State<Shown>, headers: HeaderMap) -> Response {

@@ -1,5 +1,6 @@
 //! Lines as they are written, of this node or of every one.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::Stream;
@@ -17,6 +18,8 @@ use super::{LogsApi, NODE_TIMEOUT, request_for};
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// Between two tries to reach a node that went away.
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// Between two looks for nodes that are new.
+const NEW_NODES_INTERVAL: Duration = Duration::from_secs(1);
 /// Lists of all nodes that wait for who reads them; the nodes wait then, and count what they lose.
 const LISTS_WAITING_MAX: usize = 16;
 
@@ -80,15 +83,27 @@ impl LogsApi {
         stream::unfold(follower, next).boxed()
     }
 
-    /// One task for each node that is known now. They end with the stream.
+    /// Each other node, whenever it becomes known, until the stream ends.
     fn follow_others(&self, query: &Query) -> BoxStream<'static, pb::LogList> {
         let (sender, lists) = mpsc::channel(LISTS_WAITING_MAX);
         let mut tasks = JoinSet::new();
-        for node in self.peers.others() {
-            let (api, request, sender) = (self.clone(), request_for(query), sender.clone());
-            tasks.spawn(async move { follow(&api, &node, request, &sender).await });
-        }
+        tasks.spawn(follow_all(self.clone(), request_for(query), sender));
         received(lists, tasks).boxed()
+    }
+}
+
+/// One task for each node that is known.
+async fn follow_all(api: LogsApi, request: pb::LogsRequest, sender: mpsc::Sender<pb::LogList>) {
+    let mut followed = BTreeSet::new();
+    let mut tasks = JoinSet::new();
+    loop {
+        for node in api.peers.others() {
+            if followed.insert(node.clone()) {
+                let (api, request, sender) = (api.clone(), request.clone(), sender.clone());
+                tasks.spawn(async move { follow(&api, &node, request, &sender).await });
+            }
+        }
+        sleep(NEW_NODES_INTERVAL).await;
     }
 }
 

@@ -3,6 +3,7 @@
 use weir_proto::control::v1::ApplyStatus;
 use weir_proto::node::v1 as pb;
 
+use crate::actors::config_agent::control_plane::LinkStatus;
 use crate::data_plane::answer::Reason;
 use crate::orders::READY;
 use crate::telemetry::history::layout::{
@@ -86,12 +87,9 @@ pub(super) fn cache(sums: &Sums, stats: &pb::CacheStats) -> pb::CacheStanding {
 }
 
 /// What became of the profile that was offered last.
-pub(super) fn profile(
-    link: &pb::ControlLink,
-    attempt: ApplyStatus,
-    offered: &[u8],
-) -> pb::ProfileStanding {
-    let state = match attempt {
+pub(super) fn profile(link: &pb::ControlLink, status: &LinkStatus) -> pb::ProfileStanding {
+    let offered = status.profile.offered_hash.iter();
+    let state = match status.profile.last_attempt() {
         ApplyStatus::Unspecified => "none",
         ApplyStatus::Applied => "applied",
         ApplyStatus::Unchanged => "unchanged",
@@ -100,12 +98,14 @@ pub(super) fn profile(
     };
     pb::ProfileStanding {
         state: state.to_owned(),
-        offered: offered.iter().map(|byte| format!("{byte:02x}")).collect(),
+        offered: offered.map(|byte| format!("{byte:02x}")).collect(),
         effective: link.profile.clone(),
         origin: link.profile_origin.clone(),
         problems: link.profile_problems.clone(),
         pending_restart: link.pending_restart.clone(),
         unsupported: link.unsupported.clone(),
+        offered_layers: status.offered_layers.to_vec(),
+        effective_layers: status.effective_layers.to_vec(),
     }
 }
 

@@ -20,6 +20,7 @@ use crate::http_api::{Cached, StatusCache};
 use crate::ports::clock::WallClock;
 use crate::ports::memory;
 use crate::snapshot;
+use crate::telemetry::alerts::{Alert, Alerts};
 use crate::telemetry::history::History;
 use crate::wiring::Wired;
 
@@ -34,6 +35,7 @@ pub(super) struct Own {
     cache: CacheApi,
     events: Events,
     history: History,
+    alerts: Alerts,
     node: Arc<str>,
     clock: WallClock,
     last: Mutex<Option<(Arc<Cached>, Arc<Snapshot>)>>,
@@ -49,6 +51,7 @@ impl Own {
             cache: CacheApi::new(wired),
             events: wired.events.clone(),
             history: wired.history.clone(),
+            alerts: wired.alerts.clone(),
             node: wired.peers.node().into(),
             clock: wired.core_parts.clock,
             last: Mutex::new(None),
@@ -94,18 +97,18 @@ impl Own {
         let link = self.status.control_plane();
         let control = status.control_plane.clone().unwrap_or_default();
         let limit = memory::limit_bytes().unwrap_or(0);
+        let (alerts, now) = (self.alerts.now(), self.unix_ms_now());
+        let mut problems = describe::problems(status, self.engines.own_problems(), &ports);
+        problems.extend(alerts.iter().filter_map(|alert| alert.problem(now)));
         let node = pb::NodeOverview {
             node: self.node.to_string(),
             resources: Some(describe::resources(&sums, &process, limit)),
-            profile: Some(describe::profile(
-                &control,
-                link.profile.last_attempt(),
-                &link.profile.offered_hash,
-            )),
+            profile: Some(describe::profile(&control, &link)),
             rates: Some(describe::rates(&sums)),
             cache: Some(describe::cache(&sums, &self.cache.stats())),
             events: self.events().await,
-            problems: describe::problems(status, self.engines.own_problems(), &ports),
+            problems,
+            alerts: alerts.iter().map(Alert::describe).collect(),
             status: Some(status.clone()),
         };
         let mut fold = Fold::new(BOUNDS);

@@ -7,6 +7,7 @@ use super::compression::CompressionCoreMetrics;
 use super::counters::{Counter, LatencyHistogram, LatencyTotals};
 use super::exemplars::{Exemplars, Newest};
 pub use super::exposition::{Exposition, TextFormat};
+use super::http_server::HttpServer;
 use crate::data_plane::answer::Reason;
 
 /// What one core counts for all services together.
@@ -51,6 +52,8 @@ pub struct CoreMetrics {
     pub compression: CompressionCoreMetrics,
     /// Own answers and cuts by reason.
     pub reasons: Reasons,
+    /// Requests by method and status.
+    pub http: HttpServer,
 }
 
 /// A counter for each reason.

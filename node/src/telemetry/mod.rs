@@ -1,12 +1,14 @@
 //! Logs, counters and traces.
 
 pub mod access;
+pub mod alerts;
 pub mod cache;
 pub mod compression;
 pub mod counters;
 pub mod exemplars;
 pub mod exposition;
 pub mod history;
+pub mod http_server;
 pub mod logs;
 pub mod metrics;
 pub mod otlp;

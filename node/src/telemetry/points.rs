@@ -109,6 +109,26 @@ impl Points {
         }
     }
 
+    /// A family of what goes up and down, in that unit.
+    pub(super) fn up_down(&mut self, name: &str, help: &str, unit: &str) {
+        self.family(name, "counter", help, None);
+        if let Some(metric) = self.metrics.last_mut()
+            && let Some(pb::metric::Data::Sum(sum)) = &mut metric.data
+        {
+            sum.is_monotonic = false;
+            unit.clone_into(&mut metric.unit);
+        }
+    }
+
+    /// A value of it.
+    pub(super) fn value(&mut self, attributes: Vec<KeyValue>, value: u64) {
+        if let Some((pb::metric::Data::Sum(sum), mut point)) = self.next() {
+            point.attributes = attributes;
+            point.value = Some(value.number());
+            sum.data_points.push(point);
+        }
+    }
+
     fn next(&mut self) -> Option<(&mut pb::metric::Data, pb::NumberDataPoint)> {
         let data = self.metrics.last_mut()?.data.as_mut()?;
         let point = pb::NumberDataPoint {
@@ -126,7 +146,7 @@ impl Points {
         totals: &LatencyTotals,
         exemplars: &Newest,
     ) {
-        let window = self.window;
+        self.histogram_of(attributes(labels), totals);
         let last = self
             .metrics
             .last_mut()
@@ -134,14 +154,28 @@ impl Points {
         let Some(pb::metric::Data::Histogram(histogram)) = last else {
             return;
         };
-        let exemplars = exemplars.iter().flatten().map(|exemplar| pb::Exemplar {
+        let made = exemplars.iter().flatten().map(|exemplar| pb::Exemplar {
             time_unix_nano: exemplar.at_unix_ms.saturating_mul(1_000_000),
             trace_id: exemplar.trace_id.to_be_bytes().to_vec(),
             value: Some(pb::exemplar::Value::AsDouble(exemplar.took_us as f64 / 1e6)),
             ..pb::Exemplar::default()
         });
+        if let Some(point) = histogram.data_points.last_mut() {
+            point.exemplars = made.collect();
+        }
+    }
+
+    /// The same with attributes as they are, and without traces that stand for it.
+    pub(super) fn histogram_of(&mut self, attributes: Vec<KeyValue>, totals: &LatencyTotals) {
+        let window = self.window;
+        let last = self.metrics.last_mut();
+        let Some(pb::metric::Data::Histogram(histogram)) =
+            last.and_then(|metric| metric.data.as_mut())
+        else {
+            return;
+        };
         histogram.data_points.push(pb::HistogramDataPoint {
-            attributes: attributes(labels),
+            attributes,
             start_time_unix_nano: window.since_unix_ns,
             time_unix_nano: window.at_unix_ns,
             count: totals.count(),
@@ -151,7 +185,6 @@ impl Points {
                 .iter()
                 .map(|us| *us as f64 / 1e6)
                 .collect(),
-            exemplars: exemplars.collect(),
             ..pb::HistogramDataPoint::default()
         });
     }

@@ -41,6 +41,7 @@ use crate::ports::clock::WallClock;
 use crate::ports::net::Net;
 use crate::snapshot::Snapshot;
 use crate::telemetry::access::{AccessSink, Lines};
+use crate::telemetry::alerts::Alerts;
 use crate::telemetry::history::History;
 use crate::telemetry::logs::LogTuning;
 use crate::telemetry::metrics::NodeMetrics;
@@ -101,6 +102,8 @@ pub struct Wired {
     pub logs: LogTuning,
     /// How the node was.
     pub history: History,
+    /// What the node tells of itself when a limit is passed.
+    pub alerts: Alerts,
     /// One task for each actor; a result is the end of the node.
     pub guardians: JoinSet<Result<(), BudgetSpent>>,
 }
@@ -147,7 +150,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         &mut guardians,
     );
     let (status_age_max, logs) = (outlets.status_age_max.clone(), outlets.logs.clone());
-    let history = outlets.history.clone();
+    let (history, alerts) = (outlets.history.clone(), outlets.alerts.clone());
     let takers = Takers {
         load_balancer: load_balancer.clone(),
         port_cache: engines.port_cache.clone(),
@@ -177,6 +180,7 @@ pub async fn wire(first: InForce, env: &Env) -> Result<Wired, Refused> {
         status_age_max,
         logs,
         history,
+        alerts,
         guardians,
     })
 }

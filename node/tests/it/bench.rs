@@ -101,6 +101,39 @@ async fn a_ramp_against_a_slow_backend_names_the_backend_and_writes_its_steps() 
 }
 
 #[tokio::test]
+async fn a_node_that_asks_for_a_token_is_looked_at_with_it_and_the_flag_is_named_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "s3cret\n").unwrap();
+    let backend = Backend::start("one").await;
+    let file = file.to_str().unwrap();
+    let token = format!("file:{file}");
+    let environment = [("WEIR_HTTP_API__TOKEN", &*token)];
+    let node = Weir::start_in("", &web(&[backend.address], ""), &environment).await;
+    let (url, api) = (format!("http://{}/", node.ingress), node.api.to_string());
+    let load = [
+        &*url,
+        "--node",
+        &api,
+        "--rate",
+        "20",
+        "--duration",
+        "200ms",
+        "--achieved-min",
+        "10",
+    ];
+    let (code, _, err) = bench(&load).await;
+    assert!(
+        code == 6 && err.contains("--node-token-file or WEIR_API_TOKEN"),
+        "{code}: {err}"
+    );
+    let (code, _, err) = bench(&[&load[..], &["--node-token", "wrong"]].concat()).await;
+    assert_eq!(code, 6, "{err}");
+    let (code, out, err) = bench(&[&load[..], &["--node-token-file", file]].concat()).await;
+    assert_eq!(code, 0, "{out}{err}");
+}
+
+#[tokio::test]
 async fn a_load_that_is_not_allowed_is_refused_by_name_value_and_bound() {
     for (arguments, expected) in [
         (

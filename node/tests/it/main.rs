@@ -24,6 +24,7 @@ mod demand;
 mod deploy;
 mod docs;
 mod doctor;
+mod doctor_live;
 mod drains;
 mod drains_h2;
 mod engines;

@@ -109,6 +109,11 @@ async fn all_that_metrics_tell_is_exported_by_the_same_names_and_a_last_time_at_
         "{}",
         families.len()
     );
+    // By the conventions as well.
+    let duration = families.get("http.server.request.duration");
+    assert_eq!(counted(duration), 3);
+    let active = families.get("http.server.active_requests");
+    assert_eq!(active.map(kind), Some("counter"));
     node.get("/").await;
     node.stop().await;
     let mut last = None;

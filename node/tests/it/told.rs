@@ -196,10 +196,13 @@ fn check_name(row: &str) {
 const OVER_OTLP: &str = "\
 With `telemetry.otlp` the same list goes to that receiver, under the same names and with the labels as attributes,
 once in `telemetry.metrics_export_interval`: counters as cumulative sums since the node's start, gauges, and
-histograms with explicit bounds and traces as exemplars; units are `s`, `By` or `1`. The names of OpenTelemetry's
-semantic conventions, such as `http.server.request.duration`, are not used: they ask for the method and the scheme
-of each request, by which the node does not count. `resource` has `service.name` (`weir`), `service.instance.id`
-(the node's name) and `service.version`.";
+histograms with explicit bounds and traces as exemplars; units are `s`, `By` or `1`. Beside it go, by OpenTelemetry's
+semantic conventions for HTTP, `http.server.request.duration` (histogram, `s`; `http.request.method`, `url.scheme`,
+`http.response.status_code`, and `error.type` from 500 on) and `http.server.active_requests` (`{request}`;
+`http.request.method`, `url.scheme`), of the whole node. Methods that the conventions do not name are `_OTHER`; after
+200 different methods with statuses on a core others are told without their status. `http.route` and
+`http.client.request.duration` are not told: the node counts by service, not by route, and keeps averages of
+backends. `resource` has `service.name` (`weir`), `service.instance.id` (the node's name) and `service.version`.";
 
 #[tokio::test]
 async fn every_metric_is_in_the_document_once_as_it_is() {

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::common::{PATIENCE, free_ports, read_to_end, read_until};
 use crate::control_cli;
 use crate::operator::weir;
+use crate::tracing::{attribute, receiver};
 
 /// A mesh of two nodes and three demo backends.
 struct Mesh {
@@ -52,8 +53,12 @@ fn ports() -> [SocketAddr; 4] {
 
 impl Mesh {
     async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(flags: &[&str]) -> Self {
         let ports = ports();
-        let mut child = command(ports).spawn().unwrap();
+        let mut child = command(ports).args(flags).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let said = timeout(PATIENCE, async {
             while let Some(line) = lines.next_line().await.unwrap() {
@@ -227,6 +232,24 @@ async fn a_node_of_the_mesh_that_is_killed_comes_back() {
 }
 
 #[tokio::test]
+async fn the_collector_of_the_command_line_is_told_by_the_control_plane_and_every_node() {
+    let (otlp, mut spans) = receiver().await;
+    let url = format!("http://{otlp}");
+    let mesh = Mesh::start_with(&["--otlp", &url]).await;
+    let control_plane = mesh.control_plane.to_string();
+    let tuned = ["profile", "set", "ingress.drain_timeout=1s"];
+    control_cli::weir(&control_plane, &tuned).await.done();
+    let mut missing = BTreeSet::from(["weir-up", "node-1", "node-2"]);
+    let all = timeout(PATIENCE, async {
+        while !missing.is_empty() {
+            let span = spans.recv().await.unwrap();
+            missing.remove(&*attribute(&span, "service.instance.id"));
+        }
+    });
+    assert!(all.await.is_ok(), "{missing:?} tell nothing");
+}
+
+#[tokio::test]
 async fn a_taken_port_is_named_in_one_line() {
     let ports = ports();
     for taken in ports {
@@ -257,6 +280,8 @@ async fn what_a_user_gets_wrong_is_said_in_one_clear_line() {
         assert_eq!(text.trim_end().lines().count(), 1, "{arguments:?}: {text}");
         assert!(text.starts_with("weir: ") && text.contains(said), "{text}");
     }
+    let (code, text) = weir(&["up", "--otlp", "tcp://x:1"]).await;
+    assert!(code == 64 && text.contains("telemetry.otlp: `tcp://x:1`"), "{text}");
     let (code, text) = weir(&["node", "--no-such-flag"]).await;
     assert_eq!(code, 2);
     let first = text.lines().next().unwrap();

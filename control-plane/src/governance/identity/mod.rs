@@ -94,6 +94,8 @@ impl fmt::Display for Role {
 pub enum Action<'a> {
     /// Read what there is, except tokens and the audit.
     ReadAll,
+    /// Read what was traced.
+    ReadTraces,
     /// Write a tuning profile.
     ChangeProfile,
     /// Write a service's weights.
@@ -121,6 +123,8 @@ impl Action<'_> {
     fn roles(&self) -> &'static [Role] {
         match self {
             Self::ReadAll => &[Role::Viewer, Role::Operator, Role::Admin],
+            // Nodes put traces together for whoever asks them.
+            Self::ReadTraces => &[Role::Viewer, Role::Operator, Role::Admin, Role::Node],
             Self::ChangeProfile
             | Self::ChangeWeights
             | Self::OrderNode
@@ -149,6 +153,7 @@ impl fmt::Display for Action<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ReadAll => f.write_str("read the control plane"),
+            Self::ReadTraces => f.write_str("read traces"),
             Self::ChangeProfile => f.write_str("change profiles"),
             Self::ChangeWeights => f.write_str("change weights"),
             Self::OrderNode => f.write_str("order nodes about"),

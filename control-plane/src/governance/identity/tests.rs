@@ -9,8 +9,9 @@ fn identity(role: Role, subject: &str) -> Identity {
     }
 }
 
-const ACTIONS: [Action<'static>; 11] = [
+const ACTIONS: [Action<'static>; 12] = [
     Action::ReadAll,
+    Action::ReadTraces,
     Action::ReadAudit,
     Action::ChangeProfile,
     Action::ChangeWeights,
@@ -25,20 +26,20 @@ const ACTIONS: [Action<'static>; 11] = [
 
 #[test]
 fn each_role_may_do_what_the_table_says() {
-    //            read audit profile weights order remove jobs tokens sync work register
+    //            read traces audit profile weights order remove jobs tokens sync work register
     let table = [
-        (Role::Viewer, "", "y----------"),
-        (Role::Operator, "", "yyyyyyy----"),
-        (Role::Admin, "", "yyyyyyyy---"),
-        (Role::Node, "", "--------yyy"),
-        (Role::Node, "edge-1", "--------yyy"),
-        (Role::Node, "edge-2", "----------y"),
-        (Role::Node, "edge-*", "--------yyy"),
-        (Role::Node, "core-*", "----------y"),
-        (Role::Backend, "", "----------y"),
-        (Role::Backend, "web", "----------y"),
-        (Role::Backend, "api", "-----------"),
-        (Role::Local, "", "yyyyyyyyyyy"),
+        (Role::Viewer, "", "yy----------"),
+        (Role::Operator, "", "yyyyyyyy----"),
+        (Role::Admin, "", "yyyyyyyyy---"),
+        (Role::Node, "", "-y-------yyy"),
+        (Role::Node, "edge-1", "-y-------yyy"),
+        (Role::Node, "edge-2", "-y---------y"),
+        (Role::Node, "edge-*", "-y-------yyy"),
+        (Role::Node, "core-*", "-y---------y"),
+        (Role::Backend, "", "-----------y"),
+        (Role::Backend, "web", "-----------y"),
+        (Role::Backend, "api", "------------"),
+        (Role::Local, "", "yyyyyyyyyyyy"),
     ];
     for (role, subject, expected) in table {
         let identity = identity(role, subject);

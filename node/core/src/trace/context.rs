@@ -50,6 +50,14 @@ impl TraceContext {
         })
     }
 
+    /// The span of whoever made that write, above it: the first half of the id is the span's.
+    pub fn of_writer(id: &str) -> Option<Self> {
+        let write = Self::of_write(id)?;
+        let mut parent_id = [0; 8];
+        parent_id.copy_from_slice(&write.trace_id[..8]);
+        (parent_id != [0; 8]).then_some(Self { parent_id, ..write })
+    }
+
     /// As [`Self::header_value`], as text.
     pub fn to_text(&self) -> String {
         let value = self.header_value();
@@ -200,6 +208,9 @@ mod tests {
         let id = "4bf92f3577b34da6a3ce929d0e0e4736";
         let context = TraceContext::of_write(id).unwrap();
         assert_eq!(context.to_text(), format!("00-{id}-a3ce929d0e0e4736-01"));
+        let writer = TraceContext::of_writer(id).unwrap();
+        assert_eq!(writer.to_text(), format!("00-{id}-4bf92f3577b34da6-01"));
+        assert_eq!(TraceContext::of_writer(&format!("{:032x}", 7)), None);
         let half = "4bf92f3577b34da60000000000000000";
         for other in ["", "4bf9", half, &id.to_uppercase(), &id.replace('4', "g")] {
             assert_eq!(TraceContext::of_write(other), None, "{other}");

@@ -78,6 +78,7 @@ fn parts(wired: &Wired) -> BTreeMap<&'static str, String> {
             format!("{:?}", wired.cache_warmer.settings()),
         ),
         ("status", format!("{:?}", wired.status_age_max.load())),
+        ("alerts", format!("{:?}", wired.alerts.limits())),
         ("history", format!("{:?}", wired.history.settings())),
         ("logs", {
             let levels = wired.logs.levels.borrow().clone();
@@ -137,7 +138,7 @@ async fn give_another(wired: &Wired, knob: &Knob) -> (Value, Taken) {
 
 #[tokio::test(start_paused = true)]
 async fn every_knob_reaches_its_consumer_or_is_named_as_unsupported() {
-    run(async {
+    run(Box::pin(async {
         let config = Config::parse(FILE, &Environment::new(), &Given::default()).unwrap();
         let sampling = config.sampling();
         let (tracer, _spans) = Tracer::new(sampling.head);
@@ -195,6 +196,6 @@ async fn every_knob_reaches_its_consumer_or_is_named_as_unsupported() {
                 knob.path
             );
         }
-    })
+    }))
     .await;
 }

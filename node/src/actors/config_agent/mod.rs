@@ -40,6 +40,7 @@ use crate::config::{AccessLog, Config, Environment, Give, Given, Ingress, Invali
 use crate::events::{Events, Kind};
 use crate::link::{Carried, Link, Permits, Refused, Timed};
 use crate::snapshot::Snapshot;
+use crate::telemetry::alerts::Alerts;
 use crate::telemetry::history::History;
 use crate::telemetry::logs::LogTuning;
 use crate::telemetry::spans::{AttributeValue, SpanKind, Tracer};
@@ -130,6 +131,8 @@ pub struct Outlets {
     pub logs: LogTuning,
     /// Takes how much is kept of how the node was.
     pub history: History,
+    /// Takes limits of alerts.
+    pub alerts: Alerts,
     /// Whether each request is written down.
     pub access_log: Snapshot<Option<AccessLog>>,
     /// Takes which requests are traced.
@@ -149,6 +152,7 @@ impl Outlets {
             access_log: Snapshot::new(first.config.access_log.clone()),
             logs: LogTuning::new(&first.config.telemetry),
             history: History::new(first.config.telemetry.history),
+            alerts: Alerts::new(first.config.telemetry.alerts),
             tracer: tracer.clone(),
             broadcast: broadcast.clone(),
             events: events.clone(),
@@ -163,6 +167,7 @@ impl Outlets {
             .publish(config.telemetry.status_cache_ttl);
         self.logs.publish(&config.telemetry);
         self.history.configure(config.telemetry.history);
+        self.alerts.configure(config.telemetry.alerts);
         self.broadcast.configure(&config.broadcaster);
         self.access_log.publish(config.access_log.clone());
         self.tracer.set_sampling(config.sampling());

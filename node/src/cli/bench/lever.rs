@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use weir_core::tuning::Scope;
 use weir_proto::control::v1 as pb;
 
 use crate::cli::control::ControlPlane;
 use crate::cli::control::text::milliseconds;
 use crate::cli::output::{Failure, note};
-use crate::cli::profile::{Before, head, put, wait_for_nodes};
+use crate::cli::profile::{Before, head, put, tell_command, wait_for_nodes};
 use crate::ports::clock::WallClock;
 
 /// How long nodes may take to have a profile in force.
@@ -131,14 +132,19 @@ impl Lever {
         plane: &mut ControlPlane,
         request: pb::PutProfileRequest,
     ) -> Result<pb::PutProfileResponse, Failure> {
+        let (begun, write_id) = (Instant::now(), plane.write_id());
         let request = pb::PutProfileRequest {
-            write_id: plane.write_id(),
+            write_id: write_id.clone(),
             ..request
         };
-        put(plane, request).await?.map_err(|problems| {
+        let written = put(plane, request).await?.map_err(|problems| {
             let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
             Failure::Config(told.join("\n"))
-        })
+        })?;
+        if written.changed {
+            tell_command(plane, &write_id, "weir bench", (begun, None)).await;
+        }
+        Ok(written)
     }
 
     fn is_own(&self, seen: &pb::ProfileRevision) -> bool {

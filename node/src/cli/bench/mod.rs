@@ -23,7 +23,7 @@ use weir_core::tuning::Scope;
 use weir_core::units::parse_duration;
 
 use super::block_on;
-use super::control::{Author, Target};
+use super::control::{Author, Target, read_secret};
 use super::output::{Failure, Format, print, print_json};
 use goal::Goal;
 use load::Plan;
@@ -43,7 +43,7 @@ const BROKE: u8 = 12;
 /// are told as such. What was in force before is put back, also after Ctrl-C and failures.
 #[derive(Args)]
 #[command(
-    after_help = "Example:\n  weir bench http://127.0.0.1:8080/ --node 127.0.0.1:7480\n  \
+    after_help = "Example:\n  weir bench http://127.0.0.1:8080/ --node 127.0.0.1:7480 --node-token-file api.token\n  \
     weir bench http://127.0.0.1:8080/ --ramp 100,500,1000,2000 --duration 5s --p99-max 50ms --html bench.html\n  \
     weir bench http://127.0.0.1:8080/ --rate 500 --profile-a standard --profile-b high-traffic\n\n\
     A profile is a preset (weir profile presets), `none`, or what a scope has or had: fleet, node/ID@3.\n\n\
@@ -80,6 +80,17 @@ pub(super) struct Bench {
     /// The node's HTTP API, whose /metrics say what held it up.
     #[arg(long, value_name = "HOST:PORT")]
     node: Option<String>,
+    /// What the node's HTTP API asks for (`http_api.token`).
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "WEIR_API_TOKEN",
+        hide_env_values = true
+    )]
+    node_token: Option<String>,
+    /// A file that holds it; wins over --node-token.
+    #[arg(long, value_name = "FILE")]
+    node_token_file: Option<PathBuf>,
     /// Write a page with table and charts.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -171,7 +182,7 @@ impl Bench {
 
     async fn measure(&self, format: Format) -> Result<Report, Failure> {
         let node = match &self.node {
-            Some(address) => Some(NodeProbe::new(address).await?),
+            Some(address) => Some(NodeProbe::new(address, self.node_token()?).await?),
             None => None,
         };
         let plan = self.plan()?;
@@ -179,6 +190,16 @@ impl Bench {
             (Some(a), Some(b)) => duel::run(self, &plan, (a, b), node.as_ref(), format).await,
             _ => ramp::run(self, &plan, &self.rates(), node.as_ref(), format).await,
         }
+    }
+
+    fn node_token(&self) -> Result<Option<String>, Failure> {
+        let token = match &self.node_token_file {
+            Some(path) => Some(read_secret("--node-token-file", path)?),
+            None => self.node_token.clone(),
+        };
+        Ok(token
+            .map(|token| token.trim().to_owned())
+            .filter(|token| !token.is_empty()))
     }
 
     fn rates(&self) -> Vec<u32> {

@@ -23,13 +23,15 @@ const HITS: [Outcome; 4] = [
 /// Where the node's HTTP API is.
 pub(super) struct NodeProbe {
     address: String,
+    token: Option<String>,
 }
 
 impl NodeProbe {
-    /// Looks whether a node answers there.
-    pub(super) async fn new(address: &str) -> Result<Self, Failure> {
+    /// Looks whether a node answers there, with this token if there is one.
+    pub(super) async fn new(address: &str, token: Option<String>) -> Result<Self, Failure> {
         let probe = Self {
             address: address.to_owned(),
+            token,
         };
         let look = probe.look().await?;
         match look.metric("weir_cores", &[]) {
@@ -42,7 +44,13 @@ impl NodeProbe {
 
     /// What the node has counted up to now.
     pub(super) async fn look(&self) -> Result<Look, Failure> {
-        let answer = api::get(&self.address, "/metrics", None, LOOK_TIMEOUT).await?;
+        let token = self.token.as_deref();
+        let answer = api::get(&self.address, "/metrics", token, LOOK_TIMEOUT).await?;
+        if answer.status == StatusCode::UNAUTHORIZED {
+            let hint =
+                "the node's HTTP API asks for its token (--node-token-file or WEIR_API_TOKEN)";
+            return Err(Failure::Refused(tonic::Status::unauthenticated(hint)));
+        }
         if answer.status != StatusCode::OK {
             let (address, status) = (&self.address, answer.status);
             return Err(Failure::Other(format!(

@@ -54,6 +54,7 @@ fn span(step: Step) -> Span {
         parent: step.parent,
         name: step.name,
         kind: match step.name {
+            steps::COMMAND => SpanKind::Client,
             steps::PUSH => SpanKind::Producer,
             _ => SpanKind::Server,
         },

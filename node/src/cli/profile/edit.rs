@@ -137,11 +137,12 @@ impl EditArgs {
         scope: &Scope,
         request: pb::PutProfileRequest,
         source: Option<(&Source, &ProfileFile)>,
-        format: Format,
+        (command, format): (&'static str, Format),
     ) -> Result<(), Failure> {
         let name = source.map_or_else(|| scope.to_string(), |(source, _)| source.name());
         let commit = Commit {
             file: source.map(|(_, file)| file),
+            command,
             ..self.commit_of(scope, &name, format)
         };
         commit.run(plane, request).await
@@ -152,6 +153,7 @@ impl EditArgs {
             scope,
             name,
             file: None,
+            command: "",
             wait: (!self.no_wait).then_some(self.wait),
             strict: self.strict,
             format,
@@ -178,7 +180,13 @@ impl Set {
             ..self.edit.request(&scope, &head)
         };
         self.edit
-            .commit(&mut plane, &scope, request, None, format)
+            .commit(
+                &mut plane,
+                &scope,
+                request,
+                None,
+                ("weir profile set", format),
+            )
             .await
     }
 }
@@ -202,7 +210,13 @@ impl Unset {
             request.ttl_ms = remaining_ms(head.until_unix_ms, WallClock::system().unix_now());
         }
         self.edit
-            .commit(&mut plane, &scope, request, None, format)
+            .commit(
+                &mut plane,
+                &scope,
+                request,
+                None,
+                ("weir profile unset", format),
+            )
             .await
     }
 }
@@ -229,7 +243,13 @@ impl Apply {
         };
         let source = Some((&self.source, &file));
         self.edit
-            .commit(&mut plane, &scope, request, source, format)
+            .commit(
+                &mut plane,
+                &scope,
+                request,
+                source,
+                ("weir profile apply", format),
+            )
             .await
     }
 }
@@ -245,7 +265,13 @@ impl Rollback {
             ..self.edit.request(&scope, &head)
         };
         self.edit
-            .commit(&mut plane, &scope, request, None, format)
+            .commit(
+                &mut plane,
+                &scope,
+                request,
+                None,
+                ("weir profile rollback", format),
+            )
             .await
     }
 }

@@ -21,7 +21,7 @@ use super::output::Failure;
 pub(super) use rollout::{Before, wait_for_nodes};
 use scope::ScopeArgs;
 pub(super) use show::{fetch, head};
-pub(super) use write::put;
+pub(super) use write::{put, tell_command};
 
 /// Tune nodes live: profiles of the fleet, of groups, of one node
 ///

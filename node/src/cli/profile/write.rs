@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::{Instant, timeout};
+use tonic::Request;
+use weir_core::trace::TraceContext;
 use weir_core::tuning::{Problem, Scope};
 use weir_proto::control::v1 as pb;
 
@@ -12,7 +15,7 @@ use super::show::nothing_set;
 use super::view::{
     Below, ChangeView, NodeDiffView, RevisionView, change_lines, changes, diff_lines,
 };
-use crate::cli::control::{ControlPlane, Found, of_status, report};
+use crate::cli::control::{ControlPlane, Found, Session, of_status, report};
 use crate::cli::output::{Failure, Format, print, print_json};
 
 /// One write.
@@ -25,8 +28,13 @@ pub(super) struct Commit<'a> {
     pub(super) wait: Option<Duration>,
     /// Whether nodes that do not have all of it fail the command.
     pub(super) strict: bool,
+    /// What stands above the write in its trace.
+    pub(super) command: &'static str,
     pub(super) format: Format,
 }
+
+/// For the control plane to take what a command tells of itself: nobody waits long for that.
+const TELL_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Commit<'_> {
     /// Says that there is nothing to take out of a scope that has nothing.
@@ -53,6 +61,7 @@ impl Commit<'_> {
             None => None,
             Some(_) => Some(Before::look(plane, self.scope).await?),
         };
+        let begun = Instant::now();
         // The trace of a write has its id.
         let trace_id = plane.write_id();
         let request = pb::PutProfileRequest {
@@ -72,6 +81,10 @@ impl Commit<'_> {
                 .map(Some),
             _ => Ok(None),
         };
+        if let Some(id) = &trace_id {
+            let error = looked.as_ref().err().map(ToString::to_string);
+            tell_command(plane, id, self.command, (begun, error)).await;
+        }
         let rollout = looked.as_ref().ok().and_then(Option::as_ref);
         match (self.format, rollout) {
             (Format::Json, _) => print_json(&WriteView {
@@ -142,10 +155,16 @@ pub(in crate::cli) async fn put(
     plane: &mut ControlPlane,
     request: pb::PutProfileRequest,
 ) -> Result<Result<pb::PutProfileResponse, Vec<Problem>>, Failure> {
-    let answer = plane
-        .ask(async |session| session.profiles().put_profile(request.clone()).await)
-        .await;
-    match answer {
+    let call = async |session: Session| {
+        let mut traced = Request::new(request.clone());
+        if let Some(writer) = TraceContext::of_writer(&request.write_id)
+            && let Ok(value) = writer.to_text().parse()
+        {
+            traced.metadata_mut().insert("traceparent", value);
+        }
+        session.profiles().put_profile(traced).await
+    };
+    match plane.ask(call).await {
         Ok(written) => Ok(Ok(written)),
         Err(Failure::Refused(status)) => match of_status(&status) {
             Some(problems) => Ok(Err(problems)),
@@ -153,6 +172,25 @@ pub(in crate::cli) async fn put(
         },
         Err(failure) => Err(failure),
     }
+}
+
+/// Tells the control plane of a command that made a write and has ended, for the trace of that write. It is no harm
+/// to the command if that fails.
+pub(in crate::cli) async fn tell_command(
+    plane: &mut ControlPlane,
+    write_id: &str,
+    command: &str,
+    (begun, error): (Instant, Option<String>),
+) {
+    let request = pb::TellCommandRequest {
+        write_id: write_id.to_owned(),
+        command: command.to_owned(),
+        duration_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+        error: error.unwrap_or_default(),
+    };
+    let tell =
+        plane.ask(async |session| session.control_plane().tell_command(request.clone()).await);
+    let _ = timeout(TELL_TIMEOUT, tell).await;
 }
 
 /// What a write would do.

@@ -1,7 +1,7 @@
 //! The control plane of the mesh as a process.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
@@ -10,7 +10,7 @@ use weir_proto::control::v1::GetControlPlaneRequest;
 use weir_proto::control::v1::control_plane_client::ControlPlaneClient;
 
 use super::process::Process;
-use super::processes::{did_not_start, start_control_plane};
+use super::processes::{Plan, did_not_start, start_control_plane};
 use crate::cli::output::Failure;
 
 /// How long it may take until it answers.
@@ -34,8 +34,8 @@ impl ControlPlaneProcess {
         }
     }
 
-    pub(super) fn start(&mut self, data_dir: &Path) -> Result<(), Failure> {
-        self.process = Some(start_control_plane(self.listen, data_dir, &self.log)?);
+    pub(super) fn start(&mut self, plan: &Plan) -> Result<(), Failure> {
+        self.process = Some(start_control_plane(self.listen, plan, &self.log)?);
         Ok(())
     }
 

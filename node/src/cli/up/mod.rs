@@ -41,8 +41,10 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 /// The nodes read the same file and follow its changes. Node i listens on the configured ports plus
 /// i - 1. What is tuned (`weir profile set ...`) stays in the folder of --data-dir.
 #[derive(Args)]
-#[command(after_help = "Example:\n  weir up\n  weir up --engines 4\n  \
-        weir up --config mesh.toml --nodes 2 --data-dir /var/lib/weir")]
+#[command(
+    after_help = "Example:\n  weir up\n  weir up --engines 4\n  weir up --otlp http://127.0.0.1:4317\n  \
+        weir up --config mesh.toml --nodes 2 --data-dir /var/lib/weir"
+)]
 pub(super) struct Up {
     /// Services, backends and routes (TOML); a demo without.
     #[arg(long)]
@@ -60,6 +62,10 @@ pub(super) struct Up {
     /// Where the control plane of the mesh listens; unused when the configuration names another one.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7500")]
     control_plane_listen: SocketAddr,
+    /// The OTLP gRPC receiver that nodes and control plane tell traces and metrics to [default: telemetry.otlp of the
+    /// configuration].
+    #[arg(long, value_name = "URL")]
+    otlp: Option<String>,
 }
 
 impl Up {
@@ -175,6 +181,9 @@ impl Mesh {
         let mut environment: Environment = std::env::vars().collect();
         // Each node gets a name of its own, so the file need not have one.
         environment.insert("WEIR_NODE__NAME".to_owned(), "node-1".to_owned());
+        if let Some(url) = &up.otlp {
+            environment.insert(processes::OTLP.to_owned(), url.clone());
+        }
         let (config, _) = node::load(&config_path, &environment)?;
         let mut engines = match up.engines {
             Some(count) => engine_counts(&config, count)?,
@@ -191,6 +200,7 @@ impl Mesh {
             cores: config.cores_each(count),
             data_dir: up.data_dir.unwrap_or_else(|| folder.path().to_owned()),
             control_plane,
+            otlp: config.telemetry.otlp.clone(),
             has_engines: config
                 .services
                 .iter()
@@ -247,7 +257,7 @@ impl Mesh {
 
     async fn start_all(&mut self) -> Result<(), Failure> {
         if let Some(control_plane) = &mut self.control_plane {
-            control_plane.start(&self.plan.data_dir)?;
+            control_plane.start(&self.plan)?;
         }
         for node in &mut self.nodes {
             node.start(&self.plan)?;
@@ -292,7 +302,7 @@ impl Mesh {
         sleep(RESTART_WAIT).await;
         match (which, &mut self.control_plane) {
             (Some(at), _) => self.nodes[at].start(&self.plan),
-            (None, Some(control_plane)) => control_plane.start(&self.plan.data_dir),
+            (None, Some(control_plane)) => control_plane.start(&self.plan),
             (None, None) => Ok(()),
         }
     }

@@ -91,6 +91,9 @@ pub(super) fn claim_all(
     Ok(())
 }
 
+/// Names the OTLP receiver to nodes and to the control plane.
+pub(super) const OTLP: &str = "WEIR_TELEMETRY__OTLP";
+
 /// What all nodes of a mesh share.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -102,12 +105,21 @@ pub(super) struct Plan {
     pub(super) data_dir: PathBuf,
     /// The control plane of the mesh; `None` where the file names another.
     pub(super) control_plane: Option<SocketAddr>,
+    /// Where all of them tell what they trace.
+    pub(super) otlp: Option<String>,
     /// What the environment says of how many engines there are.
     pub(super) engines: Vec<(String, String)>,
     /// Whether any service has engines.
     pub(super) has_engines: bool,
     /// Ports for each node's engines.
     pub(super) host_ports: Vec<RangeInclusive<u16>>,
+}
+
+impl Plan {
+    /// What the environment says of it.
+    fn telemetry(&self) -> Option<(&'static str, &str)> {
+        Some((OTLP, self.otlp.as_deref()?))
+    }
 }
 
 /// Starts a node of the mesh from the mesh's own file; only its name, addresses and folder differ.
@@ -131,6 +143,7 @@ pub(super) fn start_node(plan: &Plan, place: &Place, log: &Path) -> io::Result<P
         .stdout(Stdio::null())
         .stderr(append_to(log)?);
     command.envs(plan.engines.iter().cloned());
+    command.envs(plan.telemetry());
     if let Some(ports) = plan.host_ports.get(place.at) {
         // Nodes of one machine must not give one port twice.
         let range = format!("{}-{}", ports.start(), ports.end());
@@ -145,7 +158,7 @@ pub(super) fn start_node(plan: &Plan, place: &Place, log: &Path) -> io::Result<P
 /// Starts the control plane of the mesh.
 pub(super) fn start_control_plane(
     listen: SocketAddr,
-    data_dir: &Path,
+    plan: &Plan,
     log: &Path,
 ) -> io::Result<Process> {
     Process::spawn(
@@ -153,7 +166,8 @@ pub(super) fn start_control_plane(
             .args(["control-plane", "--stop-with-stdin", "--name", "weir-up"])
             .args(["--listen", &listen.to_string()])
             .arg("--data-dir")
-            .arg(data_dir.join("control-plane"))
+            .arg(plan.data_dir.join("control-plane"))
+            .envs(plan.telemetry())
             .env_remove("WEIR_STORE")
             .stdout(Stdio::null())
             .stderr(append_to(log)?),

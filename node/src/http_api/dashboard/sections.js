@@ -139,18 +139,22 @@ export function showServices(parent, answer, node, rates) {
 
 const ratesOf = (node) => node.rates ?? {};
 
+// Alerts that do not fire yet; problems tell of those that do.
+const pending = (alerts) => (alerts ?? []).filter(({ state }) => state === 'pending')
+  .map(({ name, of }) => `${words(name)}${of ? ` of ${of}` : ''} is above its limit`);
+
 function profileOf(cell, { profile, gone }) {
   if (!cell.firstChild) cell.append(el('span'), el('div'));
   const { state, offered, effective, origin, problems = [], pending_restart: pending = [], unsupported = [] } = profile ?? {};
   badge(cell.firstChild, state ?? 'none');
   setHidden(cell.firstChild, Boolean(gone));
-  const name = (revision, hash) => (revision ? `revision ${revision}` : hash ? hash.slice(0, 8) : 'none');
-  const inForce = name(profile?.effective_revision, effective);
+  const name = (layers, hash) => (hash ? (layers?.length ? layers.join(', ') : hash.slice(0, 8)) : 'none');
+  const inForce = name(profile?.effective_layers, effective);
   const isOther = offered && offered !== effective;
   const told = state && state !== 'none' ? [
     `${inForce} in force${origin && origin !== 'control-plane' ? `, from ${words(origin)}` : ''}`,
-    isOther && `${name(profile.offered_revision, offered)} is offered`,
-    ...problems.map((text) => ({ text, kind: 'bad' })),
+    isOther && `${name(profile.offered_layers, offered)} is offered`,
+    ...problems.map((text) => ({ text: `refused: ${text}`, kind: 'bad' })),
     pending.length && `next start: ${pending.join(', ')}`,
     unsupported.length && `not known here: ${unsupported.join(', ')}`,
   ] : [];
@@ -168,10 +172,10 @@ const nodeTable = new Table('Nodes', [
     },
   },
   {
-    title: 'State', class: 'wide', update: (cell, { status, problems, gone }) => {
+    title: 'State', class: 'wide', update: (cell, { status, problems, alerts, gone }) => {
       if (!cell.firstChild) cell.append(el('span'), el('div'));
       badge(cell.firstChild, gone ? 'no answer' : status.state);
-      lines(cell.lastChild, gone ? [gone] : problems ?? []);
+      lines(cell.lastChild, gone ? [gone] : [...problems ?? [], ...pending(alerts)]);
     },
   },
   number('Requests', (node) => rate(ratesOf(node).requests_per_second)),

@@ -1,7 +1,6 @@
 //! Metrics of bounds, beside what is counted against them.
 
 use super::Shown;
-use crate::config::{PoolSettings, Protocol};
 use crate::data_plane::connections_ceiling;
 use crate::telemetry::metrics::Exposition;
 
@@ -23,14 +22,8 @@ fn render_pools(shown: &Shown, text: &mut Exposition) {
     let cores = shown.metrics.cores();
     for service in &shown.routing.load().services {
         let settings = &service.settings;
-        let most = of_one_core(settings.protocol, &settings.pool).saturating_mul(cores);
+        let of_core = settings.pool.in_flight_max(settings.protocol);
+        let most = of_core.saturating_mul(cores);
         text.sample(name, &[("service", settings.name.as_str())], most);
-    }
-}
-
-fn of_one_core(protocol: Protocol, pool: &PoolSettings) -> usize {
-    match protocol {
-        Protocol::Http1 => pool.connections_max,
-        Protocol::Http2 => pool.h2_connections_max.saturating_mul(pool.h2_streams_max),
     }
 }

@@ -1,5 +1,6 @@
 //! `/metrics`: every metric name of the node.
 
+mod alerts;
 mod broadcast;
 mod cache;
 mod cache_redis;
@@ -165,6 +166,7 @@ fn tell(shown: &Shown, text: &mut Exposition) {
     logs::render(shown.logs.counts(), text);
     limits::render(shown, text);
     cache_redis::render_memory(shown, text);
+    alerts::render(shown, text);
 }
 
 fn render_reasons(shown: &Shown, text: &mut Exposition) {

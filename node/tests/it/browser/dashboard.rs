@@ -16,6 +16,8 @@ use crate::control_plane::Node;
 use crate::control_plane::plane::ControlPlane;
 
 const NODES: [&str; 3] = ["node-a", "node-b", "node-c"];
+/// Of the file; no profile may give a connection less than its streams.
+const WINDOWS: &str = "h2_stream_window = \"8MiB\"\nh2_connection_window = \"9MiB\"\n";
 /// Between two requests to a node.
 const PACE: Duration = Duration::from_millis(20);
 
@@ -95,7 +97,7 @@ async fn mesh(plane: &ControlPlane, backends: &[SocketAddr]) -> Vec<Node> {
     );
     let mut nodes = Vec::new();
     for id in NODES {
-        nodes.push(Node::start_as(id, &keys, &config).await);
+        nodes.push(Node::start_with(id, WINDOWS, &keys, &config).await);
     }
     for id in NODES {
         plane.sees_connected(id).await;
@@ -129,6 +131,8 @@ async fn the_dashboard_shows_a_mesh_its_traffic_and_what_dies_in_it() {
 
     picks_a_node_and_reads_a_plot_with_keys_only(&mut tab).await;
 
+    names_what_is_offered_and_in_force(&mut tab, &plane).await;
+
     two.child.kill().await.unwrap();
     let row = format!("backend.web.{}", two.address).replacen(":", "%3A", 1);
     let row = format!("document.getElementById('{row}').querySelector('.standing')");
@@ -151,6 +155,27 @@ async fn the_dashboard_shows_a_mesh_its_traffic_and_what_dies_in_it() {
     let own = |complaint: &&String| !complaint.contains("ERR_NETWORK_CHANGED");
     let complaints: Vec<_> = tab.complaints.iter().filter(own).collect();
     assert!(complaints.is_empty(), "{complaints:?}");
+}
+
+/// By the scope and its revision, and why a node refuses.
+async fn names_what_is_offered_and_in_force(tab: &mut Tab, plane: &ControlPlane) {
+    plane.tune(&[("balancer.drain_timeout", "7s")]).await;
+    let says = |text: &str| {
+        format!("document.getElementById('node.node-b').textContent.includes('{text}')")
+    };
+    tab.until(&says("fleet@1 in force")).await;
+    let refused = [("ingress.h2_connection_window", "1MiB")];
+    plane.tune_scope("node/node-b", &refused).await;
+    tab.until(&says("fleet@1, node/node-b@1 is offered")).await;
+    tab.until(&says("refused: ingress.h2_connection_window"))
+        .await;
+    tab.until(&says("fleet@1 in force")).await;
+    plane
+        .weir(&["profile", "unset", "--all", "--node", "node-b"])
+        .await
+        .done();
+    tab.until("document.getElementById('verdict').textContent == 'All is well'")
+        .await;
 }
 
 async fn picks_a_node_and_reads_a_plot_with_keys_only(tab: &mut Tab) {

@@ -49,8 +49,10 @@ fn overview() -> Value {
     });
     let profile = json!({
         "state": ATTACK, "offered": "a", "effective": ATTACK, "origin": ATTACK, "problems": [ATTACK],
-        "pending_restart": [ATTACK], "unsupported": [ATTACK],
+        "pending_restart": [ATTACK], "unsupported": [ATTACK], "offered_layers": [ATTACK],
+        "effective_layers": [ATTACK],
     });
+    let alert = json!({ "name": ATTACK, "state": "pending", "of": ATTACK, "limit": 1 });
     let on_node = json!({
         "node": ATTACK, "weight": 1, "standing": "ejected", "reason": ATTACK, "in_flight": 0, "requests": 1,
         "failures": 0, "latency_us": 1,
@@ -66,6 +68,7 @@ fn overview() -> Value {
         "node": ATTACK, "at_unix_ms": now,
         "nodes": [{
             "node": ATTACK, "events": [event], "profile": profile, "problems": [ATTACK],
+            "alerts": [alert],
             "status": { "state": ATTACK, "zone": ATTACK, "version": ATTACK, "uptime_s": 1 },
         }],
         "services": [{

@@ -2,9 +2,11 @@
 
 mod access;
 mod backends;
+mod bench;
 mod disk;
 mod first_token;
 mod jobs;
+mod logs;
 mod outages;
 pub mod plane;
 mod profiles;

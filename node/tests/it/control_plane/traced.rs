@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use opentelemetry_proto::tonic::trace::v1::Span;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Node;
 use super::plane::ControlPlane;
@@ -42,7 +43,7 @@ async fn tree(
 ) -> BTreeMap<(String, String), Span> {
     let deadline = Instant::now() + PATIENCE;
     let mut tree = BTreeMap::new();
-    while tree.len() < 1 + NODES.len() * (1 + STEPS.len()) {
+    while tree.len() < 2 + NODES.len() * (1 + STEPS.len()) {
         let Ok(span) = timeout_at(deadline, spans.recv()).await else {
             panic!("not all of {trace} is told: {:#?}", tree.keys());
         };
@@ -58,6 +59,20 @@ async fn tree(
         assert!(twice.is_none(), "{twice:?}");
     }
     tree
+}
+
+/// What a node tells of it, once it knows the other one.
+async fn shown(node: &Node, trace: &str) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (code, shown) = node.command(&["trace", trace]).await;
+        assert_eq!(code, 0, "{shown}");
+        if NODES.iter().all(|id| shown.contains(&format!(" {id} "))) {
+            return shown;
+        }
+        assert!(Instant::now() < deadline, "{shown}");
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]
@@ -82,7 +97,10 @@ async fn a_profile_change_is_one_tree_from_the_command_to_every_actor_of_every_n
     let tree = tree(&mut spans, trace).await;
     let of = |whose: &str, name: &str| &tree[&(whose.to_owned(), name.to_owned())];
     let write = of("cp-1", "profile.write");
-    assert!(write.parent_span_id.is_empty());
+    let command = of("cp-1", "command");
+    assert!(command.parent_span_id.is_empty());
+    assert_eq!(attribute(command, "weir.command"), "weir profile set");
+    assert_eq!(write.parent_span_id, command.span_id);
     assert_eq!(attribute(write, "weir.profile.scope"), "fleet");
     assert_eq!(attribute(write, "weir.profile.revision"), "1");
     assert_eq!(attribute(write, "weir.profile.settings_changed"), "1");
@@ -103,11 +121,30 @@ async fn a_profile_change_is_one_tree_from_the_command_to_every_actor_of_every_n
             }
         }
     }
-    let (code, shown) = nodes[0].command(&["trace", trace]).await;
-    assert_eq!(code, 0, "{shown}");
-    for (name, _) in STEPS {
-        assert!(shown.contains(name), "{name} in {shown}");
+    // Without a collector: any node puts all of it together, and no part stands beside it.
+    let shown = shown(&nodes[0], trace).await;
+    let tops = shown
+        .lines()
+        .skip(2)
+        .filter(|line| !line.starts_with(['├', '└', '│', ' ']));
+    let tops: Vec<&str> = tops
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(tops, ["command"], "{shown}");
+    for (name, _) in STEPS.into_iter().chain([("profile.push", "")]) {
+        assert_eq!(
+            shown.matches(name).count(),
+            NODES.len(),
+            "{name} in {shown}"
+        );
     }
+    assert!(
+        shown.contains("└─ profile.write") && shown.contains("weir profile set"),
+        "{shown}"
+    );
+    // Nodes name what they have as commands do.
+    let (_, told) = nodes[0].command(&["status", "--mesh"]).await;
+    assert_eq!(told.matches("fleet@1").count(), NODES.len(), "{told}");
     // Without its id nothing of it is told again: who comes back is in no trace of a write that it has.
     assert!(plane.weir(&set).await.done().contains("nothing to change"));
 }

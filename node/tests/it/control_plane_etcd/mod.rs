@@ -2,7 +2,7 @@
 
 #[allow(dead_code, reason = "shared with the tests of the control plane")]
 #[path = "../../../../control-plane/tests/store/etcd.rs"]
-mod etcd;
+pub(crate) mod etcd;
 mod instances;
 mod mesh;
 mod overrides;

@@ -92,3 +92,51 @@ fn every_alert_says_how_bad_it_is_and_where_to_read_on() {
     }
     assert!(count > 20, "{count}");
 }
+
+/// The threshold at the end of a rule's expression, and how long it has to hold.
+fn rule(rules: &str, name: &str) -> (f64, String) {
+    let of = rules.split("- alert: ").find(|rule| rule.starts_with(name));
+    let of = of.unwrap_or_else(|| panic!("there is no {name}"));
+    let (expression, rest) = of.split_once("for: ").unwrap();
+    let threshold = expression.trim().rsplit(' ').next().unwrap();
+    let hold = rest.lines().next().unwrap().to_owned();
+    (threshold.parse().unwrap(), hold)
+}
+
+#[test]
+fn the_rules_are_those_that_nodes_have_by_default() {
+    use weir_core::alerts::Name;
+    use weir_core::tuning::knobs::telemetry as knobs;
+    use weir_core::tuning::{Knob, Value};
+
+    let of = |knob: &'static Knob| match knob.default_value() {
+        Value::Percent(percent) => f64::from(percent) / 100.0,
+        Value::Duration(time) => time.as_secs_f64(),
+        other => other.to_string().parse().unwrap(),
+    };
+    let rules = text("deploy/prometheus/alerts.yml");
+    for (alert, name, knob) in [
+        (
+            "WeirConnectionsNearMax",
+            Name::Connections,
+            &knobs::ALERT_CONNECTIONS_PERCENT,
+        ),
+        ("WeirLatencyP95", Name::LatencyP95, &knobs::ALERT_P95),
+        ("WeirRequestsWaiting", Name::Queue, &knobs::ALERT_QUEUE_MAX),
+        (
+            "WeirProvisionsWaiting",
+            Name::Queue,
+            &knobs::ALERT_QUEUE_MAX,
+        ),
+        ("WeirPoolNearMax", Name::Pool, &knobs::ALERT_POOL_PERCENT),
+        (
+            "WeirRedisMemoryHigh",
+            Name::RedisMemory,
+            &knobs::ALERT_REDIS_MEMORY_PERCENT,
+        ),
+    ] {
+        let minutes = name.hold().as_secs() / 60;
+        let expected = (of(knob), format!("{minutes}m"));
+        assert_eq!(rule(&rules, alert), expected, "{alert}");
+    }
+}

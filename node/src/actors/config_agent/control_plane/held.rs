@@ -13,7 +13,13 @@ pub(super) struct HeldSet {
     epoch: String,
     version: u64,
     sent_at_unix_ms: u64,
+    layers: Vec<String>,
 }
+
+/// Layers of a profile that are kept: a few of each node, and as many groups as a node may be in.
+const LAYERS_MAX: usize = 64;
+/// Characters of one: a scope and a revision.
+const LAYER_CHARS_MAX: usize = 160;
 
 /// A push that does not lead from what is held to what it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +48,7 @@ impl HeldSet {
             epoch: push.epoch.clone(),
             version: push.version,
             sent_at_unix_ms: push.sent_at_unix_ms,
+            layers: layers(push),
         };
         match *push.set_hash == after.set_hash() {
             true => Ok(after),
@@ -66,6 +73,11 @@ impl HeldSet {
     /// When the control plane sent its last push, by its own clock.
     pub(super) fn sent_at_unix_ms(&self) -> u64 {
         self.sent_at_unix_ms
+    }
+
+    /// What its content was merged from, as the control plane said.
+    pub(super) fn layers(&self) -> &[String] {
+        &self.layers
     }
 
     /// What the control plane is told of it at the next hello.
@@ -97,6 +109,7 @@ impl HeldSet {
             set_hash: self.set_hash().to_vec(),
             sent_at_unix_ms: self.sent_at_unix_ms,
             trace_context: String::new(),
+            layers: self.layers.clone(),
         }
     }
 
@@ -107,4 +120,13 @@ impl HeldSet {
             .map(|(name, (hash, _))| (name.as_str(), *hash));
         set_hash(members)
     }
+}
+
+/// The strongest of them are told last.
+fn layers(push: &pb::Push) -> Vec<String> {
+    let over = push.layers.len().saturating_sub(LAYERS_MAX);
+    let kept = push.layers.iter().skip(over);
+    kept.filter(|layer| layer.len() <= LAYER_CHARS_MAX)
+        .map(|layer| weir_core::text::printable(layer))
+        .collect()
 }

@@ -22,6 +22,10 @@ pub struct LinkStatus {
     pub why: Arc<str>,
     /// What became of the profile.
     pub profile: Arc<control::ProfileState>,
+    /// What the profile offered last was merged from, as `SCOPE@REVISION`, the strongest last.
+    pub offered_layers: Arc<[String]>,
+    /// The same of the profile in force.
+    pub effective_layers: Arc<[String]>,
     /// The nodes of the mesh, this one included.
     pub peers: Arc<[control::Peer]>,
     /// What keeps the last known good from the disk.

@@ -151,6 +151,15 @@ impl Taker {
         if *status.profile != self.state {
             status.profile = Arc::new(self.state.clone());
         }
+        for (shown, of) in [
+            (&mut status.offered_layers, &self.offered),
+            (&mut status.effective_layers, &self.in_force),
+        ] {
+            let layers = of.as_ref().map_or(&[][..], |of| of.set.layers());
+            if **shown != *layers {
+                *shown = layers.into();
+            }
+        }
         let keeper = self.ends.keeper.as_ref();
         status.disk_problem = keeper.and_then(|keeper| keeper.status().problem.clone());
         self.ends.status.publish(status);

@@ -301,4 +301,18 @@ impl pb::control_plane_server::ControlPlane for Fake {
             instances: vec!["cp-1".to_owned(), "cp-2".to_owned()],
         }))
     }
+    async fn get_trace(
+        &self,
+        _: Request<weir_proto::node::v1::GetTraceRequest>,
+    ) -> Answer<weir_proto::node::v1::Trace> {
+        Err(Status::not_found("nothing is kept"))
+    }
+
+    async fn tell_command(
+        &self,
+        request: Request<pb::TellCommandRequest>,
+    ) -> Answer<pb::TellCommandResponse> {
+        drop(self.allow(&request, true).await?);
+        Ok(Response::new(pb::TellCommandResponse {}))
+    }
 }

@@ -3,6 +3,7 @@
 mod disk;
 mod fake;
 mod held;
+mod layers;
 mod overrides;
 mod stream;
 mod taker;

@@ -171,7 +171,7 @@ async fn what_does_not_fit_is_asked_for_anew_and_what_is_held_stays() {
 
 #[tokio::test(start_paused = true)]
 async fn orders_are_obeyed_peers_are_known_and_other_types_are_refused() {
-    run(async {
+    run(Box::pin(async {
         let wired = node().await;
         wired.orders.started().await;
         let ends = ends(&wired);
@@ -210,7 +210,7 @@ async fn orders_are_obeyed_peers_are_known_and_other_types_are_refused() {
         assert_eq!(wrong(&ack.errors), [("type".to_owned(), Code::Unsupported)]);
         let empty = pb::Command::default();
         assert!(taker.answer(&empty).error.contains("not known"));
-    })
+    }))
     .await;
 }
 

@@ -1,4 +1,7 @@
-//! What was traced last, on this node and on the others: behind gRPC, the HTTP API and `weir trace`.
+//! What was traced last, on this node, on the others and on the control plane: behind gRPC, the HTTP API and
+//! `weir trace`.
+
+mod planes;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,6 +15,7 @@ use tonic::transport::Channel;
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::traces_client::TracesClient;
 
+use crate::actors::config_agent::ConfigAgentHandle;
 use crate::peers::Peers;
 use crate::ports::clock::WallClock;
 use crate::telemetry::recent::{Batch, Recent};
@@ -64,6 +68,7 @@ pub struct TraceApi {
     tracer: Tracer,
     peers: Peers,
     clock: WallClock,
+    config: ConfigAgentHandle,
 }
 
 /// Why there is no trace.
@@ -103,6 +108,7 @@ impl TraceApi {
             tracer: wired.core_parts.tracer.weak(),
             peers: wired.peers.clone(),
             clock: wired.core_parts.clock,
+            config: wired.config.clone(),
         }
     }
 
@@ -127,6 +133,7 @@ impl TraceApi {
                 trace = self.own(recent, &id);
                 self.ask_others(&id, &mut trace, &mut silent).await;
             }
+            self.ask_control_plane(id, &mut trace, &mut silent).await;
         }
         let silent: Vec<String> = silent.into_iter().collect();
         if trace.spans.is_empty() {
@@ -164,6 +171,29 @@ impl TraceApi {
         trace
     }
 
+    /// Asks the control plane what is above this trace, if something is that nobody has told of.
+    async fn ask_control_plane(
+        &self,
+        id: &str,
+        trace: &mut pb::Trace,
+        silent: &mut BTreeSet<String>,
+    ) {
+        let id = match &*trace.trace_id {
+            "" if id_of_trace(id).is_some() => id.to_ascii_lowercase(),
+            known => known.to_owned(),
+        };
+        if id.is_empty() || is_whole(trace) {
+            return;
+        }
+        let config = Arc::clone(&self.config.in_force().config);
+        for (instance, answer) in planes::ask(&config.control_plane, &id).await {
+            match answer {
+                Some(told) => add(trace, told),
+                None => _ = silent.insert(format!("control plane {instance}")),
+            }
+        }
+    }
+
     async fn ask_others(&self, id: &str, trace: &mut pb::Trace, silent: &mut BTreeSet<String>) {
         // Whoever knows the trace knows more of it than what a client called one of its requests.
         let id = match &*trace.trace_id {
@@ -178,15 +208,7 @@ impl TraceApi {
         let mut answers = stream::iter(asked).buffer_unordered(ASKED_MAX);
         while let Some((node, answer)) = answers.next().await {
             match answer {
-                Some(mut told) => {
-                    OF_NODE.apply(&mut told);
-                    trace.cut |= told.cut;
-                    if trace.trace_id.is_empty() {
-                        trace.trace_id = told.trace_id;
-                    }
-                    trace.spans.extend(told.spans);
-                    OF_ALL.apply(trace);
-                }
+                Some(told) => add(trace, told),
                 None => _ = silent.insert(node),
             }
         }
@@ -215,6 +237,24 @@ impl TraceApi {
             error: span.error.as_deref().unwrap_or_default().to_owned(),
         }
     }
+}
+
+/// Adds what somebody else has.
+fn add(trace: &mut pb::Trace, mut told: pb::Trace) {
+    OF_NODE.apply(&mut told);
+    trace.cut |= told.cut;
+    if trace.trace_id.is_empty() {
+        trace.trace_id = told.trace_id;
+    }
+    trace.spans.extend(told.spans);
+    OF_ALL.apply(trace);
+}
+
+/// Nothing is above it that is not in it.
+fn is_whole(trace: &pb::Trace) -> bool {
+    let known: BTreeSet<&str> = trace.spans.iter().map(|span| &*span.span_id).collect();
+    let mut above = trace.spans.iter().map(|span| &*span.parent_span_id);
+    !known.is_empty() && above.all(|above| above.is_empty() || known.contains(above))
 }
 
 /// What another node has; `None` when it does not answer.
@@ -260,6 +300,17 @@ mod tests {
             spans: vec![span; spans],
             ..pb::Trace::default()
         }
+    }
+
+    #[test]
+    fn a_trace_under_a_span_that_nobody_told_of_is_not_whole() {
+        let mut trace = trace(2, 1);
+        assert!(!is_whole(&pb::Trace::default()));
+        "1".clone_into(&mut trace.spans[0].span_id);
+        "1".clone_into(&mut trace.spans[1].parent_span_id);
+        assert!(is_whole(&trace));
+        "2".clone_into(&mut trace.spans[0].parent_span_id);
+        assert!(!is_whole(&trace));
     }
 
     #[test]
