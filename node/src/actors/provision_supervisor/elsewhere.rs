@@ -1,5 +1,5 @@
-//! What runs on an engine through other nodes of the mesh. One that drains ends it: they had it as a backend, and hear a
-//! moment later that it leaves. One whose probes fail is given more time for it: work slows its answers.
+//! What runs on an engine through other nodes of the mesh. One that drains ends it: they had it as a backend, and
+//! hear a moment later that it leaves. One whose probes fail is given more time for it: work slows its answers.
 
 use std::time::Duration;
 

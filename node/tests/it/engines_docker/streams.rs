@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout};
 use weir_proto::node::v1 as pb;
 
 use super::life::served_by;
-use super::stage::{Stage, engines_of, eventually, ids};
+use super::stage::{Stage, engines_of, eventually, ids, range_of_ports};
 use crate::client::Client;
 use crate::common::Weir;
 use crate::control_plane::Node;
@@ -64,18 +64,29 @@ async fn an_engine_whose_status_is_late_while_it_streams_through_whichever_node_
     let probe = "timeout = \"500ms\"\nfailures = 2\ngrace = \"500ms\"\nin_use_patience = 20\n";
     let service = stage.service(engines);
     let service = service.replace("timeout = \"500ms\"\n", probe);
-    let provision = stage.provision(stage.docker.socket(), stage.ports);
-    let own = Node::start_as("node-a", &keys, &(provision + &service)).await;
-    let name = &stage.service;
-    let route = format!("[services.{name}]\nbackends = []\n[[routes]]\nservice = \"{name}\"\n");
-    let other = Node::start_as("node-b", &keys, &route).await;
-    let before = ids(&stage.until_ready(&own, 1).await);
-    for node in [&own, &other] {
+    let mut nodes = Vec::new();
+    for id in ["node-a", "node-b"] {
+        let provision = stage.provision(stage.docker.socket(), range_of_ports());
+        nodes.push(Node::start_as(id, &keys, &(provision + &service)).await);
+    }
+    // Either may have it.
+    let own = eventually(&nodes[0], "one of them has the engine", async || {
+        for node in &nodes {
+            let engines = engines_of(node).await?;
+            if engines.iter().any(|engine| engine.state == "ready") {
+                return Some(node);
+            }
+        }
+        None
+    })
+    .await;
+    let before = ids(&stage.until_ready(own, 1).await);
+    for node in &nodes {
         eventually(node, "the engine answers", async || served_by(node).await).await;
-        assert_eq!(ids(&stream(node, &own).await), before);
+        assert_eq!(ids(&stream(node, own).await), before);
         // With its work it loses the patience that it had for it, until it answers again.
-        eventually(&own, "it answers in time again", async || {
-            let engines = engines_of(&own).await?;
+        eventually(own, "it answers in time again", async || {
+            let engines = engines_of(own).await?;
             let answers = engines[0].state == "ready" && engines[0].reason.is_empty();
             answers.then(|| assert_eq!(ids(&engines), before))
         })
