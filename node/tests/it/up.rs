@@ -281,7 +281,10 @@ async fn what_a_user_gets_wrong_is_said_in_one_clear_line() {
         assert!(text.starts_with("weir: ") && text.contains(said), "{text}");
     }
     let (code, text) = weir(&["up", "--otlp", "tcp://x:1"]).await;
-    assert!(code == 64 && text.contains("telemetry.otlp: `tcp://x:1`"), "{text}");
+    assert!(
+        code == 64 && text.contains("telemetry.otlp: `tcp://x:1`"),
+        "{text}"
+    );
     let (code, text) = weir(&["node", "--no-such-flag"]).await;
     assert_eq!(code, 2);
     let first = text.lines().next().unwrap();
