@@ -1,10 +1,10 @@
 //! What requests cost a node that exports what it knows of them: processor time, not speed.
 //!
-//! The nodes run on one processor, clients, origin and collector on another, and they keep the node busy all the time: a
-//! node that waits for clients pays for its waking what it likes. Each round starts new processes, one at a time and
+//! The nodes run on one processor; clients, origin and collector run on another and keep the node busy all the time:
+//! one that waits for clients pays for its waking what it likes. Each round starts new processes, one at a time and
 //! every time another one first, because two processes of one program may differ by more than what is looked for. The
-//! figure is the median over the rounds of what a request cost more than in the same round on a node without a collector,
-//! which keeps recent failed and slow requests for `weir trace`.
+//! figure is the median over the rounds of what a request cost more than in the same round on a node without a
+//! collector, which keeps recent failed and slow requests for `weir trace`.
 
 use std::io;
 use std::net::SocketAddr;

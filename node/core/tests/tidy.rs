@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 const LINES_MAX: usize = 500;
 const COLUMNS_MAX: usize = 120;
-const CORE_MAY_USE: [&str; 9] = [
+const CORE_MAY_USE: [&str; 10] = [
     "base64",
     "crc32fast",
     "fastrand",
+    "flate2",
     "http",
     "ipnet",
     "memchr",

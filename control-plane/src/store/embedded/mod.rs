@@ -225,7 +225,7 @@ impl Store for EmbeddedStore {
         let stream = async move {
             check_watch(&watch)?;
             let standing = self.standing.clone();
-            watch::open(&self.database, watch, standing, self.options.progress_every)
+            watch::open(&self.database, watch, standing, self.options.progress_every).await
         };
         Box::pin(within("watch", self.options.call_limit, stream))
     }

@@ -32,6 +32,13 @@ pub(super) struct Part {
     pub(super) read_to: u64,
 }
 
+/// The newest revision.
+pub(super) fn revision(database: &Database) -> Outcome<Revision> {
+    let read = database.begin_read()?;
+    let (revision, _) = counters(&read)?;
+    Ok(Ok(Revision(revision)))
+}
+
 /// The entry at a key.
 pub(super) fn get(
     database: &Database,

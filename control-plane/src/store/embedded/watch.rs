@@ -21,14 +21,18 @@ struct Watcher {
     ready: VecDeque<Watched>,
 }
 
-/// Opens a watch.
-pub(super) fn open(
+/// Opens a watch. What was committed a moment ago may have been listed before it is published: the file decides.
+pub(super) async fn open(
     database: &Arc<Database>,
     watch: Watch,
     standing: published::Receiver<Standing>,
     progress_every: Duration,
 ) -> Result<WatchStream, Error> {
-    let current = standing.borrow().revision;
+    let mut current = standing.borrow().revision;
+    if watch.from > current.next() {
+        let database = Arc::clone(database);
+        current = blocking(move || read::revision(&database)).await?;
+    }
     if watch.from > current.next() {
         return Err(Error::Future {
             asked: watch.from,
@@ -87,5 +91,54 @@ impl Watcher {
 fn closed() -> Error {
     Error::Unavailable {
         reason: "it is closed".to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::{EmbeddedStore, Options};
+    use super::*;
+    use crate::store::{Op, Store as _, Txn};
+
+    #[tokio::test]
+    async fn what_was_listed_before_it_was_published_is_no_future() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open(Options::new(folder.path(), 1))
+            .await
+            .unwrap();
+        let before = store.standing.borrow().clone();
+        let (_publish, standing) = published::channel(before.clone());
+        let put = Op::Put {
+            key: Bytes::from_static(b"k"),
+            value: Bytes::from_static(b"v"),
+            lease: None,
+        };
+        let put = Txn::only_if(Vec::new(), vec![put]);
+        let revision = store.txn(put).await.unwrap().revision;
+        assert!(revision > before.revision);
+        let from = |from| Watch {
+            prefix: Bytes::from_static(b"k"),
+            from,
+        };
+        let minute = Duration::from_secs(60);
+        let next = open(
+            &store.database,
+            from(revision.next()),
+            standing.clone(),
+            minute,
+        )
+        .await;
+        assert!(next.is_ok());
+        let future = open(
+            &store.database,
+            from(revision.next().next()),
+            standing,
+            minute,
+        )
+        .await;
+        assert!(matches!(future.err(), Some(Error::Future { .. })));
     }
 }

@@ -35,7 +35,9 @@ fn content(bytes: usize) -> Vec<u8> {
 fn write(queue: &SendQueue, buffers: &[Bytes], socket: &UnixStream) -> io::Result<usize> {
     let slices: Vec<IoSlice<'_>> = buffers.iter().map(|bytes| IoSlice::new(bytes)).collect();
     match queue.next(&slices)? {
-        Next::Memory(slices) | Next::MemoryBeforeFile(slices) => Ok(slices.iter().map(|slice| slice.len()).sum()),
+        Next::Memory(slices) | Next::MemoryBeforeFile(slices) => {
+            Ok(slices.iter().map(|slice| slice.len()).sum())
+        }
         Next::File(sending) => sending.send(socket.as_fd()),
     }
 }
