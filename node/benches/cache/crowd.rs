@@ -13,7 +13,8 @@ use super::{Options, median, quantile};
 const ROUNDS: u32 = 5;
 /// Clients that connect at the same time.
 const CONNECTING: usize = 256;
-/// What the fetch may add to the longer of the origin's time and what so many clients wait for anyway.
+/// What the fetch may add to the origin's time and to what so many clients wait for anyway: they, the nodes and the origin
+/// share this machine.
 const ADDED_MAX: Duration = Duration::from_millis(50);
 const PRIVATE_MAX: Duration = DELAY.saturating_add(Duration::from_millis(100));
 /// Clients of answers that cannot be shared: each is a request to the origin.
@@ -39,7 +40,7 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> Result<(), St
         fetches = fetches.max(origin.asked() - before);
         p50.push(quantile(&sorted, 0.5));
         p99.push(quantile(&sorted, 0.99));
-        // What the same crowd waits for when there is nothing to wait for: clients and nodes share this machine.
+        // What the same crowd waits for when there is nothing to wait for.
         let sorted = ask_all(&mut clients, &path).await?;
         warm_p99.push(quantile(&sorted, 0.99));
     }
@@ -52,12 +53,13 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> Result<(), St
     report.figure("p50, median of rounds", ms(median(p50)));
     let (p99, warm_p99) = (median(p99), median(warm_p99));
     report.figure("p99 of the same crowd on a key that is kept", ms(warm_p99));
-    let longest = DELAY.max(warm_p99) + ADDED_MAX;
+    report.figure("p99, median of rounds", ms(p99));
+    let (added, added_max) = (p99.saturating_sub(warm_p99), DELAY + ADDED_MAX);
     report.bar(
-        "p99, median of rounds, 50 ms beyond that or the origin",
-        ms(p99),
-        &format!("at most {} ms", longest.as_millis()),
-        p99 <= longest,
+        "added by what nobody has yet, the origin's time and 50 ms",
+        ms(added),
+        &format!("at most {} ms", added_max.as_millis()),
+        added <= added_max,
     );
     clients.truncate(PRIVATE_CLIENTS);
     // What cannot be shared is known after the first time.

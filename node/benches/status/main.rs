@@ -28,9 +28,11 @@ const SAMPLES: u64 = 10_000;
 const SAMPLES_BAR: Duration = Duration::from_millis(1);
 const STATUS_BAR: Duration = Duration::from_millis(1);
 /// Connections that load the node, and that ask for its status.
-const LOADING: usize = 8;
+const LOADING: usize = 16;
 const ASKING: usize = 4;
-/// Between two statuses that one connection asks for: the requests beside are the load, not these.
+/// Between two requests of one connection. They keep the node busy and leave it some time: what waits for a processor
+/// says nothing of a node.
+const LOAD_PAUSE: Duration = Duration::from_millis(1);
 const STATUS_PAUSE: Duration = Duration::from_millis(5);
 const POLL_BYTES_BAR: usize = 50 << 10;
 /// How often a dashboard asks.
@@ -107,9 +109,7 @@ async fn ask_under_load(mesh: &Mesh, options: &Options, report: &mut Report) -> 
         let mut client = Client::connect(to).await?;
         let mut took = Vec::new();
         while Instant::now() < until {
-            if !pause.is_zero() {
-                sleep(pause).await;
-            }
+            sleep(pause).await;
             let begun = Instant::now();
             client.get(path, "").await?;
             took.push(begun.elapsed());
@@ -117,7 +117,7 @@ async fn ask_under_load(mesh: &Mesh, options: &Options, report: &mut Report) -> 
         Ok::<_, String>(took)
     };
     let load: Vec<_> = (0..LOADING)
-        .map(|_| tokio::spawn(ask(ingress, "/", Duration::ZERO)))
+        .map(|_| tokio::spawn(ask(ingress, "/", LOAD_PAUSE)))
         .collect();
     let asking: Vec<_> = (0..ASKING)
         .map(|_| tokio::spawn(ask(api, "/api/status", STATUS_PAUSE)))
