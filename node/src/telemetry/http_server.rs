@@ -29,7 +29,7 @@ const OF_METHOD: usize = STATUSES + 1;
 /// Histograms with a status that one core makes; what would need more is told without its status.
 const WITH_STATUS_MAX: u64 = 200;
 
-/// A method that is told, by its place among [`METHODS`].
+/// A method that is told, by its place among those that have a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownMethod(usize);
 
