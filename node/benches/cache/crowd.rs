@@ -13,8 +13,8 @@ use super::{Options, median, quantile};
 const ROUNDS: u32 = 5;
 /// Clients that connect at the same time.
 const CONNECTING: usize = 256;
-/// What the fetch may add to the origin's time and to what so many clients wait for anyway: they, the nodes and the origin
-/// share this machine.
+/// What the fetch may add to the origin's time and to what so many clients wait for anyway: they share this machine with
+/// the nodes and the origin.
 const ADDED_MAX: Duration = Duration::from_millis(50);
 const PRIVATE_MAX: Duration = DELAY.saturating_add(Duration::from_millis(100));
 /// Clients of answers that cannot be shared: each is a request to the origin.

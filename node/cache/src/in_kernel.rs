@@ -1,7 +1,7 @@
-//! Bodies that are asked for often, once more in memory of the kernel, which gives them to sockets without copying them.
+//! Bodies that are asked for often, once more in memory of the kernel, which gives them to sockets without a copy.
 //!
-//! Each is a file without a name that nobody writes to again. There are [`BODIES_MAX`] at a time, in a part of the memory
-//! for bodies under way, so they never take the place of what is kept.
+//! Each is a file without a name that nobody writes to again. There are [`BODIES_MAX`] at a time, in a part of the
+//! memory for bodies under way, so they never take the place of what is kept.
 
 use std::fs::File;
 use std::io::Write as _;

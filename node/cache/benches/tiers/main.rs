@@ -1,7 +1,7 @@
 //! The first tier in process: what a hit costs, and how much of public traces it answers.
 //!
-//! Run by `make bench`, alone by `make bench-cache`, or by `cargo bench --profile load -p weir-cache --bench tiers -- --traces DIR`.
-//! Ends with 1 when a bar is missed.
+//! Run by `make bench`, alone by `make bench-cache`, or by
+//! `cargo bench --profile load -p weir-cache --bench tiers -- --traces DIR`. Ends with 1 when a bar is missed.
 
 mod hit;
 mod one_hit;

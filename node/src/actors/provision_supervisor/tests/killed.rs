@@ -9,10 +9,10 @@ use crate::actors::port_cache::VpnView;
 use crate::config::PortCacheSettings;
 
 /// The service has one slot, so a slot that is not given back is missed.
-pub(super) const ONE: &str = "[provision]\nhost_ports = \"21100-21199\"\n[services.tv.engines]\ncommand = [\"tv\"]\nmin = 0\n\
-                   max = 1\n";
-pub(super) const SEVERAL: &str = "[provision]\nhost_ports = \"21100-21199\"\n[services.tv.engines]\ncommand = [\"tv\"]\nmin = 0\n\
-                       max = 5\n";
+pub(super) const ONE: &str = "[provision]\nhost_ports = \"21100-21199\"\n[services.tv.engines]\n\
+                   command = [\"tv\"]\nmin = 0\nmax = 1\n";
+pub(super) const SEVERAL: &str = "[provision]\nhost_ports = \"21100-21199\"\n[services.tv.engines]\n\
+                   command = [\"tv\"]\nmin = 0\nmax = 5\n";
 /// More points than a job passes.
 pub(super) const POINTS_MAX: u64 = 200;
 /// Until what was left of the first life was looked into by the second, and its ports are believed to be free.
