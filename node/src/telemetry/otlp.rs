@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, Key
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1 as pb;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep};
 use tonic::transport::{Channel, Endpoint};
 
 use super::recent::Batch;
@@ -24,6 +24,8 @@ const BATCH_SPANS_MAX: usize = 512;
 const BATCH_BYTES_MAX: usize = 1 << 20;
 /// How long a span waits for others.
 const BATCH_WAIT: Duration = Duration::from_millis(200);
+/// Between two looks for more of them. Whoever waited for each would be woken by each, and a core would pay for it.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// For one export; after that its spans are dropped and counted.
 pub(super) const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -83,9 +85,14 @@ impl Exporter {
         let (mut count, mut bytes) = (first.spans.len(), first.bytes());
         let mut batch = vec![first];
         let until = Instant::now() + BATCH_WAIT;
-        while count < BATCH_SPANS_MAX
-            && let Ok(Some(more)) = timeout_at(until, self.take()).await
-        {
+        while count < BATCH_SPANS_MAX {
+            let Some(more) = self.take_waiting() else {
+                if Instant::now() >= until || self.spans.is_closed() {
+                    break;
+                }
+                sleep(LOOK_INTERVAL).await;
+                continue;
+            };
             count += more.spans.len();
             bytes += more.bytes();
             if count > BATCH_SPANS_MAX || bytes > BATCH_BYTES_MAX {
@@ -99,6 +106,12 @@ impl Exporter {
 
     async fn take(&mut self) -> Option<Arc<Batch>> {
         let batch = self.spans.recv().await?;
+        self.counts.no_more_waits(batch.bytes() as u64);
+        Some(batch)
+    }
+
+    fn take_waiting(&mut self) -> Option<Arc<Batch>> {
+        let batch = self.spans.try_recv().ok()?;
         self.counts.no_more_waits(batch.bytes() as u64);
         Some(batch)
     }
