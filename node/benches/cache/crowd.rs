@@ -13,8 +13,8 @@ use super::{Options, median, quantile};
 const ROUNDS: u32 = 5;
 /// Clients that connect at the same time.
 const CONNECTING: usize = 256;
-/// What the fetch may add to the origin's time and to what so many clients wait for anyway: they share this machine with
-/// the nodes and the origin.
+/// What the fetch may add to the origin's time and to what so many clients wait for anyway: they share this machine
+/// with the nodes and the origin.
 const ADDED_MAX: Duration = Duration::from_millis(50);
 const PRIVATE_MAX: Duration = DELAY.saturating_add(Duration::from_millis(100));
 /// Clients of answers that cannot be shared: each is a request to the origin.
@@ -71,7 +71,7 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> Result<(), St
     Ok(())
 }
 
-/// How long each waits, in order. Each is a task of its own: one task for all would look at everybody again and again.
+/// How long each waits, in order. Each is a task of its own: one for all would look at everybody again and again.
 async fn ask_all(clients: &mut Vec<Client>, path: &str) -> Result<Vec<Duration>, String> {
     let asking: Vec<_> = std::mem::take(clients)
         .into_iter()

@@ -1,8 +1,8 @@
 //! What it costs to give messages to many: one topic, 1,000 subscribers, one thread, no sockets.
 //!
 //! `cargo bench --profile load -p weir-broadcast --bench fan_out -- --seconds 5`. Counts everything between publishing
-//! and the bytes that a socket would take: numbering, history, batching, encoding, outboxes, taking. Writing to sockets costs more
-//! than all of it, so this is a ceiling.
+//! and the bytes that a socket would take: numbering, history, batching, encoding, outboxes, taking. Writing to
+//! sockets costs more than all of it, so this is a ceiling.
 
 use std::io::{self, IoSlice, Write as _};
 use std::process::ExitCode;
