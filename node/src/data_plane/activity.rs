@@ -23,7 +23,7 @@ pub(super) struct Activity {
     write_blocked_since_ms: AtomicU64,
     waits_for_quiet: AtomicWaker,
     watched: AtomicU32,
-    unsent_patience_ms: AtomicU64,
+    lost_after_ms: AtomicU64,
 }
 
 /// A wait that took too long.
@@ -47,7 +47,7 @@ impl Activity {
             write_blocked_since_ms: AtomicU64::new(NOT),
             waits_for_quiet: AtomicWaker::new(),
             watched: AtomicU32::new(0),
-            unsent_patience_ms: AtomicU64::new(NOT),
+            lost_after_ms: AtomicU64::new(NOT),
         }
     }
 
@@ -106,15 +106,15 @@ impl Activity {
         self.watched.load(Ordering::Relaxed) > 0
     }
 
-    /// From here on the client is told what goes on for as long as it likes: what it does not take waits in this node,
-    /// and its system is to take something in this time.
-    pub(super) fn bound_unsent(&self, patience: Duration) {
+    /// From here on the client is told what goes on for as long as it likes; its system is to take something in this
+    /// time.
+    pub(super) fn give_up_lost_after(&self, patience: Duration) {
         let ms = u64::try_from(patience.as_millis()).unwrap_or(NOT - 1);
-        self.unsent_patience_ms.store(ms, Ordering::Relaxed);
+        self.lost_after_ms.store(ms, Ordering::Relaxed);
     }
 
-    pub(super) fn unsent_patience(&self) -> Option<Duration> {
-        let ms = self.unsent_patience_ms.load(Ordering::Relaxed);
+    pub(super) fn lost_after(&self) -> Option<Duration> {
+        let ms = self.lost_after_ms.load(Ordering::Relaxed);
         (ms != NOT).then(|| Duration::from_millis(ms))
     }
 

@@ -85,7 +85,7 @@ pub(super) async fn serve(
 ) -> Result<Response<ResponseBody>, Refused> {
     if request.version() != Version::HTTP_2 {
         let age_max = core.parts.broadcast.topics().limits().outbox.age_max;
-        client.activity.bound_unsent(age_max + LOST_GRACE);
+        client.activity.give_up_lost_after(age_max + LOST_GRACE);
     }
     let handshake = websocket::handshake(
         request.method(),

@@ -20,7 +20,7 @@ use weir_core::http1::{Limits, Refusal, RequestGuard};
 
 use super::activity::Activity;
 use super::files::{Next, SendQueue, Sending};
-use super::unsent;
+use super::lost_client;
 use crate::ports::net::Stream;
 
 /// Bytes read at once while a head is incomplete.
@@ -41,8 +41,8 @@ pub(super) trait ClientSocket: Stream {
     /// Sends of a file once the socket takes something.
     fn poll_send(&self, cx: &mut Context<'_>, sending: &Sending<'_>) -> Poll<io::Result<usize>>;
 
-    /// Has the system take little that it cannot send, and give up a client that takes nothing for so long.
-    fn bound_unsent(&self, _patience: Duration) {}
+    /// Has the system give up a client whose own takes nothing for so long.
+    fn give_up_lost_after(&self, _patience: Duration) {}
 }
 
 impl ClientSocket for TcpStream {
@@ -68,8 +68,8 @@ impl ClientSocket for TcpStream {
         poll_writable(self, cx, || sending.send(self.as_fd()))
     }
 
-    fn bound_unsent(&self, patience: Duration) {
-        unsent::bound(self, patience);
+    fn give_up_lost_after(&self, patience: Duration) {
+        lost_client::give_up_after(self, patience);
     }
 }
 
@@ -102,8 +102,8 @@ pub(super) struct ClientIo {
     activity: Arc<Activity>,
     /// What is sent from files; none over HTTP/2.
     sends: Option<Arc<SendQueue>>,
-    /// The system takes little that it cannot send.
-    is_bounded: bool,
+    /// A client whose system takes nothing is given up.
+    gives_up_lost: bool,
 }
 
 impl ClientIo {
@@ -122,7 +122,7 @@ impl ClientIo {
             refusal: None,
             activity,
             sends: None,
-            is_bounded: false,
+            gives_up_lost: false,
         }
     }
 
@@ -142,7 +142,7 @@ impl ClientIo {
             refusal: None,
             activity,
             sends: Some(sends),
-            is_bounded: false,
+            gives_up_lost: false,
         };
         io.judge_held();
         io
@@ -190,13 +190,13 @@ impl ClientIo {
         }
     }
 
-    /// Bounds what the system takes, once that is wanted.
-    fn bound_unsent(&mut self) {
-        if !self.is_bounded
-            && let Some(patience) = self.activity.unsent_patience()
+    /// Has a lost client given up, once that is wanted.
+    fn give_up_lost_after(&mut self) {
+        if !self.gives_up_lost
+            && let Some(patience) = self.activity.lost_after()
         {
-            self.is_bounded = true;
-            self.stream.bound_unsent(patience);
+            self.gives_up_lost = true;
+            self.stream.give_up_lost_after(patience);
         }
     }
 
@@ -296,7 +296,7 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.bound_unsent();
+        self.give_up_lost_after();
         let this = &mut *self;
         let next = match &this.sends {
             Some(sends) => sends.next(slices)?,

@@ -35,6 +35,7 @@ mod files;
 mod forward;
 mod leaving;
 mod logged;
+mod lost_client;
 mod origin;
 mod picking;
 mod places;
@@ -47,7 +48,6 @@ mod stream_watch;
 mod supervise;
 mod trace;
 mod tunnel;
-mod unsent;
 mod upload;
 mod waiting;
 
