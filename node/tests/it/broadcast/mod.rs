@@ -213,3 +213,26 @@ async fn a_node_that_stops_sends_its_subscribers_away_first() {
     let ended = timeout(PATIENCE, weir.child.wait()).await;
     assert!(ended.unwrap().unwrap().success(), "{}", weir.log());
 }
+
+#[tokio::test]
+async fn whoever_reads_late_and_then_fast_gets_the_last_message_of_a_flood() {
+    let keys = "[broadcaster]\nclient_queue_bytes_max = \"16MiB\"\nbatch_messages_max = 1\nanonymous = \"all\"";
+    let weir = Weir::start(&LIVE.replace("[broadcaster]\nanonymous = \"all\"", keys)).await;
+    let url = format!("ws://{}/live?topic=flood", weir.ingress);
+    let mut subscribers = Vec::new();
+    for _ in 0..20 {
+        subscribers.push(socket(&url).await);
+    }
+    let mut publisher = socket(&format!("ws://{}/live", weir.ingress)).await;
+    let filler = "x".repeat(400);
+    for number in 1..=5_000 {
+        let text = if number == 5_000 { "the last" } else { &filler };
+        let publish =
+            format!("{{\"publish\":{{\"topic\":\"flood\",\"ack\":\"none\",\"text\":\"{text}\"}}}}");
+        publisher.feed(Message::text(publish)).await.unwrap();
+    }
+    publisher.flush().await.unwrap();
+    for subscriber in &mut subscribers {
+        hear(subscriber, "the last").await;
+    }
+}
