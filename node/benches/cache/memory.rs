@@ -26,7 +26,10 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> Result<(), St
     let node = Nodes::one(options, &origin, &section).await?;
     let node = &node.nodes[0];
     let until = Instant::now() + Duration::from_secs_f64(options.minutes * 60.0);
-    let asking = (0..CLIENTS).map(|seed| ask(node.ingress, seed, until));
+    // Each is a task of its own, or one that always has something to read keeps the others from reading.
+    let asking: Vec<_> = (0..CLIENTS)
+        .map(|seed| tokio::spawn(ask(node.ingress, seed, until)))
+        .collect();
     let watching = async {
         let mut most = 0;
         while Instant::now() < until {
@@ -36,7 +39,10 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> Result<(), St
         Ok::<_, String>(most)
     };
     let (asked, most) = tokio::join!(join_all(asking), watching);
-    let asked: Vec<_> = asked.into_iter().collect::<Result<_, _>>()?;
+    let asked: Vec<_> = asked
+        .into_iter()
+        .map(|one| one.map_err(|error| error.to_string())?)
+        .collect::<Result<_, _>>()?;
     let (requests, hits) = asked
         .iter()
         .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
