@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 use super::PATIENCE;
 
 const HEAD_BYTES_MAX: usize = 16 << 10;
+const READ_BYTES: usize = 64 << 10;
 
 /// A connection.
 pub(super) struct Client {
@@ -73,8 +74,7 @@ impl Client {
                 .windows(4)
                 .position(|window| window == b"\r\n\r\n")
             {
-                let rest = self.buffer.split_off(end + 4);
-                let head = std::mem::replace(&mut self.buffer, rest);
+                let head = self.buffer.drain(..end + 4).collect();
                 return String::from_utf8(head).map_err(|error| error.to_string());
             }
             if self.buffer.len() > HEAD_BYTES_MAX {
@@ -97,6 +97,8 @@ impl Client {
     }
 
     async fn read(&mut self) -> Result<(), String> {
+        // What is read at once is what there is room for.
+        self.buffer.reserve(READ_BYTES);
         match self.stream.read_buf(&mut self.buffer).await {
             Ok(0) => Err("the connection ended".to_owned()),
             Ok(_) => Ok(()),
