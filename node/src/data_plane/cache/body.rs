@@ -15,9 +15,6 @@ use super::super::exchange::Exchange;
 use super::super::files::{PART_BYTES_MAX, SendQueue, is_placeholder};
 use super::parts::Parts;
 
-/// Whether what is kept goes by `sendfile`. Not yet: while much was evicted, one answer of a connection did not end.
-const SENDS_KEPT: bool = false;
-
 /// The body, with the accounts of the client that it goes to.
 pub(in super::super) struct CachedBody {
     source: Source,
@@ -128,9 +125,6 @@ impl CachedBody {
 
     /// Whoever takes the frames writes them to this connection as they are.
     pub(in super::super) fn may_go_by(&mut self, queue: &Arc<SendQueue>) {
-        if !SENDS_KEPT {
-            return;
-        }
         let (Source::Stored(reader, bytes), Some(exchange)) = (&self.source, &self.exchange) else {
             return;
         };
