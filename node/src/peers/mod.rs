@@ -74,8 +74,8 @@ pub type Heard = BTreeMap<String, (Instant, Arc<ListPortsResponse>)>;
 pub struct Loads {
     /// By engine.
     pub in_flight: BTreeMap<String, u64>,
-    /// Requests that ever began on engines that are there now.
-    pub requests: u64,
+    /// Requests that ever began on engines that are there now, by engine.
+    pub requests: BTreeMap<String, u64>,
     /// Requests that wait for the first engine.
     pub waiting: u64,
     /// Every node has answered.
@@ -87,7 +87,7 @@ impl Loads {
     fn add(&mut self, said: Service) {
         self.waiting += said.waiting;
         for backend in said.backends {
-            self.requests += backend.requests;
+            *self.requests.entry(backend.id.clone()).or_default() += backend.requests;
             *self.in_flight.entry(backend.id).or_default() += backend.in_flight;
         }
     }

@@ -11,6 +11,7 @@
 //! | [`made`] | whether an engine is what would be started now |
 //! | [`rolling`] | which outdated engine is replaced next, and whether any is |
 //! | [`care`] | what becomes of one engine: traffic, replacement, drain, stop; whose turn it is to be replaced |
+//! | [`uses`] | how often an engine was used, as others count it |
 //! | [`refusal`] | how a "no" is told, by machine-readable code |
 //!
 //! No function reads a clock: times and random numbers are arguments. Counting and then acting is one call on one
@@ -26,6 +27,7 @@ pub mod rebalance;
 pub mod refusal;
 pub mod rolling;
 pub mod scaling;
+pub mod uses;
 
 use std::time::{Duration, Instant};
 
@@ -42,6 +44,7 @@ pub use rebalance::{Movable, Move, rebalance};
 pub use refusal::{Refusal, RefusalCode, Wrong};
 pub use rolling::{Outdated, Rolling, next_outdated};
 pub use scaling::{Demand, EngineFacts, EngineStanding, Scaler, Scaling, ScalingRules};
+pub use uses::UsesElsewhere;
 
 /// Longer waits are the same to everybody, and an instant may not hold them.
 const FAR: Duration = Duration::from_secs(10 * 365 * 86_400);

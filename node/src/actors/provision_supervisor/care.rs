@@ -379,6 +379,7 @@ impl Handler<Carried<Looked>> for ProvisionSupervisor {
                 fence,
                 in_flight,
             } => self.runs_elsewhere(&engine, fence, in_flight),
+            Look::UsedElsewhere { service, requests } => self.used_elsewhere(&service, &requests),
             Look::IsTheirs { engine, fence } => self.is_theirs(&engine, fence, now),
             Look::Listed { driver, running } => self.listed(driver, running, now),
             Look::JobAdded => {

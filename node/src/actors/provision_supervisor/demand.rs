@@ -86,7 +86,8 @@ impl Seen {
     /// The number of requests falls when an engine leaves or a node does not answer. That counts as use as well: an
     /// engine that stays a while longer costs less than one that is started again.
     pub(super) fn look(&mut self, loads: &Loads, now: Instant) -> bool {
-        let is_new = self.requests.replace(loads.requests) != Some(loads.requests);
+        let requests = loads.requests.values().sum();
+        let is_new = self.requests.replace(requests) != Some(requests);
         let runs = loads.in_flight.values().any(|in_flight| *in_flight > 0);
         if is_new || runs || loads.waiting > 0 {
             self.used_at = Some(now);

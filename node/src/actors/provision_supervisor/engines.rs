@@ -1,6 +1,6 @@
 //! The engines of this node: what each one is, and what is done about it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::task::AbortHandle;
@@ -8,7 +8,9 @@ use tokio::time::{Instant, sleep};
 use weir_control_plane::jobs::Holder;
 use weir_core::health::Check;
 use weir_core::ids::{EngineId, ServiceName};
-use weir_core::provision::{Care, CareRules, CareState, EndReason, Observation, Replacements};
+use weir_core::provision::{
+    Care, CareRules, CareState, EndReason, Observation, Replacements, UsesElsewhere,
+};
 use weir_engines::driver::Running;
 
 use super::elsewhere::Elsewhere;
@@ -60,6 +62,7 @@ pub(super) struct Engine {
     pub(super) taken_by: Option<Holder>,
     uses_before: u64,
     requests_seen: u64,
+    pub(super) uses_elsewhere: UsesElsewhere,
 }
 
 /// What runs on a backend through this node, and what ran.
@@ -134,6 +137,7 @@ impl Engine {
             taken_by: None,
             uses_before: 0,
             requests_seen: 0,
+            uses_elsewhere: UsesElsewhere::default(),
         }
     }
 
@@ -182,12 +186,18 @@ impl Engine {
             failures_max: care.failures_max,
             unhealthy_grace: care.unhealthy_grace,
             in_use_patience: care.in_use_patience,
-            recycle_after_uses: care.uses_max.unwrap_or(limits.uses_max),
+            recycle_after_uses: self.uses_max(limits),
             outdated: self.is_to_be_renewed(),
             drain_timeout,
             vpn_lost_grace: Some(care.unhealthy_grace),
             stop_retry: self.plan.settings.launch.stop_timeout.saturating_mul(3),
         }
+    }
+
+    /// Uses after which it is replaced; 0 for any number.
+    fn uses_max(&self, limits: &ProvisionSettings) -> u64 {
+        let own = self.plan.settings.care.uses_max;
+        own.unwrap_or(limits.uses_max)
     }
 
     /// What runs on it, and what ran.
@@ -203,8 +213,12 @@ impl Engine {
         let in_flight = load.in_flight.max(least) + elsewhere;
         Observation::Used {
             in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),
-            uses: self.uses_before + self.requests_seen,
+            uses: self.uses(),
         }
+    }
+
+    fn uses(&self) -> u64 {
+        self.uses_before + self.requests_seen + self.uses_elsewhere.uses()
     }
 
     pub(super) fn view(&self, restarts: u32, load: Load) -> EngineView {
@@ -223,7 +237,7 @@ impl Engine {
             is_forwarded: self.lot.is_forwarded,
             since_unix_ms: self.since.1,
             restarts,
-            uses: self.uses_before + self.requests_seen,
+            uses: self.uses(),
             in_flight: load.in_flight,
             image: self.running.image.clone().unwrap_or_default(),
             image_digest: self.running.image_digest.clone(),
@@ -277,6 +291,20 @@ impl Engines {
 
     pub(super) fn restarts(&self, id: &str) -> u32 {
         self.restarts.get(id).copied().unwrap_or_default()
+    }
+
+    /// Services whose engines here are replaced after so many uses.
+    pub(super) fn recycled(&self, limits: &ProvisionSettings) -> BTreeSet<ServiceName> {
+        let recycled = self.all().filter(|engine| engine.uses_max(limits) > 0);
+        recycled.map(|engine| engine.plan.service.clone()).collect()
+    }
+
+    pub(super) fn of_service_mut(
+        &mut self,
+        service: &ServiceName,
+    ) -> impl Iterator<Item = &mut Engine> {
+        let all = self.by_id.values_mut();
+        all.filter(move |engine| engine.plan.service == *service)
     }
 
     /// Engines behind a VPN, and whether one has its port.

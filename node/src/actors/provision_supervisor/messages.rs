@@ -161,6 +161,13 @@ pub enum Look {
         /// So much.
         in_flight: u64,
     },
+    /// What ran on a service's engines through other nodes.
+    UsedElsewhere {
+        /// The service.
+        service: ServiceName,
+        /// Requests, by engine.
+        requests: BTreeMap<String, u64>,
+    },
     /// It runs on as an engine of another node.
     IsTheirs {
         /// The engine.

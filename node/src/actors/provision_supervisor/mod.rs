@@ -50,6 +50,7 @@ mod succession;
 mod tests;
 mod told;
 mod trace;
+mod uses;
 mod vpn_wait;
 mod waits;
 mod whose;
@@ -229,6 +230,7 @@ pub struct ProvisionSupervisor {
     unused_ports: BTreeMap<String, Instant>,
     problems: Problems,
     rebalance: rebalance::Rebalance,
+    asking_for_uses: uses::Asking,
     told: Told,
     /// Which life of the actor this is.
     life: u64,
@@ -255,6 +257,7 @@ impl ProvisionSupervisor {
             unused_ports: BTreeMap::new(),
             problems: Problems::default(),
             rebalance: rebalance::Rebalance::default(),
+            asking_for_uses: uses::Asking::default(),
             told: Told::default(),
             life: parts.outlet.next_life(),
             followers: JoinSet::new(),
@@ -267,6 +270,7 @@ impl ProvisionSupervisor {
         let now = Instant::now();
         self.let_start(now, ctx);
         self.claim(now);
+        self.ask_for_uses();
         self.care(now);
         self.find_again(now);
         self.use_forwarded_ports(now);

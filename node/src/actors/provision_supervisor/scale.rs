@@ -285,7 +285,9 @@ impl Scale {
                 .clone()
                 .map(|backend| (backend.id.to_string(), backend.load.in_flight()))
                 .collect(),
-            requests: backends.map(|backend| backend.load.requests()).sum(),
+            requests: backends
+                .map(|backend| (backend.id.to_string(), backend.load.requests()))
+                .collect(),
             waiting: service.metrics.waiting(),
             complete: true,
         }

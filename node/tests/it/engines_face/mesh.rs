@@ -85,6 +85,36 @@ async fn an_engine_that_drains_ends_what_it_serves_for_another_node() {
     assert_eq!(answer.status, 200, "{answer:?}\n{}", a.log());
 }
 
+#[tokio::test]
+async fn what_an_engine_serves_for_other_nodes_counts_as_its_use() {
+    let plane = ControlPlane::start().await;
+    let keys = format!("endpoints = [\"{}\"]\n", plane.address);
+    let config = engines(1, 2).replace("max = 2", "max = 2\nuses_max = 50");
+    let a = Node::start_as("node-a", &keys, &config).await;
+    let route = "[services.web]\nbackends = []\n[[routes]]\nservice = \"web\"\n";
+    let b = Node::start_as("node-b", &keys, route).await;
+    for node in [&a, &b] {
+        plane.sees_connected(&node.id).await;
+    }
+    let first = ready(&a, 1).await.remove(0);
+    let mut good = 0;
+    let used = async {
+        loop {
+            good += u32::from(b.get("/").await.starts_with("HTTP/1.1 200 "));
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let another = seen(&a, false, "another one is ready", |list| {
+        let mut ready = list.engines.iter().filter(is_ready);
+        ready.any(|engine| engine.pid != first.pid)
+    });
+    tokio::select! {
+        () = used => {}
+        _ = another => {}
+    }
+    assert!(good >= 50, "replaced after {good}");
+}
+
 /// Waits until a request is under way on the backend of the service.
 async fn until_in_flight(node: &Node) {
     let deadline = Instant::now() + PATIENCE;
