@@ -134,12 +134,7 @@ impl Drop for Daemon {
         if let Some(keeper) = self.keeper.take() {
             let _ = keeper.join();
         }
-        let _ = fs::remove_dir_all(&self.folder);
-        // The kernel ends a process space in its own time, and no cgroup goes before its last process.
-        let begun = Instant::now();
-        while !remove_cgroups(&self.folder) && begun.elapsed() < END_LIMIT {
-            thread::sleep(LOOK_AGAIN);
-        }
+        remove(&self.folder);
     }
 }
 
@@ -226,10 +221,16 @@ fn sweep() {
             .to_str()
             .and_then(|name| name.strip_prefix(PREFIX)?.split_once('-'));
         if owner.is_some_and(|(pid, _)| !Path::new("/proc").join(pid).exists()) {
-            let _ = fs::remove_dir_all(entry.path());
-            remove_cgroups(&entry.path());
+            remove(&entry.path());
         }
     }
+}
+
+/// Of a daemon that was sent its end. The folder goes last: by its name whoever sweeps finds the cgroups.
+fn remove(folder: &Path) {
+    // The kernel ends a process space in its own time, and no cgroup goes before its last process.
+    within(END_LIMIT, || remove_cgroups(folder));
+    let _ = fs::remove_dir_all(folder);
 }
 
 /// The daemon's and its containers', in each hierarchy (version 1) or in the one (version 2). Whether none is left.
