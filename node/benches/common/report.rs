@@ -1,6 +1,8 @@
 //! Figures with their bars.
 
 use std::fmt::{Display, Write as _};
+use std::io::{self, Write as _};
+use std::process::ExitCode;
 use std::time::Duration;
 
 /// One table of all that was measured.
@@ -28,14 +30,18 @@ impl Report {
         let _ = writeln!(self.text, "  {what:<58} {figure:>14}   {bar:<24} {verdict}");
     }
 
-    /// Bars that were missed.
-    pub(super) const fn missed(&self) -> usize {
-        self.missed
-    }
-
-    /// The table.
-    pub(super) fn text(&self) -> &str {
-        &self.text
+    /// Prints the table, and why it ends early if it does; a failure too when a bar was missed.
+    pub(super) fn conclude(self, bench: &str, measured: Result<(), impl Display>) -> ExitCode {
+        // Whoever reads it may be gone.
+        let _ = write!(io::stdout().lock(), "{}", self.text);
+        match measured {
+            Ok(()) if self.missed == 0 => ExitCode::SUCCESS,
+            Ok(()) => ExitCode::FAILURE,
+            Err(why) => {
+                let _ = writeln!(io::stderr(), "{bench}: {why}");
+                ExitCode::FAILURE
+            }
+        }
     }
 }
 

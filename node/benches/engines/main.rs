@@ -16,7 +16,6 @@ mod recorder;
 mod report;
 mod warm;
 
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -71,16 +70,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let mut report = Report::default();
     let measured = run(&options, &mut report);
-    // Whoever reads it may be gone.
-    let _ = write!(io::stdout().lock(), "{}", report.text());
-    match measured {
-        Ok(()) if report.missed() == 0 => ExitCode::SUCCESS,
-        Ok(()) => ExitCode::FAILURE,
-        Err(why) => {
-            let _ = writeln!(io::stderr(), "engines: {why}");
-            ExitCode::FAILURE
-        }
-    }
+    report.conclude("engines", measured)
 }
 
 fn run(options: &Options, report: &mut Report) -> Result<(), String> {

@@ -42,16 +42,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let mut report = Report::default();
     let measured = run(&options, &mut report);
-    // Whoever reads it may be gone.
-    let _ = write!(io::stdout().lock(), "{}", report.text());
-    match measured {
-        Ok(()) if report.missed() == 0 => ExitCode::SUCCESS,
-        Ok(()) => ExitCode::FAILURE,
-        Err(why) => {
-            let _ = writeln!(io::stderr(), "logs: {why}");
-            ExitCode::FAILURE
-        }
-    }
+    report.conclude("logs", measured)
 }
 
 fn run(options: &Options, report: &mut Report) -> io::Result<()> {

@@ -13,7 +13,6 @@ mod process;
 mod report;
 mod requests;
 
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -65,16 +64,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let mut report = Report::default();
     let measured = run(&options, &mut report);
-    // Whoever reads it may be gone.
-    let _ = write!(io::stdout().lock(), "{}", report.text());
-    match measured {
-        Ok(()) if report.missed() == 0 => ExitCode::SUCCESS,
-        Ok(()) => ExitCode::FAILURE,
-        Err(why) => {
-            let _ = writeln!(io::stderr(), "telemetry: {why}");
-            ExitCode::FAILURE
-        }
-    }
+    report.conclude("telemetry", measured)
 }
 
 fn run(options: &Options, report: &mut Report) -> Result<(), String> {

@@ -10,7 +10,6 @@ mod one_hit;
 mod report;
 mod traces;
 
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -22,16 +21,7 @@ fn main() -> ExitCode {
         hit::run(&mut report);
         traces::run(folder, &mut report)
     });
-    // Whoever reads it may be gone.
-    let _ = write!(io::stdout().lock(), "{}", report.text());
-    match measured {
-        Ok(()) if report.missed() == 0 => ExitCode::SUCCESS,
-        Ok(()) => ExitCode::FAILURE,
-        Err(why) => {
-            let _ = writeln!(io::stderr(), "tiers: {why}");
-            ExitCode::FAILURE
-        }
-    }
+    report.conclude("tiers", measured)
 }
 
 /// Where the traces are, if that is told.
