@@ -14,6 +14,7 @@ use super::process::{Process, free_address, text, weir};
 pub(super) const NODES: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+const READ_BYTES: usize = 64 << 10;
 
 /// One node.
 pub(super) struct MeshNode {
@@ -157,6 +158,7 @@ impl Client {
     }
 
     async fn read(&mut self) -> Result<(), String> {
+        self.buffer.reserve(READ_BYTES);
         match self.stream.read_buf(&mut self.buffer).await {
             Ok(0) => Err("the connection ended".to_owned()),
             Ok(_) => Ok(()),
