@@ -1,5 +1,7 @@
 //! The node's state in the words of `weir.node.v1`: for gRPC, the HTTP API and the command line alike.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 use weir_core::health::Standing;
 use weir_proto::control::v1 as control;
@@ -15,6 +17,7 @@ use crate::data_plane::routing::{BackendView, Routing, Service};
 use crate::orders::OrdersHandle;
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::{NodeMetrics, ServiceMetrics};
+use crate::telemetry::spans::SpanCounts;
 
 /// One service with its backends.
 pub fn service(service: &Service) -> pb::Service {
@@ -145,11 +148,14 @@ pub struct StatusSource {
     pub control_plane: Snapshot<LinkStatus>,
     /// How messages of other nodes come.
     pub canary: Snapshot<CanaryStatus>,
+    /// What became of what was sent to the OTLP receiver.
+    pub spans: Arc<SpanCounts>,
 }
 
 impl StatusSource {
     fn warnings(&self) -> Vec<String> {
-        self.canary.load().problem().into_iter().collect()
+        let canary = self.canary.load().problem();
+        canary.into_iter().chain(self.spans.problems()).collect()
     }
 
     /// The node as it is now.

@@ -37,6 +37,7 @@ pub fn status_of(wired: &Wired) -> StatusCache {
         orders: wired.orders.clone(),
         control_plane: wired.control_plane.clone(),
         canary: wired.broadcast.mesh().canary_status(),
+        spans: Arc::clone(wired.core_parts.tracer.counts()),
     };
     StatusCache::new(source, wired.status_age_max.clone())
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use tonic::transport::Channel;
+use weir_core::purge::Wait;
 use weir_core::units::{format_bytes, parse_duration};
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::cache_client::CacheClient;
@@ -113,6 +114,10 @@ struct Purge {
     /// How long to wait for other nodes; they are told all the same.
     #[arg(long, default_value = "500ms", value_parser = parse_wait)]
     wait_for: Duration,
+    /// Fail with exit code 1 unless it is in force in that time on the nodes that are waited for, those that are away
+    /// included.
+    #[arg(long)]
+    strict: bool,
 }
 
 #[derive(Args)]
@@ -215,16 +220,18 @@ impl Purge {
             .or(host.map(Scope::Host))
             .or(value.map(Scope::Value))
             .or(value_prefix.map(Scope::ValuePrefix));
+        let wait = Wait::parse(&self.wait).unwrap_or_default();
         let request = pb::PurgeRequest {
             scope: Some(named.unwrap_or(Scope::All(true))),
             namespace: self.namespace,
             soft: self.soft,
-            wait: self.wait,
+            wait: wait.as_str().to_owned(),
             wait_ms: u64::try_from(self.wait_for.as_millis()).unwrap_or(u64::MAX),
         };
         let purged = client.purge(request).await?;
         let purged = purged.get_ref();
-        if !purged.missing.is_empty() {
+        let is_heard = wait.is_over(purged.acked as usize, 0, purged.total as usize);
+        if !is_heard {
             note(&format!(
                 "not heard in time: {}; told as soon as they are there",
                 purged.missing.join(", ")
@@ -233,17 +240,27 @@ impl Purge {
         if !purged.cdn_problem.is_empty() {
             note(&purged.cdn_problem);
         }
-        show(purged, format, |purged| {
-            let pb::PurgeResponse {
-                acked, total, cdns, ..
-            } = purged;
-            let told = match cdns.is_empty() {
-                true => String::new(),
-                false => format!("; told next: {}", cdns.join(", ")),
-            };
-            format!("purged: in force on {acked} of {total} nodes{told}")
-        })
+        show(purged, format, purged_as_text)?;
+        if self.strict && !is_heard {
+            let why = format!(
+                "not in force on the nodes that were waited for, {} (--strict)",
+                wait.as_str()
+            );
+            return Err(Failure::Other(why));
+        }
+        Ok(())
     }
+}
+
+fn purged_as_text(purged: &pb::PurgeResponse) -> String {
+    let pb::PurgeResponse {
+        acked, total, cdns, ..
+    } = purged;
+    let told = match cdns.is_empty() {
+        true => String::new(),
+        false => format!("; told next: {}", cdns.join(", ")),
+    };
+    format!("purged: in force on {acked} of {total} nodes{told}")
 }
 
 pub(super) fn show<T: serde::Serialize>(

@@ -56,6 +56,12 @@ fn parse_since(text: &str) -> Result<Since, String> {
 impl Subscribe {
     pub(super) fn run(self) -> Result<(), Failure> {
         let request = self.request();
+        if self.since.is_some() && !request.patterns.is_empty() {
+            let patterns = request.patterns.join("`, `");
+            note(&format!(
+                "--since is for topics without wildcards: `{patterns}` go on from now"
+            ));
+        }
         let (node, format, count) = (self.target.node, self.target.output, self.count);
         block_on(async move {
             let mut client = BroadcastClient::new(connect(&node).await?);

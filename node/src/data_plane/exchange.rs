@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use http::{Method, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use tokio::time::Instant;
 use weir_core::balance::{Outcome, failure_penalty};
 
@@ -15,7 +15,7 @@ use super::logged::{Ended, Logged};
 use super::pool::Lease;
 use super::routing::{Backend, LocalRouting, Place};
 use super::stream_watch::StreamWatch;
-use super::trace::RequestTrace;
+use super::trace::{REQUEST_ID, RequestTrace};
 use super::upload::{UploadProgress, UploadState};
 use crate::telemetry::http_server::KnownMethod;
 
@@ -173,6 +173,13 @@ impl Exchange {
 
     pub(super) fn core(&self) -> &Rc<Core> {
         &self.core
+    }
+
+    /// Tells the client by which id the request's trace is found.
+    pub(super) fn tell_id(&self, headers: &mut HeaderMap) {
+        if let Some(trace) = &self.trace {
+            headers.insert(REQUEST_ID, trace.request_id());
+        }
     }
 
     /// Has the request logged if it takes longer than `threshold`.

@@ -84,9 +84,7 @@ async fn answer(
             // The rest of the body will not be read, so there is no way to the next request.
             last = http1 && exchange.has_unread_upload();
             let mut answer = reason.answer(grpc);
-            if let Some(trace) = &exchange.trace {
-                answer.headers_mut().insert(REQUEST_ID, trace.request_id());
-            }
+            exchange.tell_id(answer.headers_mut());
             answer
         }
     };
@@ -187,6 +185,8 @@ async fn handle(
     } else {
         None
     };
+    // As the client asked, before a rewrite.
+    exchange.watch_slowness(client.limits.slow_request, request.uri());
     let routed = match admit(core, &Caller::of(client), &mut request, asked) {
         Ok(routed) => routed,
         Err(reason) => return Err(Refused { reason, exchange }),
@@ -195,7 +195,6 @@ async fn handle(
     if let Some(logged) = &mut exchange.logged {
         logged.client = routed.client_address;
     }
-    exchange.watch_slowness(client.limits.slow_request, request.uri());
     if let Some(trace) = &exchange.trace {
         note_admission(trace, &routed, exchange.started);
     }

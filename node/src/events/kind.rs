@@ -184,6 +184,19 @@ impl Kind {
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.as_str() == name)
     }
+
+    /// The attributes that events of one subject must share to be told as one.
+    pub const fn told_apart_by(self) -> &'static [&'static str] {
+        match self {
+            Self::AlertFiring | Self::AlertOver => &["alert", "of"],
+            Self::BreakerOpen | Self::BreakerHalfOpen | Self::BreakerClosed => &["of"],
+            Self::CachePurged => &["scope", "of", "namespace", "hardness"],
+            Self::CacheWarmFailed => &["source", "url"],
+            Self::DriverAway | Self::DriverBack => &["driver"],
+            Self::ProvisionLimited => &["limit"],
+            _ => &[],
+        }
+    }
 }
 
 impl fmt::Display for Kind {

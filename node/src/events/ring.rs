@@ -13,6 +13,8 @@ pub const DEBUG_KEPT_MAX: usize = 250;
 pub const TOGETHER_MS: u64 = 1_000;
 /// Different events that are watched for equal ones; beyond, each is told by itself.
 const OPEN_MAX: usize = 1_000;
+/// Of one kind and subject; beyond, they are told as one, whatever else tells them apart.
+const OPEN_OF_SUBJECT_MAX: usize = 32;
 
 /// A name and its value.
 pub type Attribute = (&'static str, String);
@@ -34,14 +36,18 @@ pub struct Event {
     pub count: u64,
 }
 
-/// What makes two events equal: kind, subject, and which limit it was.
-type Key = (Kind, String, String);
+/// What makes two events equal: kind, subject, and the values of [`Kind::told_apart_by`].
+type Key = (Kind, String, Vec<String>);
 
 impl Event {
     fn key(&self) -> Key {
-        let limit = self.attributes.iter().find(|(name, _)| *name == "limit");
-        let limit = limit.map(|(_, value)| value.clone());
-        (self.kind, self.subject.clone(), limit.unwrap_or_default())
+        let names = self.kind.told_apart_by();
+        let told_apart = self
+            .attributes
+            .iter()
+            .filter(|(name, _)| names.contains(name))
+            .map(|(_, value)| value.clone());
+        (self.kind, self.subject.clone(), told_apart.collect())
     }
 
     fn is_frequent(&self) -> bool {
@@ -92,7 +98,7 @@ impl Ring {
 
     /// Takes an event, or adds it to the one that stands for its equals.
     pub(super) fn take(&mut self, event: Event) {
-        let (key, now) = (event.key(), event.at_unix_ms);
+        let (key, now) = (self.key_of(&event), event.at_unix_ms);
         let until_unix_ms = now.saturating_add(TOGETHER_MS);
         match self.open.get_mut(&key) {
             Some(open) if now < open.until_unix_ms => gather(&mut open.more, event),
@@ -122,6 +128,21 @@ impl Ring {
                 }
                 self.push(event);
             }
+        }
+    }
+
+    /// The event's key, unless there are too many others of its kind and subject.
+    fn key_of(&self, event: &Event) -> Key {
+        let key = event.key();
+        if self.open.contains_key(&key) {
+            return key;
+        }
+        let any = (key.0, key.1.clone(), Vec::new());
+        let is_of_subject = |(open, _): &(&Key, &Open)| (open.0, &open.1) == (key.0, &key.1);
+        let of_subject = self.open.range(any.clone()..).take_while(is_of_subject);
+        match of_subject.count() {
+            0..OPEN_OF_SUBJECT_MAX => key,
+            _ => any,
         }
     }
 
@@ -279,6 +300,30 @@ mod tests {
         ring.take(limited("queue"));
         ring.take(limited("spacing"));
         assert_eq!(all(&ring).len(), 5);
+    }
+
+    #[test]
+    fn each_purge_is_told_with_what_it_purged_unless_they_are_a_flood() {
+        let mut ring = Ring::new();
+        let purged = |tag: String| Event {
+            attributes: vec![("scope", "tag".to_owned()), ("of", tag)],
+            ..event(Kind::CachePurged, "", 5)
+        };
+        for tag in 0..20 {
+            ring.take(purged(tag.to_string()));
+            ring.take(purged(tag.to_string()));
+        }
+        let told: Vec<(u64, u64)> = all(&ring);
+        assert_eq!(told.len(), 20, "{told:?}");
+        ring.close(1_005);
+        assert_eq!(all(&ring).len(), 40);
+        for tag in 0..10_000 {
+            ring.take(purged(tag.to_string()));
+        }
+        ring.close(9_000);
+        let told = all(&ring);
+        assert!(told.len() <= 80, "{}", told.len());
+        assert_eq!(told.iter().map(|(_, count)| count).sum::<u64>(), 10_040);
     }
 
     #[test]

@@ -179,6 +179,7 @@ mod tests {
             orders: orders.clone(),
             control_plane: Snapshot::new(LinkStatus::default()),
             canary: Snapshot::new(CanaryStatus::default()),
+            spans: Arc::default(),
         };
         (StatusCache::new(source, age_max.clone()), metrics, orders)
     }

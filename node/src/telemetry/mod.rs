@@ -15,6 +15,7 @@ pub mod otlp;
 pub mod otlp_metrics;
 pub mod points;
 pub mod process;
+pub mod receiver;
 pub mod recent;
 pub mod spans;
 pub mod steps;

@@ -67,12 +67,11 @@ impl Exporter {
         while let Some(batch) = self.next_batch().await {
             let count = spans_of(&batch).count() as u64;
             let counts = &self.counts;
-            match self.client.clone().export(self.request(&batch)).await {
+            let became = self.client.clone().export(self.request(&batch)).await;
+            counts.traces.exported("traces", &became);
+            match became {
                 Ok(_) => counts.sent.fetch_add(count, Ordering::Relaxed),
-                Err(status) => {
-                    tracing::debug!(%status, "span export failed");
-                    counts.dropped.fetch_add(count, Ordering::Relaxed)
-                }
+                Err(_) => counts.dropped.fetch_add(count, Ordering::Relaxed),
             };
         }
     }

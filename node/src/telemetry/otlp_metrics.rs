@@ -12,6 +12,7 @@ use opentelemetry_proto::tonic::metrics::v1 as pb;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
+use tonic::Status;
 use tonic::transport::Channel;
 
 use super::otlp;
@@ -97,15 +98,14 @@ impl MetricsExporter {
             // The channel bounds connecting; this bounds all.
             let mut client = self.client.clone();
             let sent = timeout(otlp::EXPORT_TIMEOUT, client.export(self.request(together))).await;
-            let dropped = match sent {
-                Ok(Ok(answer)) => {
+            let became =
+                sent.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")));
+            self.counts.metrics.exported("metrics", &became);
+            let dropped = match became {
+                Ok(answer) => {
                     let refused = answer.into_inner().partial_success;
                     let refused = refused.map_or(0, |partial| partial.rejected_data_points);
                     u64::try_from(refused).unwrap_or(0).min(points)
-                }
-                Ok(Err(status)) => {
-                    tracing::debug!(%status, "metrics export failed");
-                    points
                 }
                 Err(_) => points,
             };

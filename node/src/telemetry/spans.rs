@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use weir_core::trace::{Sampler, Sampling, TraceContext};
 pub use weir_core::trace::{TRACEPARENT, parent_of};
 
+use super::receiver::Receiver;
 use super::recent::{Batch, Recent};
 use crate::snapshot::{Reader, Snapshot};
 
@@ -141,9 +142,20 @@ pub struct SpanCounts {
     pub points_dropped: AtomicU64,
     /// Bytes of the batches that wait for the exporter; it gives back what it takes.
     pub waiting_bytes: AtomicU64,
+    /// How the receiver is with spans.
+    pub traces: Receiver,
+    /// How it is with points of metrics.
+    pub metrics: Receiver,
 }
 
 impl SpanCounts {
+    /// Why the receiver does not take what it is sent, for each signal that it does not take.
+    pub fn problems(&self) -> impl Iterator<Item = String> {
+        let all = [("traces", &self.traces), ("metrics", &self.metrics)];
+        all.into_iter()
+            .filter_map(|(signal, receiver)| receiver.problem(signal))
+    }
+
     pub(crate) fn not_held(&self) {
         self.requests_not_held.fetch_add(1, Ordering::Relaxed);
     }

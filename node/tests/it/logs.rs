@@ -75,7 +75,8 @@ async fn a_slow_request_is_found_with_its_trace_in_the_file_and_over_every_way()
     let backend = slow_backend().await;
     let config = format!(
         "[logs]\ndir = \"{}\"\n[telemetry]\notlp = \"http://127.0.0.1:1\"\nsample_ratio = 1\n\
-         [services.web]\nbackends = [\"{backend}\"]\n[[routes]]\nservice = \"web\"\n",
+         [services.web]\nbackends = [\"{backend}\"]\n\
+         [[routes]]\npath = \"/v1\"\nservice = \"web\"\nrewrite = {{ prefix = \"/\" }}\n",
         folder.path().join("logs").display()
     );
     let mut node = Weir::start_with("slow_request = \"5ms\"", &config).await;
@@ -89,7 +90,7 @@ async fn a_slow_request_is_found_with_its_trace_in_the_file_and_over_every_way()
     };
     let mut lists = client.watch_logs(request).await.unwrap().into_inner();
     assert_eq!(lists.message().await.unwrap().unwrap().lines, []);
-    ask_slowly(&node, "/one").await;
+    ask_slowly(&node, "/v1/one").await;
     let told = timeout(PATIENCE, lists.message())
         .await
         .unwrap()
@@ -99,7 +100,8 @@ async fn a_slow_request_is_found_with_its_trace_in_the_file_and_over_every_way()
         panic!("{told:?}")
     };
     assert_eq!((&*line.message, &*line.level), ("slow request", "warn"));
-    assert_eq!(line.attributes["path"], "/one");
+    // As the client asked, whatever the backend is asked.
+    assert_eq!(line.attributes["path"], "/v1/one");
     assert_eq!(line.attributes["trace_id"].len(), 32, "{line:?}");
 
     let found = lines(&node, "since=10m&level=warn&grep=slow%20request&lines=5").await;

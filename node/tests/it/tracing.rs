@@ -289,4 +289,11 @@ async fn a_receiver_that_is_away_costs_spans_but_no_request() {
     let made = weir.metric("weir_spans_made_total").await;
     weir.wait_for_metric("weir_spans_dropped_total", |dropped| dropped == made)
         .await;
+    let (_, status) = weir.get_api("/api/status").await.unwrap();
+    let told = "the OTLP receiver takes no traces: ";
+    assert!(
+        status.contains(told) && status.contains("refused"),
+        "{status}"
+    );
+    assert!(weir.log().contains("the OTLP receiver does not take them"));
 }

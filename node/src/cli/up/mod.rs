@@ -258,12 +258,10 @@ impl Mesh {
     async fn start_all(&mut self) -> Result<(), Failure> {
         if let Some(control_plane) = &mut self.control_plane {
             control_plane.start(&self.plan)?;
+            control_plane.ready().await?;
         }
         for node in &mut self.nodes {
             node.start(&self.plan)?;
-        }
-        if let Some(control_plane) = &mut self.control_plane {
-            control_plane.ready().await?;
         }
         for node in &mut self.nodes {
             node.ready().await?;

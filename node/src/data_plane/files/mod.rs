@@ -116,7 +116,12 @@ pub(super) async fn answer<B>(
         }
         Err(reason) => {
             exchange.failed(reason);
-            reason.answer(routed.asked.grpc)
+            let mut answer = reason.answer(routed.asked.grpc);
+            // What a cache may keep is of no one request.
+            if routed.settings().cache.is_none() {
+                exchange.tell_id(answer.headers_mut());
+            }
+            answer
         }
     }
 }

@@ -220,6 +220,13 @@ async fn a_node_that_does_not_answer_is_named_and_hears_of_it_when_it_does() {
     )
     .await;
     assert_eq!(quorum["acked"], 2);
+    for (wait, wait_for, expected) in [("quorum", "10s", (0, false)), ("all", "300ms", (1, true))] {
+        let purge = ["cache", "purge", "--tag", "news", "--strict"];
+        let waits = ["--wait", wait, "--wait-for", wait_for];
+        let (code, said) = nodes[0].command(&[&purge[..], &waits].concat()).await;
+        let is_named = said.contains("not heard in time: ") && said.contains("node-c");
+        assert_eq!((code, is_named), expected, "{said}");
+    }
     nodes[2].signal(Signal::CONT);
     comes(&nodes[2], &version).await;
     is_so("nobody is behind", &nodes[0], |stats| {

@@ -150,6 +150,7 @@ async fn http2_gets_the_same() {
     assert_eq!((bare.header("content-length"), bare.body.len()), ("10", 0));
     let missing = client.get(head("GET", "/b", &[])).await.unwrap();
     assert_eq!(missing.header("x-weir-reason"), "file_not_found");
+    assert_eq!(missing.header("x-request-id").len(), 32);
 }
 
 #[tokio::test]
