@@ -52,8 +52,9 @@ impl Names {
             names.extend_from_slice(self.of(*call));
         }
         let is_sampling = |name: &String| OWN.iter().any(|own| name.contains(own));
-        let first = names.iter().take_while(|name| is_sampling(name)).count();
-        let mut stack = names.split_off(first);
+        // Between them are some that are inlined, which have short names.
+        let last = names.iter().take(OWN_DEPTH_MAX).rposition(is_sampling);
+        let mut stack = names.split_off(last.map_or(0, |last| last.wrapping_add(1)));
         stack.reverse();
         if stack.is_empty() {
             stack.push("[stack is not known]".to_owned());
@@ -63,10 +64,6 @@ impl Names {
 }
 
 /// In the names of what allocates and samples.
-const OWN: [&str; 5] = [
-    "backtrace::",
-    "weir_heap::",
-    "__rust_alloc",
-    "__rust_realloc",
-    "core::ops::function",
-];
+const OWN: [&str; 3] = ["weir_heap::", "__rust_alloc", "__rust_realloc"];
+/// How many such calls there may be, with what is inlined.
+const OWN_DEPTH_MAX: usize = 20;

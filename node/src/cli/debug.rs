@@ -13,6 +13,8 @@ use super::output::{Failure, Format, note, print, print_json, table};
 use super::{block_on, http as api};
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Beside the time of a profile: a node may need `telemetry.dependency_timeout` for its names.
+const NAMES_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// Look into a running node: where its time goes, its heap, its actors and tasks
 ///
@@ -148,7 +150,7 @@ impl Debug {
                 } => {
                     let format = format.name();
                     let path = format!("/debug/profile/cpu?seconds={seconds}&format={format}");
-                    let within = Duration::from_secs(*seconds) + ANSWER_TIMEOUT;
+                    let within = Duration::from_secs(*seconds) + NAMES_TIMEOUT;
                     save(file, &ask(&path, within).await?)
                 }
                 Action::HeapProfile {
@@ -167,7 +169,7 @@ impl Debug {
                         "/debug/heap/profile?format={format}&show={show}{}",
                         optional.concat()
                     );
-                    let within = Duration::from_secs(seconds.unwrap_or(0)) + ANSWER_TIMEOUT;
+                    let within = Duration::from_secs(seconds.unwrap_or(0)) + NAMES_TIMEOUT;
                     save(file, &ask(&path, within).await?)
                 }
                 Action::Heap => show(&ask("/debug/heap", ANSWER_TIMEOUT).await?, self.output),
