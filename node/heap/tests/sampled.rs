@@ -11,7 +11,7 @@ static ALLOCATOR: weir_heap::Sampled = weir_heap::Sampled;
 /// There is one sampler in a process.
 static TURN: Mutex<()> = Mutex::new(());
 
-const INTERVAL: u64 = 16 << 10;
+const INTERVAL: u64 = 64 << 10;
 const MIB: u64 = 1 << 20;
 
 fn turn() -> MutexGuard<'static, ()> {
@@ -235,11 +235,11 @@ fn a_panic_unwinds_through_what_is_sampled() {
     let _turn = turn();
     let window = Window::begin(0).unwrap();
     let held = std::panic::catch_unwind(|| {
-        let held = holds_much(100);
+        let held = holds_much(4_000);
         assert!(held.is_empty(), "{} blocks", held.len());
     });
     assert!(held.is_err());
     let (in_use, in_all) = of(&window.end(), "holds_much");
     assert_eq!(in_use, Amount::default());
-    assert!(is_near(in_all.bytes, 400_000), "{in_all:?}");
+    assert!(is_near(in_all.bytes, 16 * MIB), "{in_all:?}");
 }

@@ -93,12 +93,11 @@ pub struct Function {
 }
 
 /// What the values of a profile are.
-#[derive(Clone, Copy, Debug)]
-pub struct Kinds<'a> {
+struct Kinds<'a> {
     /// Kind and unit of each value.
-    pub values: &'a [(&'a str, &'a str)],
+    values: &'a [(&'a str, &'a str)],
     /// What lies between two samples, and how much of it.
-    pub period: ((&'a str, &'a str), u64),
+    period: ((&'a str, &'a str), u64),
 }
 
 /// Encodes samples of processor time that were taken so many times in each second of it.

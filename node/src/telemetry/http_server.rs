@@ -108,7 +108,7 @@ pub struct RouteMetrics {
     cores: Box<[Ended]>,
 }
 
-/// Of each route of a table, in its order; none beyond the first [`ROUTES_MAX`] patterns.
+/// Of each route of a table, in its order; none beyond the first 64 patterns.
 pub type OfRoutes = Arc<[Option<Arc<RouteMetrics>>]>;
 
 impl RouteMetrics {

@@ -87,9 +87,9 @@ async fn wrong_questions_are_told_what_is_allowed(node: &Weir) {
         (cpu, "format=png", "svg or pprof"),
         (heap, "seconds=0", "1 to 600"),
         (heap, "seconds=601", "1 to 600"),
-        (heap, "seconds=1&interval=4095", "4096 to 1073741824"),
-        (heap, "seconds=1&interval=1073741825", "4096 to 1073741824"),
-        (heap, "seconds=1&interval=-1", "4096 to 1073741824"),
+        (heap, "seconds=1&interval=65535", "65536 to 1073741824"),
+        (heap, "seconds=1&interval=1073741825", "65536 to 1073741824"),
+        (heap, "seconds=1&interval=-1", "65536 to 1073741824"),
         (heap, "seconds=1&show=leaks", "in_use or allocated"),
         (heap, "format=png", "svg or pprof"),
         (heap, "second=1", "seconds=1 to 600"),
@@ -257,7 +257,7 @@ async fn a_heap_profile_under_load_says_who_allocates_and_what_is_in_use() {
         {}
     });
     free.await.expect("it ends with who asked");
-    let profile = heap_profile(&node, "seconds=2&interval=4096").await;
+    let profile = heap_profile(&node, "seconds=2&interval=65536").await;
     let [in_use, _, objects, bytes] = sums(&profile, "weir_node::");
     assert!(objects > 100 && bytes > 10_000, "{objects} {bytes}");
     assert!(in_use < objects, "requests free what they allocate");
@@ -266,7 +266,7 @@ async fn a_heap_profile_under_load_says_who_allocates_and_what_is_in_use() {
         [0; 4],
         "of the callers alone"
     );
-    assert_eq!(profile.period, 4_096);
+    assert_eq!(profile.period, 65_536);
     assert_heap_is_drawn(&node, &folder.path().join("heap.svg")).await;
     load.kill().await.unwrap();
 }
@@ -275,14 +275,14 @@ async fn assert_heap_is_drawn(node: &Weir, file: &std::path::Path) {
     let (svg, api) = (file.to_str().unwrap(), node.api.to_string());
     let written = Command::new(env!("CARGO_BIN_EXE_weir"))
         .args(["debug", "heap-profile", "--seconds", "1", "--file", svg])
-        .args(["--show", "allocated", "--interval", "16KiB"])
+        .args(["--show", "allocated", "--interval", "64KiB"])
         .args(["--node", &api])
         .env("WEIR_DEBUG_TOKEN", "s3cret")
         .output();
     let written = written.await.unwrap();
     assert!(written.status.success(), "{written:?}");
     let svg = std::fs::read_to_string(file).unwrap();
-    let title = "bytes allocated in 1 s, one sample in 16KiB";
+    let title = "bytes allocated in 1 s, one sample in 64KiB";
     assert!(svg.contains(title) && svg.contains("weir_node::"), "{svg}");
 }
 
@@ -293,7 +293,7 @@ async fn what_lives_since_the_start_is_told_while_samples_are_always_taken() {
     let file = folder.path().join("token");
     std::fs::write(&file, "s3cret").unwrap();
     let config = format!(
-        "{}\n[debug]\ntoken = \"file:{}\"\n[telemetry]\nheap_sample_interval = \"4KiB\"\n",
+        "{}\n[debug]\ntoken = \"file:{}\"\n[telemetry]\nheap_sample_interval = \"64KiB\"\n",
         web(&[backend.address], ""),
         file.display()
     );
@@ -304,7 +304,7 @@ async fn what_lives_since_the_start_is_told_while_samples_are_always_taken() {
     assert!(in_use > 10_000 && bytes >= in_use, "{in_use} {bytes}");
     assert_eq!(profile.duration_nanos, 0);
     // It is live: off, there is nothing to tell.
-    node.edit(&config.replace("4KiB", "0B"));
+    node.edit(&config.replace("64KiB", "0B"));
     let off = timeout(PATIENCE, async {
         while get(&node, "/debug/heap/profile", Some("s3cret")).await.0 != 400 {}
     });

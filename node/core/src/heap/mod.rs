@@ -6,8 +6,9 @@
 
 /// The mean distance of two samples, in units of the countdown to the next.
 pub const MEAN_DISTANCE: u64 = 1 << 40;
-/// The shortest interval between samples, in bytes: beyond, whatever allocates would mostly be sampled.
-pub const INTERVAL_MIN: u64 = 4 << 10;
+/// The shortest interval between samples, in bytes: each sample may take some KiB more than was asked for, and its
+/// stack some time.
+pub const INTERVAL_MIN: u64 = 64 << 10;
 /// The longest, in bytes.
 pub const INTERVAL_MAX: u64 = 1 << 30;
 
@@ -73,8 +74,8 @@ mod tests {
         #[test]
         fn samples_say_how_much_there_was_in_all(
             seed: u64,
-            interval in INTERVAL_MIN..64 << 10,
-            kinds in prop::collection::vec(1_u64..40_000, 1..6),
+            interval in INTERVAL_MIN..128 << 10,
+            kinds in prop::collection::vec(64_u64..40_000, 1..6),
         ) {
             let mut random = fastrand::Rng::with_seed(seed);
             let sizes: Vec<u64> = (0..20_000).map(|_| kinds[random.usize(..kinds.len())]).collect();

@@ -250,7 +250,7 @@ pub(super) const ROUTES: &[Route] = &[
     get("/debug/heap/profile", "Who allocates memory", &[
         BEARER,
         query("seconds", "integer", "1 to 600; without, all since the start (telemetry.heap_sample_interval)."),
-        query("interval", "integer", "Bytes between two samples, 4096 to 1073741824; 524288 without."),
+        query("interval", "integer", "Bytes between two samples, 65536 to 1073741824; 524288 without."),
         query("format", "string", "svg for a flame graph, pprof for its protobuf."),
         query("show", "string", "What a flame graph is of: bytes in_use at the end, or all allocated."),
     ], &[

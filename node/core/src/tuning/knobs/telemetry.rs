@@ -39,7 +39,7 @@ knobs! {
         "Length of a CPU profile.";
     HEAP_SAMPLE_INTERVAL = "telemetry.heap_sample_interval", Kind::Bytes(0, 1_073_741_824),
         Literal::Bytes(0), ApplyClass::Hot,
-        "Bytes between two allocations that a heap profile since the start knows (4KiB at least); 0: none.";
+        "Bytes between two allocations that a heap profile since the start knows (64KiB at least); 0: none.";
     ALERT_CONNECTIONS_PERCENT = "telemetry.alert_connections_percent", Kind::Percent(1, 100),
         Literal::Percent(80), ApplyClass::Hot,
         "Alerts when more of the connections are taken.";
