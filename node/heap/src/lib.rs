@@ -29,7 +29,7 @@ use parking_lot::Mutex;
 pub use profile::{Allocated, Amount, HeapProfile};
 pub use unwind::Names;
 
-use sampler::{SAMPLER, rate, set_rate};
+use sampler::{SAMPLER, has_sampled, rate, set_rate};
 use stacks::Sum;
 use weir_core::heap;
 
@@ -47,8 +47,9 @@ fn marked(size: usize, align: usize) -> Option<Layout> {
     Layout::from_size_align(size, align.max(MARK)).ok()
 }
 
-/// The layout to allocate with if a sample is due, and its rate.
-#[inline]
+/// The layout to allocate with if a sample is due, and its rate. Out of line, so that what it needs burdens nobody while
+/// nothing is sampled.
+#[inline(never)]
 fn due(size: usize, align: usize) -> Option<(Layout, u64)> {
     let rate = rate();
     if rate == 0 || !countdown::is_due(size, rate) {
@@ -66,12 +67,15 @@ fn sampled(pointer: *mut u8, size: usize, rate: u64) -> *mut u8 {
     pointer
 }
 
-/// What is known of an allocation that ends, if it is a sample.
+/// Whether an allocation may be a sample.
 #[inline]
+fn may_be_sample(pointer: *mut u8) -> bool {
+    pointer.addr() & (MARK - 1) == 0 && has_sampled()
+}
+
+/// What is known of an allocation that ends, if it is a sample.
+#[inline(never)]
 fn taken(pointer: *mut u8) -> Option<live::Entry> {
-    if pointer.addr() & (MARK - 1) != 0 {
-        return None;
-    }
     SAMPLER.live.take(pointer.addr())
 }
 
@@ -82,29 +86,36 @@ fn taken(pointer: *mut u8) -> Option<live::Entry> {
 unsafe impl GlobalAlloc for Sampled {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let Some((marked, rate)) = due(layout.size(), layout.align()) else {
-            // SAFETY: as the caller was to see to.
-            return unsafe { MiMalloc.alloc(layout) };
-        };
-        // SAFETY: the size is the caller's, so not 0; the alignment is a multiple of theirs.
-        sampled(unsafe { MiMalloc.alloc(marked) }, layout.size(), rate)
+        if rate() > 0
+            && let Some((marked, rate)) = due(layout.size(), layout.align())
+        {
+            // SAFETY: the size is the caller's, so not 0; the alignment is a multiple of theirs.
+            let pointer = unsafe { MiMalloc.alloc(marked) };
+            return sampled(pointer, layout.size(), rate);
+        }
+        // SAFETY: as the caller was to see to.
+        unsafe { MiMalloc.alloc(layout) }
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        let Some((marked, rate)) = due(layout.size(), layout.align()) else {
-            // SAFETY: as the caller was to see to.
-            return unsafe { MiMalloc.alloc_zeroed(layout) };
-        };
-        // SAFETY: as in `alloc`.
-        let pointer = unsafe { MiMalloc.alloc_zeroed(marked) };
-        sampled(pointer, layout.size(), rate)
+        if rate() > 0
+            && let Some((marked, rate)) = due(layout.size(), layout.align())
+        {
+            // SAFETY: the size is the caller's, so not 0; the alignment is a multiple of theirs.
+            let pointer = unsafe { MiMalloc.alloc_zeroed(marked) };
+            return sampled(pointer, layout.size(), rate);
+        }
+        // SAFETY: as the caller was to see to.
+        unsafe { MiMalloc.alloc_zeroed(layout) }
     }
 
     #[inline]
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // Before the address can be somebody else's.
-        taken(pointer);
+        if may_be_sample(pointer) {
+            // Before the address can be somebody else's.
+            taken(pointer);
+        }
         // SAFETY: the block is mimalloc's, and the caller gives it up.
         unsafe { MiMalloc.dealloc(pointer, layout) }
     }
@@ -112,8 +123,12 @@ unsafe impl GlobalAlloc for Sampled {
     /// Counts as what was there having ended, and as an allocation of the new size.
     #[inline]
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        let before = taken(pointer);
-        let due = due(size, layout.align());
+        let before = may_be_sample(pointer).then(|| taken(pointer)).flatten();
+        let due = if rate() > 0 {
+            due(size, layout.align())
+        } else {
+            None
+        };
         let wanted = due.map_or(layout, |(marked, _)| marked);
         // SAFETY: the block is mimalloc's, the size the caller's, the alignment theirs or a multiple.
         let moved = unsafe { MiMalloc.realloc(pointer, wanted, size) };

@@ -77,9 +77,17 @@ impl<const BUCKETS: usize> Live<BUCKETS> {
     /// meanwhile, and what was put is seen by whoever was handed it.
     #[inline]
     pub(crate) fn take(&self, address: usize) -> Option<Entry> {
-        let mut places = self.places(address);
-        let (at, slot) = places.find(|(at, _)| at.load(Ordering::Relaxed) == address)?;
-        let entry = slot.read();
+        let bucket = Self::bucket(address);
+        let mut ways = self.addresses.get(bucket)?.0.iter();
+        let way = ways.position(|at| at.load(Ordering::Relaxed) == address)?;
+        self.take_at(bucket, way)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_at(&self, bucket: usize, way: usize) -> Option<Entry> {
+        let at = self.addresses.get(bucket)?.0.get(way)?;
+        let entry = self.slots.get(bucket)?.get(way)?.read();
         at.store(0, Ordering::Release);
         Some(entry)
     }

@@ -1,6 +1,6 @@
 //! The one sampler of the process: what rate is in force, and where samples go.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use weir_core::heap::stands_for;
 
@@ -15,9 +15,16 @@ const STACKS: usize = 4_096;
 
 /// On lines of cache that nothing else is on, because each allocation of each core reads it.
 #[repr(align(128))]
-struct Rate(AtomicU64);
+struct Rate {
+    in_force: AtomicU64,
+    /// Whether anything was ever sampled.
+    has_sampled: AtomicBool,
+}
 
-static RATE: Rate = Rate(AtomicU64::new(0));
+static RATE: Rate = Rate {
+    in_force: AtomicU64::new(0),
+    has_sampled: AtomicBool::new(false),
+};
 
 /// The sampler of [`crate::Sampled`].
 pub(crate) static SAMPLER: Sampler = Sampler::new();
@@ -25,11 +32,17 @@ pub(crate) static SAMPLER: Sampler = Sampler::new();
 /// What is in force: 0 samples nothing.
 #[inline]
 pub(crate) fn rate() -> u64 {
-    RATE.0.load(Ordering::Relaxed)
+    RATE.in_force.load(Ordering::Relaxed)
+}
+
+/// Whether there may be samples. It is set before a sample is handed out, so whoever has one sees it.
+#[inline]
+pub(crate) fn has_sampled() -> bool {
+    RATE.has_sampled.load(Ordering::Relaxed)
 }
 
 pub(crate) fn set_rate(rate: u64) {
-    RATE.0.store(rate, Ordering::Relaxed);
+    RATE.in_force.store(rate, Ordering::Relaxed);
 }
 
 /// Samples. All of it is memory that is never touched while nothing is sampled.
@@ -58,6 +71,9 @@ impl<const LIVE: usize, const PLACES: usize> Sampler<LIVE, PLACES> {
         let Some(_busy) = Busy::begin() else {
             return;
         };
+        if !has_sampled() {
+            RATE.has_sampled.store(true, Ordering::Relaxed);
+        }
         let mut calls = [0; DEPTH_MAX];
         let depth = crate::unwind::calls(&mut calls);
         let entry = Entry {
