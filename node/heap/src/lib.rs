@@ -13,6 +13,16 @@
 //! destructor, so that it is there to a thread's end. Child processes share nothing of it: between `fork` and `exec`
 //! nobody allocates.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "tests may panic"
+    )
+)]
+
 mod countdown;
 mod live;
 mod profile;
