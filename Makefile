@@ -94,9 +94,10 @@ bench-engines: setup
 bench-logs: setup
 	@cargo bench --profile load --locked --quiet -p weir-node --bench logs
 
-## What traces and metrics cost requests, and a scrape with 1,000 backends: make bench-telemetry ROUNDS=11
+## What heap samples cost allocations, traces and metrics requests, and a scrape with 1,000 backends: make bench-telemetry ROUNDS=11
 bench-telemetry: setup
 	@cargo build --release --locked --quiet --bin weir
+	@cargo bench --profile load --locked --quiet -p weir-heap --bench cost
 	@cargo bench --profile load --locked --quiet -p weir-node --bench telemetry -- --rounds $(ROUNDS)
 
 ## What it costs to look at nodes: make bench-status

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: weir_heap::Sampled = weir_heap::Sampled;
 
 fn main() -> ExitCode {
     weir_node::cli::run()

@@ -25,6 +25,7 @@ pub mod error;
 pub mod files;
 pub mod flame;
 pub mod health;
+pub mod heap;
 pub mod http1;
 pub mod ids;
 pub mod logs;

@@ -1,18 +1,20 @@
 //! `weir debug`: what a running node does, from its HTTP API.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use http::StatusCode;
 use serde_json::Value;
-use weir_core::units::format_bytes;
+use weir_core::units::{format_bytes, parse_bytes};
 
 use super::control::read_secret;
 use super::output::{Failure, Format, note, print, print_json, table};
 use super::{block_on, http as api};
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Beside the time of a profile: a node may need `telemetry.dependency_timeout` for its names.
+const NAMES_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// Look into a running node: where its time goes, its heap, its actors and tasks
 ///
@@ -65,6 +67,28 @@ enum Action {
     /// Show how much memory the node has, and for what
     #[command(after_help = "Example:\n  weir debug heap -o json")]
     Heap,
+    /// Sample who allocates memory, and write a flame graph or a profile for pprof
+    #[command(
+        after_help = "Example:\n  weir debug heap-profile --seconds 10 --show allocated --file heap.svg\n  \
+        weir debug heap-profile --format pprof --file heap.pb"
+    )]
+    HeapProfile {
+        /// How long; without it, all since the start, if telemetry.heap_sample_interval has it sampled.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=600))]
+        seconds: Option<u64>,
+        /// Bytes between two samples, such as 512KiB; more tell less and cost less.
+        #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+        interval: Option<u64>,
+        /// What a flame graph shows; a profile for pprof has both.
+        #[arg(long, value_enum, default_value_t = Show::InUse)]
+        show: Show,
+        /// What to write.
+        #[arg(long, value_enum, default_value_t = Form::Svg)]
+        format: Form,
+        /// Where to.
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Show each actor: what waits for it, for how long, how often it was started again
     #[command(after_help = "Example:\n  weir debug actors")]
     Actors,
@@ -79,6 +103,32 @@ enum Form {
     Svg,
     /// A profile for `go tool pprof` and viewers.
     Pprof,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Show {
+    /// Bytes that are still in use at the end.
+    InUse,
+    /// All bytes that were allocated.
+    Allocated,
+}
+
+impl Form {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Svg => "svg",
+            Self::Pprof => "pprof",
+        }
+    }
+}
+
+impl Show {
+    fn name(self) -> &'static str {
+        match self {
+            Self::InUse => "in_use",
+            Self::Allocated => "allocated",
+        }
+    }
 }
 
 impl Debug {
@@ -98,18 +148,29 @@ impl Debug {
                     format,
                     file,
                 } => {
-                    let format = match format {
-                        Form::Svg => "svg",
-                        Form::Pprof => "pprof",
-                    };
+                    let format = format.name();
                     let path = format!("/debug/profile/cpu?seconds={seconds}&format={format}");
-                    let within = Duration::from_secs(*seconds) + ANSWER_TIMEOUT;
-                    let profile = ask(&path, within).await?;
-                    std::fs::write(file, profile).map_err(|error| {
-                        Failure::Other(format!("{} cannot be written: {error}", file.display()))
-                    })?;
-                    note(&format!("{} is written", file.display()));
-                    Ok(())
+                    let within = Duration::from_secs(*seconds) + NAMES_TIMEOUT;
+                    save(file, &ask(&path, within).await?)
+                }
+                Action::HeapProfile {
+                    seconds,
+                    interval,
+                    show,
+                    format,
+                    file,
+                } => {
+                    let (format, show) = (format.name(), show.name());
+                    let optional =
+                        [("seconds", seconds), ("interval", interval)].map(|(key, value)| {
+                            value.map_or_else(String::new, |value| format!("&{key}={value}"))
+                        });
+                    let path = format!(
+                        "/debug/heap/profile?format={format}&show={show}{}",
+                        optional.concat()
+                    );
+                    let within = Duration::from_secs(seconds.unwrap_or(0)) + NAMES_TIMEOUT;
+                    save(file, &ask(&path, within).await?)
                 }
                 Action::Heap => show(&ask("/debug/heap", ANSWER_TIMEOUT).await?, self.output),
                 Action::Actors => show(&ask("/debug/actors", ANSWER_TIMEOUT).await?, self.output),
@@ -117,6 +178,14 @@ impl Debug {
             }
         })
     }
+}
+
+fn save(file: &Path, profile: &[u8]) -> Result<(), Failure> {
+    std::fs::write(file, profile).map_err(|error| {
+        Failure::Other(format!("{} cannot be written: {error}", file.display()))
+    })?;
+    note(&format!("{} is written", file.display()));
+    Ok(())
 }
 
 /// The body of an answer that is none of a refusal.

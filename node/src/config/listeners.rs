@@ -221,6 +221,10 @@ pub struct Telemetry {
     pub metrics_export_interval: Option<Duration>,
     /// How long a CPU profile takes of which nobody says it.
     pub profile_duration: Duration,
+    /// How long a diagnosis waits for a disk.
+    pub dependency_timeout: Duration,
+    /// Bytes between two samples of allocations, all the time; 0 takes none.
+    pub heap_sample_interval: u64,
     /// How much history is kept.
     pub history: HistorySettings,
     /// Beyond what an alert is told.
@@ -256,6 +260,10 @@ impl Telemetry {
         let status_cache_ttl = s.tuned(problems, "status_cache_ttl", &telemetry::STATUS_CACHE_TTL);
         let mut s = s.read_by("debug");
         let profile_duration = s.tuned(problems, "profile_duration", &telemetry::PROFILE_DURATION);
+        let wait = &telemetry::DEPENDENCY_TIMEOUT;
+        let dependency_timeout = s.tuned(problems, "dependency_timeout", wait);
+        let heap = &telemetry::HEAP_SAMPLE_INTERVAL;
+        let heap_sample_interval = s.tuned(problems, "heap_sample_interval", heap);
         let mut s = s.read_by("history");
         let history = HistorySettings::read(&mut s, problems);
         let mut s = s.read_by("alerts");
@@ -269,6 +277,8 @@ impl Telemetry {
             status_cache_ttl,
             metrics_export_interval,
             profile_duration,
+            dependency_timeout,
+            heap_sample_interval,
             log_levels: s.tuned(problems, "log_levels", &telemetry::LOG_LEVELS),
             log_lines_max: s.tuned(problems, "log_lines_max", &telemetry::LOG_LINES_MAX),
             history,

@@ -15,7 +15,7 @@ const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal, $grpc:literal;)*) => {
         /// Why the node answered a request itself or cut an answer short.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         #[repr(usize)]
         pub enum Reason { $($(#[$doc])* $name,)* }
 

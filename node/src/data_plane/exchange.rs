@@ -17,6 +17,7 @@ use super::routing::{Backend, LocalRouting, Place};
 use super::stream_watch::StreamWatch;
 use super::trace::{REQUEST_ID, RequestTrace};
 use super::upload::{UploadProgress, UploadState};
+use crate::telemetry::http_client;
 use crate::telemetry::http_server::KnownMethod;
 
 /// One try on one backend, counted on it until dropped.
@@ -27,6 +28,11 @@ pub(super) struct Attempt {
     place: Place,
     failed: bool,
     completed: bool,
+    method: KnownMethod,
+    begun: Instant,
+    status: Option<StatusCode>,
+    reason: Option<Reason>,
+    is_counted: bool,
 }
 
 impl Attempt {
@@ -35,6 +41,7 @@ impl Attempt {
         routing: &LocalRouting,
         service: usize,
         place: Place,
+        (method, begun): (&Method, Instant),
     ) -> Self {
         let attempt = Self {
             core: Rc::clone(core),
@@ -43,6 +50,11 @@ impl Attempt {
             place,
             failed: false,
             completed: false,
+            method: KnownMethod::from(method),
+            begun,
+            status: None,
+            reason: None,
+            is_counted: false,
         };
         attempt.backend().load.started(core.index);
         attempt
@@ -55,6 +67,26 @@ impl Attempt {
     fn learned(&self, now: Instant, outcome: Outcome) {
         let load = &self.backend().load;
         load.learned(self.core.index, now.into_std(), outcome);
+    }
+
+    /// The backend's answer began.
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        self.status = Some(status);
+    }
+
+    /// Why nothing comes of it.
+    pub(super) fn broke(&mut self, reason: Reason) {
+        self.reason.get_or_insert(reason);
+    }
+
+    /// Counts it as a request to the backend, once.
+    fn count(&mut self, now: Instant) {
+        if !std::mem::replace(&mut self.is_counted, true) {
+            let outcome = http_client::Outcome::of(self.status, self.reason, self.completed);
+            let took = now.saturating_duration_since(self.begun);
+            let client = &self.backend().client;
+            client.ended(self.core.index, self.method, outcome, took);
+        }
     }
 
     /// The backend answered at `now`, this long after it was picked.
@@ -73,6 +105,9 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
+        if !self.is_counted {
+            self.count(Instant::now());
+        }
         let well = self.completed && !self.failed;
         self.backend().load.finished(self.core.index, well);
     }
@@ -87,6 +122,8 @@ pub(super) struct Exchange {
     method: Option<KnownMethod>,
     pub(super) started: Instant,
     service: Option<(LocalRouting, usize)>,
+    /// Of the same routing; nothing without it.
+    route: usize,
     status: Option<StatusCode>,
     reason: Option<Reason>,
     complete: bool,
@@ -146,6 +183,7 @@ impl Exchange {
             method,
             started,
             service: None,
+            route: 0,
             status: None,
             reason: None,
             complete: false,
@@ -189,7 +227,8 @@ impl Exchange {
             .map(|(threshold, target)| SlowRequest { threshold, target });
     }
 
-    pub(super) fn routed_to(&mut self, routing: &LocalRouting, service: usize) {
+    pub(super) fn routed_to(&mut self, routing: &LocalRouting, route: usize, service: usize) {
+        self.route = route;
         self.service = Some((routing.clone(), service));
     }
 
@@ -236,10 +275,11 @@ impl Exchange {
         if self.running.is_some() {
             self.core.metrics().reasons[reason as usize].increment();
         }
-        if reason.blames_backend()
-            && let Some(attempt) = &mut self.attempt
-        {
-            attempt.failed(None);
+        if let Some(attempt) = &mut self.attempt {
+            attempt.broke(reason);
+            if reason.blames_backend() {
+                attempt.failed(None);
+            }
         }
     }
 
@@ -325,7 +365,11 @@ impl Drop for Exchange {
             let metrics = self.core.metrics();
             metrics.requests_in_flight.decrement();
             if let Some(method) = self.method {
-                metrics.http.ended(method, self.status, took);
+                let route = self.service.as_ref().and_then(|(routing, _)| {
+                    let route = routing.route_metrics.get(self.route)?.as_deref()?;
+                    Some((route, self.core.index))
+                });
+                metrics.http.ended(method, self.status, took, route);
             }
             if !self.complete && self.reason.is_none() {
                 metrics.requests_abandoned.increment();
@@ -346,6 +390,9 @@ impl Drop for Exchange {
             tracing::warn!(path, status, ?took, trace_id, left_out, "slow request");
         }
         self.write_down(took);
+        if let Some(attempt) = &mut self.attempt {
+            attempt.count(now);
+        }
         if let Some(trace) = self.trace.take() {
             if self.running.is_some() {
                 trace.of_service(self.service.take());

@@ -191,7 +191,7 @@ async fn handle(
         Ok(routed) => routed,
         Err(reason) => return Err(Refused { reason, exchange }),
     };
-    exchange.routed_to(&routed.routing, routed.service);
+    exchange.routed_to(&routed.routing, routed.route, routed.service);
     if let Some(logged) = &mut exchange.logged {
         logged.client = routed.client_address;
     }

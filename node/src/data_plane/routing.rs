@@ -13,6 +13,8 @@ use weir_core::route::RouteTable;
 
 use crate::config::{RouteSettings, ServiceSettings};
 use crate::ports::net::Endpoint;
+use crate::telemetry::http_client::HttpClient;
+use crate::telemetry::http_server::OfRoutes;
 use crate::telemetry::metrics::ServiceMetrics;
 
 /// The picture in the hands of one core. Cloning it touches nothing that another core touches.
@@ -52,6 +54,8 @@ pub struct Routing {
     pub table: Arc<RouteTable>,
     /// What each route does; same order as in `table`.
     pub routes: Arc<[RouteSettings]>,
+    /// How each route is counted; same order as in `table`.
+    pub route_metrics: OfRoutes,
     /// Services in the order of their names.
     pub services: Vec<Arc<Service>>,
 }
@@ -64,6 +68,7 @@ impl Routing {
             zone: String::new(),
             table: Arc::new(RouteTable::default()),
             routes: Arc::new([]),
+            route_metrics: Arc::new([]),
             services: Vec::new(),
         }
     }
@@ -144,6 +149,8 @@ pub struct Backend {
     pub endpoint: Endpoint,
     /// What each core knows of its load.
     pub load: Arc<BackendLoad>,
+    /// How requests to it are counted.
+    pub client: HttpClient,
 }
 
 /// A backend with its standing, for people and for the pools.

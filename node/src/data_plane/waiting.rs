@@ -149,6 +149,7 @@ fn moved(routed: &Routed, routing: LocalRouting, service: usize) -> Routed {
             zone: routing.zone.clone(),
             table: Arc::clone(&routed.routing.table),
             routes: Arc::clone(&routed.routing.routes),
+            route_metrics: Arc::clone(&routed.routing.route_metrics),
             services: routing.services.clone(),
         })),
     };

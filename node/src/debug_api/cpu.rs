@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pprof::ProfilerGuardBuilder;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use weir_core::flame::Stacks;
 
 /// Samples in each second of processor time; not 100, which would keep step with timers.
@@ -20,11 +20,11 @@ pub struct CpuProfile {
     pub duration: Duration,
 }
 
-/// Samples for a while. Who gives up early ends it.
+/// Samples for a while. Who gives up early ends it. Names of calls are waited for no longer than `wait`.
 ///
 /// # Errors
 /// What kept the timer from starting, or the samples from being read.
-pub async fn profile(duration: Duration) -> Result<CpuProfile, String> {
+pub async fn profile(duration: Duration, wait: Duration) -> Result<CpuProfile, String> {
     let blocking = |error: tokio::task::JoinError| error.to_string();
     let told = |error: pprof::Error| error.to_string();
     // Both look symbols up, which takes its time.
@@ -38,7 +38,9 @@ pub async fn profile(duration: Duration) -> Result<CpuProfile, String> {
     sleep(duration).await;
     let read =
         tokio::task::spawn_blocking(move || guard.report().build().map(|report| stacks(&report)));
-    let stacks = read.await.map_err(blocking)?.map_err(told)?;
+    let late = |_| format!("names of calls were not found within {wait:?}");
+    let read = timeout(wait, read).await.map_err(late)?;
+    let stacks = read.map_err(blocking)?.map_err(told)?;
     Ok(CpuProfile { stacks, duration })
 }
 

@@ -6,10 +6,6 @@ use serde::Serialize;
 
 use crate::http_api::Shown;
 
-/// Why there is no heap profile, and what there is.
-pub const NO_PROFILE: &str = "this node has no heap profile: its allocator (mimalloc) does not sample allocations; \
-    /debug/heap tells how much memory is used and for what, and heaptrack or `perf record -e page-faults -g` by whom";
-
 /// Memory of the process, in bytes, and what of it the node accounts for.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct HeapView {

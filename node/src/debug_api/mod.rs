@@ -1,8 +1,9 @@
 //! What a running node tells of itself to whoever looks for what is slow: where processors' time goes, what the heap
-//! has, what actors and runtimes do.
+//! has and who allocates it, what actors and runtimes do.
 
 pub mod cpu;
 pub mod heap;
+pub mod heap_profile;
 pub mod pprof;
 
 use std::sync::Arc;

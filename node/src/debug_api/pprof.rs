@@ -6,6 +6,8 @@ use std::time::Duration;
 use prost::Message;
 use weir_core::flame::Stacks;
 
+use super::heap_profile::HeapSamples;
+
 /// A profile.
 #[derive(Clone, PartialEq, Message)]
 pub struct Profile {
@@ -90,35 +92,79 @@ pub struct Function {
     pub name: i64,
 }
 
+/// What the values of a profile are.
+struct Kinds<'a> {
+    /// Kind and unit of each value.
+    values: &'a [(&'a str, &'a str)],
+    /// What lies between two samples, and how much of it.
+    period: ((&'a str, &'a str), u64),
+}
+
 /// Encodes samples of processor time that were taken so many times in each second of it.
 pub fn encode(stacks: &Stacks, hz: i32, taken_at_unix: Duration, duration: Duration) -> Vec<u8> {
-    let period = 1_000_000_000 / i64::from(hz.max(1));
-    let texts = ["", "samples", "count", "cpu", "nanoseconds"];
-    let mut profile = Profile {
-        sample_type: vec![
-            ValueType { kind: 1, unit: 2 },
-            ValueType { kind: 3, unit: 4 },
+    let period = 1_000_000_000 / u64::from(hz.max(1).unsigned_abs());
+    let cpu = ("cpu", "nanoseconds");
+    let kinds = Kinds {
+        values: &[("samples", "count"), cpu],
+        period: (cpu, period),
+    };
+    let samples = stacks
+        .iter()
+        .map(|(stack, times)| (stack, [times, times.saturating_mul(period)]));
+    encode_values(kinds, samples, taken_at_unix, Some(duration))
+}
+
+/// Encodes samples of allocations: what is in use of them, and all.
+pub fn encode_heap(samples: &HeapSamples, taken_at_unix: Duration) -> Vec<u8> {
+    let kinds = Kinds {
+        values: &[
+            ("inuse_objects", "count"),
+            ("inuse_space", "bytes"),
+            ("alloc_objects", "count"),
+            ("alloc_space", "bytes"),
         ],
-        string_table: texts.map(str::to_owned).into(),
+        period: (("space", "bytes"), samples.interval),
+    };
+    let stacks = samples.stacks.iter();
+    let stacks = stacks.map(|(stack, values)| (stack.as_slice(), *values));
+    encode_values(kinds, stacks, taken_at_unix, samples.duration)
+}
+
+/// Stacks from the outermost call inwards, each with a value of each kind.
+fn encode_values<'a, const VALUES: usize>(
+    kinds: Kinds<'_>,
+    samples: impl Iterator<Item = (&'a [String], [u64; VALUES])>,
+    taken_at_unix: Duration,
+    duration: Option<Duration>,
+) -> Vec<u8> {
+    let mut profile = Profile {
+        string_table: vec![String::new()],
         time_nanos: nanos(taken_at_unix),
-        duration_nanos: nanos(duration),
-        period_type: Some(ValueType { kind: 3, unit: 4 }),
-        period,
+        duration_nanos: duration.map_or(0, nanos),
+        period: signed(kinds.period.1),
         ..Profile::default()
     };
+    for value in kinds.values {
+        let kind = profile.kind(*value);
+        profile.sample_type.push(kind);
+    }
+    profile.period_type = Some(profile.kind(kinds.period.0));
     let mut known: BTreeMap<String, u64> = BTreeMap::new();
-    for (stack, times) in stacks.iter() {
+    for (stack, values) in samples {
         let calls = stack.iter().rev();
         let location_id = calls
             .map(|call| profile.location(&mut known, call))
             .collect();
-        let times = i64::try_from(times).unwrap_or(i64::MAX);
         profile.sample.push(Sample {
             location_id,
-            value: vec![times, times.saturating_mul(period)],
+            value: values.map(signed).into(),
         });
     }
     profile.encode_to_vec()
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 fn nanos(time: Duration) -> i64 {
@@ -126,6 +172,21 @@ fn nanos(time: Duration) -> i64 {
 }
 
 impl Profile {
+    fn kind(&mut self, (kind, unit): (&str, &str)) -> ValueType {
+        let (kind, unit) = (self.text(kind), self.text(unit));
+        ValueType { kind, unit }
+    }
+
+    /// The place of a text, which there are few of.
+    fn text(&mut self, text: &str) -> i64 {
+        let known = self.string_table.iter().position(|known| known == text);
+        let at = known.unwrap_or_else(|| {
+            self.string_table.push(text.to_owned());
+            self.string_table.len() - 1
+        });
+        i64::try_from(at).unwrap_or(0)
+    }
+
     /// The place of a call; each has one, with one function.
     fn location(&mut self, known: &mut BTreeMap<String, u64>, call: &str) -> u64 {
         if let Some(id) = known.get(call) {
@@ -143,6 +204,18 @@ impl Profile {
             line: vec![Line { function_id: id }],
         });
         id
+    }
+
+    /// Each value of a sample by its kind.
+    pub fn kinds(&self) -> impl Iterator<Item = &str> {
+        let names = self.sample_type.iter();
+        names.filter_map(|of| {
+            Some(
+                self.string_table
+                    .get(usize::try_from(of.kind).ok()?)?
+                    .as_str(),
+            )
+        })
     }
 
     /// The names of a sample's calls, from the innermost outwards.
@@ -181,5 +254,34 @@ mod tests {
         );
         assert_eq!(deep.value, [3, 30_000_000]);
         assert_eq!(profile.time_nanos, 9_000_000_000);
+    }
+
+    #[test]
+    fn a_heap_profile_has_what_is_in_use_and_all_that_was_allocated() {
+        let samples = HeapSamples {
+            stacks: vec![(vec!["main".into(), "grow".into()], [1, 10, 4, 40])],
+            interval: 512,
+            dropped: 0,
+            duration: None,
+        };
+        let bytes = encode_heap(&samples, Duration::from_secs(9));
+        let profile = Profile::decode(bytes.as_slice()).unwrap();
+        let kinds: Vec<_> = profile.kinds().collect();
+        let expected = [
+            "inuse_objects",
+            "inuse_space",
+            "alloc_objects",
+            "alloc_space",
+        ];
+        assert_eq!(kinds, expected);
+        assert_eq!(profile.sample[0].value, [1, 10, 4, 40]);
+        assert_eq!((profile.period, profile.duration_nanos), (512, 0));
+        let innermost: Vec<_> = profile.calls(&profile.sample[0]).collect();
+        assert_eq!(innermost, ["grow", "main"]);
+        let svg = samples.svg("n1", true);
+        assert!(
+            svg.contains("n1: 10 bytes in use, allocated since the start, one sample in 512B"),
+            "{svg}"
+        );
     }
 }

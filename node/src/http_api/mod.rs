@@ -48,10 +48,10 @@ use crate::overview::OverviewApi;
 use crate::snapshot::Snapshot;
 use crate::telemetry::access::AccessCounts;
 use crate::telemetry::alerts::Alerts;
-use crate::telemetry::http_server;
 use crate::telemetry::metrics::{NodeMetrics, TextFormat};
 use crate::telemetry::points::Window;
 use crate::telemetry::spans::Tracer;
+use crate::telemetry::{http_client, http_server};
 use crate::trace_api::TraceApi;
 
 /// What the API shows.
@@ -180,7 +180,10 @@ pub fn metrics_text(shown: &Shown, format: TextFormat) -> String {
 /// The same as points of that window, for an OTLP receiver.
 pub fn metrics_points(shown: &Shown, window: Window) -> Vec<Metric> {
     let mut points = exposition::points(shown, window);
-    points.extend(http_server::points(&shown.metrics, window));
+    let routing = shown.routing.load();
+    let routes = &routing.route_metrics;
+    points.extend(http_server::points(&shown.metrics, routes, window));
+    points.extend(http_client::points(&routing, window));
     points
 }
 

@@ -72,6 +72,17 @@ impl Endpoint {
         &self.text
     }
 
+    /// Host and port apart, an address without brackets.
+    pub fn host_and_port(&self) -> (String, u16) {
+        match self.literal {
+            Some(at) => (at.ip().to_string(), at.port()),
+            None => {
+                let (host, port) = self.text.rsplit_once(':').unwrap_or((&self.text, ""));
+                (host.to_owned(), port.parse().unwrap_or(0))
+            }
+        }
+    }
+
     /// The address, when no name has to be looked up.
     pub fn literal(&self) -> Option<SocketAddr> {
         self.literal

@@ -8,6 +8,7 @@ pub mod counters;
 pub mod exemplars;
 pub mod exposition;
 pub mod history;
+pub mod http_client;
 pub mod http_server;
 pub mod logs;
 pub mod metrics;

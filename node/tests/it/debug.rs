@@ -59,18 +59,7 @@ async fn nothing_is_told_without_the_token_and_the_key_is_named_that_allows_it()
     for path in ["/debug/heap", "/debug/actors", "/debug/tasks"] {
         assert_eq!(get(&node, path, Some("s3cret")).await.0, 200, "{path}");
     }
-    let (status, body) = get(&node, "/debug/heap/profile", Some("s3cret")).await;
-    let body = String::from_utf8_lossy(&body).into_owned();
-    assert!(status == 501 && body.contains("mimalloc"), "{body}");
-    for query in ["seconds=0", "seconds=601", "seconds=x", "format=png"] {
-        let path = format!("/debug/profile/cpu?{query}");
-        let (status, body) = get(&node, &path, Some("s3cret")).await;
-        let body = String::from_utf8_lossy(&body).into_owned();
-        assert!(
-            status == 400 && body.contains("seconds"),
-            "{query}: {status} {body}"
-        );
-    }
+    wrong_questions_are_told_what_is_allowed(&node).await;
     // Without the key nothing is told, whatever is shown; it applies live.
     node.edit("");
     let refused = timeout(PATIENCE, async {
@@ -87,6 +76,33 @@ async fn nothing_is_told_without_the_token_and_the_key_is_named_that_allows_it()
             .expect("it is taken back")
             .contains("debug.token")
     );
+}
+
+async fn wrong_questions_are_told_what_is_allowed(node: &Weir) {
+    let (cpu, heap) = ("/debug/profile/cpu", "/debug/heap/profile");
+    for (path, query, told) in [
+        (cpu, "seconds=0", "1 to 600"),
+        (cpu, "seconds=601", "1 to 600"),
+        (cpu, "seconds=x", "1 to 600"),
+        (cpu, "format=png", "svg or pprof"),
+        (heap, "seconds=0", "1 to 600"),
+        (heap, "seconds=601", "1 to 600"),
+        (heap, "seconds=1&interval=65535", "65536 to 1073741824"),
+        (heap, "seconds=1&interval=1073741825", "65536 to 1073741824"),
+        (heap, "seconds=1&interval=-1", "65536 to 1073741824"),
+        (heap, "seconds=1&show=leaks", "in_use or allocated"),
+        (heap, "format=png", "svg or pprof"),
+        (heap, "second=1", "seconds=1 to 600"),
+        // Nothing is sampled all the time unless somebody says so.
+        (heap, "", "telemetry.heap_sample_interval"),
+    ] {
+        let (status, body) = get(node, &format!("{path}?{query}"), Some("s3cret")).await;
+        let body = String::from_utf8_lossy(&body).into_owned();
+        assert!(
+            status == 400 && body.contains(told),
+            "{path} {query}: {status} {body}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -181,6 +197,118 @@ async fn assert_is_drawn(node: &Weir, file: &std::path::Path) {
     let svg = std::fs::read_to_string(file).unwrap();
     assert!(svg.starts_with("<svg "), "{svg}");
     assert!(svg.contains("<title>core-"), "{svg}");
+}
+
+/// The sum of each kind over samples with such a call.
+fn sums(profile: &Profile, call: &str) -> [i64; 4] {
+    let mut sums = [0; 4];
+    for sample in &profile.sample {
+        if profile.calls(sample).any(|one| one.contains(call)) {
+            let all = sums.iter_mut().zip(&sample.value);
+            all.for_each(|(sum, value)| *sum += value);
+        }
+    }
+    sums
+}
+
+async fn heap_profile(node: &Weir, query: &str) -> Profile {
+    let path = format!("/debug/heap/profile?format=pprof&{query}");
+    let (status, body) = get(node, &path, Some("s3cret")).await;
+    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+    let profile = Profile::decode(body.as_slice()).unwrap();
+    let kinds: Vec<_> = profile.kinds().collect();
+    let expected = [
+        "inuse_objects",
+        "inuse_space",
+        "alloc_objects",
+        "alloc_space",
+    ];
+    assert_eq!(kinds, expected);
+    profile
+}
+
+#[tokio::test]
+async fn a_heap_profile_under_load_says_who_allocates_and_what_is_in_use() {
+    let backend = Backend::start("one").await;
+    let folder = tempfile::tempdir().unwrap();
+    let node = with_token(&backend, folder.path()).await;
+    let mut load = load(&node);
+    node.wait_for_metric("weir_requests_in_flight", |_| true)
+        .await;
+    // Who gives up does not keep others from it.
+    let mut given_up = TcpStream::connect(node.api).await.unwrap();
+    let question = "GET /debug/heap/profile?seconds=600 HTTP/1.1\r\nHost: localhost\r\n\
+                    Authorization: Bearer s3cret\r\n\r\n";
+    given_up.write_all(question.as_bytes()).await.unwrap();
+    let busy = timeout(PATIENCE, async {
+        while get(&node, "/debug/profile/cpu?seconds=1", Some("s3cret"))
+            .await
+            .0
+            != 409
+        {}
+    });
+    busy.await.expect("one at a time, whatever of");
+    drop(given_up);
+    let free = timeout(PATIENCE, async {
+        while get(&node, "/debug/heap/profile?seconds=1", Some("s3cret"))
+            .await
+            .0
+            != 200
+        {}
+    });
+    free.await.expect("it ends with who asked");
+    let profile = heap_profile(&node, "seconds=2&interval=65536").await;
+    let [in_use, _, objects, bytes] = sums(&profile, "weir_node::");
+    assert!(objects > 100 && bytes > 10_000, "{objects} {bytes}");
+    assert!(in_use < objects, "requests free what they allocate");
+    assert_eq!(
+        sums(&profile, "weir_heap::"),
+        [0; 4],
+        "of the callers alone"
+    );
+    assert_eq!(profile.period, 65_536);
+    assert_heap_is_drawn(&node, &folder.path().join("heap.svg")).await;
+    load.kill().await.unwrap();
+}
+
+async fn assert_heap_is_drawn(node: &Weir, file: &std::path::Path) {
+    let (svg, api) = (file.to_str().unwrap(), node.api.to_string());
+    let written = Command::new(env!("CARGO_BIN_EXE_weir"))
+        .args(["debug", "heap-profile", "--seconds", "1", "--file", svg])
+        .args(["--show", "allocated", "--interval", "64KiB"])
+        .args(["--node", &api])
+        .env("WEIR_DEBUG_TOKEN", "s3cret")
+        .output();
+    let written = written.await.unwrap();
+    assert!(written.status.success(), "{written:?}");
+    let svg = std::fs::read_to_string(file).unwrap();
+    let title = "bytes allocated in 1 s, one sample in 64KiB";
+    assert!(svg.contains(title) && svg.contains("weir_node::"), "{svg}");
+}
+
+#[tokio::test]
+async fn what_lives_since_the_start_is_told_while_samples_are_always_taken() {
+    let backend = Backend::start("one").await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "s3cret").unwrap();
+    let config = format!(
+        "{}\n[debug]\ntoken = \"file:{}\"\n[telemetry]\nheap_sample_interval = \"64KiB\"\n",
+        web(&[backend.address], ""),
+        file.display()
+    );
+    let node = Weir::start(&config).await;
+    node.get("/").await;
+    let profile = heap_profile(&node, "").await;
+    let [_, in_use, _, bytes] = sums(&profile, "weir_node::");
+    assert!(in_use > 10_000 && bytes >= in_use, "{in_use} {bytes}");
+    assert_eq!(profile.duration_nanos, 0);
+    // It is live: off, there is nothing to tell.
+    node.edit(&config.replace("64KiB", "0B"));
+    let off = timeout(PATIENCE, async {
+        while get(&node, "/debug/heap/profile", Some("s3cret")).await.0 != 400 {}
+    });
+    off.await.expect("it is switched off");
 }
 
 fn assert_every_actor_is_told(actors: &Value) {

@@ -180,7 +180,7 @@ async fn every_command_of_the_readme_that_asks_the_control_plane_works() {
 }
 
 /// Every command that people type.
-const COMMANDS: [&[&str]; 89] = [
+const COMMANDS: [&[&str]; 90] = [
     &["publish"],
     &["subscribe"],
     &["connections"],
@@ -222,6 +222,7 @@ const COMMANDS: [&[&str]; 89] = [
     &["debug"],
     &["debug", "cpu"],
     &["debug", "heap"],
+    &["debug", "heap-profile"],
     &["debug", "actors"],
     &["debug", "tasks"],
     &["events"],

@@ -9,6 +9,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsServiceRequest, ExportMetricsServiceResponse,
 };
+use opentelemetry_proto::tonic::common::v1::any_value;
 use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics, metric};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -112,6 +113,19 @@ async fn all_that_metrics_tell_is_exported_by_the_same_names_and_a_last_time_at_
     // By the conventions as well.
     let duration = families.get("http.server.request.duration");
     assert_eq!(counted(duration), 3);
+    assert_eq!(attribute(duration, "http.route"), Some("/*".to_owned()));
+    let to_backends = families.get("http.client.request.duration");
+    assert_eq!(counted(to_backends), 3);
+    for (key, value) in [
+        ("http.request.method", "GET".to_owned()),
+        ("server.address", backend.address.ip().to_string()),
+        ("server.port", backend.address.port().to_string()),
+        ("http.response.status_code", "200".to_owned()),
+        ("weir.service", "web".to_owned()),
+    ] {
+        assert_eq!(attribute(to_backends, key), Some(value), "{key}");
+    }
+    assert_eq!(attribute(to_backends, "error.type"), None);
     let active = families.get("http.server.active_requests");
     assert_eq!(active.map(kind), Some("counter"));
     node.get("/").await;
@@ -131,6 +145,20 @@ async fn all_that_metrics_tell_is_exported_by_the_same_names_and_a_last_time_at_
         }
     }
     assert_eq!(counted(last.as_ref()), 4);
+}
+
+/// An attribute of the first point of a histogram.
+fn attribute(family: Option<&Metric>, key: &str) -> Option<String> {
+    let Some(metric::Data::Histogram(histogram)) = family?.data.as_ref() else {
+        return None;
+    };
+    let mut attributes = histogram.data_points.first()?.attributes.iter();
+    let found = attributes.find(|attribute| attribute.key == key)?;
+    match found.value.as_ref()?.value.as_ref()? {
+        any_value::Value::StringValue(text) => Some(text.clone()),
+        any_value::Value::IntValue(number) => Some(number.to_string()),
+        _ => None,
+    }
 }
 
 /// Requests of a histogram of them.

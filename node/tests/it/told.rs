@@ -198,11 +198,15 @@ With `telemetry.otlp` the same list goes to that receiver, under the same names 
 once in `telemetry.metrics_export_interval`: counters as cumulative sums since the node's start, gauges, and
 histograms with explicit bounds and traces as exemplars; units are `s`, `By` or `1`. Beside it go, by OpenTelemetry's
 semantic conventions for HTTP, `http.server.request.duration` (histogram, `s`; `http.request.method`, `url.scheme`,
-`http.response.status_code`, and `error.type` from 500 on) and `http.server.active_requests` (`{request}`;
-`http.request.method`, `url.scheme`), of the whole node. Methods that the conventions do not name are `_OTHER`; after
-200 different methods with statuses on a core others are told without their status. `http.route` and
-`http.client.request.duration` are not told: the node counts by service, not by route, and keeps averages of
-backends. `resource` has `service.name` (`weir`), `service.instance.id` (the node's name) and `service.version`.";
+`http.route`, `http.response.status_code`, and `error.type` from 500 on), `http.server.active_requests` (`{request}`;
+`http.request.method`, `url.scheme`) and, of each backend, `http.client.request.duration` (histogram, `s`;
+`http.request.method`, `server.address`, `server.port`, `weir.service`, `http.response.status_code`, and `error.type`
+from 400 on or what went wrong, of what `cancelled` is that nobody waited for the end). Methods that the conventions
+do not name are `_OTHER`. `http.route` is the route's path, of a prefix with `/*`, for the first 64 of the
+configuration; requests of others, of none and of routes with `broadcast` have none. After 50 methods with statuses
+of a route on a core others are told without their status, after 12 of a backend as `_OTHER` without any. Requests
+to other nodes are not told. `resource` has `service.name` (`weir`), `service.instance.id` (the node's name) and
+`service.version`.";
 
 #[tokio::test]
 async fn every_metric_is_in_the_document_once_as_it_is() {

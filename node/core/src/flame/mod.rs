@@ -19,6 +19,27 @@ const STYLE: &str = "text{font:11px ui-monospace,monospace;fill:#111;pointer-eve
     .back{fill:#fff}rect{stroke:#fff;stroke-width:.5}g:hover rect{stroke:#000;stroke-width:1.5}\
     @media(prefers-color-scheme:dark){.back{fill:#16181d}rect{stroke:#16181d}.t{fill:#ddd}g:hover rect{stroke:#fff}}";
 
+/// What is counted of stacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unit {
+    /// How often each was seen.
+    #[default]
+    Samples,
+    /// Bytes that belong to it.
+    Bytes,
+}
+
+impl Unit {
+    fn shown(self, times: u64) -> String {
+        const MIB: f64 = (1 << 20) as f64;
+        match self {
+            Self::Samples => format!("{times} samples"),
+            Self::Bytes if times < 1 << 20 => format!("{:.1} KiB", times as f64 / 1_024.0),
+            Self::Bytes => format!("{:.1} MiB", times as f64 / MIB),
+        }
+    }
+}
+
 /// Stacks, each from its root to what ran.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stacks(BTreeMap<Vec<String>, u64>);
@@ -43,8 +64,8 @@ impl Stacks {
         self.0.values().sum()
     }
 
-    /// The flame graph: the root at the bottom, the width of a call is how often it was seen.
-    pub fn svg(&self, title: &str) -> String {
+    /// The flame graph: the root at the bottom, the width of a call is what was counted of it.
+    pub fn svg(&self, title: &str, unit: Unit) -> String {
         let (total, mut calls) = (self.total(), Vec::new());
         let stacks: Vec<(&[String], u64)> = self.iter().collect();
         lay(&stacks, 0, 0, total, &mut calls);
@@ -59,7 +80,7 @@ impl Stacks {
             escaped(title)
         );
         for call in &calls {
-            call.draw(&mut svg, total, height);
+            call.draw(&mut svg, (total, unit), height);
         }
         svg.push_str("</svg>\n");
         svg
@@ -105,16 +126,16 @@ fn lay<'a>(
 }
 
 impl Call<'_> {
-    fn draw(&self, svg: &mut String, total: u64, height: f64) {
+    fn draw(&self, svg: &mut String, (total, unit): (u64, Unit), height: f64) {
         let scale = WIDTH / total.max(1) as f64;
         let (x, width) = (self.before as f64 * scale, self.times as f64 * scale);
         let y = height - 8.0 - ROW * (self.depth + 1) as f64;
         let share = self.times as f64 * 100.0 / total.max(1) as f64;
-        let (name, times) = (escaped(self.name), self.times);
+        let (name, times) = (escaped(self.name), unit.shown(self.times));
         let hue = 10 + crc32fast::hash(self.name.as_bytes()) % 45;
         let _ = write!(
             svg,
-            "<g><title>{name} ({times} samples, {share:.1} %)</title><rect x=\"{x:.2}\" y=\"{y:.1}\" \
+            "<g><title>{name} ({times}, {share:.1} %)</title><rect x=\"{x:.2}\" y=\"{y:.1}\" \
              width=\"{width:.2}\" height=\"{ROW}\" rx=\"2\" fill=\"hsl({hue} 85% 65%)\"/>"
         );
         let letters = ((width - 6.0) / LETTER).max(0.0) as usize;
@@ -170,7 +191,7 @@ mod tests {
         stacks.add(stack("main;write"), 2);
         stacks.add(stack("main;write"), 0);
         assert_eq!(stacks.total(), 4);
-        let svg = stacks.svg("a & b");
+        let svg = stacks.svg("a & b", Unit::Samples);
         for expected in [
             "a &amp; b",
             "<title>main (4 samples, 100.0 %)</title><rect x=\"0.00\"",
@@ -181,11 +202,14 @@ mod tests {
             assert!(svg.contains(expected), "{expected} in {svg}");
         }
         assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
+        stacks.add(stack("main;write"), 3 << 20);
+        let svg = stacks.svg("bytes", Unit::Bytes);
+        assert!(svg.contains("<title>write (3.0 MiB, 100.0 %)"), "{svg}");
     }
 
     #[test]
     fn nothing_seen_is_drawn_as_nothing() {
-        let svg = Stacks::default().svg("nothing");
+        let svg = Stacks::default().svg("nothing", Unit::Bytes);
         assert!(svg.contains("nothing") && !svg.contains("<g>"));
     }
 

@@ -28,6 +28,14 @@ impl PathMatch {
     pub fn any() -> Self {
         Self::Prefix("/".to_owned())
     }
+
+    /// What it is called where requests are counted by it: a prefix ends in `/*`.
+    pub fn pattern(&self) -> String {
+        match self {
+            Self::Exact(path) | Self::Regex(path) => path.clone(),
+            Self::Prefix(prefix) => format!("{}/*", prefix.strip_suffix('/').unwrap_or(prefix)),
+        }
+    }
 }
 
 /// What a route is found by.

@@ -47,10 +47,15 @@ fn parts(wired: &Wired) -> BTreeMap<&'static str, String> {
                 wired.core_parts.tracer, in_force.config.telemetry.metrics_export_interval
             ),
         ),
-        (
-            "debug",
-            format!("{:?}", in_force.config.telemetry.profile_duration),
-        ),
+        ("debug", {
+            let telemetry = &in_force.config.telemetry;
+            format!(
+                "{:?} {} {:?}",
+                telemetry.profile_duration,
+                telemetry.heap_sample_interval,
+                telemetry.dependency_timeout
+            )
+        }),
         ("node", format!("{:?}", in_force.config.node)),
         (
             "provision",

@@ -146,6 +146,7 @@ pub struct Outlets {
 impl Outlets {
     /// Outlets that hold what the node starts with.
     pub fn new(first: InForce, tracer: &Tracer, broadcast: &Broadcast, events: &Events) -> Self {
+        weir_heap::sample_always(first.config.telemetry.heap_sample_interval);
         Self {
             ingress: Snapshot::new(first.config.ingress.clone()),
             status_age_max: Snapshot::new(first.config.telemetry.status_cache_ttl),
@@ -170,6 +171,7 @@ impl Outlets {
         self.alerts.configure(config.telemetry.alerts);
         self.broadcast.configure(&config.broadcaster);
         self.access_log.publish(config.access_log.clone());
+        weir_heap::sample_always(config.telemetry.heap_sample_interval);
         self.tracer.set_sampling(config.sampling());
         if let Some(recent) = self.tracer.recent() {
             recent.set_bytes_max(config.telemetry.trace_recent_bytes_max);

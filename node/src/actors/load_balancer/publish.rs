@@ -20,6 +20,7 @@ pub(super) fn routing(services: &Services, revision: u64) -> Routing {
         zone: services.zone.clone(),
         table: Arc::clone(&services.routes),
         routes: Arc::clone(&services.route_settings),
+        route_metrics: Arc::clone(&services.route_metrics),
         services: services
             .by_name
             .values()

@@ -21,6 +21,7 @@ pub(super) fn from_routing(parts: &Parts) -> Services {
         configured: routing.revision > 0,
         routes: Arc::clone(&routing.table),
         route_settings: Arc::clone(&routing.routes),
+        route_metrics: Arc::clone(&routing.route_metrics),
         zone: routing.zone.clone(),
         by_name: routing
             .services

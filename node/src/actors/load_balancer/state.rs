@@ -14,6 +14,8 @@ use super::{Change, Command, CommandError, Configure, Parts};
 use crate::config::{BackendSettings, RouteSettings, ServiceSettings};
 use crate::data_plane::routing::Backend;
 use crate::prober;
+use crate::telemetry::http_client::HttpClient;
+use crate::telemetry::http_server::{OfRoutes, RouteMetrics};
 use crate::telemetry::metrics::ServiceMetrics;
 
 /// Everything that the actor owns.
@@ -21,6 +23,7 @@ pub(super) struct Services {
     pub(super) by_name: BTreeMap<ServiceName, ServiceState>,
     pub(super) routes: Arc<RouteTable>,
     pub(super) route_settings: Arc<[RouteSettings]>,
+    pub(super) route_metrics: OfRoutes,
     pub(super) zone: String,
     /// False until the first configuration: its backends are trusted at once.
     pub(super) configured: bool,
@@ -61,6 +64,7 @@ impl Services {
         let at_start = !std::mem::replace(&mut self.configured, true);
         self.routes = configure.routes;
         self.route_settings = configure.route_settings;
+        self.route_metrics = RouteMetrics::of(&self.routes, &self.route_metrics, parts.cores);
         self.zone = configure.zone;
         for service in self.by_name.values_mut() {
             service.removed = true;
@@ -229,6 +233,7 @@ impl ServiceState {
                 serial: *next_serial,
                 endpoint: wanted.endpoint.clone(),
                 load: Arc::new(BackendLoad::new(parts.cores, now)),
+                client: HttpClient::new(parts.cores),
             }),
             settings: wanted.clone(),
             weight_override: None,

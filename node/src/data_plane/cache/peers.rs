@@ -21,6 +21,7 @@ use super::super::answer::Reason;
 use super::super::routing::{Backend, Routing, Service};
 use super::standing::Standing;
 use crate::config::{Config, Environment, Given, RouteSettings, ServiceSettings};
+use crate::telemetry::http_client::HttpClient;
 use crate::telemetry::metrics::ServiceMetrics;
 
 /// Says that a node of the mesh asks, and that whoever is asked answers by itself: `1`, or `fresh=SECONDS` if what is
@@ -167,6 +168,7 @@ fn service(address: SocketAddr, cores: usize) -> Option<Arc<Service>> {
             serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             endpoint,
             load,
+            client: HttpClient::new(cores),
         })],
         backends: Vec::new(),
         stickiness: None,

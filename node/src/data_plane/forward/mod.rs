@@ -149,7 +149,8 @@ impl Forwarding<'_> {
         let routed = self.routed;
         let service = routed.service();
         let backend = service.backend_at(place);
-        let attempt = Attempt::begin(self.core, &routed.routing, routed.service, place);
+        let what = (request.method(), begun);
+        let attempt = Attempt::begin(self.core, &routed.routing, routed.service, place, what);
         self.exchange.attempt = Some(attempt);
         let pool = self.core.pool(service, backend);
         let mut stale = 0;
@@ -265,6 +266,7 @@ impl Forwarding<'_> {
         let failed = service.settings.failure_statuses.contains(&status.as_u16())
             || (self.routed.asked.grpc && grpc_unavailable(response.headers()));
         if let Some(attempt) = &mut self.exchange.attempt {
+            attempt.answered(status);
             if failed {
                 attempt.failed(retry_after(response.headers()));
             } else {
@@ -277,10 +279,11 @@ impl Forwarding<'_> {
     }
 
     fn blame(&mut self, reason: Reason) {
-        if reason.blames_backend()
-            && let Some(attempt) = &mut self.exchange.attempt
-        {
-            attempt.failed(None);
+        if let Some(attempt) = &mut self.exchange.attempt {
+            attempt.broke(reason);
+            if reason.blames_backend() {
+                attempt.failed(None);
+            }
         }
     }
 

@@ -247,8 +247,15 @@ pub(super) const ROUTES: &[Route] = &[
     get("/debug/heap", "Memory of the node", &[BEARER], &[
         answer(200, "By the kernel, and by the node's own bounds.", Content::Json(DEBUG)),
     ]),
-    get("/debug/heap/profile", "Who has the memory", &[BEARER], &[
-        answer(501, "The allocator does not sample.", Content::Json(DEBUG_REFUSED)),
+    get("/debug/heap/profile", "Who allocates memory", &[
+        BEARER,
+        query("seconds", "integer", "1 to 600; without, all since the start (telemetry.heap_sample_interval)."),
+        query("interval", "integer", "Bytes between two samples, 65536 to 1073741824; 524288 without."),
+        query("format", "string", "svg for a flame graph, pprof for its protobuf."),
+        query("show", "string", "What a flame graph is of: bytes in_use at the end, or all allocated."),
+    ], &[
+        answer(200, "A flame graph, or as pprof reads it.", Content::Other("image/svg+xml")),
+        answer(409, "Somebody profiles already.", Content::Json(DEBUG_REFUSED)),
     ]),
     get("/debug/actors", "Actors, their mailboxes and waits", &[BEARER], &[
         answer(200, "By name.", Content::Json(DEBUG_LIST)),

@@ -33,10 +33,13 @@ knobs! {
         "Between two samples.";
     DEPENDENCY_TIMEOUT = "telemetry.dependency_timeout", Kind::Duration(millis(100), secs(3600)),
         Literal::Duration(secs(30)), ApplyClass::Hot,
-        "For any slow dependency of a diagnosis.";
+        "How long /debug waits for a disk: for the token of who asks, and for the names in a profile.";
     PROFILE_DURATION = "telemetry.profile_duration", Kind::Duration(secs(1), secs(600)),
         Literal::Duration(secs(30)), ApplyClass::Hot,
         "Length of a CPU profile.";
+    HEAP_SAMPLE_INTERVAL = "telemetry.heap_sample_interval", Kind::Bytes(0, 1_073_741_824),
+        Literal::Bytes(0), ApplyClass::Hot,
+        "Bytes between two allocations that a heap profile since the start knows (64KiB at least); 0: none.";
     ALERT_CONNECTIONS_PERCENT = "telemetry.alert_connections_percent", Kind::Percent(1, 100),
         Literal::Percent(80), ApplyClass::Hot,
         "Alerts when more of the connections are taken.";
