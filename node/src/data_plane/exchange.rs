@@ -86,6 +86,8 @@ pub(super) struct Exchange {
     /// Of a client's request.
     method: Option<KnownMethod>,
     pub(super) started: Instant,
+    /// When it was found out where it goes, if anybody wants to know.
+    pub(super) admitted: Option<Instant>,
     service: Option<(LocalRouting, usize)>,
     status: Option<StatusCode>,
     reason: Option<Reason>,
@@ -145,6 +147,7 @@ impl Exchange {
             running,
             method,
             started,
+            admitted: None,
             service: None,
             status: None,
             reason: None,

@@ -197,7 +197,7 @@ async fn handle(
     }
     exchange.watch_slowness(client.limits.slow_request, request.uri());
     if let Some(trace) = &exchange.trace {
-        note_admission(trace, &routed, exchange.started);
+        exchange.admitted = Some(note_admission(trace, &routed, exchange.started));
     }
     let is_cached = routed.settings().cache.is_some() && !asked.upgrade && !asked.grpc;
     let mut response = if is_cached {
@@ -245,7 +245,7 @@ pub(super) fn admit<B>(
     let offer = offer(core, &routing.routes[route], request, asked);
     let client_address = rewrite_headers(core, caller, request, asked.presence)?;
     let facing = match routing.routes[route].cache {
-        Some(_) => Facing::of(request),
+        Some(_) => Facing::of(request, core),
         None => Facing::nothing(),
     };
     let routed = Routed {
@@ -465,9 +465,11 @@ fn begin_trace(
     Some(trace)
 }
 
-fn note_admission(trace: &RequestTrace, routed: &Routed, started: Instant) {
+/// When it ended.
+fn note_admission(trace: &RequestTrace, routed: &Routed, started: Instant) -> Instant {
     trace.routed(routed.settings().trace_share());
-    let step = trace.step("admission", started);
+    let admitted = Instant::now();
+    let step = trace.step_until("admission", started, admitted);
     trace.tell(
         step,
         Fact::Routed {
@@ -476,4 +478,5 @@ fn note_admission(trace: &RequestTrace, routed: &Routed, started: Instant) {
             service: routed.service,
         },
     );
+    admitted
 }
