@@ -1,7 +1,7 @@
 //! Keys whose owner, another node, breaks off in the midst of its answers.
 //!
-//! By then its readers have the beginning and are cut. One that does so again at the next answer would do so for as long
-//! as anybody asks, so it is not asked for that key for a while; its other keys are as good as before.
+//! By then its readers have the beginning and are cut. One that does so again at the next answer would do so for as
+//! long as anybody asks, so it is not asked for that key for a while; its other keys are as good as before.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -348,7 +348,8 @@ impl Fetch {
         while let Some(piece) = pieces.next(&mut body, &mut writer).await {
             let Ok(piece) = piece else {
                 self.core.cache_metrics().fills_broken.increment();
-                if answered.from != Answerer::Origin {
+                // What is only passed on ends too when nobody reads it any more.
+                if answered.from != Answerer::Origin && leader.is_some() {
                     self.owner_told(false);
                 }
                 return;
