@@ -64,6 +64,11 @@ impl Budget {
         self.0.bytes_max.store(bytes_max, Ordering::Relaxed);
     }
 
+    /// How much may be taken.
+    pub fn bytes_max(&self) -> u64 {
+        self.0.bytes_max.load(Ordering::Relaxed)
+    }
+
     /// What is taken now. More than there may be if what is passed on, and held for that, comes to more.
     pub fn used_bytes(&self) -> u64 {
         self.0.used_bytes.load(Ordering::Relaxed)
@@ -112,7 +117,7 @@ impl Budget {
     }
 
     fn try_take(&self, bytes: u64) -> Result<(), Refused> {
-        let bytes_max = self.0.bytes_max.load(Ordering::Relaxed);
+        let bytes_max = self.bytes_max();
         let before = self.0.used_bytes.fetch_add(bytes, Ordering::Relaxed);
         if before + bytes <= bytes_max {
             return Ok(());
@@ -123,7 +128,7 @@ impl Budget {
 
     /// Whether there is room for what is charged.
     pub(crate) fn check(&self) -> Result<(), Refused> {
-        let bytes_max = self.0.bytes_max.load(Ordering::Relaxed);
+        let bytes_max = self.bytes_max();
         match self.used_bytes() <= bytes_max {
             true => Ok(()),
             false => Err(Refused::Busy { bytes_max }),

@@ -9,6 +9,7 @@ use weir_core::content_coding::Coding;
 use weir_core::proxy::Authority;
 use weir_core::purge::{Fetched, Hlc, Stamps, Verdict, host_id, key_id, namespace_id};
 
+use crate::blocks::{PART_BYTES, block_bytes, given_bytes};
 use crate::budget::{Budget, Charge};
 use crate::in_kernel::{InKernel, KernelCopy};
 
@@ -113,7 +114,7 @@ pub struct Entry {
     pub fetched_at: Hlc,
     /// [`weir_core::purge::tag_id`] of each of its tags.
     pub tags: Box<[u64]>,
-    /// The body, in pieces that hold no more memory than they are long.
+    /// The body, in pieces that together hold no more memory than they are long.
     pub body: Box<[Bytes]>,
     /// Bytes of the body.
     pub body_bytes: u64,
@@ -131,7 +132,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// An entry; `body` in pieces that hold no more memory than they are long.
+    /// An entry; `body` in pieces that together hold no more memory than they are long.
     pub fn new(
         resource: Resource,
         stored: Stored,
@@ -143,14 +144,14 @@ impl Entry {
         let fields = stored.headers.iter().map(|(name, value)| {
             name.as_str().len() as u64 + value.len() as u64 + FIELD_OVERHEAD_BYTES
         });
-        let pieces = (body.len() * size_of::<Bytes>()) as u64;
+        let parts = body.len() as u64 * PART_BYTES;
         let keys = 2 * (resource.key.as_str().len() + resource.path.len() + 8 * tags.len()) as u64;
         let variant = stored.variant.as_ref();
         let variant = variant.map_or(0, |variant| {
             VARIANT_OVERHEAD_BYTES + variant.key().len() as u64
         });
-        let cost_bytes =
-            body_bytes + fields.sum::<u64>() + pieces + keys + variant + OVERHEAD_BYTES;
+        let body_cost = block_bytes(body_bytes) + parts;
+        let cost_bytes = body_cost + fields.sum::<u64>() + keys + variant + OVERHEAD_BYTES;
         Self {
             resource,
             stored,
@@ -180,7 +181,7 @@ impl Entry {
     }
 
     fn with_coded(mut self, form: CodedForm) -> Self {
-        let body_bytes = form.body.as_ref().map_or(0, |body| body.len() as u64);
+        let body_bytes = form.body.as_ref().map_or(0, |body| given_bytes(body.len()));
         self.cost_bytes += body_bytes + size_of::<CodedForm>() as u64;
         self.coded = self.coded.iter().cloned().chain([form]).collect();
         self

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use weir_core::cache::Stored;
 use weir_core::purge::Hlc;
 
+use crate::blocks::Filling;
 use crate::budget::{Budget, Charge, LAZY_AFTER};
 use crate::interest::Interested;
 
@@ -176,6 +177,7 @@ impl Fill {
                 progress: Mutex::new(progress),
             }),
             bytes_max,
+            filling: Filling::default(),
         }
     }
 
@@ -241,6 +243,7 @@ impl Fill {
 pub struct FillWriter {
     fill: Arc<Fill>,
     bytes_max: u64,
+    filling: Filling,
 }
 
 impl FillWriter {
@@ -255,8 +258,9 @@ impl FillWriter {
     /// The piece was taken, but the body may not be kept any longer: [`FillWriter::let_go`] is due.
     pub fn push(&mut self, piece: &[u8]) -> Result<(), Refused> {
         let bytes = piece.len() as u64;
+        let parts = self.filling.copy(piece, self.fill.content_length);
         let mut progress = self.fill.progress.lock();
-        progress.pieces.push(Bytes::copy_from_slice(piece));
+        progress.pieces.extend(parts);
         progress.bytes += bytes;
         let may_be_kept = match progress.is_kept {
             true if progress.bytes > self.bytes_max => Err(Refused::TooLong {
@@ -353,7 +357,7 @@ impl FillWriter {
         progress.end = Some(Ok(()));
         let kept = progress
             .is_kept
-            .then(|| joined(&progress.pieces, progress.bytes));
+            .then(|| self.filling.finish(&progress.pieces));
         let readers = progress.wake_readers();
         let budget = progress.charge.budget().clone();
         let is_read = progress.reading().next().is_some();
@@ -363,17 +367,6 @@ impl FillWriter {
             budget.is_held(&self.fill);
         }
         kept
-    }
-}
-
-/// Bodies up to this long are kept in one piece.
-const JOINED_BYTES_MAX: u64 = 64 << 10;
-
-fn joined(pieces: &[Bytes], bytes: u64) -> Box<[Bytes]> {
-    match pieces.len() {
-        0 => Box::default(),
-        2.. if bytes <= JOINED_BYTES_MAX => Box::new([Bytes::from(pieces.concat())]),
-        _ => pieces.into(),
     }
 }
 

@@ -6,6 +6,7 @@
 //! kernel   bodies asked for often, which the kernel sends without a copy        in_kernel.rs
 //! flights  one fetch for everybody who wants the same                           flights.rs
 //! fill     a body that is read while it comes                                   fill.rs
+//! blocks   memory of bodies, of one size for all                                blocks.rs
 //! reading  who reads what is kept, also when it is kept no more                 reading.rs budget.rs
 //! interest who still wants what is fetched                                      interest.rs
 //! codings  brotli, gzip and zstd: whole variants and streams                    codings/
@@ -21,6 +22,7 @@
 //! of one shard.
 
 pub mod aside;
+mod blocks;
 mod budget;
 mod coders;
 pub mod codings;

@@ -17,7 +17,7 @@ use weir_cache::{
 use weir_core::cache::{self, Exchange, Policy, Stored, UnixMs};
 use weir_core::purge::Hlc;
 
-const PIECE: usize = 64 << 10;
+const PIECE: usize = 32 << 10;
 
 fn stored() -> Stored {
     let mut response = HeaderMap::new();
@@ -68,7 +68,7 @@ fn who_holds_up_others_is_cut_and_who_only_reads_slowly_alone_is_not() {
     let mut slow = writer.fill().read().unwrap();
     let mut fast = writer.fill().read().unwrap();
     writer.let_go();
-    assert_eq!(write_all(&mut writer), 16);
+    assert_eq!(write_all(&mut writer), 32);
     assert!(!writer.is_held_up(), "nobody waits yet");
     assert_eq!(writer.cut_laggards(), 0);
     read_all(&mut fast);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use weir_cache::aside::{PutOrder, PutRefused};
 use weir_cache::{
     Entry, EntryReader, Fill, LAZY_AFTER, MemoryLimits, PIECE_BYTES_MAX, PurgeLimits, Purges,
     Refused, Resource, Store,
@@ -118,6 +119,39 @@ async fn who_takes_nothing_of_what_is_kept_no_more_is_cut_when_there_is_no_room(
     assert_eq!(read_all(&mut readers[0]), MIB - 2 * PIECE_BYTES_MAX);
     drop(readers);
     assert_eq!(store.fills.used_bytes(), 0);
+}
+
+fn put(store: &Store<()>, name: &str) -> Result<Arc<Entry>, PutRefused> {
+    let order = PutOrder {
+        resource: Resource::of_value("values", name).unwrap(),
+        value: Bytes::from(vec![7; MIB / 2]),
+        tags: Vec::new(),
+        ttl: Duration::from_secs(60),
+        if_version: None,
+        if_absent: false,
+        lease: None,
+    };
+    store.put_value(order, "node", None, NOW)
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_value_is_put_or_taken_from_redis_at_the_cost_of_what_clients_hold_without_room() {
+    let store = store();
+    let from_redis = put(&store, "from redis").unwrap();
+    store.remove(from_redis.resource.key.as_str());
+    let readers = readers_of_dropped(&store);
+    let bytes_max = store.fills.bytes_max();
+    assert_eq!(
+        put(&store, "a").unwrap_err(),
+        PutRefused::Busy { bytes_max }
+    );
+    store.take_value(&from_redis, "node", NOW);
+    assert_eq!(store.keys(), 0);
+    tokio::time::advance(LAZY_AFTER).await;
+    put(&store, "a").unwrap();
+    store.take_value(&from_redis, "node", NOW);
+    assert_eq!(store.keys(), 2, "who took nothing for long was cut");
+    drop(readers);
 }
 
 #[tokio::test(start_paused = true)]

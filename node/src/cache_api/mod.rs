@@ -29,7 +29,7 @@ use crate::events::Events;
 use crate::link::Refused;
 use crate::ports::clock::WallClock;
 use crate::snapshot::Snapshot;
-use crate::telemetry::cache::{CacheCoreMetrics, Outcome};
+use crate::telemetry::cache::{CacheCoreMetrics, Outcome, PeerFailure};
 use crate::telemetry::counters::Counter;
 use crate::telemetry::metrics::NodeMetrics;
 use crate::wiring::Wired;
@@ -195,6 +195,13 @@ impl CacheApi {
         let not_stored = NotStored::ALL.iter();
         let not_stored =
             not_stored.map(|why| (why.to_string(), self.sum(|core| core.not_stored(*why))));
+        let peers_failed = PeerFailure::ALL.iter();
+        let peers_failed: BTreeMap<_, _> = peers_failed
+            .map(|why| {
+                let count = self.sum(|core| core.peers_failed(*why));
+                (why.name().to_owned(), count)
+            })
+            .collect();
         let purges = SCOPES.iter().zip(counts.made);
         pb::CacheStats {
             node: self.node.to_string(),
@@ -225,7 +232,8 @@ impl CacheApi {
             fetches_unwanted: store.flights.unwanted() as u64,
             fetches_given_up: self.sum(|core| &core.fetches_given_up),
             redis: self.redis(),
-            peers_failed: self.sum(|core| &core.peers_failed),
+            peers_failed: peers_failed.values().sum(),
+            peers_failed_by: peers_failed,
         }
     }
 

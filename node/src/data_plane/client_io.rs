@@ -228,6 +228,27 @@ impl ClientIo {
         Poll::Ready(Ok(()))
     }
 
+    /// Writes what comes `before` a file, and of the file at once what the socket takes.
+    fn poll_write_both(
+        &self,
+        cx: &mut Context<'_>,
+        before: &[io::IoSlice<'_>],
+        all: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(self.stream.poll_write_more(cx, before))?;
+        let is_whole = written == before.iter().map(|slice| slice.len()).sum::<usize>();
+        let sends = self.sends.as_ref().filter(|_| is_whole);
+        // What goes wrong with the file is told to whoever comes to write the rest.
+        let sent = match sends.map(|sends| sends.next(&all[before.len()..])) {
+            Some(Ok(Next::File(sending))) => match self.stream.poll_send(cx, &sending) {
+                Poll::Ready(Ok(sent)) => sent,
+                Poll::Ready(Err(_)) | Poll::Pending => 0,
+            },
+            _ => 0,
+        };
+        Poll::Ready(Ok(written + sent))
+    }
+
     /// Reads more of an incomplete head.
     fn poll_read_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut space = [0; READ_BYTES];
@@ -304,7 +325,7 @@ impl AsyncWrite for ClientIo {
         };
         let polled = match next {
             Next::Memory(slices) => Pin::new(&mut this.stream).poll_write_vectored(cx, slices),
-            Next::MemoryBeforeFile(slices) => this.stream.poll_write_more(cx, slices),
+            Next::MemoryBeforeFile(before) => this.poll_write_both(cx, before, slices),
             Next::File(sending) => this.stream.poll_send(cx, &sending),
         };
         this.activity.write_blocked(polled.is_pending());

@@ -100,6 +100,8 @@ pub(super) struct Core {
     began: Instant,
     /// Memory of the key that was looked up last.
     spare_key: Cell<String>,
+    /// What clients asked for last.
+    authority: RefCell<Rc<str>>,
     rng: RefCell<fastrand::Rng>,
 }
 
@@ -124,6 +126,7 @@ impl Core {
             slow_lines: Cell::default(),
             began: Instant::now(),
             spare_key: Cell::default(),
+            authority: RefCell::default(),
             parts,
             pools: RefCell::default(),
             rng: RefCell::new(fastrand::Rng::with_seed(seed)),
@@ -195,6 +198,15 @@ impl Core {
     /// Memory for the next key.
     pub(super) fn spare_key(&self) -> String {
         self.spare_key.take()
+    }
+
+    /// An authority; the next request is mostly for the same.
+    pub(super) fn authority(&self, text: &str) -> Rc<str> {
+        let mut last = self.authority.borrow_mut();
+        if **last != *text {
+            *last = text.into();
+        }
+        Rc::clone(&last)
     }
 
     /// A key that nobody needs any more.

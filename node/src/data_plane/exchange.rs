@@ -121,6 +121,8 @@ pub(super) struct Exchange {
     /// Of a client's request.
     method: Option<KnownMethod>,
     pub(super) started: Instant,
+    /// When it was found out where it goes, if anybody wants to know.
+    pub(super) admitted: Option<Instant>,
     service: Option<(LocalRouting, usize)>,
     /// Of the same routing; nothing without it.
     route: usize,
@@ -182,6 +184,7 @@ impl Exchange {
             running,
             method,
             started,
+            admitted: None,
             service: None,
             route: 0,
             status: None,

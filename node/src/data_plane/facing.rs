@@ -8,6 +8,7 @@ use http::{HeaderValue, Request};
 use weir_core::proxy::{self, Scheme};
 
 use super::connection::Client;
+use super::core::Core;
 use crate::config::Ingress;
 
 /// Who a request is from.
@@ -54,7 +55,7 @@ impl Facing {
     }
 
     /// Read after the fields about the client were made true: what trusted proxies say stands there.
-    pub(super) fn of<B>(request: &Request<B>) -> Self {
+    pub(super) fn of<B>(request: &Request<B>, core: &Core) -> Self {
         let headers = request.headers();
         let told = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let is_https =
@@ -68,7 +69,7 @@ impl Facing {
             } else {
                 Scheme::Http
             },
-            authority: own.into(),
+            authority: core.authority(own),
             target: request.uri().path_and_query().cloned(),
             has_other_host: other.is_some_and(|other| !other.eq_ignore_ascii_case(own)),
         }

@@ -196,7 +196,7 @@ async fn handle(
         logged.client = routed.client_address;
     }
     if let Some(trace) = &exchange.trace {
-        note_admission(trace, &routed, exchange.started);
+        exchange.admitted = Some(note_admission(trace, &routed, exchange.started));
     }
     let is_cached = routed.settings().cache.is_some() && !asked.upgrade && !asked.grpc;
     let mut response = if is_cached {
@@ -244,7 +244,7 @@ pub(super) fn admit<B>(
     let offer = offer(core, &routing.routes[route], request, asked);
     let client_address = rewrite_headers(core, caller, request, asked.presence)?;
     let facing = match routing.routes[route].cache {
-        Some(_) => Facing::of(request),
+        Some(_) => Facing::of(request, core),
         None => Facing::nothing(),
     };
     let routed = Routed {
@@ -464,9 +464,11 @@ fn begin_trace(
     Some(trace)
 }
 
-fn note_admission(trace: &RequestTrace, routed: &Routed, started: Instant) {
+/// When it ended.
+fn note_admission(trace: &RequestTrace, routed: &Routed, started: Instant) -> Instant {
     trace.routed(routed.settings().trace_share());
-    let step = trace.step("admission", started);
+    let admitted = Instant::now();
+    let step = trace.step_until("admission", started, admitted);
     trace.tell(
         step,
         Fact::Routed {
@@ -475,4 +477,5 @@ fn note_admission(trace: &RequestTrace, routed: &Routed, started: Instant) {
             service: routed.service,
         },
     );
+    admitted
 }

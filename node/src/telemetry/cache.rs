@@ -143,12 +143,47 @@ impl WarmOutcome {
     }
 }
 
+/// Why the node that owns a key was of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum PeerFailure {
+    /// It did not answer.
+    NoAnswer,
+    /// It said why it has no answer, or answered for another key.
+    Refused,
+    /// Its answer broke off.
+    BrokeOff,
+    /// It was not asked, because its answers for this key broke off before.
+    LetAlone,
+}
+
+impl PeerFailure {
+    /// Every one.
+    pub const ALL: [Self; 4] = [
+        Self::NoAnswer,
+        Self::Refused,
+        Self::BrokeOff,
+        Self::LetAlone,
+    ];
+
+    /// As metrics name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoAnswer => "no_answer",
+            Self::Refused => "refused",
+            Self::BrokeOff => "broke_off",
+            Self::LetAlone => "let_alone",
+        }
+    }
+}
+
 /// What one core counts of the cache.
 #[derive(Debug, Default)]
 pub struct CacheCoreMetrics {
     warmed: [[Counter; WarmOutcome::ALL.len()]; WarmSource::ALL.len()],
     requests: [Counter; Outcome::ALL.len()],
     not_stored: [Counter; NotStored::ALL.len()],
+    peers_failed: [Counter; PeerFailure::ALL.len()],
     /// Responses stored.
     pub stores: Counter,
     /// Fetches beside an answer.
@@ -159,8 +194,6 @@ pub struct CacheCoreMetrics {
     pub fetches_given_up: Counter,
     /// Values in Redis that were damaged, or that today's rules would not store.
     pub redis_unusable: Counter,
-    /// Nodes that own a key and could not be asked.
-    pub peers_failed: Counter,
     /// Keys made invalid by unsafe requests.
     pub invalidated: Counter,
 }
@@ -174,6 +207,11 @@ impl CacheCoreMetrics {
     /// What was fetched before anybody asked for it.
     pub fn warmed(&self, source: WarmSource, outcome: WarmOutcome) -> &Counter {
         &self.warmed[source as usize][outcome as usize]
+    }
+
+    /// Nodes that own a key and were of no use, for that reason.
+    pub fn peers_failed(&self, why: PeerFailure) -> &Counter {
+        &self.peers_failed[why as usize]
     }
 
     /// Responses that were not stored for that reason.

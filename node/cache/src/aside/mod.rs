@@ -135,8 +135,11 @@ impl<F: Clone + Send + Sync> Store<F> {
         is_trusted.then_some(entry)
     }
 
-    /// Takes a value from Redis into memory, unless there is one.
+    /// Takes a value from Redis into memory, unless there is one, or clients hold all that may be dropped for it.
     pub fn take_value(&self, entry: &Arc<Entry>, own: &str, now: UnixMs) {
+        if !self.fills.makes_room() {
+            return;
+        }
         let state = self.values.state.lock();
         if self.believed(&state, &entry.resource, own, now).is_none() {
             self.insert(entry, now);

@@ -12,6 +12,7 @@ use weir_core::purge::{Hlc, Verdict};
 
 use super::State;
 use super::value::{fields, stored, tag_ids, time_of, version, version_of};
+use crate::blocks::in_blocks;
 use crate::entry::{Entry, Resource};
 use crate::store::{Found, Store};
 use crate::value::{encode, key_of};
@@ -65,6 +66,14 @@ pub enum PutRefused {
     /// A purge came after the load began.
     #[error("a purge came after the load began")]
     Purged,
+    /// Clients hold so much of what is kept no more that nothing may be dropped for it.
+    #[error(
+        "clients hold more than {bytes_max} bytes that are kept no more; try again in a moment"
+    )]
+    Busy {
+        /// What they may hold.
+        bytes_max: u64,
+    },
     /// There is no room for so much.
     #[error("{bytes} bytes with its key and tags, at most {bytes_max} are kept")]
     TooLarge {
@@ -87,6 +96,10 @@ impl<F: Clone + Send + Sync> Store<F> {
         beneath: Option<Arc<Entry>>,
         now: UnixMs,
     ) -> Result<Arc<Entry>, PutRefused> {
+        if !self.fills.makes_room() {
+            let bytes_max = self.fills.bytes_max();
+            return Err(PutRefused::Busy { bytes_max });
+        }
         let mut state = self.values.state.lock();
         let resource = &order.resource;
         let current = self.believed(&state, resource, own, now).or(beneath);
@@ -98,16 +111,13 @@ impl<F: Clone + Send + Sync> Store<F> {
             None => put_at,
         };
         let fields = fields(&version(put_at), &order.tags).unwrap_or_default();
-        let body: Box<[Bytes]> = match order.value.is_empty() {
-            true => Box::default(),
-            false => Box::new([order.value.clone()]),
-        };
         let entry = Arc::new(Entry::new(
             resource.clone(),
             stored(fields, now, now.after(order.ttl)),
             began,
             tag_ids(resource, &order.tags),
-            body,
+            // What came may be part of something longer.
+            in_blocks(&order.value),
         ));
         self.keep_value(&entry, now)?;
         state.leases.end(resource.key.as_str());

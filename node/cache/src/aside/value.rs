@@ -7,6 +7,7 @@ use weir_core::cache::{Flags, Source, Stored, UnixMs};
 use weir_core::purge::{Hlc, tag_id};
 use weir_core::stored_value::{self, BodyForm};
 
+use crate::blocks::in_blocks;
 use crate::entry::{Entry, Resource};
 use crate::value::read_fields;
 
@@ -92,15 +93,11 @@ pub(super) fn decode(bytes: &Bytes, resource: &Resource) -> Option<Entry> {
     let headers = read_fields(value.headers)?;
     let times = &value.times;
     let put_at = UnixMs(times.response_unix_ms);
-    let body: Box<[Bytes]> = match value.body.is_empty() {
-        true => Box::default(),
-        false => Box::new([Bytes::copy_from_slice(value.body)]),
-    };
     Some(Entry::new(
         resource.clone(),
         stored(headers, put_at, UnixMs(times.fresh_until_ms)),
         times.fetched_at,
         value.tags.clone().into_boxed_slice(),
-        body,
+        in_blocks(value.body),
     ))
 }

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use weir_core::cache::{self, Exchange, Policy, UnixMs, VaryBy};
 use weir_core::stored_value::{self, BodyForm, StoredValue, Times};
 
+use crate::blocks::in_blocks;
 use crate::entry::{Entry, Resource};
 
 /// What bytes of another tier are.
@@ -140,17 +141,13 @@ pub fn decode(
     };
     match cache::store(&exchange, policy) {
         Ok(stored) if value.body_form == BodyForm::Raw => {
-            let body: Box<[Bytes]> = match value.body.is_empty() {
-                true => Box::default(),
-                false => Box::new([Bytes::copy_from_slice(value.body)]),
-            };
             let tags = value.tags.into_boxed_slice();
             Value::Entry(Arc::new(Entry::new(
                 resource.clone(),
                 stored,
                 times.fetched_at,
                 tags,
-                body,
+                in_blocks(value.body),
             )))
         }
         Ok(_) => Value::Unusable("compressed".to_owned()),

@@ -124,6 +124,10 @@ fn told(refused: PutRefused, resource: &Resource, wanted: Option<&str>) -> Error
         PutRefused::Present { .. } => "if_absent",
         PutRefused::LeaseEnded | PutRefused::Overtaken { .. } | PutRefused::Purged => "lease",
         PutRefused::TooLarge { .. } => return Error::invalid("value", refused.to_string()),
+        PutRefused::Busy { .. } => {
+            let why = refused.to_string();
+            return Error::Busy { what: "value", why };
+        }
     };
     let wanted = wanted.map_or_else(String::new, |wanted| format!("`{wanted}`, but "));
     Error::Precondition {

@@ -33,7 +33,7 @@ pub(super) enum Source {
     /// Parts of one.
     Parts(Box<Parts>),
     /// All of a stored body that the kernel holds once more.
-    InKernel(Box<InKernel>),
+    InKernel(InKernel),
     /// A body that still comes.
     Filling(FillReader),
     /// A part of one.
@@ -129,11 +129,11 @@ impl CachedBody {
             return;
         };
         if let Some(copy) = reader.kernel_copy(&exchange.core().parts.cache.fills) {
-            self.source = Source::InKernel(Box::new(InKernel {
+            self.source = Source::InKernel(InKernel {
                 copy,
                 left: 0..*bytes,
                 queue: Arc::clone(queue),
-            }));
+            });
         }
     }
 

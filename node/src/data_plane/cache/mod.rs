@@ -9,6 +9,7 @@
 //! pieces    its body on the way into a fill                                 pieces.rs
 //! peers     the tier of the other nodes                                     peers.rs
 //! standing  how those nodes stand                                         standing.rs
+//! breaks    keys for which they break off                                 breaks.rs
 //! redis     the tier that nodes share                                       redis.rs
 //! answer    a stored response as this client gets it                        answer.rs
 //! coded     in which coding that is                                         coded.rs
@@ -25,6 +26,7 @@
 mod answer;
 mod answered;
 mod body;
+mod breaks;
 mod coded;
 mod fetch;
 mod head;

@@ -19,6 +19,7 @@ use weir_core::vpn;
 
 use super::super::answer::Reason;
 use super::super::routing::{Backend, Routing, Service};
+use super::breaks::Breaks;
 use super::standing::Standing;
 use crate::config::{Config, Environment, Given, RouteSettings, ServiceSettings};
 use crate::telemetry::http_client::HttpClient;
@@ -71,6 +72,8 @@ pub struct CachePeers {
     addresses: Vec<IpAddr>,
     standings: Vec<Standing>,
     fallbacks: Arc<Semaphore>,
+    /// Keys for which their owners break off.
+    pub(super) breaks: Breaks,
 }
 
 impl CachePeers {
@@ -93,6 +96,7 @@ impl CachePeers {
             addresses,
             standings: services.iter().map(|_| Standing::default()).collect(),
             fallbacks: Arc::new(Semaphore::new(FALLBACKS_MAX)),
+            breaks: Breaks::default(),
             routing: Arc::new(Routing {
                 table: Arc::new(table),
                 routes: Arc::new([RouteSettings::default()]),

@@ -44,7 +44,7 @@ pub(in super::super) async fn serve(
                 limits: &client.limits,
                 routed,
                 wish: Rc::new(wish),
-                begun: Instant::now(),
+                begun: exchange.admitted.unwrap_or(exchange.started),
                 trace: exchange.trace.clone(),
             };
             serving.serve(request, exchange).await

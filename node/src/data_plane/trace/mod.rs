@@ -232,7 +232,12 @@ impl RequestTrace {
 
     /// A step that began at `start` and ends now.
     pub(super) fn step(&self, name: &'static str, start: Instant) -> At {
-        self.begin_step((name, SpanKind::Internal), start, Some(Instant::now()))
+        self.step_until(name, start, Instant::now())
+    }
+
+    /// A step that began at `start` and ended at `end`.
+    pub(super) fn step_until(&self, name: &'static str, start: Instant, end: Instant) -> At {
+        self.begin_step((name, SpanKind::Internal), start, Some(end))
     }
 
     /// A step that begins at `start`; [`Self::end`] ends it.

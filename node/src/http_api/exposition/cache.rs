@@ -132,12 +132,6 @@ const PLAIN: &[(&str, &str, &str, Pick)] = &[
         |s| s.peers.iter().filter(|peer| peer.linked).count() as u64,
     ),
     (
-        "weir_cache_peers_failed_total",
-        "counter",
-        "Nodes that own a key, were asked for it, and gave no answer.",
-        |s| s.peers_failed,
-    ),
-    (
         "weir_cache_purges_behind",
         "gauge",
         "Purges of this node that the node furthest behind has not acknowledged.",
@@ -147,7 +141,7 @@ const PLAIN: &[(&str, &str, &str, Pick)] = &[
 
 pub(super) fn render(shown: &Shown, text: &mut Exposition) {
     let stats = shown.cache.stats();
-    let labelled: [(&str, &str, &str, &BTreeMap<String, u64>); 3] = [
+    let labelled: [(&str, &str, &str, &BTreeMap<String, u64>); 4] = [
         (
             "weir_cache_requests_total",
             "Requests to routes with a cache, by what became of them.",
@@ -165,6 +159,12 @@ pub(super) fn render(shown: &Shown, text: &mut Exposition) {
             "Purges of this node, by what they are of.",
             "scope",
             &stats.purges,
+        ),
+        (
+            "weir_cache_peers_failed_total",
+            "Fetches for which the node that owns the key was of no use, by reason.",
+            "reason",
+            &stats.peers_failed_by,
         ),
     ];
     for (name, help, label, values) in labelled {

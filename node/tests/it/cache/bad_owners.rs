@@ -85,8 +85,9 @@ fn act<B>(
     mut respond: h2::server::SendResponse<Bytes>,
 ) -> bool {
     let path = request.uri().path();
-    let does = match times {
-        1 => path.split('/').nth(1).unwrap(),
+    let does = match (path.split('/').nth(1).unwrap(), times) {
+        ("ever-cut", _) => "cut",
+        (does, 1) => does,
         _ => "honest",
     };
     let key = match does {
@@ -259,6 +260,30 @@ async fn what_breaks_off_at_its_owner_is_cut_for_its_readers_and_kept_for_nobody
         assert_eq!(stage.times(&path).await, 2, "{does}");
     }
     assert_eq!(stage.origin.asked(), before);
+}
+
+#[tokio::test]
+async fn an_owner_that_always_breaks_off_is_not_asked_again_and_again() {
+    let stage = Stage::start().await;
+    let path = path_of_the_other("ever-cut");
+    for _ in 0..2 {
+        let cut = stage.get(&path).await;
+        assert!(matches!(&cut, Err(Broken::Cut(_))), "{cut:?}");
+    }
+    let before = stage.origin.asked();
+    for _ in 0..3 {
+        let answer = stage.get(&path).await.unwrap();
+        assert_eq!((answer.status, answer.text().as_str()), (200, FROM_ORIGIN));
+    }
+    assert_eq!(stage.times(&path).await, 2);
+    assert_eq!(stage.origin.asked(), before + 1, "then it is kept");
+    // Its other keys are as good as before.
+    let other = path_of_the_other("honest-still");
+    assert_eq!(stage.get(&other).await.unwrap().text(), WHOLE);
+    for (reason, times) in [("broke_off", 2.0), ("let_alone", 1.0)] {
+        let name = format!("weir_cache_peers_failed_total{{reason=\"{reason}\"}}");
+        assert_eq!(stage.nodes[0].weir.metric(&name).await, times, "{name}");
+    }
 }
 
 #[tokio::test]

@@ -14,10 +14,11 @@ use weir_core::purge::Verdict;
 use super::super::super::answer::Reason;
 use super::super::super::body::ResponseBody;
 use super::super::answered::{Answered, tags};
-use super::super::peers::NoAnswer;
+use super::super::peers::{CachePeers, NoAnswer};
 use super::super::redis;
 use super::super::serve::under_purges;
 use super::Fetch;
+use crate::telemetry::cache::PeerFailure;
 
 /// What came of asking the owner of a key.
 pub(super) enum OfOwner {
@@ -48,6 +49,14 @@ async fn begun(mut answered: Answered) -> Result<Answered, NoAnswer> {
     Ok(answered)
 }
 
+/// The owner is there and of no use, for that reason.
+async fn without_owner(peers: &CachePeers, reason: Reason) -> OfOwner {
+    match peers.turn_to_fall_back().await {
+        Some(turn) => OfOwner::MyTurn(turn),
+        None => OfOwner::NoTurn(reason),
+    }
+}
+
 impl Fetch {
     /// What the node says that owns the key. Nothing if it is this one, cannot be reached, or has no answer: then this
     /// node asks.
@@ -59,6 +68,10 @@ impl Fetch {
         let Some(at) = peers.owner_of(self.wish.key.as_str(), now) else {
             return OfOwner::Nothing;
         };
+        if peers.breaks.lets_alone(&self.wish.key, now) {
+            self.owner_failed(PeerFailure::LetAlone);
+            return without_owner(&peers, Reason::BackendBodyCut).await;
+        }
         let asked = match self.answered(Some((&peers, at))).await {
             Ok(answered) => begun(answered).await,
             Err(why) => Err(why),
@@ -74,18 +87,32 @@ impl Fetch {
             }
             Err(why) => why,
         };
-        self.core.cache_metrics().peers_failed.increment();
         let NoAnswer::Failed(reason) = why else {
             // One that says why it has no answer is there, and has answers to other keys.
+            self.owner_failed(PeerFailure::Refused);
             peers.answered(at);
             return OfOwner::Nothing;
         };
-        if peers.failed(at, reason, self.core.unix_ms()) {
-            return OfOwner::Nothing;
+        self.owner_failed(PeerFailure::NoAnswer);
+        match peers.failed(at, reason, self.core.unix_ms()) {
+            true => OfOwner::Nothing,
+            false => without_owner(&peers, reason).await,
         }
-        match peers.turn_to_fall_back().await {
-            Some(turn) => OfOwner::MyTurn(turn),
-            None => OfOwner::NoTurn(reason),
+    }
+
+    /// The owner of the key was of no use.
+    pub(super) fn owner_failed(&self, why: PeerFailure) {
+        self.core.cache_metrics().peers_failed(why).increment();
+    }
+
+    /// What the owner began to answer broke off, or came whole.
+    pub(super) fn owner_told(&self, is_whole: bool) {
+        let peers = self.core.cache_peers();
+        if is_whole {
+            peers.breaks.came_whole(&self.wish.key);
+        } else {
+            self.owner_failed(PeerFailure::BrokeOff);
+            peers.breaks.broke_off(&self.wish.key, self.core.unix_ms());
         }
     }
 

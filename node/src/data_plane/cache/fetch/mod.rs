@@ -348,6 +348,10 @@ impl Fetch {
         while let Some(piece) = pieces.next(&mut body, &mut writer).await {
             let Ok(piece) = piece else {
                 self.core.cache_metrics().fills_broken.increment();
+                // What is only passed on ends too when nobody reads it any more.
+                if answered.from != Answerer::Origin && leader.is_some() {
+                    self.owner_told(false);
+                }
                 return;
             };
             if let Err(refused) = writer.push(&piece) {
@@ -361,6 +365,9 @@ impl Fetch {
                 writer.let_go();
                 leader = None;
             }
+        }
+        if answered.from != Answerer::Origin {
+            self.owner_told(true);
         }
         if let (Some(pieces), Some(leader)) = (writer.finish(), leader) {
             let resource = self.wish.resource(&self.routed);

@@ -4,12 +4,14 @@ use std::io::Read as _;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileExt as _;
 use std::os::unix::net::UnixStream;
+use std::pin::Pin;
 
 use bytes::BytesMut;
+use futures::future::poll_fn;
 use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use weir_core::http1::Limits;
 
@@ -151,24 +153,56 @@ fn a_file_is_brought_in_where_nobody_has_to_be_asked_for_it() {
     assert_eq!(cut, Err(Reason::FileChanged));
 }
 
-/// What a client gets of a file of so many bytes from hyper, which queues or copies.
-async fn served(bytes: usize, queues: bool) -> Vec<u8> {
-    let (_, file, stamp) = file_of(bytes);
+/// A client, and the node's side of its connection.
+async fn connected() -> (TcpStream, ClientIo, Arc<SendQueue>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut client = TcpStream::connect(listener.local_addr().unwrap())
-        .await
-        .unwrap();
+    let address = listener.local_addr().unwrap();
+    let client = TcpStream::connect(address).await.unwrap();
     let (stream, _) = listener.accept().await.unwrap();
     let queue = Arc::new(SendQueue::default());
     let (activity, already) = (Arc::new(Activity::new()), BytesMut::new());
-    let limits = Limits::default();
-    let io = ClientIo::guarded(
-        Box::new(stream),
-        already,
-        limits,
-        activity,
-        Arc::clone(&queue),
+    let (limits, sends) = (Limits::default(), Arc::clone(&queue));
+    let io = ClientIo::guarded(Box::new(stream), already, limits, activity, sends);
+    (client, io, queue)
+}
+
+#[tokio::test]
+async fn a_head_and_the_file_behind_it_are_one_write() {
+    let (mut client, mut io, queue) = connected().await;
+    let (_, file, stamp) = file_of(1_000);
+    let part = queue.push(&file, Some(stamp), 0..1_000);
+    let slices = [IoSlice::new(b"head"), IoSlice::new(&part)];
+    let written = poll_fn(|cx| Pin::new(&mut io).poll_write_vectored(cx, &slices)).await;
+    assert_eq!(written.unwrap(), 1_004);
+    drop(part);
+    assert!(!queue.is_dead());
+    let mut came = vec![0; 1_004];
+    client.read_exact(&mut came).await.unwrap();
+    assert_eq!(came, [b"head".to_vec(), content(1_000)].concat());
+}
+
+#[tokio::test]
+async fn a_head_before_a_file_that_has_changed_is_written_and_then_nothing() {
+    let (_client, mut io, queue) = connected().await;
+    let (changed, file, stamp) = file_of(1_000);
+    let part = queue.push(&file, Some(stamp), 0..1_000);
+    changed.set_len(10).unwrap();
+    let slices = [IoSlice::new(b"head"), IoSlice::new(&part)];
+    let written = poll_fn(|cx| Pin::new(&mut io).poll_write_vectored(cx, &slices)).await;
+    assert_eq!(written.unwrap(), 4);
+    let rest = [IoSlice::new(&part)];
+    let written = poll_fn(|cx| Pin::new(&mut io).poll_write_vectored(cx, &rest)).await;
+    assert_eq!(
+        written.unwrap_err().kind(),
+        io::ErrorKind::ConnectionAborted
     );
+    assert_eq!(queue.take_failure(), Some(Reason::FileChanged));
+}
+
+/// What a client gets of a file of so many bytes from hyper, which queues or copies.
+async fn served(bytes: usize, queues: bool) -> Vec<u8> {
+    let (_, file, stamp) = file_of(bytes);
+    let (mut client, io, queue) = connected().await;
     let service = service_fn(move |_| {
         let body = Full::new(queue.push(&file, Some(stamp), 0..bytes as u64));
         async move { Ok::<_, Infallible>(hyper::Response::new(body)) }
