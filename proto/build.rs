@@ -14,6 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "weir/node/v1/broadcast_peer.proto",
         "weir/node/v1/cache.proto",
         "weir/node/v1/cache_values.proto",
+        "weir/node/v1/engine_peer.proto",
         "weir/node/v1/events.proto",
         "weir/node/v1/load_balancer.proto",
         "weir/node/v1/logs.proto",

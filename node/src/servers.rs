@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::serve::ListenerExt as _;
 use futures::Stream;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 use weir_control_plane::governance::secret::Secret;
 
 use crate::cache_api::CacheApi;
-use crate::data_plane::Cores;
+use crate::data_plane::{Cores, lost_client};
 use crate::debug_api::DebugApi;
 use crate::describe::StatusSource;
 use crate::engine_api::EngineApi;
@@ -55,7 +56,8 @@ pub(crate) fn serve_grpc(
     let tracer = wired.core_parts.tracer.weak();
     let service = LoadBalancerService::new(wired.load_balancer.clone(), tracer);
     let router = grpc::router(service, Apis::new(wired, status, logs, overview.clone()))?;
-    let incoming = accepted(listener);
+    let broadcast = wired.broadcast.clone();
+    let incoming = accepted(listener, move || broadcast.lost_after());
     let stop = Arc::clone(stop);
     tokio::task::spawn_local(async move {
         let served = grpc::serve(router, incoming, async move { stop.notified().await });
@@ -98,6 +100,8 @@ pub fn shown(
 
 /// Serves the HTTP API; with a token only to those who carry it.
 pub(crate) fn serve_api(listener: TcpListener, shown: Shown, token: Option<&Secret>) {
+    let broadcast = shown.broadcast.clone();
+    let listener = listener.tap_io(move |stream| attend(stream, broadcast.lost_after()));
     let service =
         http_api::router(shown, token).into_make_service_with_connect_info::<SocketAddr>();
     tokio::task::spawn_local(async move {
@@ -107,15 +111,25 @@ pub(crate) fn serve_api(listener: TcpListener, shown: Shown, token: Option<&Secr
     });
 }
 
+/// What every connection of these servers has: nothing waits for more, and a client whose system takes nothing for so
+/// long is given up, whatever it listens to.
+fn attend(stream: &TcpStream, lost_after: Duration) {
+    // One that the client closed already shows so when it is read.
+    let _ = stream.set_nodelay(true);
+    lost_client::give_up_after(stream, lost_after);
+}
+
 /// The connections of a listener. Without file descriptors it rests; the caller would ask at once again.
-fn accepted(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> {
-    futures::stream::unfold(listener, async |listener| {
+fn accepted(
+    listener: TcpListener,
+    lost_after: impl Fn() -> Duration,
+) -> impl Stream<Item = io::Result<TcpStream>> {
+    futures::stream::unfold((listener, lost_after), async |(listener, lost_after)| {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    // One that the client closed already shows so when it is read.
-                    let _ = stream.set_nodelay(true);
-                    return Some((Ok(stream), listener));
+                    attend(&stream, lost_after());
+                    return Some((Ok(stream), (listener, lost_after)));
                 }
                 Err(error) => {
                     tracing::debug!(%error, "accept failed");

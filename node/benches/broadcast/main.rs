@@ -7,6 +7,7 @@
 
 mod audience;
 mod cross;
+mod crowd;
 mod fan_out;
 mod fixed;
 mod idle;

@@ -41,8 +41,17 @@ impl Node {
 impl Nodes {
     /// One node with these keys of `[broadcaster]`.
     pub(super) async fn one(options: &Options, keys: &str) -> Result<Self, String> {
+        Self::one_on(1, options, keys).await
+    }
+
+    /// The same on so many cores.
+    pub(super) async fn one_on(
+        cores: usize,
+        options: &Options,
+        keys: &str,
+    ) -> Result<Self, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let node = start(options, &folder, "node-0", keys, "")?;
+        let node = start(options, &folder, ("node-0", cores), keys, "")?;
         node.answers().await?;
         Ok(Self {
             nodes: vec![node],
@@ -71,7 +80,7 @@ impl Nodes {
             nodes.push(start(
                 options,
                 &folder,
-                &format!("node-{number}"),
+                (&format!("node-{number}"), 1),
                 keys,
                 &more,
             )?);
@@ -95,7 +104,7 @@ impl Nodes {
 fn start(
     options: &Options,
     folder: &tempfile::TempDir,
-    name: &str,
+    (name, cores): (&str, usize),
     keys: &str,
     more: &str,
 ) -> Result<Node, String> {
@@ -107,7 +116,7 @@ fn start(
     ];
     let at = folder.path();
     let config = format!(
-        "[node]\nname = \"{name}\"\ncores = 1\ndata_dir = \"{}\"\n\
+        "[node]\nname = \"{name}\"\ncores = {cores}\ndata_dir = \"{}\"\n\
          [ingress]\nlisten = \"{ingress}\"\nconnections_max = 50000\n\
          [grpc]\nlisten = \"{grpc}\"\n[http_api]\nlisten = \"{api}\"\n{more}\
          [broadcaster]\nanonymous = \"all\"\nhandshakes_per_second_max = 1000000\n{keys}\n\

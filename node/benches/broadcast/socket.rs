@@ -10,6 +10,9 @@ use tokio::time::timeout;
 use super::PATIENCE;
 
 const READ_BYTES: usize = 16 << 10;
+/// What asks for a WebSocket, in a head.
+pub(super) const UPGRADE: &str = "connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                                  sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 /// The side that listens.
 pub(super) struct Listening {
@@ -35,10 +38,7 @@ async fn open(node: SocketAddr, query: &str) -> Result<(Listening, Speaking), St
     let words = |error: std::io::Error| error.to_string();
     let mut stream = TcpStream::connect(node).await.map_err(words)?;
     stream.set_nodelay(true).map_err(words)?;
-    let head = format!(
-        "GET /live?{query} HTTP/1.1\r\nhost: {node}\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
-         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    );
+    let head = format!("GET /live?{query} HTTP/1.1\r\nhost: {node}\r\n{UPGRADE}\r\n");
     stream.write_all(head.as_bytes()).await.map_err(words)?;
     let mut held = Vec::with_capacity(1024);
     let end = loop {
@@ -83,7 +83,7 @@ impl Listening {
 }
 
 /// Where the payload of a whole frame of a server is.
-fn frame(bytes: &[u8]) -> Option<(usize, usize)> {
+pub(super) fn frame(bytes: &[u8]) -> Option<(usize, usize)> {
     let (start, length) = match *bytes.get(1)? {
         126 => (
             4,

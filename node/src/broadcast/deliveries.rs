@@ -5,6 +5,7 @@ use std::pin::Pin;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use tokio::sync::{mpsc, oneshot};
+use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use weir_broadcast::{Control, Encoding, Writing};
 use weir_core::broadcast::CutReason;
@@ -15,6 +16,9 @@ use super::doors::{Coming, Turned};
 use super::session::{Next, Session};
 use super::stream::give;
 use super::{Broadcast, describe};
+
+/// Where else a subscriber is let in that is turned away, in the metadata of the status.
+const ALTERNATIVE: &str = "weir-alternative";
 
 /// What comes to a subscriber, and why it ends.
 pub type Deliveries = Pin<Box<dyn Stream<Item = Result<pb::Delivery, Status>> + Send>>;
@@ -158,5 +162,9 @@ fn status_of(turned: &Turned) -> Status {
         "unavailable" => Code::Unavailable,
         _ => Code::InvalidArgument,
     };
-    Status::new(code, turned.to_string())
+    let mut status = Status::new(code, turned.to_string());
+    if let Some(Ok(there)) = turned.alternative().map(MetadataValue::try_from) {
+        status.metadata_mut().insert(ALTERNATIVE, there);
+    }
+    status
 }

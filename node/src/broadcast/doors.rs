@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
@@ -21,6 +21,8 @@ use super::rights::{Denied, Face, Rights, Who};
 use super::session::Session;
 use super::{Broadcast, PublishError};
 use crate::config::BroadcasterSettings;
+use crate::data_plane::stop::Stop;
+use crate::peers::WayIn;
 use crate::snapshot::Snapshot;
 
 /// How long the control thread may take to let a subscriber in.
@@ -35,6 +37,10 @@ pub(super) struct Doors {
     door: Mutex<Door>,
     publishers: Mutex<Pace<Publisher>>,
     rights: Snapshot<Known>,
+    /// Whether the node goes.
+    stop: OnceLock<Stop>,
+    /// Newcomers that were sent elsewhere.
+    sent: AtomicUsize,
 }
 
 #[derive(Clone, Debug)]
@@ -59,6 +65,8 @@ impl Doors {
             door: Mutex::default(),
             publishers: Mutex::default(),
             rights: Snapshot::new(Known::read(settings)),
+            stop: OnceLock::new(),
+            sent: AtomicUsize::new(0),
         }
     }
 
@@ -90,6 +98,8 @@ pub struct Coming {
     pub bearer: Option<String>,
     /// Where its event stream was.
     pub last_event_id: Option<String>,
+    /// It reads what is kept and does not wait: a node that goes answers that too.
+    pub only_looks: bool,
 }
 
 impl Coming {
@@ -103,6 +113,7 @@ impl Coming {
             query: uri.query().unwrap_or_default().to_owned(),
             bearer: bearer.and_then(|value| value.strip_prefix("Bearer ").map(str::to_owned)),
             last_event_id: text("last-event-id"),
+            only_looks: false,
         }
     }
 }
@@ -125,9 +136,22 @@ pub enum Turned {
     /// The node has as many as it may, or too much to do.
     #[error("{0}")]
     Full(String),
+    /// The node goes, and takes nobody in who would have to leave again.
+    #[error("the node goes and takes no new subscribers{}", place_words(.alternative))]
+    Leaving {
+        /// Where the same way leads to a node that stays; empty if none is known.
+        alternative: String,
+    },
     /// A message that is not published.
     #[error(transparent)]
     Publish(#[from] PublishError),
+}
+
+fn place_words(alternative: &str) -> String {
+    match alternative {
+        "" => String::new(),
+        there => format!("; {there} does"),
+    }
 }
 
 impl From<BadAsk> for Turned {
@@ -148,7 +172,7 @@ impl Turned {
             Self::Denied(Denied::Unknown(_)) => StatusCode::UNAUTHORIZED,
             Self::Denied(Denied::Forbidden { .. }) => StatusCode::FORBIDDEN,
             Self::TooOften(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Full(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Full(_) | Self::Leaving { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Publish(PublishError::Refused(_)) => StatusCode::BAD_REQUEST,
             Self::Publish(PublishError::Mesh(_)) => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -167,7 +191,28 @@ impl Turned {
 
     /// What a client is told as a document.
     pub fn document(&self) -> String {
-        serde_json::json!({ "error": self.word(), "message": self.to_string() }).to_string()
+        let mut told = serde_json::json!({ "error": self.word(), "message": self.to_string() });
+        if let Some(there) = self.alternative() {
+            told["alternative"] = there.into();
+        }
+        told.to_string()
+    }
+
+    /// Where else it is let in, if somewhere.
+    pub fn alternative(&self) -> Option<&str> {
+        match self {
+            Self::Leaving { alternative } => Some(alternative).map(String::as_str),
+            _ => None,
+        }
+        .filter(|there| !there.is_empty())
+    }
+
+    /// After how long to come again, where that may help.
+    pub const fn retry_after_seconds(&self) -> Option<&'static str> {
+        match self.status() {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Some("1"),
+            _ => None,
+        }
     }
 }
 
@@ -240,6 +285,9 @@ impl Broadcast {
         opening: &Opening,
         encoding: Encoding,
     ) -> Result<Session, Turned> {
+        if !coming.only_looks {
+            self.stays_for(coming.face, encoding)?;
+        }
         let place = self.place(coming)?;
         let who = self.who(coming, opening).await?;
         let mut session = Session::new(self, shard, coming, who, encoding, place);
@@ -248,6 +296,35 @@ impl Broadcast {
             session.fits_in_a_line(opening)?;
         }
         Ok(session)
+    }
+
+    /// From here on newcomers are sent elsewhere while the node goes.
+    pub(crate) fn leaves_with(&self, stop: Stop) {
+        // The first one holds; a node has one.
+        let _ = self.doors.stop.set(stop);
+    }
+
+    /// Whether somebody who comes now may stay. A node that drains lets them in as long as nobody else would; one that
+    /// stops does not.
+    fn stays_for(&self, face: Face, encoding: Encoding) -> Result<(), Turned> {
+        let Some(stop) = self.doors.stop.get().filter(|stop| stop.leaves()) else {
+            return Ok(());
+        };
+        let way = match (face, encoding) {
+            (Face::Route, _) => WayIn::Ingress,
+            (Face::Api, Encoding::Grpc) => WayIn::Grpc,
+            (Face::Api, _) => WayIn::HttpApi,
+        };
+        let others = self.mesh().elsewhere(way);
+        if others.is_empty() && stop.deadline().is_none() {
+            return Ok(());
+        }
+        // One after the other, so that not all of them come to one node.
+        let turn = self.doors.sent.fetch_add(1, Ordering::Relaxed);
+        let alternative = others.get(turn % others.len().max(1));
+        Err(Turned::Leaving {
+            alternative: alternative.cloned().unwrap_or_default(),
+        })
     }
 
     fn place(&self, coming: &Coming) -> Result<Place, Turned> {

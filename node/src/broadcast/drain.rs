@@ -69,6 +69,8 @@ impl Broadcast {
         } else {
             WayIn::HttpApi
         });
+        // Whoever comes later has been told nothing: a node alone takes them in.
+        let newest = shard.connections(self.now()).iter().map(|one| one.id).max();
         shard.tell_all(self.now(), |number, encoding| {
             let leave = plan.leave(number, draw());
             // Who is told later comes back later; all are told now, because the node may not have so long.
@@ -86,7 +88,8 @@ impl Broadcast {
             })
         });
         sleep(longest + grace).await;
-        for connection in shard.connections(self.now()) {
+        let all = shard.connections(self.now()).into_iter();
+        for connection in all.filter(|one| Some(one.id) <= newest) {
             shard.cut(connection.id, CutReason::Draining);
         }
     }

@@ -25,6 +25,7 @@ mod tests;
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use weir_broadcast::{Counters, Draft, Published, Shard, Topics};
 use weir_core::broadcast::Refused;
@@ -39,6 +40,9 @@ pub(crate) use self::posted::Posted;
 use crate::config::{BroadcasterSettings, Config};
 use crate::ports::clock::WallClock;
 use crate::snapshot::Snapshot;
+
+/// How much longer than messages may wait a client's system may take nothing.
+const LOST_GRACE: Duration = Duration::from_secs(20);
 
 /// Messages to many. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -174,6 +178,11 @@ impl Broadcast {
     /// As [`Self::publish`].
     pub async fn deliver(&self, draft: Draft, ack: Ack) -> Result<Receipt, PublishError> {
         Ok(self.mesh.publish(draft, ack).await?)
+    }
+
+    /// How long a client's system may take nothing of what it is told.
+    pub(crate) fn lost_after(&self) -> Duration {
+        self.topics.limits().outbox.age_max + LOST_GRACE
     }
 
     /// The other nodes. Who subscribes to a topic awaits [`Mesh::follow`] before.

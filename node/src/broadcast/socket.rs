@@ -43,27 +43,32 @@ thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
 }
 
-/// The form of a subprotocol, the first one's where none is named, and what the client is told of extensions.
-pub(crate) fn form(
-    handshake: &Handshake,
-    settings: &BroadcasterSettings,
-) -> (Encoding, Option<&'static str>) {
-    let is_wanted = settings.limits.deflate_bytes_min > 0;
-    let deflate = handshake.deflate.filter(|_| is_wanted);
-    let encoding = match (handshake.protocol, deflate) {
-        (Some(1), None) => Encoding::WebSocketProto,
-        (Some(1), Some(_)) => Encoding::WebSocketProtoDeflate,
-        (_, None) => Encoding::WebSocketJson,
-        (_, Some(_)) => Encoding::WebSocketJsonDeflate,
-    };
-    (encoding, deflate)
+/// What a WebSocket speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Form {
+    /// Of what it is sent.
+    pub(crate) encoding: Encoding,
+    /// What the client is told of extensions: with any, it may compress what it sends.
+    pub(crate) extensions: Option<&'static str>,
 }
 
-const fn is_deflated(encoding: Encoding) -> bool {
-    matches!(
-        encoding,
-        Encoding::WebSocketJsonDeflate | Encoding::WebSocketProtoDeflate
-    )
+impl Form {
+    /// That of a subprotocol, the first one's where none is named.
+    pub(crate) fn of(handshake: &Handshake, settings: &BroadcasterSettings) -> Self {
+        let is_wanted = settings.limits.deflate_bytes_min > 0;
+        let deflate = handshake.deflate.filter(|_| is_wanted);
+        let is_deflated = deflate.is_some_and(|agreed| agreed.reads_all);
+        let encoding = match (handshake.protocol, is_deflated) {
+            (Some(1), false) => Encoding::WebSocketProto,
+            (Some(1), true) => Encoding::WebSocketProtoDeflate,
+            (_, false) => Encoding::WebSocketJson,
+            (_, true) => Encoding::WebSocketJsonDeflate,
+        };
+        Self {
+            encoding,
+            extensions: deflate.map(|agreed| agreed.told),
+        }
+    }
 }
 
 /// How a conversation ended.
@@ -119,15 +124,16 @@ pub(crate) const fn cut_code(reason: CutReason) -> CloseCode {
 pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     session: Session,
-    encoding: Encoding,
+    form: Form,
     first: Option<Control>,
 ) {
+    let encoding = form.encoding;
     let settings = session.broadcast().settings().websocket.clone();
     let now = Instant::now();
     let mut socket = Socket {
         stream,
         encoding,
-        decoder: Decoder::new(settings.message_bytes_max).deflated(is_deflated(encoding)),
+        decoder: Decoder::new(settings.message_bytes_max).deflated(form.extensions.is_some()),
         writing: Writing::new(),
         heard: now,
         written: now,
@@ -183,19 +189,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             let (stream, writing) = (&mut self.stream, &mut self.writing);
             let decoder = &mut self.decoder;
             let ending = tokio::select! {
+                // What the client says, and whether it says anything, is looked at however much it is told.
+                biased;
                 io = poll_fn(|cx| poll_io(stream, writing, decoder, may_read, cx)) => {
                     self.saw(io, session)
                 }
+                () = timer.as_mut() => self.look(session, timer.as_mut()),
                 next = session.next(is_idle) => match next {
-                    Next::Frames => self.take(session),
+                    Next::Frames => self.give(session).await,
                     Next::Answer(answer) => self.tell(&answer),
                 },
-                () = timer.as_mut() => self.look(session, timer.as_mut()),
             };
             if let Some(ending) = ending {
                 return ending;
             }
         }
+    }
+
+    /// Takes what waits, and writes as much of it as the system takes at once: as a rule all, and without another turn
+    /// of the loop. The rest is the loop's.
+    async fn give(&mut self, session: &Session) -> Option<Ending> {
+        let ending = self.take(session);
+        if ending.is_some() || self.writing.is_empty() {
+            return ending;
+        }
+        let (stream, writing) = (&mut self.stream, &mut self.writing);
+        let wrote = poll_fn(|cx| Poll::Ready(poll_write(stream, writing, cx))).await;
+        matches!(wrote, Poll::Ready(Err(_))).then_some(Ending::Gone)
     }
 
     fn take(&mut self, session: &Session) -> Option<Ending> {

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
-    WWW_AUTHENTICATE,
+    ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, RETRY_AFTER,
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    UPGRADE, WWW_AUTHENTICATE,
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Frame;
@@ -42,8 +42,6 @@ use crate::broadcast::{Coming, Posted, Turned, poll, socket, stream};
 const HANDOVER_WAIT: Duration = Duration::from_secs(10);
 /// How long a message may take to come.
 const MESSAGE_WAIT: Duration = Duration::from_secs(30);
-/// How much longer than messages may wait a client's system may take nothing.
-const LOST_GRACE: Duration = Duration::from_secs(20);
 /// Frames that wait for a response: the next is made when the one before is taken.
 const FRAMES_MAX: usize = 1;
 
@@ -84,8 +82,8 @@ pub(super) async fn serve(
     exchange: Box<Exchange>,
 ) -> Result<Response<ResponseBody>, Refused> {
     if request.version() != Version::HTTP_2 {
-        let age_max = core.parts.broadcast.topics().limits().outbox.age_max;
-        client.activity.give_up_lost_after(age_max + LOST_GRACE);
+        let patience = core.parts.broadcast.lost_after();
+        client.activity.give_up_lost_after(patience);
     }
     let handshake = websocket::handshake(
         request.method(),
@@ -152,12 +150,12 @@ impl Visit {
             Err(bad) => return self.no_socket(bad),
         };
         let settings = self.core.parts.broadcast.settings();
-        let (encoding, extensions) = socket::form(&handshake, &settings);
+        let form = socket::Form::of(&handshake, &settings);
         let opened = async {
             let opening = self.opening()?;
             let broadcast = &self.core.parts.broadcast;
             let shard = self.shard()?;
-            let session = broadcast.open(&shard, &self.coming, &opening, encoding);
+            let session = broadcast.open(&shard, &self.coming, &opening, form.encoding);
             let session = session.await?;
             let first = session.first(&opening);
             Ok::<_, Turned>((session, first))
@@ -177,7 +175,7 @@ impl Visit {
             };
             upgrade.open.needs_no_backend();
             core.metrics().tunnels_open.increment();
-            socket::run(TokioIo::new(stream), session, encoding, first).await;
+            socket::run(TokioIo::new(stream), session, form, first).await;
             core.metrics().tunnels_open.decrement();
             exchange.completed();
             drop(upgrade.open);
@@ -194,7 +192,7 @@ impl Visit {
         if let Some(protocol) = handshake.protocol.and_then(|at| socket::PROTOCOLS.get(at)) {
             headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
         }
-        if let Some(extensions) = extensions {
+        if let Some(extensions) = form.extensions {
             let extensions = HeaderValue::from_static(extensions);
             headers.insert(SEC_WEBSOCKET_EXTENSIONS, extensions);
         }
@@ -302,6 +300,10 @@ impl Visit {
 
     fn turned(self, turned: &Turned) -> Response<ResponseBody> {
         let mut response = self.document(turned.status(), turned.document());
+        if let Some(seconds) = turned.retry_after_seconds() {
+            let seconds = HeaderValue::from_static(seconds);
+            response.headers_mut().insert(RETRY_AFTER, seconds);
+        }
         if turned.status() == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(WWW_AUTHENTICATE, scheme);

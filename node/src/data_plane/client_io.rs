@@ -324,6 +324,8 @@ impl AsyncWrite for ClientIo {
             None => Next::Memory(slices),
         };
         let polled = match next {
+            // The system takes one slice at less cost than a list of one.
+            Next::Memory([one]) => Pin::new(&mut this.stream).poll_write(cx, one),
             Next::Memory(slices) => Pin::new(&mut this.stream).poll_write_vectored(cx, slices),
             Next::MemoryBeforeFile(before) => this.poll_write_both(cx, before, slices),
             Next::File(sending) => this.stream.poll_send(cx, &sending),

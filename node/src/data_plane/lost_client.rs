@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 /// Has a connection end when the client's system takes nothing for so long: one that lost its power says nothing, and
 /// the kernel would go on trying for a quarter of an hour.
 #[cfg(target_os = "linux")]
-pub(super) fn give_up_after(stream: &TcpStream, patience: Duration) {
+pub(crate) fn give_up_after(stream: &TcpStream, patience: Duration) {
     let socket = socket2::SockRef::from(stream);
     if let Err(error) = socket.set_tcp_user_timeout(Some(patience)) {
         // It is seen later, and nothing else.
@@ -19,7 +19,7 @@ pub(super) fn give_up_after(stream: &TcpStream, patience: Duration) {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn give_up_after(_: &TcpStream, _: Duration) {}
+pub(crate) fn give_up_after(_: &TcpStream, _: Duration) {}
 
 #[cfg(target_os = "linux")]
 #[cfg(test)]

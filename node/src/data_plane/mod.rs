@@ -35,7 +35,7 @@ mod files;
 mod forward;
 mod leaving;
 mod logged;
-mod lost_client;
+pub(crate) mod lost_client;
 mod origin;
 mod picking;
 mod places;

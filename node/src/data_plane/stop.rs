@@ -51,6 +51,12 @@ impl Stop {
         told.draining || told.stop_by.is_some()
     }
 
+    /// The same for whoever only looks once: what is new stays new.
+    pub(crate) fn leaves(&self) -> bool {
+        let told = self.0.borrow();
+        told.draining || told.stop_by.is_some()
+    }
+
     /// When the node ends, if it stops.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.0.borrow().stop_by

@@ -6,7 +6,6 @@ use futures::stream::{self, StreamExt as _};
 use tokio::time::timeout;
 use tonic::transport::Channel;
 use weir_proto::node::v1 as pb;
-use weir_proto::node::v1::provision_client::ProvisionClient;
 
 use super::{EngineApi, Error};
 
@@ -101,7 +100,7 @@ impl EngineApi {
         engine: &str,
         lines_max: usize,
     ) -> Result<Vec<String>, String> {
-        let mut client = ProvisionClient::new(self.peers.channel_to(node)?);
+        let mut client = self.peers.engines_at(node)?;
         let request = pb::EngineLogsRequest {
             engine_id: engine.to_owned(),
             lines_max: u32::try_from(lines_max).unwrap_or(u32::MAX),
@@ -122,7 +121,7 @@ impl EngineApi {
         node: &str,
         channel: Option<Channel>,
     ) -> Option<pb::ListEnginesResponse> {
-        let mut client = ProvisionClient::new(channel?);
+        let mut client = self.peers.engines_over(channel?);
         let request = pb::ListEnginesRequest { mesh: false };
         let Ok(answer) = timeout(NODE_TIMEOUT, client.list_engines(request)).await else {
             self.peers.is_silent(node);

@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use weir_core::trace::TraceContext;
 use weir_proto::node::v1 as pb;
-use weir_proto::node::v1::port_cache_client::PortCacheClient;
 
 use super::describe::{self, Behind};
 use super::{EngineApi, Error};
@@ -122,7 +121,7 @@ impl EngineApi {
     }
 
     async fn tell_owner(&self, node: &str, vpn: &str) -> Result<pb::VpnPort, String> {
-        let mut client = PortCacheClient::new(self.peers.channel_to(node)?);
+        let mut client = self.peers.engines_at(node)?;
         let request = pb::InvalidatePortRequest {
             vpn: vpn.to_owned(),
             told: true,

@@ -165,5 +165,6 @@ fn coming<T>(request: &Request<T>) -> Coming {
         query: String::new(),
         bearer: bearer.map(str::to_owned),
         last_event_id: None,
+        only_looks: false,
     }
 }

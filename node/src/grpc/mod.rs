@@ -5,6 +5,7 @@ pub(crate) mod broadcast_peer;
 mod cache;
 mod cache_values;
 mod cache_warm;
+mod engine_peer;
 mod events;
 mod load_balancer;
 mod logs;
@@ -28,6 +29,7 @@ use weir_proto::node::v1::broadcast_peer_server::BroadcastPeerServer;
 use weir_proto::node::v1::broadcast_server::BroadcastServer;
 use weir_proto::node::v1::cache_peer_server::CachePeerServer;
 use weir_proto::node::v1::cache_server::CacheServer;
+use weir_proto::node::v1::engine_peer_server::EnginePeerServer;
 use weir_proto::node::v1::events_server::EventsServer;
 use weir_proto::node::v1::load_balancer_server::LoadBalancerServer;
 use weir_proto::node::v1::logs_server::LogsServer;
@@ -40,6 +42,7 @@ use weir_proto::node::v1::traces_server::TracesServer;
 pub use load_balancer::LoadBalancerService;
 
 use self::broadcast_peer::BroadcastPeerService;
+use self::engine_peer::EnginePeerService;
 use crate::broadcast::Broadcast;
 use crate::cache_api::CacheApi;
 use crate::engine_api::EngineApi;
@@ -53,9 +56,10 @@ use crate::telemetry::logs::Logs;
 use crate::trace_api::TraceApi;
 use crate::wiring::Wired;
 
-/// How long an idle client may stay without a sign of life.
-const KEEPALIVE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(20);
-const KEEPALIVE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
+/// How often a client is pinged, and how long it may take to answer: one that is gone without a word, or hangs, ends
+/// with all that it listens to.
+const KEEPALIVE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 /// Calls that one client connection may have running.
 const STREAMS_MAX: u32 = 256;
 /// One message of the longest that profiles allow, and its frame.
@@ -146,6 +150,11 @@ pub fn router(
         engines: engines.clone(),
     };
     let ports = port_cache::PortCacheService { engines };
+    let engine_peer = EnginePeerService {
+        services: load_balancer.clone(),
+        engines: provision.clone(),
+        ports: ports.clone(),
+    };
     let cache = cache::CacheService { cache };
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(weir_proto::FILE_DESCRIPTOR_SET)
@@ -158,6 +167,7 @@ pub fn router(
         .with_service_name(<CachePeerServer<cache::CacheService> as NamedService>::NAME)
         .with_service_name(<BroadcastServer<broadcast::BroadcastService> as NamedService>::NAME)
         .with_service_name(<BroadcastPeerServer<BroadcastPeerService> as NamedService>::NAME)
+        .with_service_name(<EnginePeerServer<EnginePeerService> as NamedService>::NAME)
         .with_service_name(<EventsServer<events::EventsService> as NamedService>::NAME)
         .with_service_name(<TracesServer<traces::TracesService> as NamedService>::NAME)
         .with_service_name(<LogsServer<logs::LogsService> as NamedService>::NAME)
@@ -176,6 +186,7 @@ pub fn router(
         .add_service(CacheServer::new(cache.clone()))
         .add_service(CachePeerServer::with_interceptor(cache, peers.asks()))
         .add_service(broadcast_peer::server(broadcast.mesh(), peers.asks()))
+        .add_service(engine_peer::server(engine_peer, peers.asks()))
         .add_service(EventsServer::new(events::EventsService { events }))
         .add_service(
             BroadcastServer::new(broadcast::BroadcastService { broadcast })

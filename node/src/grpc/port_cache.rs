@@ -11,12 +11,15 @@ use super::status;
 use crate::engine_api::EngineApi;
 use crate::telemetry::spans::parent_of;
 
-/// The service.
+/// The service. Cheap to clone.
+#[derive(Clone)]
 pub(super) struct PortCacheService {
     pub(super) engines: EngineApi,
 }
 
-type PortLists = Pin<Box<dyn Stream<Item = Result<pb::ListPortsResponse, Status>> + Send>>;
+/// Lists of ports as they change.
+pub(super) type PortLists =
+    Pin<Box<dyn Stream<Item = Result<pb::ListPortsResponse, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl PortCache for PortCacheService {

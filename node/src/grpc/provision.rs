@@ -12,7 +12,8 @@ use super::status;
 use crate::engine_api::{EngineApi, LINES_MAX, refusal};
 use crate::telemetry::spans::parent_of;
 
-/// The service.
+/// The service. Cheap to clone.
+#[derive(Clone)]
 pub(super) struct ProvisionService {
     pub(super) engines: EngineApi,
 }

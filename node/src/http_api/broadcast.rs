@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, SEC_WEBSOCKET_ACCEPT,
+    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT,
     SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use axum::http::{HeaderMap, StatusCode, Uri};
@@ -58,7 +58,13 @@ fn coming<B>(request: &axum::http::Request<B>) -> Coming {
 }
 
 fn turned(turned: &Turned) -> Response {
-    told(turned.status(), turned.word(), &turned.to_string())
+    let head = [(CONTENT_TYPE, "application/json")];
+    let mut response = (turned.status(), head, turned.document()).into_response();
+    if let Some(seconds) = turned.retry_after_seconds() {
+        let seconds = axum::http::HeaderValue::from_static(seconds);
+        response.headers_mut().insert(RETRY_AFTER, seconds);
+    }
+    response
 }
 
 async fn web_socket(State(shown): State<Shown>, mut request: Request) -> Response {
@@ -81,16 +87,16 @@ async fn web_socket(State(shown): State<Shown>, mut request: Request) -> Respons
         }
         Err(bad) => return invalid(bad.to_string()),
     };
-    let (encoding, extensions) = socket::form(&handshake, &shown.broadcast.settings());
+    let form = socket::Form::of(&handshake, &shown.broadcast.settings());
     let coming = coming(&request);
     let upgrade = hyper::upgrade::on(&mut request);
     let opened = shown
         .broadcast
-        .open_elsewhere(coming, encoding, move |session, opening| {
+        .open_elsewhere(coming, form.encoding, move |session, opening| {
             let first = session.first(&opening);
             async move {
                 if let Ok(Ok(stream)) = timeout(HANDOVER_WAIT, upgrade).await {
-                    socket::run(TokioIo::new(stream), session, encoding, first).await;
+                    socket::run(TokioIo::new(stream), session, form, first).await;
                 }
             }
         });
@@ -109,7 +115,7 @@ async fn web_socket(State(shown): State<Shown>, mut request: Request) -> Respons
             .headers_mut()
             .insert(SEC_WEBSOCKET_PROTOCOL, protocol);
     }
-    if let Some(extensions) = extensions {
+    if let Some(extensions) = form.extensions {
         let extensions = axum::http::HeaderValue::from_static(extensions);
         response
             .headers_mut()
@@ -205,6 +211,7 @@ async fn history(
 ) -> Response {
     let mut coming = coming(&request);
     coming.query = history_query(&topic, &coming.query);
+    coming.only_looks = true;
     polled(&shown, coming).await
 }
 

@@ -7,7 +7,6 @@ use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use weir_core::vpn::silence_max;
 use weir_proto::node::v1::ListPortsRequest;
-use weir_proto::node::v1::port_cache_client::PortCacheClient;
 
 use super::Peers;
 use crate::actors::config_agent::InForce;
@@ -85,7 +84,7 @@ async fn one_stream(peers: &Peers, node: &str, in_force: &Snapshot<InForce>) -> 
     // A node that says nothing for this long does not act for anybody; it says something every second.
     let silence_max = || silence_max(in_force.load().config.port_cache.health_interval);
     let silent = |_| "it says nothing".to_owned();
-    let mut client = PortCacheClient::new(peers.channel_to(node)?);
+    let mut client = peers.engines_at(node)?;
     let opened = timeout(silence_max(), client.watch_ports(ListPortsRequest {}))
         .await
         .map_err(silent)?;

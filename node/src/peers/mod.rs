@@ -26,8 +26,6 @@ use weir_control_plane::keys::check_name;
 use weir_core::ids::ServiceName;
 use weir_core::vpn;
 use weir_proto::control::v1::Peer;
-use weir_proto::node::v1::load_balancer_client::LoadBalancerClient;
-use weir_proto::node::v1::provision_client::ProvisionClient;
 use weir_proto::node::v1::{GetServiceRequest, ListPortsResponse, Service, StopEngineRequest};
 
 use self::channels::Channels;
@@ -36,6 +34,7 @@ use crate::ports::net::{Endpoint, Net};
 use crate::snapshot::Snapshot;
 
 pub use elsewhere::WayIn;
+pub use engines::EnginesOf;
 pub use follow::run;
 pub use key::{Asks, PeerKey, Shows};
 
@@ -250,7 +249,7 @@ impl Peers {
     }
 
     async fn load_of(&self, peer: &Peer, service: &ServiceName) -> Option<Service> {
-        let mut client = LoadBalancerClient::new(self.channel(&peer.grpc_address)?);
+        let mut client = self.engines_over(self.channel(&peer.grpc_address)?);
         let request = GetServiceRequest {
             service: service.to_string(),
         };
@@ -271,7 +270,7 @@ impl Peers {
     /// # Errors
     /// Why it did not, in words.
     pub async fn stop_engine(&self, node: &str, engine: &str, now: bool) -> Result<(), String> {
-        let mut client = ProvisionClient::new(self.channel_to(node)?);
+        let mut client = self.engines_at(node)?;
         let request = StopEngineRequest {
             engine_id: engine.to_owned(),
             now,

@@ -9,7 +9,6 @@ use axum::http::header::CONTENT_TYPE;
 use futures::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
-use weir_proto::node::v1::port_cache_client::PortCacheClient;
 use weir_proto::node::v1::{ListPortsRequest, ListPortsResponse};
 
 use super::*;
@@ -147,7 +146,7 @@ async fn a_stream_of_a_node_that_lost_its_power_ends() {
         net: Arc::new(Powered(powered)),
         ..peers_at(([127, 0, 0, 1], 1).into(), 1, &Arc::default())
     };
-    let mut client = PortCacheClient::new(peers.channel_to("node-0").unwrap());
+    let mut client = peers.engines_at("node-0").unwrap();
     let stream = client.watch_ports(ListPortsRequest {}).await.unwrap();
     let mut stream = stream.into_inner();
     let quiet = timeout(Duration::from_secs(60), stream.message()).await;

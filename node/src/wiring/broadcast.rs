@@ -19,6 +19,7 @@ pub(super) fn wire(
     (stop, seed): (&Stop, u64),
     guardians: &mut JoinSet<Result<(), BudgetSpent>>,
 ) -> Watched {
+    broadcast.leaves_with(stop.clone());
     let clients = broadcast.shard(broadcast.control_shard());
     tokio::task::spawn_local({
         let (broadcast, clients) = (broadcast.clone(), clients.clone());

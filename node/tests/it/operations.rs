@@ -298,6 +298,7 @@ async fn status_health_and_reflection_answer() {
             "weir.node.v1.CachePeer",
             "weir.node.v1.Broadcast",
             "weir.node.v1.BroadcastPeer",
+            "weir.node.v1.EnginePeer",
             "weir.node.v1.Events",
             "weir.node.v1.Traces",
             "weir.node.v1.Logs",

@@ -30,7 +30,7 @@ pub(crate) struct Local {
     /// What was read of late, and from where: many who were away want the same.
     pages: VecDeque<(Position, Rc<Batch>)>,
     /// Batches that not all members have yet.
-    pub(crate) spreading: usize,
+    pub(crate) spread: Spread,
 }
 
 impl Local {
@@ -44,7 +44,7 @@ impl Local {
             touched_at: now,
             is_matched: false,
             pages: VecDeque::new(),
-            spreading: 0,
+            spread: Spread::default(),
         }
     }
 
@@ -65,11 +65,17 @@ impl Local {
     }
 }
 
-/// A batch on its way to the members of its topic.
-#[derive(Debug)]
+/// Batches on their way to the members of their topic, together.
+#[derive(Debug, Default)]
 pub(crate) struct Spread {
-    pub(crate) local: usize,
-    pub(crate) batch: Batch,
-    /// The first member that does not have it.
+    pub(crate) batches: Vec<Batch>,
+    /// The first member that does not have them.
     pub(crate) next: usize,
+}
+
+impl Spread {
+    /// Whether there is one.
+    pub(crate) const fn is_any(&self) -> bool {
+        !self.batches.is_empty()
+    }
 }

@@ -7,7 +7,7 @@ use slab::Slab;
 use weir_core::broadcast::{Limits, PatternTrie, Position, Ready, TopicName};
 use weir_core::cache::UnixMs;
 
-use super::local::{Local, Spread};
+use super::local::Local;
 use crate::counters::Counters;
 use crate::message::Message;
 use crate::outbox::{Context, Outbox, Subscription};
@@ -28,7 +28,8 @@ pub(crate) struct State {
     pub(super) by_name: HashMap<TopicName, usize>,
     pub(super) patterns: PatternTrie<usize>,
     pub(super) incoming: VecDeque<Arc<Message>>,
-    pub(super) spread: VecDeque<Spread>,
+    /// Topics of which batches are on their way, each once.
+    pub(super) spread: VecDeque<usize>,
     /// When which topic's batcher is to be looked at.
     pub(super) due: BTreeSet<(UnixMs, usize)>,
     /// Subscriptions that are ahead of this node, and until when they wait for it, in the order of that.
@@ -166,7 +167,7 @@ impl State {
             return;
         };
         topic.members.swap_remove(removed.member);
-        let spreading = topic.spreading > 0;
+        let spreading = topic.spread.is_any();
         if let Some((moved, slot)) = topic.members.get(removed.member).copied()
             && let Some(moved) = self.outboxes.get_mut(moved)
         {

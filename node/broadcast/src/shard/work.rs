@@ -15,6 +15,8 @@ use crate::topics::Inbox;
 
 /// Outboxes that get a batch before the thread does something else.
 const DELIVERIES_MAX: usize = 4_096;
+/// Messages of which batches are made before these go out.
+const GATHERED_MAX: usize = 1_024;
 /// Between two looks at ages.
 const TICK: Duration = Duration::from_secs(1);
 /// How long a topic is known at least that only patterns take and nobody publishes to.
@@ -27,17 +29,13 @@ impl State {
         let calls = self.collect(now);
         let mut budget = DELIVERIES_MAX;
         while budget > 0 {
-            if !self.spread.is_empty() {
-                self.deliver(&mut budget, now);
-            } else if let Some(message) = self.incoming.pop_front() {
-                self.route(message, now);
-                budget -= 1;
-            } else if let Some((at, local)) = self.due.first().copied().filter(|(at, _)| *at <= now)
-            {
-                self.flush(local, at, now);
-            } else {
+            if self.spread.is_empty() {
+                self.gather(&mut budget, now);
+            }
+            if self.spread.is_empty() {
                 break;
             }
+            self.deliver(&mut budget, now);
         }
         self.end_waits(now);
         if self.tick_at <= now {
@@ -76,6 +74,21 @@ impl State {
             }
         }
         queue.calls
+    }
+
+    /// Makes batches of what is there, before any of it goes out: what is of one topic goes out together.
+    fn gather(&mut self, budget: &mut usize, now: UnixMs) {
+        for _ in 0..GATHERED_MAX.min(*budget) {
+            if let Some(message) = self.incoming.pop_front() {
+                self.route(message, now);
+                *budget -= 1;
+            } else if let Some((at, local)) = self.due.first().copied().filter(|(at, _)| *at <= now)
+            {
+                self.flush(local, at, now);
+            } else {
+                break;
+            }
+        }
     }
 
     /// Messages after `from` did not get here.
@@ -138,41 +151,45 @@ impl State {
         let Some(topic) = self.locals.get_mut(local) else {
             return;
         };
-        let urgent = ready.urgent && topic.spreading == 0;
+        let (urgent, waits) = (ready.urgent, topic.spread.is_any());
         self.counters.add(Count::Batches, 1);
         self.counters.add(Count::Conflated, ready.conflated);
-        let spread = Spread {
-            local,
-            batch: Batch::of_ready(&topic.name, ready, self.topics.account()),
-            next: 0,
-        };
-        topic.spreading += 1;
+        let batch = Batch::of_ready(&topic.name, ready, self.topics.account());
+        topic.spread.batches.push(batch);
         match urgent {
-            true => self.spread.push_front(spread),
-            false => self.spread.push_back(spread),
+            // The others of its topic are before it.
+            _ if waits => {}
+            true => self.spread.push_front(local),
+            false => self.spread.push_back(local),
         }
     }
 
-    /// Gives the first batch to as many members as it may.
+    /// Gives the first topic's batches to as many members as it may. All that had gathered goes to a member together: a
+    /// thread that is behind makes one write of it for each connection.
     fn deliver(&mut self, budget: &mut usize, now: UnixMs) {
-        let Some(spread) = self.spread.front_mut() else {
+        let Some(local) = self.spread.front().copied() else {
             return;
         };
-        let Some(topic) = self.locals.get_mut(spread.local) else {
+        let Some(topic) = self.locals.get_mut(local) else {
             self.spread.pop_front();
             return;
         };
         let context = Self::context(&self.counters, &self.limits, now);
-        let until = topic.members.len().min(spread.next + *budget);
-        for (outbox, slot) in topic.members.get(spread.next..until).unwrap_or_default() {
+        let Spread { batches, next } = &mut topic.spread;
+        let share = (*budget / batches.len().max(1)).max(1);
+        let until = topic.members.len().min(*next + share);
+        for (outbox, slot) in topic.members.get(*next..until).unwrap_or_default() {
             if let Some(outbox) = self.outboxes.get_mut(*outbox) {
-                outbox.offer(*slot, &spread.batch, context);
+                for batch in batches.iter() {
+                    outbox.offer(*slot, batch, context);
+                }
             }
         }
-        *budget = budget.saturating_sub(until.saturating_sub(spread.next).max(1));
-        spread.next = until;
+        let given = until.saturating_sub(*next).max(1);
+        *budget = budget.saturating_sub(given * batches.len());
+        *next = until;
         if until >= topic.members.len() {
-            topic.spreading -= 1;
+            topic.spread = Spread::default();
             self.spread.pop_front();
         }
     }
@@ -188,7 +205,7 @@ impl State {
         }
         self.shed_worst(now);
         let is_idle = |topic: &Local| {
-            let wanted = topic.named > 0 || topic.spreading > 0;
+            let wanted = topic.named > 0 || topic.spread.is_any();
             let silent = now.since(topic.touched_at) >= IDLE_MAX;
             !wanted
                 && (topic.members.is_empty()

@@ -1,6 +1,6 @@
 //! Order, and what it may be broken for: nothing within a topic.
 
-use weir_broadcast::{Remote, Since};
+use weir_broadcast::{Encoding, Remote, Since, Writing};
 use weir_core::broadcast::{BatchLimits, BatchMode, Class, Epoch, Limits, Position};
 use weir_core::cache::UnixMs;
 
@@ -174,4 +174,43 @@ fn numbers_of_another_node_are_kept_and_what_its_link_lost_is_a_gap() {
         (vec![42, 45, 48, 1], vec![false])
     );
     assert_eq!(topics.position(&topic("a")).unwrap().epoch, Epoch(6));
+}
+
+#[test]
+fn what_gathers_while_a_topic_goes_out_goes_together_to_each_of_very_many_subscribers() {
+    let limits = Limits {
+        batch: BatchLimits {
+            messages_max: 1,
+            ..BatchLimits::default()
+        },
+        ..Limits::default()
+    };
+    let (topics, shards) = node(limits, 1);
+    let many: Vec<_> = (0..10_000)
+        .map(|_| shards[0].connect("one of many", Encoding::WebSocketJson))
+        .collect();
+    for connection in &many {
+        let subscribed = connection.subscribe(&topic("a"), Since::Now, UnixMs(0));
+        subscribed.unwrap();
+    }
+    let mut writing = Writing::new();
+    let mut writes = vec![Vec::new(); many.len()];
+    let mut step = |now| {
+        let more = shards[0].work(UnixMs(now)).more;
+        for (connection, writes) in many.iter().zip(&mut writes) {
+            connection.take(&mut writing, UnixMs(now)).unwrap();
+            if !writing.is_empty() {
+                writes.push(writing.frames());
+            }
+            while writing.pop().is_some() {}
+        }
+        more
+    };
+    publish(&topics, "a", Class::Stream, 10, 0);
+    assert!(step(0), "not all have it yet");
+    for now in 1..=3 {
+        publish(&topics, "a", Class::Stream, 10, now);
+    }
+    while step(4) {}
+    assert!(writes.iter().all(|writes| *writes == [1, 3]));
 }

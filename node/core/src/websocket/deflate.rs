@@ -13,20 +13,50 @@ const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 /// Bytes that are made at a time.
 const STEP_BYTES: usize = 4 << 10;
 
-/// How the first offer is answered that can be taken.
-pub(super) fn answer(headers: &HeaderMap) -> Option<&'static str> {
-    list(headers, &SEC_WEBSOCKET_EXTENSIONS).find_map(answer_one)
+/// What was agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// The value of `Sec-WebSocket-Extensions` that says so.
+    pub told: &'static str,
+    /// The client reads what [`Deflater`] makes. Else it wants a window so small that it gets everything as it is,
+    /// which is allowed (section 6), and its own messages may be compressed all the same.
+    pub reads_all: bool,
 }
 
-/// An offer that asks for what is not done is passed over (section 7.1): a smaller window of the server, and whatever
-/// is not known.
-fn answer_one(offer: &str) -> Option<&'static str> {
+/// The answers, by the bits of the server's window; the first for whoever does not name it.
+const TOLD: [&str; 9] = [
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=8",
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=9",
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=10",
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=11",
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=12",
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=13",
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=14",
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=15",
+];
+const BITS: [&str; 8] = ["8", "9", "10", "11", "12", "13", "14", "15"];
+
+/// How the first offer is answered that can be taken; one with a window as large as the server's before others.
+pub(super) fn answer(headers: &HeaderMap) -> Option<Agreed> {
+    let mut small = None;
+    for agreed in list(headers, &SEC_WEBSOCKET_EXTENSIONS).filter_map(answer_one) {
+        if agreed.reads_all {
+            return Some(agreed);
+        }
+        small = small.or(Some(agreed));
+    }
+    small
+}
+
+/// An offer that asks for what is not known is passed over (section 7.1).
+fn answer_one(offer: &str) -> Option<Agreed> {
     let mut parts = offer.split(';').map(str::trim);
     if !parts.next()?.eq_ignore_ascii_case(NAME) {
         return None;
     }
     let mut seen = Vec::new();
-    let mut names_window = false;
+    let mut window = 0;
     for part in parts {
         let (name, value) = match part.split_once('=') {
             Some((name, value)) => (name.trim_end(), Some(value.trim().trim_matches('"'))),
@@ -35,21 +65,18 @@ fn answer_one(offer: &str) -> Option<&'static str> {
         match (name, value) {
             _ if seen.contains(&name) => return None,
             ("server_no_context_takeover" | "client_no_context_takeover", None) => {}
-            (
-                "client_max_window_bits",
-                None | Some("8" | "9" | "10" | "11" | "12" | "13" | "14" | "15"),
-            ) => {}
-            ("server_max_window_bits", Some("15")) => names_window = true,
+            ("client_max_window_bits", None) => {}
+            ("client_max_window_bits", Some(bits)) if BITS.contains(&bits) => {}
+            ("server_max_window_bits", Some(bits)) => {
+                window = 1 + BITS.iter().position(|known| *known == bits)?;
+            }
             _ => return None,
         }
         seen.push(name);
     }
-    Some(match names_window {
-        false => "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
-        true => {
-            "permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
-             server_max_window_bits=15"
-        }
+    Some(Agreed {
+        told: TOLD.get(window)?,
+        reads_all: window == 0 || window == BITS.len(),
     })
 }
 
@@ -122,7 +149,7 @@ pub(super) fn inflate(message: &[u8], max: usize) -> Result<Vec<u8>, Violation> 
 mod tests {
     use super::*;
 
-    fn answered(offers: &[&'static str]) -> Option<&'static str> {
+    fn answered(offers: &[&'static str]) -> Option<Agreed> {
         let mut headers = HeaderMap::new();
         for offer in offers {
             headers.append(SEC_WEBSOCKET_EXTENSIONS, offer.parse().unwrap());
@@ -141,15 +168,47 @@ mod tests {
             "x-webkit-deflate-frame, permessage-deflate; client_no_context_takeover",
             "permessage-deflate; server_max_window_bits=10, permessage-deflate",
         ] {
-            assert_eq!(answered(&[offer]), Some(PLAIN), "{offer}");
+            let agreed = Agreed {
+                told: PLAIN,
+                reads_all: true,
+            };
+            assert_eq!(answered(&[offer]), Some(agreed), "{offer}");
         }
-        let window = answered(&["foo", "permessage-deflate; server_max_window_bits=15"]);
-        assert!(window.unwrap().ends_with("; server_max_window_bits=15"));
+        for (offers, bits, reads_all) in [
+            (
+                ["foo", "permessage-deflate; server_max_window_bits=15"],
+                "=15",
+                true,
+            ),
+            // What `Deflater` makes looks farther back than that.
+            (
+                ["foo", "permessage-deflate; server_max_window_bits=9"],
+                "=9",
+                false,
+            ),
+            (
+                [
+                    "permessage-deflate; server_max_window_bits=8",
+                    "permessage-deflate; server_max_window_bits=14",
+                ],
+                "=8",
+                false,
+            ),
+        ] {
+            let agreed = answered(&offers).unwrap();
+            assert!(
+                agreed
+                    .told
+                    .ends_with(&format!("; server_max_window_bits{bits}"))
+            );
+            assert_eq!(agreed.reads_all, reads_all, "{offers:?}");
+        }
         for offer in [
             "",
             "permessage-bzip2",
             "permessage-deflate; server_max_window_bits",
-            "permessage-deflate; server_max_window_bits=9",
+            "permessage-deflate; server_max_window_bits=16",
+            "permessage-deflate; server_max_window_bits=7",
             "permessage-deflate; client_max_window_bits=16",
             "permessage-deflate; client_max_window_bits=08",
             "permessage-deflate; server_no_context_takeover=1",

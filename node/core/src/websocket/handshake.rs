@@ -47,9 +47,9 @@ pub struct Handshake {
     pub accept: String,
     /// Which of the subprotocols it is; `None` if the client named none.
     pub protocol: Option<usize>,
-    /// The value of `Sec-WebSocket-Extensions` if messages are to be compressed; `None` if the client offers nothing
-    /// of that that can be taken.
-    pub deflate: Option<&'static str>,
+    /// What is agreed on if messages are to be compressed; `None` if the client offers nothing of that that can be
+    /// taken.
+    pub deflate: Option<super::Agreed>,
 }
 
 /// Looks at a request; `protocols` are spoken, those that the client names first are liked most.

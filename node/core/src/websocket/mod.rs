@@ -21,7 +21,7 @@ mod mask;
 
 pub use close::{Close, CloseCode, REASON_BYTES_MAX};
 pub use decoder::{Decoder, Event, Violation};
-pub use deflate::Deflater;
+pub use deflate::{Agreed, Deflater};
 pub use frame::{CONTROL_BYTES_MAX, close_frame, frame, ping_frame, pong_frame};
 pub use handshake::{BadHandshake, Handshake, VERSION, accept_key, handshake};
 

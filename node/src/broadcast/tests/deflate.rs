@@ -6,7 +6,7 @@ use weir_broadcast::Encoding;
 use weir_core::websocket::{Deflater, handshake};
 
 use super::{Client, parsed, with_node};
-use crate::broadcast::socket;
+use crate::broadcast::socket::{Form, PROTOCOLS};
 
 const OPEN: &str = "[broadcaster]\nanonymous = \"all\"\ndeflate_bytes_min = \"300B\"\n\
                     [ingress]\nwebsocket_message_bytes_max = \"2048B\"\n";
@@ -134,9 +134,10 @@ fn it_is_agreed_on_only_where_it_is_wanted_and_offered() {
             let offer = HeaderValue::from_static(offer);
             headers.insert("sec-websocket-extensions", offer);
         }
-        let spoken = &socket::PROTOCOLS;
+        let spoken = &PROTOCOLS;
         let taken = handshake(&Method::GET, Version::HTTP_11, &headers, spoken).unwrap();
-        socket::form(&taken, &parsed(config).broadcaster)
+        let form = Form::of(&taken, &parsed(config).broadcaster);
+        (form.encoding, form.extensions)
     };
     let offer = Some("permessage-deflate; client_max_window_bits");
     assert_eq!(forms("", offer), (Encoding::WebSocketJson, None));
@@ -147,4 +148,9 @@ fn it_is_agreed_on_only_where_it_is_wanted_and_offered() {
         answer,
         Some("permessage-deflate; server_no_context_takeover; client_no_context_takeover")
     );
+    // Frames are the same for everybody, and look back farther than such a client can.
+    let offer = Some("permessage-deflate; server_max_window_bits=9");
+    let (encoding, answer) = forms(OPEN, offer);
+    assert_eq!(encoding, Encoding::WebSocketJson);
+    assert!(answer.unwrap().ends_with("; server_max_window_bits=9"));
 }

@@ -18,7 +18,8 @@ use weir_core::broadcast::{Content, TopicName};
 use super::opening::Opening;
 use super::rights::Face;
 use super::session::Session;
-use super::{Ack, Broadcast, Coming, Turned, socket};
+use super::socket::{self, Form};
+use super::{Ack, Broadcast, Coming, Turned};
 use crate::config::{Config, Environment, Given};
 use crate::ports::clock::WallClock;
 
@@ -63,6 +64,7 @@ impl Node {
             query: query.to_owned(),
             bearer: None,
             last_event_id: None,
+            only_looks: false,
         }
     }
 
@@ -82,7 +84,12 @@ impl Node {
         let (session, opening) = self.open(&coming, encoding).await.unwrap();
         let (near, far) = tokio::io::duplex(SYSTEM_BYTES);
         let first = session.first(&opening);
-        tokio::task::spawn_local(socket::run(far, session, encoding, first));
+        let is_plain = matches!(encoding, Encoding::WebSocketJson | Encoding::WebSocketProto);
+        let form = Form {
+            encoding,
+            extensions: (!is_plain).then_some("permessage-deflate"),
+        };
+        tokio::task::spawn_local(socket::run(far, session, form, first));
         Client { stream: near }
     }
 

@@ -1,5 +1,7 @@
 //! Messages to everyone, through every way that a browser or a script comes in.
 
+mod lost;
+
 use futures::{SinkExt as _, StreamExt as _};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -10,6 +12,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::client::{Answer, Client};
 use crate::common::{PATIENCE, Weir, read_to_end, read_until};
+use crate::orders::{DRAIN, order};
 
 const LIVE: &str = "[broadcaster]\nanonymous = \"all\"\ndrain_window = \"0s\"\n\
                     [[routes]]\npath_exact = \"/live\"\nbroadcast = true\n";
@@ -212,6 +215,21 @@ async fn a_node_that_stops_sends_its_subscribers_away_first() {
     }
     let ended = timeout(PATIENCE, weir.child.wait()).await;
     assert!(ended.unwrap().unwrap().success(), "{}", weir.log());
+}
+
+#[tokio::test]
+async fn a_node_that_drains_and_has_nobody_beside_it_lets_newcomers_in() {
+    let weir = Weir::start(LIVE).await;
+    assert_eq!(order(&weir, DRAIN).await, "draining");
+    for url in [
+        format!("ws://{}/live?topic=chat", weir.ingress),
+        format!("ws://{}/ws?topic=chat", weir.api),
+    ] {
+        let mut socket = socket(&url).await;
+        hear(&mut socket, "subscribed").await;
+        post(&weir, "still here").await;
+        hear(&mut socket, "still here").await;
+    }
 }
 
 #[tokio::test]

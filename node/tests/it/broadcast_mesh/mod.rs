@@ -1,6 +1,7 @@
 //! Messages between three nodes of a mesh, whatever becomes of the node that numbers them.
 
 mod drain;
+mod newcomers;
 
 use std::time::Duration;
 

@@ -9,6 +9,7 @@ mod operators;
 mod ports;
 mod programs;
 mod renewal;
+mod tokens;
 mod traces;
 mod turns;
 pub mod watch;
