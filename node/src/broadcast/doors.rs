@@ -285,6 +285,10 @@ impl Broadcast {
         opening: &Opening,
         encoding: Encoding,
     ) -> Result<Session, Turned> {
+        if encoding == Encoding::Sse && opening.asks_for_nothing() {
+            let what = "or `pattern` has to be there: this way no topic can be asked for later";
+            return Err(BadAsk::new("topic", what).into());
+        }
         if !coming.only_looks {
             self.stays_for(coming.face, encoding)?;
         }

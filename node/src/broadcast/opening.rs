@@ -82,6 +82,11 @@ impl Opening {
         Ok(opening)
     }
 
+    /// Neither topics nor patterns.
+    pub(super) fn asks_for_nothing(&self) -> bool {
+        self.topics.is_empty() && self.patterns.is_empty()
+    }
+
     /// From where: one place for all topics, or one for each.
     fn begin(&mut self, since: &str) -> Result<(), BadAsk> {
         if !since.contains(['@', '~']) {

@@ -100,6 +100,7 @@ async fn who_may_not_come_in_is_told_why_before_anything_begins() {
                 "limit: `0` is not from 1",
             ),
             ("name=a%0ab", StatusCode::BAD_REQUEST, "name: "),
+            ("name=me", StatusCode::BAD_REQUEST, "topic: or `pattern`"),
         ] {
             let refused = node.open(&node.coming(query), Encoding::Sse).await;
             let turned = refused.unwrap_err();
