@@ -4,17 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::Instant;
 use tonic::transport::server::Router;
 use turmoil::net::{TcpListener, TcpStream};
 use weir_node::actors::config_agent::InForce;
 use weir_node::config::{Environment, Given};
 use weir_node::data_plane::routing::Routing;
-use weir_node::describe::{self, StatusSource};
+use weir_node::describe;
 use weir_node::grpc::{self, Apis, LoadBalancerService};
-use weir_node::http_api::StatusCache;
 use weir_node::overview::OverviewApi;
 use weir_node::ports::clock::WallClock;
+use weir_node::servers;
 use weir_node::telemetry::logs::Logs;
 use weir_node::telemetry::spans::Tracer;
 use weir_node::wiring::{Env, Wired, wire};
@@ -81,16 +80,7 @@ async fn run_node(spec: NodeSpec, recorder: Recorder) -> turmoil::Result {
 /// # Errors
 /// When the schema that reflection serves cannot be read.
 pub(crate) fn router(wired: &Wired, env: &Env) -> turmoil::Result<Router> {
-    let source = StatusSource {
-        routing: wired.core_parts.routing.clone(),
-        config: wired.config.clone(),
-        metrics: wired.core_parts.metrics.clone(),
-        started: Instant::now(),
-        orders: wired.orders.clone(),
-        control_plane: wired.control_plane.clone(),
-        canary: wired.broadcast.mesh().canary_status(),
-    };
-    let status = StatusCache::new(source, wired.status_age_max.clone());
+    let status = servers::status_of(wired);
     let service = LoadBalancerService::new(wired.load_balancer.clone(), env.tracer.clone());
     let logs = Logs::off(env.clock);
     let overview = OverviewApi::new(wired, status.clone());

@@ -201,10 +201,9 @@ impl Turned {
     /// Where else it is let in, if somewhere.
     pub fn alternative(&self) -> Option<&str> {
         match self {
-            Self::Leaving { alternative } => Some(alternative).map(String::as_str),
+            Self::Leaving { alternative } if !alternative.is_empty() => Some(alternative),
             _ => None,
         }
-        .filter(|there| !there.is_empty())
     }
 
     /// After how long to come again, where that may help.

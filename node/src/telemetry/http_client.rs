@@ -35,6 +35,9 @@ pub enum Outcome {
 /// A method with an outcome; nothing for what found no place.
 type Key = Option<(KnownMethod, Outcome)>;
 
+/// Made when it is first needed.
+type Place = OnceLock<Box<((KnownMethod, Outcome), LatencyHistogram)>>;
+
 /// One backend over all cores.
 #[derive(Debug)]
 pub struct HttpClient(Box<[OfCore]>);
@@ -42,7 +45,7 @@ pub struct HttpClient(Box<[OfCore]>);
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct OfCore {
-    places: [OnceLock<Box<((KnownMethod, Outcome), LatencyHistogram)>>; OUTCOMES_MAX],
+    places: [Place; OUTCOMES_MAX],
     others: OnceLock<Box<LatencyHistogram>>,
 }
 

@@ -61,11 +61,14 @@ impl From<&Method> for KnownMethod {
     }
 }
 
+/// One method, by status; made when it is first needed.
+type OfMethod = OnceLock<Box<[OnceLock<Box<LatencyHistogram>>]>>;
+
 /// Requests that ended, of one route or of none, as one core counts them.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Ended {
-    methods: [OnceLock<Box<[OnceLock<Box<LatencyHistogram>>]>>; METHODS.len()],
+    methods: [OfMethod; METHODS.len()],
     with_status: Counter,
 }
 
