@@ -23,7 +23,8 @@ pub fn one_line(text: &str) -> String {
         return printable(text);
     }
     let mut out = String::with_capacity(text.len());
-    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+    let lines = text.lines().map(|line| line.trim_matches([' ', '\t']));
+    for line in lines.filter(|line| !line.is_empty()) {
         match out.chars().last() {
             None => {}
             Some(':' | ';' | ',') => out.push(' '),
