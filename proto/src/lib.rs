@@ -63,6 +63,19 @@ impl node::v1::Standing {
     }
 }
 
+impl control::v1::ApplyStatus {
+    /// As people and scripts read it.
+    pub fn as_text(self) -> &'static str {
+        match self {
+            Self::Unspecified => "none",
+            Self::Applied => "applied",
+            Self::Unchanged => "unchanged",
+            Self::Deferred => "deferred",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
 fn standing_as_text<S: serde::Serializer>(standing: &i32, out: S) -> Result<S::Ok, S::Error> {
     let standing = node::v1::Standing::try_from(*standing);
     out.serialize_str(

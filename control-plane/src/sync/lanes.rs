@@ -188,7 +188,7 @@ impl Lanes {
             ended: Instant::now(),
             attributes: vec![
                 ("weir.node", self.hello.node_id().to_owned()),
-                ("weir.profile.status", ack.status().as_str_name().to_owned()),
+                ("weir.profile.status", ack.status().as_text().to_owned()),
             ],
             error: ack.errors.first().map(refusal),
         });

@@ -7,11 +7,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use memchr::memmem::Finder;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
+use tokio::time::Instant;
 
 use super::socket::{UPGRADE, frame};
 
@@ -74,6 +75,7 @@ impl Crowd {
                 start,
             };
             let ends = Arc::clone(&crowd.ends);
+            #[expect(clippy::disallowed_methods, reason = "a benchmark is not simulated")]
             let thread = std::thread::spawn(move || {
                 reader.read_all(&ends)?;
                 Ok(reader.told)

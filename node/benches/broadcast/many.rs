@@ -1,8 +1,8 @@
 //! Latency with very many clients, and with some that do not read.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::audience::{Audience, message};
 use super::crowd::Crowd;

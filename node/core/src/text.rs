@@ -17,6 +17,24 @@ pub fn printable(text: &str) -> String {
     out
 }
 
+/// The same of a text of several lines, which become one: with `; ` between, or as the end of a line leads to the next.
+pub fn one_line(text: &str) -> String {
+    if !text.contains('\n') {
+        return printable(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let lines = text.lines().map(|line| line.trim_matches([' ', '\t']));
+    for line in lines.filter(|line| !line.is_empty()) {
+        match out.chars().last() {
+            None => {}
+            Some(':' | ';' | ',') => out.push(' '),
+            Some(_) => out.push_str("; "),
+        }
+        out.push_str(&printable(line));
+    }
+    out
+}
+
 /// Whether a name is what a pattern names. One `*` in it stands for any characters, also for none.
 pub fn matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
@@ -68,5 +86,15 @@ mod tests {
         assert!(!is_printable(odd));
         assert_eq!(printable(odd), "z\\u{a}\\u{1b}]0;x\\u{7}\\u{202e}");
         assert!(is_printable(&printable(odd)));
+    }
+
+    #[test]
+    fn lines_are_read_one_after_the_other_in_one_line() {
+        assert_eq!(one_line("  as it is "), "  as it is ");
+        let told = "3 problems:\n  a: wrong\r\n\n  b: wrong,\n    too\n";
+        assert_eq!(one_line(told), "3 problems: a: wrong; b: wrong, too");
+        let odd = one_line("a\n\x1b[2Kb\rc\u{2028}");
+        assert_eq!(odd, "a; \\u{1b}[2Kb\\u{d}c\\u{2028}");
+        assert_eq!(one_line("\n \n"), "");
     }
 }

@@ -107,6 +107,24 @@ proptest! {
         prop_assert!((lower..=upper).contains(&told), "{} of {}, exactly {}", told, share, exact);
     }
 
+    /// Were what is in a bucket spread evenly over it, just this share would be below.
+    #[test]
+    fn a_percentile_has_its_share_below_it(values in vec(1_u64..100_000, 1..200), share in 0.0..=1.0) {
+        let counts = bucketed(&values);
+        let told = percentile(&BOUNDS, &counts, share).unwrap();
+        let mut below = 0.0;
+        let mut rounded = 0.0_f64;
+        let mut lower = 0;
+        for (upper, count) in BOUNDS.into_iter().zip(counts) {
+            let part = (told.clamp(lower, upper) - lower) as f64 / (upper - lower) as f64;
+            below += part * count as f64;
+            rounded = rounded.max(count as f64 / (upper - lower) as f64);
+            lower = upper;
+        }
+        let wanted = share * values.len() as f64;
+        prop_assert!((below - wanted).abs() <= rounded / 2.0 + 1e-9, "{below} of {wanted} are below {told}");
+    }
+
     /// More of them are not faster.
     #[test]
     fn percentiles_rise_with_their_share(values in vec(1_u64..200_000, 1..200), one in 0.0..=1.0, other in 0.0..=1.0) {

@@ -172,13 +172,12 @@ fn answer(entry: &Entry, verdict: Verdict, now: UnixMs, body_bytes_max: u64) -> 
         let left = wanted - body.len();
         body.extend_from_slice(&piece[..piece.len().min(left)]);
     }
-    let seconds = |at: UnixMs| i64::try_from(at.unix_s()).unwrap_or(i64::MAX);
     pb::CachedAnswer {
         key: entry.resource.key.uri().to_owned(),
         status: stored.status.as_u16().into(),
         headers: stored.headers.iter().map(line).collect(),
         age_s: stored.age_s(now),
-        ttl_s: seconds(stored.fresh_until).saturating_sub(seconds(now)),
+        ttl_s: stored.fresh_s(now),
         verdict: verdict_name(verdict).to_owned(),
         body_bytes: entry.body_bytes,
         body,

@@ -128,6 +128,14 @@ impl Error {
         Self::Invalid { field, why }
     }
 
+    /// What of the request is wrong, where one thing is.
+    pub fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::Invalid { field, .. } | Self::Precondition { field, .. } => Some(field),
+            _ => None,
+        }
+    }
+
     /// What it is for callers over gRPC.
     pub fn code(&self) -> Code {
         match self {

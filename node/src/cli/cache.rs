@@ -12,7 +12,7 @@ use weir_proto::node::v1::purge_request::Scope;
 
 use super::cache_values as values;
 use super::cache_warm::Warm;
-use super::output::{Failure, Format, connect, note, print, print_json, table};
+use super::output::{Failure, Format, connect, note, print, print_json, table, with_bytes};
 use super::{Target, block_on};
 
 /// Bytes of a body that are shown.
@@ -176,7 +176,11 @@ impl Cache {
                         ..request.into_wire("")
                     };
                     let entry = client.get_entry(request).await?;
-                    show(entry.get_ref(), format, entry_as_text)
+                    let entry = entry.get_ref();
+                    match format {
+                        Format::Json => print_json(&with_bytes(entry, "body", &entry.body)?),
+                        Format::Text => print(&entry_as_text(entry)),
+                    }
                 }
                 Action::Explain { request, method } => {
                     let told = client.explain(request.into_wire(&method)).await?;
@@ -352,12 +356,15 @@ fn redis_as_text(redis: Option<&pb::CacheRedis>) -> String {
 }
 
 fn entry_as_text(entry: &pb::CachedAnswer) -> String {
+    let freshness = match entry.ttl_s {
+        fresh_s @ 0.. => format!("fresh for {fresh_s} s"),
+        stale => format!("stale for {} s", stale.saturating_neg()),
+    };
     let head = format!(
-        "{}\n{}  age {} s, fresh for {} s, {}, {} bytes, {} tags\n\n{}",
+        "{}\n{}  age {} s, {freshness}, {}, {} bytes, {} tags\n\n{}",
         entry.key,
         entry.status,
         entry.age_s,
-        entry.ttl_s,
         entry.verdict,
         entry.body_bytes,
         entry.tags,

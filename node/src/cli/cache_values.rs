@@ -11,7 +11,7 @@ use weir_proto::node::v1::cache_client::CacheClient;
 use weir_proto::node::v1::watch_values_request::Of;
 
 use super::cache::show;
-use super::output::{Failure, Format, print, print_json};
+use super::output::{Failure, Format, print, print_json, with_bytes};
 
 type Client = CacheClient<Channel>;
 
@@ -108,17 +108,23 @@ pub(super) async fn get(
 ) -> Result<(), Failure> {
     let key = Some(Key { key, namespace }.into_wire());
     let value = client.get(pb::GetValueRequest { key }).await?;
-    show(value.get_ref(), format, |value| {
-        let ttl = format_duration(Duration::from_millis(value.ttl_ms));
-        let head = format!(
-            "version {}  for {ttl}, {} bytes, tags: {}, from {}",
-            value.version,
-            value.value.len(),
-            super::control::text::or_dash(&value.tags.join(", ")),
-            value.tier
-        );
-        format!("{head}\n\n{}", String::from_utf8_lossy(&value.value))
-    })
+    let value = value.get_ref();
+    match format {
+        Format::Json => print_json(&with_bytes(value, "value", &value.value)?),
+        Format::Text => print(&value_as_text(value)),
+    }
+}
+
+fn value_as_text(value: &pb::CacheValue) -> String {
+    let ttl = format_duration(Duration::from_millis(value.ttl_ms));
+    let head = format!(
+        "version {}  for {ttl}, {} bytes, tags: {}, from {}",
+        value.version,
+        value.value.len(),
+        super::control::text::or_dash(&value.tags.join(", ")),
+        value.tier
+    );
+    format!("{head}\n\n{}", String::from_utf8_lossy(&value.value))
 }
 
 impl Put {

@@ -1,10 +1,13 @@
 //! `weir debug`: what a running node does, from its HTTP API.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use http::StatusCode;
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use weir_core::units::{format_bytes, parse_bytes};
 
@@ -209,20 +212,51 @@ fn refused(answer: api::Answer) -> Result<bytes::Bytes, Failure> {
 fn show(body: &[u8], format: Format) -> Result<(), Failure> {
     let told: Value = serde_json::from_slice(body)
         .map_err(|error| Failure::Other(format!("what answers is no node: {error}")))?;
-    match (format, &told) {
-        (Format::Json, _) => print_json(&told),
-        (Format::Text, Value::Array(rows)) => print(&table(&columns(rows))),
-        (Format::Text, _) => print(&table(&pairs("", &told))),
+    if format == Format::Json {
+        return print_json(&told);
+    }
+    match serde_json::from_slice::<Vec<Fields>>(body) {
+        Ok(rows) => print(&table(&columns(&rows))),
+        Err(_) => print(&table(&pairs("", &told))),
+    }
+}
+
+/// An object with its fields in the order in which it was told.
+struct Fields(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(told: D) -> Result<Self, D::Error> {
+        told.deserialize_map(InOrder)
+    }
+}
+
+struct InOrder;
+
+impl<'de> Visitor<'de> for InOrder {
+    type Value = Fields;
+
+    fn expecting(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Fields, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = object.next_entry()? {
+            fields.push(field);
+        }
+        Ok(Fields(fields))
     }
 }
 
 /// One row for each object, with the keys of the first as heading.
-fn columns(objects: &[Value]) -> Vec<Vec<String>> {
-    let first = objects.first().and_then(Value::as_object);
-    let keys: Vec<&String> = first.into_iter().flat_map(serde_json::Map::keys).collect();
-    let mut rows = vec![keys.iter().map(|key| key.to_uppercase()).collect()];
-    rows.extend(objects.iter().map(|object| {
-        let cells = keys.iter().map(|key| cell(key, &object[key.as_str()]));
+fn columns(objects: &[Fields]) -> Vec<Vec<String>> {
+    let first = objects.first().map_or(&[][..], |first| first.0.as_slice());
+    let mut rows = vec![first.iter().map(|(key, _)| key.to_uppercase()).collect()];
+    rows.extend(objects.iter().map(|Fields(fields)| {
+        let cells = first.iter().map(|(key, _)| {
+            let found = fields.iter().find(|(name, _)| name == key);
+            cell(key, found.map_or(&Value::Null, |(_, value)| value))
+        });
         cells.collect::<Vec<String>>()
     }));
     rows
@@ -259,11 +293,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_node_tells_is_shown_in_columns_and_pairs() {
-        let actors =
-            serde_json::json!([{ "depth": 1, "name": "a" }, { "depth": null, "name": "b" }]);
-        let rows = columns(actors.as_array().unwrap());
-        assert_eq!(rows, [["DEPTH", "NAME"], ["1", "a"], ["-", "b"]]);
+    fn what_a_node_tells_is_shown_in_columns_of_its_order_and_pairs() {
+        let actors = r#"[{ "name": "a", "depth": 1 }, { "depth": null, "name": "b" }]"#;
+        let rows = columns(&serde_json::from_str::<Vec<Fields>>(actors).unwrap());
+        assert_eq!(rows, [["NAME", "DEPTH"], ["a", "1"], ["b", "-"]]);
         let heap =
             serde_json::json!({ "resident_bytes": 2_048, "accounted": { "cache_bytes": 0 } });
         let rows = pairs("", &heap);

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use weir_core::calendar;
+use weir_core::text::one_line;
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::events_client::EventsClient;
 
@@ -91,7 +92,7 @@ fn rows(list: &pb::EventList, widths: &mut Vec<usize>, has_heading: bool) -> Str
     rows.extend(list.events.iter().map(|event| {
         let attributes = event.attributes.iter();
         let what: Vec<String> = attributes
-            .map(|(name, value)| format!("{name}={value}"))
+            .map(|(name, value)| format!("{name}={}", one_line(value)))
             .collect();
         let subject = match &*event.subject {
             "" => event.subject_kind.clone(),
@@ -138,7 +139,7 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 3, "{text}");
         assert!(lines[1].starts_with("1970-01-01T00:00:01.001Z  info"));
-        assert!(lines[1].contains("engine web-1  3") && lines[1].contains("state=x why="));
+        assert!(lines[1].contains("engine web-1  3") && lines[1].contains("state=x why=a; b"));
         assert!(lines[2].contains("breaker.open  node "), "{text}");
     }
 }

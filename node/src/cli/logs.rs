@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use weir_core::calendar;
+use weir_core::text::one_line;
 use weir_core::units::parse_duration;
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::logs_client::LogsClient;
@@ -115,24 +116,21 @@ fn as_text(lines: &[pb::LogLine]) -> String {
 /// One line, whatever its message holds: what follows a newline could pass for a line of its own.
 fn line(line: &pb::LogLine) -> String {
     if line.level.is_empty() {
-        return format!(
-            "{} {}",
-            line.node,
-            weir_core::text::printable(&line.message)
-        );
+        return format!("{} {}", line.node, one_line(&line.message));
     }
     let attributes: String = line
         .attributes
         .iter()
-        .map(|(name, value)| format!(" {name}={value}"))
+        .map(|(name, value)| format!(" {name}={}", one_line(value)))
         .collect();
-    let said = format!("{}: {}{attributes}", line.target, line.message);
+    let said = format!("{}: {}", line.target, one_line(&line.message));
     format!(
-        "{} {:<5} {} {}",
+        "{} {:<5} {} {}{}",
         calendar::rfc3339_ms(line.at_unix_ms.min(calendar::LAST_UNIX_MS)),
         line.level.to_uppercase(),
         line.node,
-        weir_core::text::printable(&said),
+        one_line(&said),
+        one_line(&attributes),
     )
 }
 
@@ -152,7 +150,7 @@ mod tests {
         };
         assert_eq!(
             line(&told),
-            "1970-01-01T00:00:01.001Z WARN  node-1 weir_node::x: a\\u{a}\\u{1b}[31m1970 took=3ms"
+            "1970-01-01T00:00:01.001Z WARN  node-1 weir_node::x: a; \\u{1b}[31m1970 took=3ms"
         );
     }
 }

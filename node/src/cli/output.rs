@@ -4,8 +4,11 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use clap::ValueEnum;
 use serde::Serialize;
+use serde_json::Value;
 use tonic::transport::{Channel, Endpoint};
 use weir_core::text::printable;
 
@@ -141,6 +144,26 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(&json)
 }
 
+/// A message as JSON, whose `field` of bytes is their text, or is absent and has them as `field_base64` when they are no
+/// UTF-8.
+pub(super) fn with_bytes(
+    message: &impl Serialize,
+    field: &str,
+    bytes: &[u8],
+) -> Result<Value, Failure> {
+    let mut told =
+        serde_json::to_value(message).map_err(|error| Failure::Other(error.to_string()))?;
+    if let Some(fields) = told.as_object_mut() {
+        fields.remove(field);
+        let (field, text) = match std::str::from_utf8(bytes) {
+            Ok(text) => (field.to_owned(), text.to_owned()),
+            Err(_) => (format!("{field}_base64"), BASE64_STANDARD.encode(bytes)),
+        };
+        fields.insert(field, text.into());
+    }
+    Ok(told)
+}
+
 /// Columns as wide as their widest cell, the first row being the heading.
 pub(super) fn table(rows: &[Vec<String>]) -> String {
     table_in(&mut Vec::new(), rows)
@@ -171,6 +194,26 @@ pub(super) fn table_in(widths: &mut Vec<usize>, rows: &[Vec<String>]) -> String 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_told_as_text_or_by_their_own_name() {
+        #[derive(Serialize)]
+        struct Told {
+            value: Vec<u8>,
+            tier: &'static str,
+        }
+        let json = |bytes: &[u8]| {
+            let told = Told {
+                value: bytes.to_vec(),
+                tier: "memory",
+            };
+            with_bytes(&told, "value", bytes).unwrap()
+        };
+        let text = serde_json::json!({ "tier": "memory", "value": "Ada" });
+        assert_eq!(json(b"Ada"), text);
+        let other = serde_json::json!({ "tier": "memory", "value_base64": "/wA=" });
+        assert_eq!(json(b"\xff\0"), other);
+    }
 
     #[test]
     fn columns_line_up() {

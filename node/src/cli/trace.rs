@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use weir_core::calendar;
+use weir_core::text::one_line;
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::traces_client::TracesClient;
 
@@ -133,9 +134,9 @@ impl<'a> Tree<'a> {
 }
 
 fn what(span: &pb::TraceSpan) -> String {
-    let error = (!span.error.is_empty()).then(|| format!("FAILED: {}", span.error));
+    let error = (!span.error.is_empty()).then(|| format!("FAILED: {}", one_line(&span.error)));
     let attributes = span.attributes.iter();
-    let attributes = attributes.map(|(name, value)| format!("{name}={value}"));
+    let attributes = attributes.map(|(name, value)| format!("{name}={}", one_line(value)));
     error
         .into_iter()
         .chain(attributes)

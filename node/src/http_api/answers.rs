@@ -11,8 +11,9 @@ use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::purge_request::Scope;
 
 use super::cache::Document;
-use super::engines::invalid;
+use super::engines::{invalid, wrong};
 use super::{Shown, document};
+use crate::cache_api::Error;
 
 /// Bytes of a request's body.
 const BODY_BYTES_MAX: usize = 16 << 10;
@@ -51,7 +52,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn into_request(self) -> Result<pb::PurgeRequest, String> {
+    fn into_request(self) -> Result<pb::PurgeRequest, &'static str> {
         let asked = [
             self.url.map(Scope::Url),
             self.tag.map(Scope::Tag),
@@ -71,25 +72,32 @@ impl Asked {
                 wait_ms: self.wait_ms,
             }),
             _ => Err(
-                "only one of url, tag, prefix, host, value, value_prefix, all is purged at a time"
-                    .to_owned(),
+                "scope: only one of url, tag, prefix, host, value, value_prefix, all is purged at a time",
             ),
         }
+    }
+}
+
+/// What makes no sense, and which field of the request that is.
+pub(super) fn refused(error: &Error) -> Response {
+    match error.field() {
+        Some(field) => wrong(field, &error.to_string()),
+        None => invalid(error.to_string()),
     }
 }
 
 async fn purge(State(shown): State<Shown>, body: Bytes) -> Response {
     let asked: Asked = match serde_json::from_slice(&body) {
         Ok(asked) => asked,
-        Err(error) => return invalid(format!("the body is no purge: {error}")),
+        Err(error) => return wrong("body", &format!("body: it is no purge: {error}")),
     };
     let request = match asked.into_request() {
         Ok(request) => request,
-        Err(why) => return invalid(why),
+        Err(why) => return wrong("scope", why),
     };
     match shown.cache.purge(request).await {
         Ok(purged) => Json(purged).into_response(),
-        Err(error) => invalid(error.to_string()),
+        Err(error) => refused(&error),
     }
 }
 

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use weir_core::provision::{Refusal, RefusalCode};
 use weir_proto::node::v1 as pb;
 
@@ -60,7 +61,7 @@ async fn stop(
 ) -> Response {
     match shown.engines.stop_anywhere(&engine_id, query.now).await {
         Ok(()) => {
-            let stops = serde_json::json!({ "stops": engine_id });
+            let stops = json!({ "stops": engine_id });
             (StatusCode::ACCEPTED, axum::Json(stops)).into_response()
         }
         Err(error) => failed(&error),
@@ -79,12 +80,11 @@ async fn logs(
 ) -> Response {
     let lines_max = query.lines.unwrap_or(LINES_DEFAULT);
     if !(1..=LINES_MAX).contains(&lines_max) {
-        return invalid(format!(
-            "lines: {lines_max} is out of bounds (1 to {LINES_MAX})"
-        ));
+        let message = format!("lines: {lines_max} is out of bounds (1 to {LINES_MAX})");
+        return wrong("lines", &message);
     }
     match shown.engines.logs_anywhere(&engine_id, lines_max).await {
-        Ok(lines) => axum::Json(serde_json::json!({ "lines": lines })).into_response(),
+        Ok(lines) => axum::Json(json!({ "lines": lines })).into_response(),
         Err(error) => failed(&error),
     }
 }
@@ -106,7 +106,10 @@ struct Accepted {
 async fn provision(State(shown): State<Shown>, headers: HeaderMap, body: Bytes) -> Response {
     let wanted: Wanted = match serde_json::from_slice(&body) {
         Ok(wanted) => wanted,
-        Err(error) => return invalid(format!("the body is no {{service, key?}}: {error}")),
+        Err(error) => {
+            let message = format!("body: it is no {{service, key?}}: {error}");
+            return wrong("body", &message);
+        }
     };
     let wished = shown
         .engines
@@ -223,12 +226,18 @@ pub(super) fn invalid(message: String) -> Response {
     told(StatusCode::BAD_REQUEST, "invalid_argument", &message)
 }
 
+/// A request of which one thing makes no sense.
+pub(super) fn wrong(field: &str, message: &str) -> Response {
+    let body = json!({ "error": "invalid_argument", "field": field, "message": message });
+    (StatusCode::BAD_REQUEST, axum::Json(body)).into_response()
+}
+
 pub(super) fn not_found(message: String) -> Response {
     told(StatusCode::NOT_FOUND, "not_found", &message)
 }
 
 pub(super) fn told(code: StatusCode, error: &str, message: &str) -> Response {
-    let body = serde_json::json!({ "error": error, "message": message });
+    let body = json!({ "error": error, "message": message });
     (code, axum::Json(body)).into_response()
 }
 

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -108,7 +108,9 @@ pub fn router(shown: Shown, token: Option<&Secret>) -> Router {
         .merge(values::router())
         .merge(warm::router())
         .merge(broadcast::router())
-        .merge(dashboard::router());
+        .merge(dashboard::router())
+        .method_not_allowed_fallback(not_allowed)
+        .fallback(nowhere);
     let router = match token.map(Token::new) {
         Some(token) => router.layer(middleware::from_fn_with_state(
             token,
@@ -123,6 +125,24 @@ pub fn router(shown: Shown, token: Option<&Secret>) -> Router {
             sites::refuse_others,
         ))
         .with_state(shown)
+}
+
+async fn nowhere(uri: Uri) -> Response {
+    let path = uri.path();
+    let message =
+        format!("path: there is nothing at `{path}`; /api/openapi.json tells what there is");
+    engines::not_found(message)
+}
+
+async fn not_allowed(method: Method, uri: Uri) -> Response {
+    let path = uri.path();
+    let message =
+        format!("method: `{method}` is none of `{path}`; /api/openapi.json tells its methods");
+    engines::told(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        &message,
+    )
 }
 
 async fn status(State(shown): State<Shown>, headers: HeaderMap) -> Response {

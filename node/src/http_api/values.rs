@@ -14,6 +14,7 @@ use weir_core::units::parse_duration;
 use weir_proto::node::v1 as pb;
 
 use super::Shown;
+use super::answers::refused;
 use super::engines::{invalid, told};
 use crate::cache_api::Error;
 
@@ -141,7 +142,7 @@ fn one_tag(text: &str) -> Result<String, String> {
 fn failed(error: &Error) -> Response {
     let message = error.to_string();
     let (status, name) = match error.code() {
-        Code::InvalidArgument => return invalid(message),
+        Code::InvalidArgument => return refused(error),
         Code::NotFound => (StatusCode::NOT_FOUND, "not_found"),
         Code::FailedPrecondition => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use weir_proto::node::v1 as pb;
 
 use super::Shown;
-use super::engines::{invalid, told};
+use super::answers::refused;
+use super::engines::{told, wrong};
 use crate::cache_api::{Error, warm_result};
 
 /// Bytes of a request's body.
@@ -33,7 +34,7 @@ struct Asked {
 async fn warm(State(shown): State<Shown>, body: Bytes) -> Response {
     let Asked { urls, hot } = match serde_json::from_slice(&body) {
         Ok(asked) => asked,
-        Err(error) => return invalid(format!("the body is no order: {error}")),
+        Err(error) => return wrong("body", &format!("body: it is no order: {error}")),
     };
     match shown.cache.warm(pb::WarmRequest { urls, hot }).await {
         Ok((total, mut done)) => {
@@ -46,6 +47,6 @@ async fn warm(State(shown): State<Shown>, body: Bytes) -> Response {
         Err(error @ Error::NotWarmed(_)) => {
             told(StatusCode::SERVICE_UNAVAILABLE, "busy", &error.to_string())
         }
-        Err(error) => invalid(error.to_string()),
+        Err(error) => refused(&error),
     }
 }

@@ -1,5 +1,6 @@
 //! Log lines as gRPC and HTTP show them: of this node, or of every node that answers.
 
+mod start;
 mod watch;
 
 use std::time::Duration;

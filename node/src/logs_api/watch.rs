@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::Stream;
+use futures::future::ready;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use weir_core::logs::Query;
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::logs_client::LogsClient;
 
+use super::start::{Start, Told};
 use super::{LogsApi, NODE_TIMEOUT, request_for};
 
 /// Between two lists of one node at least.
@@ -61,13 +63,24 @@ impl Follower {
 }
 
 impl LogsApi {
-    /// The newest lines that are wanted, and then what is written, as it is. Of other nodes each tells for itself.
+    /// The newest lines that are wanted, of all nodes together, and then what is written, as it is and as each tells it.
     pub fn watch(&self, query: Query, mesh: bool) -> BoxStream<'static, pb::LogList> {
-        let others = match mesh {
-            true => self.follow_others(&query),
-            false => stream::empty().boxed(),
-        };
-        stream::select(self.follow_own(query), others).boxed()
+        if !mesh {
+            return self.follow_own(query);
+        }
+        let own = self.peers.node().to_owned();
+        let nodes = self.peers.others().into_iter().chain([own.clone()]);
+        let start = Start::of(nodes, query.lines_max);
+        let others = self.follow_others(&query);
+        let own = self
+            .follow_own(query)
+            .enumerate()
+            .map(move |(at, list)| Told {
+                node: own.clone(),
+                is_first: at == 0,
+                list,
+            });
+        begun_with(start, stream::select(own, others).boxed()).boxed()
     }
 
     fn follow_own(&self, query: Query) -> BoxStream<'static, pb::LogList> {
@@ -84,7 +97,7 @@ impl LogsApi {
     }
 
     /// Each other node, whenever it becomes known, until the stream ends.
-    fn follow_others(&self, query: &Query) -> BoxStream<'static, pb::LogList> {
+    fn follow_others(&self, query: &Query) -> BoxStream<'static, Told> {
         let (sender, lists) = mpsc::channel(LISTS_WAITING_MAX);
         let mut tasks = JoinSet::new();
         tasks.spawn(follow_all(self.clone(), request_for(query), sender));
@@ -92,8 +105,27 @@ impl LogsApi {
     }
 }
 
+/// The start, for which a node that is silent is waited for as long as for an answer, and then what is new.
+fn begun_with(
+    mut start: Start,
+    mut lists: BoxStream<'static, Told>,
+) -> impl Stream<Item = pb::LogList> + Send {
+    let all = stream::once(async move {
+        let until = Instant::now() + NODE_TIMEOUT;
+        while !start.is_whole()
+            && let Ok(Some(told)) = timeout_at(until, lists.next()).await
+        {
+            start.take(told);
+        }
+        let (first, after) = start.told();
+        let news = lists.filter_map(move |told| ready(after.news(told)));
+        stream::iter(first).chain(news)
+    });
+    all.flatten()
+}
+
 /// One task for each node that is known.
-async fn follow_all(api: LogsApi, request: pb::LogsRequest, sender: mpsc::Sender<pb::LogList>) {
+async fn follow_all(api: LogsApi, request: pb::LogsRequest, sender: mpsc::Sender<Told>) {
     let mut followed = BTreeSet::new();
     let mut tasks = JoinSet::new();
     loop {
@@ -107,10 +139,7 @@ async fn follow_all(api: LogsApi, request: pb::LogsRequest, sender: mpsc::Sender
     }
 }
 
-fn received(
-    lists: mpsc::Receiver<pb::LogList>,
-    tasks: JoinSet<()>,
-) -> impl Stream<Item = pb::LogList> + Send {
+fn received(lists: mpsc::Receiver<Told>, tasks: JoinSet<()>) -> impl Stream<Item = Told> + Send {
     stream::unfold((lists, tasks), async |(mut lists, tasks)| {
         let list = lists.recv().await?;
         Some((list, (lists, tasks)))
@@ -122,9 +151,15 @@ async fn follow(
     api: &LogsApi,
     node: &str,
     mut request: pb::LogsRequest,
-    sender: &mpsc::Sender<pb::LogList>,
+    sender: &mpsc::Sender<Told>,
 ) {
     let mut is_away = false;
+    let mut is_first = true;
+    let told = |is_first, list| Told {
+        node: node.to_owned(),
+        is_first,
+        list,
+    };
     loop {
         if let Ok(channel) = api.peers.channel_to(node) {
             let mut client = LogsClient::new(channel);
@@ -135,7 +170,8 @@ async fn follow(
                 while let Ok(Some(list)) = lists.message().await {
                     // What was told is not told again after it was away.
                     request.since_ms = 1;
-                    if sender.send(list).await.is_err() {
+                    let told = told(std::mem::take(&mut is_first), list);
+                    if sender.send(told).await.is_err() {
                         return;
                     }
                 }
@@ -147,7 +183,7 @@ async fn follow(
                 unreachable_nodes: vec![node.to_owned()],
                 ..pb::LogList::default()
             };
-            if sender.send(away).await.is_err() {
+            if sender.send(told(is_first, away)).await.is_err() {
                 return;
             }
         }

@@ -1,6 +1,5 @@
 //! Parts of an overview in the words of `weir.node.v1`.
 
-use weir_proto::control::v1::ApplyStatus;
 use weir_proto::node::v1 as pb;
 
 use crate::actors::config_agent::control_plane::LinkStatus;
@@ -89,15 +88,8 @@ pub(super) fn cache(sums: &Sums, stats: &pb::CacheStats) -> pb::CacheStanding {
 /// What became of the profile that was offered last.
 pub(super) fn profile(link: &pb::ControlLink, status: &LinkStatus) -> pb::ProfileStanding {
     let offered = status.profile.offered_hash.iter();
-    let state = match status.profile.last_attempt() {
-        ApplyStatus::Unspecified => "none",
-        ApplyStatus::Applied => "applied",
-        ApplyStatus::Unchanged => "unchanged",
-        ApplyStatus::Deferred => "deferred",
-        ApplyStatus::Rejected => "rejected",
-    };
     pb::ProfileStanding {
-        state: state.to_owned(),
+        state: status.profile.last_attempt().as_text().to_owned(),
         offered: offered.map(|byte| format!("{byte:02x}")).collect(),
         effective: link.profile.clone(),
         origin: link.profile_origin.clone(),

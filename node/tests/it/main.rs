@@ -6,6 +6,7 @@
     reason = "tests may panic; modules of one test share"
 )]
 
+mod api_answers;
 mod bench;
 mod blame;
 mod bounds;

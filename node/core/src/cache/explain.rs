@@ -147,15 +147,10 @@ fn judge(verdict: &Result<Stored, NotStored>, now: UnixMs) -> Step {
         Ok(stored) => stored,
         Err(reason) => return step("verdict", "not stored", &reason.to_string()),
     };
-    let effect = match now {
+    let effect = match stored.fresh_s(now) {
         _ if stored.flags.no_cache => "validated at each use".to_owned(),
-        now if now < stored.fresh_until => {
-            format!(
-                "fresh for another {} s",
-                stored.fresh_until.since(now).as_secs()
-            )
-        }
-        now => format!("stale for {} s", now.since(stored.fresh_until).as_secs()),
+        fresh_s @ 0.. => format!("fresh for another {fresh_s} s"),
+        stale => format!("stale for {} s", -stale),
     };
     step("verdict", "stored", &effect)
 }

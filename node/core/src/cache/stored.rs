@@ -113,6 +113,17 @@ impl Stored {
         until.saturating_sub(i64::try_from(now).unwrap_or(i64::MAX))
     }
 
+    /// Seconds for which it stays fresh, rounded down, so that they are negative as soon as it is stale: -1 within the
+    /// first second. For people, who see when it is; `Cache-Status` counts by the seconds of dates.
+    pub fn fresh_s(&self, now: UnixMs) -> i64 {
+        if now < self.fresh_until {
+            let left = self.fresh_until.since(now).as_secs();
+            return i64::try_from(left).unwrap_or(i64::MAX);
+        }
+        let stale = now.since(self.fresh_until).as_secs();
+        -i64::try_from(stale).unwrap_or(i64::MAX - 1) - 1
+    }
+
     /// Stale from `at` on though its fields say later, as whoever passed it on knew; what it may be used for after
     /// that stays.
     pub fn stale_from(&mut self, at: UnixMs) {

@@ -174,6 +174,19 @@ impl Tally {
         }
     }
 
+    /// Logs what became of the run.
+    pub(super) fn log(&self, message: &str) {
+        let [kept, fresh, not_kept, failed] = [
+            WarmOutcome::Kept,
+            WarmOutcome::Fresh,
+            WarmOutcome::NotKept,
+            WarmOutcome::Failed,
+        ]
+        .map(|outcome| self.done[outcome as usize]);
+        let unfinished = self.unfinished;
+        tracing::info!(kept, fresh, not_kept, failed, unfinished, "{message}");
+    }
+
     /// Says what became of the run.
     pub(super) fn tell(&self, events: &Events, source: WarmSource) {
         let count = |outcome: WarmOutcome| self.done[outcome as usize].to_string();

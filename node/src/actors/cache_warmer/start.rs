@@ -49,7 +49,7 @@ impl Start {
                 ..self.listed
             };
             let tally = listed.run(None).await;
-            tracing::info!(?tally, "what the configuration lists was fetched");
+            tally.log("what the configuration lists was fetched");
             tally.tell(&parts.events, WarmSource::Start);
         }
         parts.warm.send_replace(true);

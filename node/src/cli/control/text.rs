@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use weir_core::calendar;
 use weir_core::tuning::Code;
-use weir_proto::control::v1::{ApplyStatus, JobState, Presence, Role};
+use weir_proto::control::v1::{JobState, Presence, Role};
 use weir_proto::tuning::v1::ApplyClass;
 
 use crate::cli::status::uptime;
@@ -81,17 +81,6 @@ pub(in crate::cli) fn apply_class(class: ApplyClass) -> &'static str {
         ApplyClass::Drain => "drain",
         ApplyClass::Restart => "restart",
         ApplyClass::Host => "host",
-    }
-}
-
-/// What became of an offered profile.
-pub(in crate::cli) fn apply_status(status: ApplyStatus) -> &'static str {
-    match status {
-        ApplyStatus::Unspecified => "none",
-        ApplyStatus::Applied => "applied",
-        ApplyStatus::Unchanged => "unchanged",
-        ApplyStatus::Deferred => "deferred",
-        ApplyStatus::Rejected => "rejected",
     }
 }
 

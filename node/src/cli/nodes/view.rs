@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use weir_proto::control::v1 as pb;
 
-use crate::cli::control::text::{apply_status, hex, presence, rfc3339, some};
+use crate::cli::control::text::{hex, presence, rfc3339, some};
 use crate::cli::control::{ProblemView, Standing};
 
 /// One node.
@@ -83,7 +83,7 @@ impl From<&pb::NodeInfo> for ProfileView {
             wanted: hex(&node.wanted_hash),
             offered: hex(&state.offered_hash),
             effective: hex(&state.effective_hash),
-            last_attempt: apply_status(state.last_attempt()),
+            last_attempt: state.last_attempt().as_text(),
             errors: state.errors.iter().map(ProblemView::from).collect(),
             unsupported: state.unsupported.iter().map(ProblemView::from).collect(),
             origin: some(&state.origin),

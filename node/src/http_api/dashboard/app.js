@@ -45,7 +45,7 @@ function show() {
   showEngines(byId('engine-list'), byId('port-list'), mesh, view.node);
   showEvents(byId('event-list'), byId('event-note'), mesh, view);
   setText(byId('teller'), `${mesh.node} at ${location.host}`);
-  if (place) goTo(place);
+  if (place) goTo(place, true);
 }
 
 function showHealth() {
@@ -112,11 +112,14 @@ function showFreshness() {
 
 let place = '';
 
-function goTo(at) {
+// Of an address the place is shown at once, and again when the plots above it have their sizes.
+function goTo(at, isOfAddress) {
   const found = byId(at) ?? byId(at.split('.')[0] === 'backend' ? 'services' : `${at.split('.')[0]}s`);
   place = '';
   if (!found) return;
-  found.scrollIntoView({ block: 'start' });
+  const jump = () => found.scrollIntoView({ block: 'start', behavior: isOfAddress ? 'instant' : 'auto' });
+  jump();
+  if (isOfAddress) requestAnimationFrame(() => requestAnimationFrame(jump));
   found.focus({ preventScroll: true });
 }
 
@@ -132,12 +135,14 @@ const address = (changes = {}) => {
 };
 
 function readAddress() {
-  const parts = new URLSearchParams(location.hash.slice(1));
+  const hash = location.hash.slice(1);
+  const parts = new URLSearchParams(hash);
   view.node = parts.get('node') ?? '';
   view.range = ['120', '300', 'all'].find((range) => range === parts.get('range')) ?? '120';
   view.severity = [0, 1, 2, 3].find((one) => String(one) === parts.get('severity')) ?? 1;
   view.needle = parts.get('with') ?? '';
-  place = parts.get('at') ?? '';
+  // Also as people write it: `#services`.
+  place = parts.get('at') ?? (byId(hash) ? hash : '');
   for (const node of histories.keys()) if (node && node !== view.node) histories.delete(node);
   if (!histories.has(view.node)) histories.set(view.node, new History());
   byId('severity').value = view.severity;

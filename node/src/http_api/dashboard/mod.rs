@@ -53,14 +53,15 @@ const ASSETS: [Asset; 11] = assets! {
 
 /// The page and what it is made of.
 pub(super) fn router() -> Router<Shown> {
-    let page = get(|| async { Redirect::permanent("/dashboard") });
-    ASSETS
-        .into_iter()
-        .fold(Router::new().route("/dashboard/", page), |router, asset| {
-            let etag = etag(asset.text);
-            let answer = move |headers: HeaderMap| async move { asset.answer(&headers, &etag) };
-            router.route(asset.path, get(answer))
-        })
+    // Both lead to the page also where a proxy has the API under a path of its own.
+    let beside = get(|| async { Redirect::permanent("../dashboard") });
+    let below = get(|| async { Redirect::temporary("dashboard") });
+    let router = Router::new().route("/", below).route("/dashboard/", beside);
+    ASSETS.into_iter().fold(router, |router, asset| {
+        let etag = etag(asset.text);
+        let answer = move |headers: HeaderMap| async move { asset.answer(&headers, &etag) };
+        router.route(asset.path, get(answer))
+    })
 }
 
 impl Asset {

@@ -3,6 +3,9 @@
 const INTERVAL_MS = 2000;
 const INTERVAL_MAX_MS = 15_000;
 const DEADLINE_MS = 6000;
+// What is asked for is beside the page, wherever that is. Who opened it with a name and a password in its address has
+// them in what is relative to it, and browsers refuse such requests; they send them by themselves.
+const beside = (path) => new URL(path, location.origin + location.pathname).href;
 
 export class Poll {
   // `paths` tells what to ask for: {key, path}; `take(key, answer)` is given what is new, `told()` is called after
@@ -61,7 +64,7 @@ export class Poll {
   async get({ key, path }, signal, round) {
     const known = this.tags.get(key);
     const headers = known?.path === path ? { 'if-none-match': known.tag } : {};
-    const answer = await fetch(path, { headers, signal, cache: 'no-store', redirect: 'error' });
+    const answer = await fetch(beside(path), { headers, signal, cache: 'no-store', redirect: 'error' });
     const isFine = answer.status === 304 || answer.ok;
     // That one node is away is told with all others.
     if (!isFine && key) return;

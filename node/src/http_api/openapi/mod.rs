@@ -57,6 +57,7 @@ fn error() -> Value {
         "properties": {
             "error": { "type": "string", "description": "For programs." },
             "message": { "type": "string", "description": "For people: field, value and bound." },
+            "field": { "type": "string", "description": "What of the request is wrong, where one thing is." },
         },
     })
 }

@@ -27,7 +27,7 @@ async fn cable(to: SocketAddr) -> (SocketAddr, watch::Sender<bool>) {
         let mut node = TcpStream::connect(to).await.unwrap();
         tokio::select! {
             _ = copy_bidirectional(&mut client, &mut node) => {}
-            _ = is_cut.wait_for(|is_cut| *is_cut) => std::future::pending().await,
+            _ = async { is_cut.wait_for(|is_cut| *is_cut).await.map(drop) } => std::future::pending().await,
         }
     });
     (address, cut)

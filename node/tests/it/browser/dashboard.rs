@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::{Browser, Tab};
-use crate::common::{Backend, web};
+use crate::common::{Backend, Weir, web};
 use crate::control_plane::Node;
 use crate::control_plane::plane::ControlPlane;
 
@@ -36,6 +36,9 @@ async fn keep(tab: &mut Tab, name: &str, size: (u32, u32), scheme: &str) {
         .await;
     let fits = "document.documentElement.scrollWidth <= innerWidth";
     assert_eq!(tab.run(fits).await, true, "{name} scrolls sideways");
+    let overflowing = "[...document.querySelectorAll('.card .scroll')].filter(
+        (one) => one.scrollWidth > one.clientWidth).length";
+    assert_eq!(tab.run(overflowing).await, 0, "{name}: services scroll");
     let asked = json!({ "format": "png" });
     let picture = tab.call("Page.captureScreenshot", asked).await;
     let bytes = base64::engine::general_purpose::STANDARD
@@ -155,6 +158,28 @@ async fn the_dashboard_shows_a_mesh_its_traffic_and_what_dies_in_it() {
     let own = |complaint: &&String| !complaint.contains("ERR_NETWORK_CHANGED");
     let complaints: Vec<_> = tab.complaints.iter().filter(own).collect();
     assert!(complaints.is_empty(), "{complaints:?}");
+}
+
+#[tokio::test]
+async fn a_place_and_a_password_in_the_address_are_understood() {
+    let backends = ["127.0.0.1:1".parse().unwrap()];
+    let weir = Weir::start(&web(&backends, "")).await;
+    let browser = Browser::start().await;
+    for place in ["nodes", "at=nodes"] {
+        let page = format!("http://who:secret@{}/dashboard#{place}", weir.api);
+        let mut tab = browser.tab(&page).await;
+        tab.until("document.documentElement.dataset.state == 'live'")
+            .await;
+        tab.until("document.activeElement.id == 'nodes'").await;
+        // As far below the top as the bar is high, unless the page ends before.
+        let is_there = "(() => {
+            const { top } = document.getElementById('nodes').getBoundingClientRect();
+            const { bottom } = document.querySelector('.bar').getBoundingClientRect();
+            const rest = document.documentElement.scrollHeight - scrollY - innerHeight;
+            return top >= bottom && (top < bottom + 30 || rest < 2);
+        })()";
+        tab.until(is_there).await;
+    }
 }
 
 /// By the scope and its revision, and why a node refuses.

@@ -108,10 +108,7 @@ async fn a_profile_change_is_one_tree_from_the_command_to_every_actor_of_every_n
         let push = of(id, "profile.push");
         assert_eq!(push.parent_span_id, write.span_id);
         assert_eq!(attribute(push, "service.instance.id"), "cp-1");
-        assert_eq!(
-            attribute(push, "weir.profile.status"),
-            "APPLY_STATUS_APPLIED"
-        );
+        assert_eq!(attribute(push, "weir.profile.status"), "applied");
         for (name, above) in STEPS {
             let span = of(id, name);
             assert_eq!(span.parent_span_id, of(id, above).span_id, "{name} of {id}");

@@ -27,7 +27,7 @@ async fn nodes_ask_and_are_asked_of_engines_only_with_the_token_of_the_mesh() {
         plane.sees_connected(&node.id).await;
     }
     let list = seen(&b, true, "an engine of the other node is ready", |list| {
-        list.engines.iter().any(is_ready) && !list.unreachable_nodes.is_empty()
+        list.engines.iter().any(|engine| is_ready(&engine)) && !list.unreachable_nodes.is_empty()
     })
     .await;
     assert_eq!(list.unreachable_nodes, ["node-c"]);
@@ -38,7 +38,7 @@ async fn nodes_ask_and_are_asked_of_engines_only_with_the_token_of_the_mesh() {
     assert!(list.engines.is_empty(), "{list:?}");
     // Operators show no token.
     seen(&a, false, "its engine is ready", |list| {
-        list.engines.iter().any(is_ready)
+        list.engines.iter().any(|engine| is_ready(&engine))
     })
     .await;
 

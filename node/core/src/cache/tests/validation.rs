@@ -236,3 +236,23 @@ fn people_are_told_what_decided_and_what_was_passed_over() {
     assert!(text.contains("ignored: empty or no dictionary"), "{text}");
     assert!(text.ends_with("verdict | not stored | no-store"), "{text}");
 }
+
+#[test]
+fn what_is_stale_is_told_so_from_its_first_moment_on() {
+    let case = Case {
+        response: headers(&[("cache-control", "max-age=60")]),
+        ..Case::default()
+    };
+    let stored = store(&case.exchange(), &Policy::default()).unwrap();
+    for (age_ms, left, verdict) in [
+        (59_999, 0, "fresh for another 0 s"),
+        (60_000, -1, "stale for 1 s"),
+        (60_999, -1, "stale for 1 s"),
+        (61_000, -2, "stale for 2 s"),
+    ] {
+        let now = UnixMs(CAME.0 + age_ms);
+        assert_eq!(stored.fresh_s(now), left, "{age_ms}");
+        let steps = explain(&case.exchange(), &Policy::default(), now);
+        assert_eq!(steps.last().unwrap().effect, verdict, "{age_ms}");
+    }
+}

@@ -221,7 +221,7 @@ impl Taker {
         let mut trace = std::mem::take(&mut self.trace);
         let version = i64::try_from(push.version).unwrap_or(i64::MAX);
         trace.note(("weir.profile.version", version.into()));
-        trace.note(("weir.profile.status", status.as_str_name().into()));
+        trace.note(("weir.profile.status", status.as_text().into()));
         let problem = self.state.errors.first();
         let problem = problem.filter(|_| status == pb::ApplyStatus::Rejected);
         trace.finish(problem.map(|error| format!("{}: {}", error.path, error.message)));

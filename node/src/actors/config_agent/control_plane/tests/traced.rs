@@ -54,7 +54,7 @@ async fn a_profile_is_one_tree_under_the_write_that_made_it_and_says_why_it_is_r
         }
         let whole = named(&spans, "profile.take");
         assert_eq!(whole.parent, Some(write.parent_id));
-        let status = ("weir.profile.status", "APPLY_STATUS_APPLIED".into());
+        let status = ("weir.profile.status", "applied".into());
         assert!(whole.attributes.contains(&status), "{whole:?}");
         let is_of_write = |span: &Span| span.context.trace_id == write.trace_id;
         assert!(spans.iter().all(is_of_write) && spans.len() == 10);
