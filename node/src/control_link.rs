@@ -120,6 +120,16 @@ impl ControlLink {
         Ok(link)
     }
 
+    /// Whether token, certificates and key can be used; changes nothing.
+    ///
+    /// # Errors
+    /// When one of them cannot.
+    pub fn check(settings: &ControlPlane) -> Result<(), Error> {
+        let token = settings.token.as_ref();
+        token.map(bearer).transpose().map_err(Error::Token)?;
+        tls(settings).map(drop)
+    }
+
     /// What the node starts from.
     pub fn given(&self) -> &Given {
         self.start.given()

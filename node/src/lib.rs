@@ -5,6 +5,7 @@ mod advertise;
 pub mod broadcast;
 pub mod cache_api;
 pub mod cdn;
+mod check;
 pub mod cli;
 pub mod config;
 pub mod control_link;

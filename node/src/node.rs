@@ -14,7 +14,8 @@ use weir_control_plane::governance::secret::{SecretError, SecretRef};
 use weir_core::logs::Rotation;
 
 use crate::actors::config_agent::{InForce, watch};
-use crate::config::{self, Config, Environment, Given, IgnoredName, Invalid, LogSettings};
+use crate::check::{self, Found};
+use crate::config::{self, Config, Environment, Given, IgnoredName, Invalid, LogSettings, Problem};
 use crate::control_link::{self, ControlLink};
 use crate::data_plane::{self, Cores};
 use crate::end_signs::{Parent, Signals, Told};
@@ -158,6 +159,19 @@ pub fn load(path: &Path, environment: &Environment) -> Result<(Config, String), 
     match parsed.and_then(Config::with_folders) {
         Ok(config) => Ok((config, text)),
         Err(problems) => Err(NodeError::of_config(path, problems)),
+    }
+}
+
+/// Looks at everything that a start needs of the configuration at `path`, and tells what does no harm to the start.
+///
+/// # Errors
+/// What keeps the file from being read, or everything that keeps a node from starting with it.
+pub fn check(path: &Path, environment: &Environment) -> Result<Vec<Problem>, NodeError> {
+    let (config, _) = load(path, environment)?;
+    let Found { problems, warnings } = check::surroundings(&config);
+    match problems.is_empty() {
+        true => Ok(warnings),
+        false => Err(NodeError::of_config(path, Invalid::of(problems))),
     }
 }
 

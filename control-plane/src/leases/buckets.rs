@@ -221,7 +221,11 @@ impl Owner {
                     self.options.renew_every.mul_f64(share)
                 }
                 Err(error) => *failed.get_or_insert_with(|| {
-                    tracing::warn!(%error, "a lease could not be renewed");
+                    // That a store is away is told by the store, once.
+                    match error.is_ambiguous() {
+                        true => tracing::debug!(%error, "a lease could not be renewed"),
+                        false => tracing::warn!(%error, "a lease could not be renewed"),
+                    }
                     self.backoff.next_wait()
                 }),
             };

@@ -43,13 +43,16 @@ pub(super) struct Plan<'a> {
     pub(super) stack: &'a Stack,
     /// The revision to roll back to, if there is one and it is kept.
     pub(super) restored: Option<&'a Revision>,
+    /// Which ones are kept, if it is none of them.
+    pub(super) kept: String,
 }
 
 impl Plan<'_> {
     /// The outcome of writing over `seen`, the newest revision.
     pub(super) fn decide(&self, seen: &Revision) -> Result<PutOutcome, PutError> {
         let mut problems = self.problems.to_vec();
-        let draft = self.wanted.draft(seen, self.restored, self.now_unix_ms);
+        let restored = self.restored.ok_or(self.kept.as_str());
+        let draft = self.wanted.draft(seen, restored, self.now_unix_ms);
         let draft = draft.map_err(|found| problems.extend(found)).ok();
         if problems.is_empty() && seen.revision != self.request.expected_revision {
             return Err(self.beaten_by(seen).into());
@@ -81,7 +84,7 @@ impl Plan<'_> {
         };
         let draft = self
             .wanted
-            .draft(seen, self.restored, made.written_at_unix_ms);
+            .draft(seen, self.restored.ok_or(""), made.written_at_unix_ms);
         let is_same_write = draft.is_ok_and(|draft| {
             draft.hash() == made.hash() && draft.until_unix_ms == made.until_unix_ms
         });

@@ -137,7 +137,14 @@ impl Put<'_> {
             return Ok(Step::Again);
         }
         let restored = self.restored().await?;
-        let plan = self.plan(&view, restored.as_ref());
+        let kept = match &restored {
+            None if self.read.wanted.rollback_to().is_some() => self.kept().await?,
+            _ => String::new(),
+        };
+        let plan = Plan {
+            kept,
+            ..self.plan(&view, restored.as_ref())
+        };
         let outcome = Box::new(plan.decide(&seen.newest)?);
         if self.request.dry_run || !outcome.changed {
             return Ok(Step::Done(outcome));
@@ -176,6 +183,17 @@ impl Put<'_> {
         }
     }
 
+    /// Which revisions there are to roll back to.
+    async fn kept(&self) -> Result<String, ReadError> {
+        let scope = &self.read.wanted.scope;
+        let kept = self.profiles.history(scope, usize::MAX).await?;
+        Ok(match kept.as_slice() {
+            [] => "none of this scope".to_owned(),
+            [only] => only.revision.to_string(),
+            [newest, .., oldest] => format!("{} to {}", oldest.revision, newest.revision),
+        })
+    }
+
     fn plan<'a>(&'a self, view: &'a ProfileView, restored: Option<&'a Revision>) -> Plan<'a> {
         Plan {
             request: self.request,
@@ -187,6 +205,7 @@ impl Put<'_> {
             nodes: self.nodes,
             stack: &view.stack,
             restored,
+            kept: String::new(),
         }
     }
 

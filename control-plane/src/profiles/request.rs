@@ -113,14 +113,14 @@ impl Wanted {
 
     /// What the request makes of the revision seen, still without who writes it and its number.
     ///
-    /// `restored` is the revision of [`Self::rollback_to`].
+    /// `restored` is the revision of [`Self::rollback_to`], or which ones are kept.
     ///
     /// # Errors
     /// Every problem.
     pub(super) fn draft(
         &self,
         seen: &Revision,
-        restored: Option<&Revision>,
+        restored: Result<&Revision, &str>,
         now_unix_ms: u64,
     ) -> Result<Revision, Vec<Problem>> {
         let mut problems = Vec::new();
@@ -131,10 +131,11 @@ impl Wanted {
             Begin::Seen if seen.has_ended(now_unix_ms) => Settings::default(),
             Begin::Seen => seen.settings.clone(),
             Begin::Revision(revision) => restored.map_or_else(
-                || {
+                |kept| {
                     let message = "is no revision of this scope that is kept";
                     let value = revision.to_string();
-                    problems.push(Problem::new("rollback_to", Code::Unknown, message, value));
+                    let problem = Problem::new("rollback_to", Code::Unknown, message, value);
+                    problems.push(problem.bounded(kept));
                     Settings::default()
                 },
                 |restored| restored.settings.clone(),
@@ -144,7 +145,7 @@ impl Wanted {
             problems.extend(found);
             begin.clone()
         });
-        let group = self.selector(seen, restored, &mut problems);
+        let group = self.selector(seen, restored.ok(), &mut problems);
         let until_unix_ms = self.until(&settings, now_unix_ms, &mut problems);
         let draft = Revision {
             settings,

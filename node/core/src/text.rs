@@ -46,6 +46,37 @@ pub fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
+/// The candidate that a misspelt word most likely stands for: a third of its letters may be wrong, missing, swapped or
+/// too many. `None` when there is none so near.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let wrong_max = word.chars().count().div_ceil(3).min(3);
+    let near = candidates.into_iter().filter_map(|candidate| {
+        let wrong = distance(word, candidate);
+        (wrong <= wrong_max && wrong < candidate.chars().count()).then_some((wrong, candidate))
+    });
+    near.min().map(|(_, candidate)| candidate)
+}
+
+/// Letters to change, add, leave out or swap with their neighbour to make one word of the other.
+fn distance(one: &str, other: &str) -> usize {
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    let width = other.len() + 1;
+    let mut table: Vec<Vec<usize>> = vec![(0..width).collect()];
+    for (i, a) in one.iter().enumerate() {
+        let mut row = vec![i + 1; width];
+        for (j, b) in other.iter().enumerate() {
+            let changed = table[i][j] + usize::from(a != b);
+            let mut least = changed.min(table[i][j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && *a == other[j - 1] && one[i - 1] == *b {
+                least = least.min(table[i - 1][j - 1] + 1);
+            }
+            row[j + 1] = least;
+        }
+        table.push(row);
+    }
+    table[one.len()][other.len()]
+}
+
 fn is_odd(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -54,6 +85,22 @@ fn is_odd(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_misspelt_word_stands_for_the_nearest() {
+        let known = ["services", "service", "check", "path", "cache", "ip"];
+        for (word, meant) in [
+            ("servces", Some("services")),
+            ("chek", Some("check")),
+            ("cehck", Some("check")),
+            ("pathh", Some("path")),
+            ("colour", None),
+            ("xx", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(word, known), meant, "{word}");
+        }
+    }
 
     #[test]
     fn a_star_stands_for_any_characters_but_none_of_the_others() {

@@ -32,6 +32,9 @@ impl Url {
             let why = format!("{} bytes, at most {URL_BYTES_MAX} are read", text.len());
             return Err(Error::invalid(field, why));
         }
+        if !text.contains(['/', '.', ':']) {
+            return Err(invalid("is no URL; expected http://HOST/PATH"));
+        }
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
         let (scheme, own_port) = match &*scheme.to_ascii_lowercase() {
             "http" => (Scheme::Http, ":80"),
@@ -185,6 +188,8 @@ mod tests {
         assert_eq!(url("https://a.example:443"), is("a.example", ""));
         assert_eq!(url("a.example:8080/x"), is("a.example:8080", "/x"));
         assert_eq!(url("HTTP://[::1]:80/"), is("[::1]", "/"));
+        let told = Url::parse("url", "notaurl").unwrap_err().to_string();
+        assert_eq!(told, "url: `notaurl` is no URL; expected http://HOST/PATH");
         for text in ["ftp://a/", "http:///x", "", "a b/"] {
             let told = Url::parse("url", text).unwrap_err().to_string();
             assert!(told.starts_with("url: `"), "{told}");

@@ -30,6 +30,7 @@ mod subscribe;
 mod trace;
 mod up;
 mod weights;
+mod weights_known;
 
 use std::process::ExitCode;
 

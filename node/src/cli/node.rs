@@ -1,10 +1,12 @@
 //! `weir node`: runs one node.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use super::output::{Failure, print};
+use super::control::text::counted;
+use super::output::{Failure, note, print};
+use crate::config::Environment;
 use crate::node;
 use crate::telemetry::logs;
 
@@ -20,9 +22,17 @@ pub(super) struct Node {
     /// The configuration file (TOML).
     #[arg(long)]
     config: PathBuf,
-    /// Only check the file: print every problem and exit with 64, or exit with 0.
-    #[arg(long)]
-    check: bool,
+    /// Only check: print every problem and exit with 64, or exit with 0. Looks at what the file names, too (secrets,
+    /// certificates, folders); `--check=file` at the file alone.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHAT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "all"
+    )]
+    check: Option<Check>,
     /// Which log lines to write, as in RUST_LOG.
     #[arg(long, env = "WEIR_LOG", default_value = "info")]
     log: String,
@@ -34,12 +44,37 @@ pub(super) struct Node {
     stop_with_stdin: bool,
 }
 
+/// What is checked.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Check {
+    /// The file and what it names.
+    All,
+    /// The file alone.
+    File,
+}
+
+impl Check {
+    fn run(self, path: &Path, environment: &Environment) -> Result<(), Failure> {
+        let warnings = match self {
+            Self::All => node::check(path, environment)?,
+            Self::File => node::load(path, environment).map(|_| Vec::new())?,
+        };
+        for warning in &warnings {
+            note(&format!("warning: {warning}"));
+        }
+        let warned = match warnings.len() {
+            0 => String::new(),
+            count => format!(", {}", counted(count, "warning")),
+        };
+        print(&format!("{}: no problems{warned}", path.display()))
+    }
+}
+
 impl Node {
     pub(super) fn run(self) -> Result<(), Failure> {
         let environment = std::env::vars().collect();
-        if self.check {
-            node::load(&self.config, &environment)?;
-            return print(&format!("{}: no problems", self.config.display()));
+        if let Some(check) = self.check {
+            return check.run(&self.config, &environment);
         }
         let logs = logs::start_kept(&self.log, self.log_json)?;
         let stop_with_stdin = self.stop_with_stdin;

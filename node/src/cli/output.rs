@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::Value;
 use tonic::transport::{Channel, Endpoint};
+use weir_core::error::chain;
 use weir_core::text::printable;
 
 use crate::node::NodeError;
@@ -58,13 +59,41 @@ pub(super) enum Failure {
 }
 
 /// How the message begins that tonic makes when the other side speaks no gRPC.
-pub(super) const NO_GRPC: &str = "grpc-status header missing";
+const NO_GRPC: &str = "grpc-status header missing";
 
-fn told(status: &tonic::Status) -> &str {
-    if status.message().starts_with(NO_GRPC) {
-        "what answers there speaks no gRPC; the node's gRPC address is wanted (port 7400, not 7480 or 8080)"
-    } else {
-        status.message()
+/// And when it speaks HTTP/2, and says something in its answer.
+const ODD_MESSAGE: &str = "protocol error: received message with invalid compression flag";
+
+/// Whether what answered is no server of gRPC.
+pub(super) fn is_no_grpc(status: &tonic::Status) -> bool {
+    let told = status.message();
+    let source = std::error::Error::source(status);
+    let causes = source.map(chain).unwrap_or_default();
+    told.starts_with(NO_GRPC)
+        || told.starts_with(ODD_MESSAGE)
+        || ["frame with invalid size", "invalid frame"]
+            .iter()
+            .any(|odd| causes.contains(odd))
+}
+
+/// Whether what answered is a server of gRPC that has never heard of what was asked.
+pub(super) fn is_stranger(status: &tonic::Status) -> bool {
+    status.code() == tonic::Code::Unimplemented && status.message().is_empty()
+}
+
+fn told(status: &tonic::Status) -> String {
+    if is_no_grpc(status) {
+        return "what answers there speaks no gRPC; the node's gRPC address is wanted (port 7400, not 7480 or 8080)"
+            .to_owned();
+    }
+    if is_stranger(status) {
+        return "what answers there is no node, or one of another version; a node's gRPC address is wanted (port \
+                7400, not the control plane's 7500)"
+            .to_owned();
+    }
+    match status.message() {
+        "" => format!("no reason was given ({})", status.code().description()),
+        told => told.to_owned(),
     }
 }
 
@@ -107,14 +136,15 @@ pub(super) fn note(text: &str) {
 
 /// A channel to the node at `address`.
 pub(super) async fn connect(address: &str) -> Result<Channel, Failure> {
-    let url = if address.contains("://") {
-        address.to_owned()
-    } else {
-        format!("http://{address}")
+    let url = match address.contains("://") {
+        true => address.to_owned(),
+        false => format!("http://{address}"),
     };
-    let endpoint = Endpoint::from_shared(url)
-        .map_err(|_| Failure::Usage(format!("--node: `{address}` is no address")))?;
-    endpoint
+    let endpoint = Endpoint::from_shared(url).ok();
+    let with_port = endpoint.filter(|endpoint| endpoint.uri().port_u16().is_some());
+    let refused = || format!("--node: `{address}` is no address; expected HOST:PORT");
+    with_port
+        .ok_or_else(|| Failure::Usage(refused()))?
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(NODE_TIMEOUT)
         .connect()
@@ -194,6 +224,36 @@ pub(super) fn table_in(widths: &mut Vec<usize>, rows: &[Vec<String>]) -> String 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_node_is_named_with_host_and_port() {
+        for bad in [
+            "nonsense",
+            "node-2",
+            "http://node-2",
+            "node-2:x",
+            "",
+            "two words:1",
+        ] {
+            let refused = connect(bad).await.unwrap_err().to_string();
+            let expected = format!("--node: `{bad}` is no address; expected HOST:PORT");
+            assert_eq!(refused, expected);
+        }
+    }
+
+    #[test]
+    fn no_refusal_is_told_without_words() {
+        let told = |status| Failure::Refused(status).to_string();
+        let stranger = told(tonic::Status::unimplemented(""));
+        assert!(stranger.contains("is no node"), "{stranger}");
+        let odd = format!("{ODD_MESSAGE}: 116 (valid flags are 0 and 1)");
+        for text in [odd.as_str(), NO_GRPC] {
+            let page = told(tonic::Status::internal(text));
+            assert!(page.contains("speaks no gRPC"), "{page}");
+        }
+        assert_eq!(told(tonic::Status::internal("it is full")), "it is full");
+        assert_ne!(told(tonic::Status::internal("")), "");
+    }
 
     #[test]
     fn bytes_are_told_as_text_or_by_their_own_name() {

@@ -10,6 +10,7 @@ use super::block_on;
 use super::control::text::{moment, or_dash, rfc3339};
 use super::control::{ControlPlane, Signature, Target};
 use super::output::{Failure, Format, print, print_json, table};
+use super::weights_known::Known;
 
 /// Set backends' shares of new work on every node
 ///
@@ -162,9 +163,14 @@ async fn commit(
     request.message = write.signature.message;
     request.author = write.signature.author.author;
     request.write_id = plane.write_id();
-    let after = plane
+    let mut after = plane
         .ask(async |session| session.weights().set_weights(request.clone()).await)
         .await?;
+    if !after.warnings.is_empty() {
+        let set: Vec<String> = request.set.keys().cloned().collect();
+        let known = Known::ask(plane).await.warnings(&after.service, &set);
+        after.warnings = known.unwrap_or(after.warnings);
+    }
     match format {
         Format::Json => print_json(&View {
             warnings: Some(&after.warnings),

@@ -227,7 +227,7 @@ fn read_tokens(s: &mut Section, problems: &mut Vec<Problem>) -> Vec<TokenSetting
 
 fn read_token(name: String, s: &mut Section, problems: &mut Vec<Problem>) -> Option<TokenSettings> {
     if !is_name(&name) {
-        s.problem(problems, "name", name_rule());
+        s.problem(problems, "name", name_rule(&name));
     }
     if !s.has("token") {
         s.problem(problems, "token", "is required: file:/path or env:NAME");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 use weir_cache::SharedTier;
-use weir_cache::redis::RedisUrl;
+use weir_cache::redis::{InvalidUrl, RedisUrl};
 use weir_core::cache::{Policy, RequestCookie, SetCookie, room};
 use weir_core::route::PathPattern;
 use weir_core::tuning::Value;
@@ -125,11 +125,21 @@ fn read_l1_bytes(s: &mut Section, problems: &mut Vec<Problem>) -> u64 {
     })
 }
 
+/// What a wrong URL may begin with to be told so.
+const SCHEMES: [&str; 6] = ["http", "https", "tcp", "redis", "valkey", "unix"];
+
 /// A wrong one is not told back: it may hold a password.
 fn read_redis_url(s: &mut Section, problems: &mut Vec<Problem>) -> Option<RedisUrl> {
     let text = s.text(problems, "url")?;
     let url = text.parse::<RedisUrl>();
-    url.map_err(|error| s.problem(problems, "url", error.to_string()))
+    let told = |error: InvalidUrl| match (error, text.split_once("://")) {
+        (InvalidUrl::Form, Some((scheme, _))) if SCHEMES.contains(&scheme) => {
+            format!("`{scheme}://...` {error}")
+        }
+        (InvalidUrl::Form, None) => format!("has no `://`; it {error}"),
+        _ => error.to_string(),
+    };
+    url.map_err(|error| s.problem(problems, "url", told(error)))
         .ok()
 }
 

@@ -74,7 +74,7 @@ pub(super) fn read(root: &mut Section, problems: &mut Vec<Problem>) -> Vec<CdnSe
 
 fn read_cdn(name: &str, s: &mut Section, problems: &mut Vec<Problem>) -> Option<CdnSettings> {
     if !is_name(name) {
-        s.problem(problems, "name", name_rule());
+        s.problem(problems, "name", name_rule(name));
     }
     let cdn = read_kind(s, problems);
     let api = read_api(s, problems, cdn.as_ref());

@@ -100,7 +100,7 @@ fn endpoint(text: &str, tls: bool) -> Result<String, String> {
 
 /// Never tells the value: it may be the token itself, written where its place belongs.
 fn read_token(s: &mut Section, problems: &mut Vec<Problem>) -> Option<SecretRef> {
-    let value = s.table.remove("token")?;
+    let value = s.take("token")?;
     let place = value.as_str().and_then(|text| text.parse().ok());
     if place.is_none() {
         s.problem(problems, "token", "must be file:/path or env:NAME");

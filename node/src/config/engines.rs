@@ -206,7 +206,7 @@ fn read_care(s: &mut Section, problems: &mut Vec<Problem>) -> Care {
 
 fn read_rebalance_after(s: &mut Section, problems: &mut Vec<Problem>) -> Option<Duration> {
     if s.table.get("rebalance_after").and_then(toml::Value::as_str) == Some("off") {
-        s.table.remove("rebalance_after");
+        s.take("rebalance_after");
         return None;
     }
     let bounds = Duration::ZERO..=24 * HOUR;

@@ -29,8 +29,33 @@ pub(super) fn read(s: &mut Section, problems: &mut Vec<Problem>) -> HealthConfig
     health
 }
 
+/// The keys that one kind of check has, and which kind that is.
+const OF_KINDS: [(&str, &str); 4] = [
+    ("path", "http"),
+    ("host", "http"),
+    ("expect_status", "http"),
+    ("grpc_service", "grpc"),
+];
+
 pub(super) fn read_check(s: &mut Section, problems: &mut Vec<Problem>) -> Check {
-    match s.text(problems, "check").as_deref() {
+    let said = s.text(problems, "check");
+    let check = read_kind(s, problems, said.as_deref());
+    // A slip in the key, or a kind that is none, is told already, and is the only thing that is wrong.
+    let is_told = match said.as_deref() {
+        None => s.slip_of("check").is_some(),
+        Some(kind) => !["tcp", "http", "grpc"].contains(&kind),
+    };
+    for (key, kind) in OF_KINDS {
+        if said.as_deref() == Some(kind) || s.take(key).is_none() || is_told {
+            continue;
+        }
+        s.problem(problems, key, format!("needs check = \"{kind}\""));
+    }
+    check
+}
+
+fn read_kind(s: &mut Section, problems: &mut Vec<Problem>, said: Option<&str>) -> Check {
+    match said {
         None | Some("tcp") => Check::Tcp,
         Some("http") => {
             let path = s.text(problems, "path").unwrap_or_else(|| "/".to_owned());

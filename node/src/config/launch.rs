@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use weir_core::provision::words::unknown;
 use weir_core::units::{format_bytes, parse_bytes};
 use weir_engines::driver::Network;
 
@@ -14,6 +15,8 @@ use super::reader::{Problem, Section};
 const ITEMS_MAX: usize = 256;
 const TEXT_BYTES_MAX: usize = 32 << 10;
 const VPNS_MAX: usize = 16;
+/// Words in braces that stand for what each engine gets, beside those of its further ports.
+const WORDS: [&str; 5] = ["port", "p2p_port", "id", "service", "vpn"];
 const EXTRA_PORTS_MAX: usize = 4;
 const EXTRA_NAME_CHARS_MAX: usize = 16;
 
@@ -44,7 +47,7 @@ pub struct Launch {
     /// A container's image.
     pub image: String,
     /// Program and arguments, or what follows a container's entry point. `{port}`, `{port.NAME}`, `{p2p_port}`, `{id}`,
-    /// `{service}` and `{vpn}` stand for what each engine gets.
+    /// `{service}` and `{vpn}` stand for what each engine gets; `{{port}}` stands for the text `{port}`.
     pub command: Vec<String>,
     /// Its environment, with the same words in braces.
     pub env: BTreeMap<String, String>,
@@ -84,7 +87,7 @@ pub(super) fn read_launch(s: &mut Section, problems: &mut Vec<Problem>, whole: W
         Whole::No if !s.has("driver") => DriverKind::Docker,
         _ => read_driver(s, problems, &image),
     };
-    let command = s.texts(problems, "command");
+    let command = read_command(s, problems);
     if whole == Whole::Yes {
         check_needs(s, problems, driver, &image, &command);
     }
@@ -92,19 +95,22 @@ pub(super) fn read_launch(s: &mut Section, problems: &mut Vec<Problem>, whole: W
         refuse_containers_keys(s, problems, only_of_containers);
     }
     bounded(s, problems, "command", command.iter());
+    let env = read_map(s, problems, "env");
+    let extra_ports = read_extra_ports(s, problems);
+    check_words(s, problems, (&command, &env), &extra_ports, whole);
     Launch {
         driver,
         image,
         command,
         vpns: read_vpns(s, problems),
-        env: read_map(s, problems, "env"),
+        env,
         labels: read_map(s, problems, "labels"),
         network: read_network(s, problems),
         host: read_host(s, problems, "host").unwrap_or_else(|| "127.0.0.1".to_owned()),
         container_port: s
             .whole_number(problems, "container_port", 1..=65_535)
             .map(port),
-        extra_ports: read_extra_ports(s, problems),
+        extra_ports,
         memory_bytes_max: s.quantity(
             problems,
             "memory",
@@ -114,6 +120,50 @@ pub(super) fn read_launch(s: &mut Section, problems: &mut Vec<Problem>, whole: W
         cpu_millis_max: read_cpus(s, problems),
         start_timeout: time(s, problems, "start_timeout", 25_000, 100 * MS..=HOUR),
         stop_timeout: time(s, problems, "stop_timeout", 10_000, MS..=HOUR),
+    }
+}
+
+/// A text stands for a list of one, which is no command when it holds several words.
+fn read_command(s: &mut Section, problems: &mut Vec<Problem>) -> Vec<String> {
+    let is_text = s.table.get("command").is_some_and(toml::Value::is_str);
+    let command = s.texts(problems, "command");
+    if let [text] = command.as_slice()
+        && is_text
+        && text.contains(char::is_whitespace)
+    {
+        let words: Vec<String> = text.split_whitespace().map(|w| format!("{w:?}")).collect();
+        let what = format!("`{text}` is no list; expected [{}]", words.join(", "));
+        s.problem(problems, "command", what);
+    }
+    command
+}
+
+/// Tells each word in braces that stands for nothing. What holds for all services cannot know their further ports.
+fn check_words(
+    s: &Section,
+    problems: &mut Vec<Problem>,
+    (command, env): (&[String], &BTreeMap<String, String>),
+    extra_ports: &[String],
+    whole: Whole,
+) {
+    let is_known = |word: &str| match word.strip_prefix("port.") {
+        Some(name) => whole == Whole::No || extra_ports.iter().any(|port| port == name),
+        None => WORDS.contains(&word),
+    };
+    let arguments = command.iter().enumerate();
+    let arguments = arguments.map(|(at, text)| (format!("command[{at}]"), text));
+    let variables = env.iter().map(|(name, text)| (format!("env.{name}"), text));
+    for (key, text) in arguments.chain(variables) {
+        let Some(word) = unknown(text, is_known) else {
+            continue;
+        };
+        let ports = extra_ports.iter().map(|name| format!("port.{name}"));
+        let known: Vec<String> = WORDS.map(str::to_owned).into_iter().chain(ports).collect();
+        let what = format!(
+            "`{{{word}}}` stands for nothing; allowed: {{{}}}; for the text itself `{{{{{word}}}}}`",
+            known.join("}, {")
+        );
+        s.problem(problems, &key, what);
     }
 }
 
@@ -240,7 +290,7 @@ fn read_network(s: &mut Section, problems: &mut Vec<Problem>) -> Network {
 }
 
 fn read_cpus(s: &mut Section, problems: &mut Vec<Problem>) -> Option<u32> {
-    let text = match s.table.remove("cpus")? {
+    let text = match s.take("cpus")? {
         toml::Value::String(text) => text,
         other => other.to_string(),
     };

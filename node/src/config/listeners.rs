@@ -58,13 +58,13 @@ pub struct Ingress {
 impl Ingress {
     pub(super) fn read(root: &mut Section, problems: &mut Vec<Problem>) -> Self {
         let mut s = root.section(problems, "ingress").read_by("data plane");
-        let mut listen = s.parsed_list(problems, "listen");
+        let mut listen = s.addresses(problems, "listen");
         if listen.is_empty() {
             listen.push(SocketAddr::from(([127, 0, 0, 1], 8080)));
         }
         let read = Self {
             listen,
-            advertise: s.parsed_list(problems, "advertise"),
+            advertise: s.addresses(problems, "advertise"),
             connections_max: s.tuned(problems, "connections_max", &ingress::CONNECTIONS_MAX),
             header_timeout: s.tuned(problems, "header_timeout", &ingress::HEADER_TIMEOUT),
             keep_alive_timeout: s.tuned(

@@ -322,7 +322,7 @@ impl NodeSettings {
         let is_named = said.is_some();
         let name = said.unwrap_or_else(|| "node-1".to_owned());
         if !is_name(&name) {
-            node.problem(problems, "name", name_rule());
+            node.problem(problems, "name", name_rule(&name));
         }
         let cores = read_workers(&mut node, problems);
         let settings = Self {
@@ -361,8 +361,8 @@ fn read_workers(node: &mut Section, problems: &mut Vec<Problem>) -> usize {
 }
 
 /// What a name must be, in words.
-fn name_rule() -> String {
-    format!("must be {NAME_BOUND}")
+fn name_rule(name: &str) -> String {
+    format!("`{name}` must be {NAME_BOUND}")
 }
 
 /// The text of a configuration file.

@@ -1,5 +1,6 @@
 //! Reads a TOML tree key by key and keeps every problem it meets, each with its path.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use toml::{Table, Value};
+use weir_core::text::nearest;
 use weir_core::units::UnitError;
 
 use super::tuned::Reading;
@@ -35,6 +37,8 @@ pub(super) struct Section {
     path: String,
     pub(super) table: Table,
     pub(super) reading: Reading,
+    /// The keys that were asked for, whether they are there or not.
+    asked: RefCell<Vec<String>>,
 }
 
 impl Section {
@@ -43,6 +47,7 @@ impl Section {
             path: String::new(),
             table,
             reading,
+            asked: RefCell::default(),
         }
     }
 
@@ -51,6 +56,7 @@ impl Section {
             path,
             table,
             reading: self.reading.clone(),
+            asked: RefCell::default(),
         }
     }
 
@@ -70,13 +76,20 @@ impl Section {
     }
 
     pub(super) fn has(&self, key: &str) -> bool {
+        self.asked.borrow_mut().push(key.to_owned());
         self.table.contains_key(key)
+    }
+
+    /// What is under `key`, which is a known one from now on.
+    pub(super) fn take(&mut self, key: &str) -> Option<Value> {
+        self.asked.borrow_mut().push(key.to_owned());
+        self.table.remove(key)
     }
 
     /// The table under `key`; empty when absent.
     pub(super) fn section(&mut self, problems: &mut Vec<Problem>, key: &str) -> Section {
         let path = self.path_of(key);
-        let table = match self.table.remove(key) {
+        let table = match self.take(key) {
             Some(Value::Table(table)) => table,
             None => Table::new(),
             Some(other) => {
@@ -93,6 +106,7 @@ impl Section {
         problems: &mut Vec<Problem>,
         key: &str,
     ) -> Option<Section> {
+        self.asked.borrow_mut().push(key.to_owned());
         match self.table.get(key)? {
             Value::Table(_) => Some(self.section(problems, key)),
             _ => {
@@ -129,7 +143,7 @@ impl Section {
         shorthand: &str,
     ) -> Vec<Section> {
         let path = self.path_of(key);
-        let items = match self.table.remove(key) {
+        let items = match self.take(key) {
             Some(Value::Array(items)) => items,
             None => Vec::new(),
             Some(other) => {
@@ -171,7 +185,7 @@ impl Section {
     }
 
     pub(super) fn text(&mut self, problems: &mut Vec<Problem>, key: &str) -> Option<String> {
-        match self.table.remove(key)? {
+        match self.take(key)? {
             Value::String(text) => Some(text),
             other => {
                 problems.push(wrong_type(&self.path_of(key), "a text", &other));
@@ -192,7 +206,7 @@ impl Section {
 
     pub(super) fn texts(&mut self, problems: &mut Vec<Problem>, key: &str) -> Vec<String> {
         let path = self.path_of(key);
-        match self.table.remove(key) {
+        match self.take(key) {
             None => Vec::new(),
             Some(Value::String(one)) => vec![one],
             Some(Value::Array(items)) => items
@@ -224,7 +238,7 @@ impl Section {
         match text.parse() {
             Ok(value) => Some(value),
             Err(error) => {
-                self.problem(problems, key, format!("`{text}`: {error}"));
+                self.problem(problems, key, unparsed(&text, &error));
                 None
             }
         }
@@ -239,7 +253,7 @@ impl Section {
         for text in self.texts(problems, key) {
             match text.parse() {
                 Ok(value) => values.push(value),
-                Err(error) => self.problem(problems, key, format!("`{text}`: {error}")),
+                Err(error) => self.problem(problems, key, unparsed(&text, &error)),
             }
         }
         values
@@ -251,8 +265,17 @@ impl Section {
         key: &str,
         default: &str,
     ) -> SocketAddr {
-        self.parsed(problems, key)
-            .unwrap_or_else(|| default.parse().expect("defaults are valid addresses"))
+        let said: Option<Address> = self.parsed(problems, key);
+        said.map_or_else(
+            || default.parse().expect("defaults are valid addresses"),
+            |address| address.0,
+        )
+    }
+
+    /// Addresses as [`Section::address`] reads them; a text stands for a list of one.
+    pub(super) fn addresses(&mut self, problems: &mut Vec<Problem>, key: &str) -> Vec<SocketAddr> {
+        let said: Vec<Address> = self.parsed_list(problems, key);
+        said.into_iter().map(|address| address.0).collect()
     }
 
     pub(super) fn flag(&mut self, problems: &mut Vec<Problem>, key: &str, default: bool) -> bool {
@@ -260,7 +283,7 @@ impl Section {
     }
 
     pub(super) fn truth(&mut self, problems: &mut Vec<Problem>, key: &str) -> Option<bool> {
-        match self.table.remove(key)? {
+        match self.take(key)? {
             Value::Boolean(flag) => Some(flag),
             Value::String(text) if text == "true" || text == "false" => Some(text == "true"),
             other => {
@@ -287,7 +310,7 @@ impl Section {
         key: &str,
         bounds: RangeInclusive<u64>,
     ) -> Option<u64> {
-        let value = match self.table.remove(key)? {
+        let value = match self.take(key)? {
             Value::Integer(number) => i128::from(number),
             Value::String(text) if text.parse::<i64>().is_ok() => {
                 i128::from(text.parse::<i64>().expect("just parsed"))
@@ -316,7 +339,7 @@ impl Section {
 
     /// A number from 0 to 1, when it is there and sound.
     pub(super) fn share(&mut self, problems: &mut Vec<Problem>, key: &str) -> Option<f64> {
-        let value = match self.table.remove(key)? {
+        let value = match self.take(key)? {
             Value::Float(number) => number,
             #[expect(clippy::cast_precision_loss, reason = "only 0 and 1 are in bounds")]
             Value::Integer(number) => number as f64,
@@ -355,11 +378,43 @@ impl Section {
         None
     }
 
-    /// Names every key that was not asked for.
+    /// The key that is there in place of this one, misspelt.
+    pub(super) fn slip_of(&self, key: &str) -> Option<&str> {
+        let slip = |found: &&String| nearest(found, [key]).is_some();
+        self.table.keys().find(slip).map(String::as_str)
+    }
+
+    /// Names every key that was not asked for, with the one that was meant if it is a slip.
     pub(super) fn finish(self, problems: &mut Vec<Problem>) {
+        let asked = self.asked.borrow();
         for key in self.table.keys() {
-            self.problem(problems, key, "unknown key");
+            let what = match nearest(key, asked.iter().map(String::as_str)) {
+                Some(meant) => format!("unknown key; did you mean `{meant}`?"),
+                None => "unknown key".to_owned(),
+            };
+            self.problem(problems, key, what);
         }
+    }
+}
+
+/// An IP address with a port, whose refusal tells its form.
+struct Address(SocketAddr);
+
+impl FromStr for Address {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let address = text.parse().map(Self);
+        address.map_err(|_| "expected IP:PORT, such as 127.0.0.1:8080 or [::1]:8080")
+    }
+}
+
+/// Why a text was refused, with the text, which many a reason tells itself.
+fn unparsed(text: &str, error: &impl fmt::Display) -> String {
+    let (quoted, why) = (format!("`{text}`"), error.to_string());
+    match why.starts_with(&quoted) {
+        true => why,
+        false => format!("{quoted}: {why}"),
     }
 }
 

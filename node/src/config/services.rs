@@ -196,7 +196,7 @@ fn read_service(
     if !is_name(name) {
         problems.push(Problem {
             path: s.path_of("name"),
-            what: name_rule(),
+            what: name_rule(name),
         });
     }
     let protocol = match s.text(problems, "protocol").as_deref() {

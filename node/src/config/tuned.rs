@@ -233,7 +233,7 @@ impl Section {
     fn says_off(&mut self, key: &str) -> bool {
         let off = matches!(self.table.get(key), Some(Toml::String(text)) if text == "off");
         if off {
-            self.table.remove(key);
+            self.take(key);
         }
         off
     }

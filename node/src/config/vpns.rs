@@ -68,7 +68,7 @@ pub(super) fn read(root: &mut Section, problems: &mut Vec<Problem>) -> Vec<VpnSe
 
 fn read_vpn(name: &str, mut s: Section, problems: &mut Vec<Problem>) -> VpnSettings {
     if !is_name(name) {
-        s.problem(problems, "name", name_rule());
+        s.problem(problems, "name", name_rule(name));
     }
     let (control_url, host) = read_control_url(&mut s, problems);
     let container = s
@@ -122,7 +122,7 @@ fn read_control_url(s: &mut Section, problems: &mut Vec<Problem>) -> (String, St
 
 fn read_restart_after(s: &mut Section, problems: &mut Vec<Problem>) -> Option<Duration> {
     if s.table.get("restart_after").and_then(toml::Value::as_str) == Some("off") {
-        s.table.remove("restart_after");
+        s.take("restart_after");
         return None;
     }
     let bounds = Duration::from_secs(1)..=Duration::from_secs(86_400);
@@ -172,7 +172,7 @@ pub(super) fn read_secret(
     problems: &mut Vec<Problem>,
     key: &str,
 ) -> Option<SecretRef> {
-    let value = s.table.remove(key)?;
+    let value = s.take(key)?;
     let place = value.as_str().and_then(|text| text.parse().ok());
     if place.is_none() {
         s.problem(problems, key, "must be file:/path or env:NAME");

@@ -41,7 +41,10 @@ fn every_configuration_of_the_readme_has_no_problems() {
     for block in blocks {
         let path = folder.path().join("node.toml");
         std::fs::write(&path, &block).unwrap();
-        let checked = weir(&["node", "--check", "--config", path.to_str().unwrap()], "");
+        let checked = weir(
+            &["node", "--check=file", "--config", path.to_str().unwrap()],
+            "",
+        );
         let problems = String::from_utf8_lossy(&checked.stderr);
         assert!(checked.status.success(), "{problems}\nin\n{block}");
     }

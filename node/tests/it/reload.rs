@@ -203,9 +203,9 @@ async fn check_prints_every_problem_with_its_bound_and_exits_64() {
     let (code, text) = weir(&["node", "--config", shown, "--check"]).await;
     assert_eq!(code, 64, "{text}");
     for problem in [
-        "node.name: must be 1 to 63 letters",
+        "node.name: `no spaces` must be 1 to 63 letters",
         "node.cores: 0 is out of bounds (1 to 1024)",
-        "ingress.listen: `nowhere`: ",
+        "ingress.listen: `nowhere`: expected IP:PORT",
         "services.web.backends[0].address: `127.0.0.1`: expected host:port",
         "services.web.backends[0].weight: 70000 is out of bounds (0 to 65535)",
         "services.web.secret: unknown key",
@@ -217,6 +217,17 @@ async fn check_prints_every_problem_with_its_bound_and_exits_64() {
     assert_eq!((code, again), (64, text));
     std::fs::write(&path, "").unwrap();
     let (code, text) = weir(&["node", "--config", shown, "--check"]).await;
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("warning: the file: is empty: "), "{text}");
+    // What the file names is elsewhere, and may not be there where it is checked.
+    std::fs::write(&path, "[http_api]\ntoken = \"file:/nonexist\"\n").unwrap();
+    let (code, text) = weir(&["node", "--config", shown, "--check"]).await;
+    assert_eq!(code, 64, "{text}");
+    assert!(
+        text.contains("http_api.token: secret file:/nonexist"),
+        "{text}"
+    );
+    let (code, text) = weir(&["node", "--config", shown, "--check=file"]).await;
     assert_eq!(code, 0, "{text}");
 }
 

@@ -2,7 +2,10 @@
 //!
 //! etcd tells some errors apart only by their text.
 
+use std::error::Error as _;
+
 use etcd_client::Error as Client;
+use weir_core::error::chain;
 
 use crate::store::{Error, Revision};
 
@@ -69,7 +72,13 @@ pub(super) fn incomplete(part: &str) -> Error {
 }
 
 fn unavailable(failed: &Client) -> Error {
-    Error::Unavailable {
-        reason: failed.to_string(),
-    }
+    // A status shows itself with its causes as the debugger would.
+    let reason = match failed {
+        Client::GRpcStatus(status) => match status.source() {
+            Some(cause) => chain(cause),
+            None => status.message().to_owned(),
+        },
+        failed => chain(failed),
+    };
+    Error::Unavailable { reason }
 }

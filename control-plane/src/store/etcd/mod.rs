@@ -6,6 +6,7 @@
 
 mod convert;
 mod error;
+mod standing;
 mod watch;
 
 use std::time::Duration;
@@ -19,6 +20,8 @@ use super::{
     Entry, Error, Lease, LeaseId, List, Op, Page, Revision, Status, Store, StoreId, Txn,
     TxnOutcome, Watch, WatchStream, within,
 };
+
+use standing::Standing;
 
 pub use etcd_client::{Certificate, Identity, TlsOptions};
 
@@ -70,6 +73,7 @@ pub struct EtcdStore {
     lasting: Client,
     watches: WatchClient,
     options: Options,
+    standing: Standing,
 }
 
 impl EtcdStore {
@@ -103,6 +107,7 @@ impl EtcdStore {
                 .max_decoding_message_size(ANSWER_BYTES_MAX),
             calls,
             lasting,
+            standing: Standing::new(&options.endpoints),
             options,
         })
     }
@@ -121,6 +126,17 @@ impl EtcdStore {
                 answer => return answer,
             }
         }
+    }
+
+    /// A call within its deadline, after which it is known whether etcd answers.
+    async fn told<T>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let outcome = within(operation, self.options.call_limit, call).await;
+        self.standing.saw(&outcome);
+        outcome
     }
 
     async fn get_now(&self, key: Bytes, at: Option<Revision>) -> Result<Option<Entry>, Error> {
@@ -192,19 +208,15 @@ impl EtcdStore {
 
 impl Store for EtcdStore {
     fn get(&self, key: Bytes, at: Option<Revision>) -> BoxFuture<'_, Result<Option<Entry>, Error>> {
-        Box::pin(within(
-            "get",
-            self.options.call_limit,
-            self.get_now(key, at),
-        ))
+        Box::pin(self.told("get", self.get_now(key, at)))
     }
 
     fn list(&self, list: List) -> BoxFuture<'_, Result<Page, Error>> {
-        Box::pin(within("list", self.options.call_limit, self.list_now(list)))
+        Box::pin(self.told("list", self.list_now(list)))
     }
 
     fn txn(&self, txn: Txn) -> BoxFuture<'_, Result<TxnOutcome, Error>> {
-        Box::pin(within("txn", self.options.call_limit, self.txn_now(txn)))
+        Box::pin(self.told("txn", self.txn_now(txn)))
     }
 
     fn grant(&self, ttl: Duration) -> BoxFuture<'_, Result<Lease, Error>> {
@@ -219,7 +231,7 @@ impl Store for EtcdStore {
                 ttl: convert::ttl(granted.ttl()),
             })
         };
-        Box::pin(within("grant", self.options.call_limit, lease))
+        Box::pin(self.told("grant", lease))
     }
 
     fn keep_alive(&self, lease: LeaseId) -> BoxFuture<'_, Result<(), Error>> {
@@ -229,7 +241,7 @@ impl Store for EtcdStore {
             let kept = self.lasting.clone().lease_keep_alive(id).await;
             kept.map(drop).map_err(error::of_keep_alive)
         };
-        Box::pin(within("keep_alive", self.options.call_limit, kept))
+        Box::pin(self.told("keep_alive", kept))
     }
 
     fn revoke(&self, lease: LeaseId) -> BoxFuture<'_, Result<(), Error>> {
@@ -238,7 +250,7 @@ impl Store for EtcdStore {
             let revoked = self.calls.clone().lease_revoke(id).await;
             revoked.map(drop).map_err(error::of)
         };
-        Box::pin(within("revoke", self.options.call_limit, revoked))
+        Box::pin(self.told("revoke", revoked))
     }
 
     fn watch(&self, watch: Watch) -> BoxFuture<'_, Result<WatchStream, Error>> {
@@ -246,7 +258,7 @@ impl Store for EtcdStore {
             check_watch(&watch)?;
             watch::open(self.watches.clone(), watch, &self.options).await
         };
-        Box::pin(within("watch", self.options.call_limit, stream))
+        Box::pin(self.told("watch", stream))
     }
 
     fn compact(&self, at: Revision) -> BoxFuture<'_, Result<(), Error>> {
@@ -258,10 +270,10 @@ impl Store for EtcdStore {
                 .map(drop)
                 .map_err(|failed| error::of_revision(failed, Some(at)))
         };
-        Box::pin(within("compact", self.options.call_limit, compacted))
+        Box::pin(self.told("compact", compacted))
     }
 
     fn status(&self) -> BoxFuture<'_, Result<Status, Error>> {
-        Box::pin(within("status", self.options.call_limit, self.status_now()))
+        Box::pin(self.told("status", self.status_now()))
     }
 }

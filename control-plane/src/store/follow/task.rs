@@ -82,7 +82,12 @@ impl Task {
                 Error::Future { .. } => Reason::OtherStore,
                 _ => Reason::Lost,
             };
-            tracing::warn!(%error, prefix = %self.prefix.escape_ascii(), "the watch ended");
+            let prefix = self.prefix.escape_ascii();
+            // That a store is away is told by the store, once.
+            match error.is_ambiguous() {
+                true => tracing::debug!(%error, %prefix, "the watch ended"),
+                false => tracing::warn!(%error, %prefix, "the watch ended"),
+            }
             if !self.is_lost && self.send(Followed::Lost(error)).await.is_err() {
                 return;
             }

@@ -46,7 +46,12 @@ pub(crate) async fn revisions_are_kept_and_restored(home: Home) {
     assert_eq!(history[0].message, "back to what worked");
     request = home.request("fleet", 4, &[]);
     request.rollback_to = 77;
-    assert_eq!(paths(&problems(home.put(&request).await)), ["rollback_to"]);
+    let refused = problems(home.put(&request).await);
+    assert_eq!(
+        refused[0].to_string(),
+        "rollback_to: `77` is no revision of this scope that is kept (allowed: 1 to 4)"
+    );
+    assert_eq!(refused.len(), 1);
     let first = home.profiles.revision(&fleet, 1).await.unwrap().unwrap();
     assert_eq!(first.settings.texts()["ingress.headers_max"], "7");
 }

@@ -334,15 +334,18 @@ fn judge_ports(finding: Finding, said: &str, profile: &Profile, needs: &Needs) -
     if there >= asked {
         return finding;
     }
-    let severity = severity(
-        Gravity::Loses,
-        there < needs.to_one_address.min(asked),
-        needs,
-    );
-    let effect = format!(
-        "at most {there} connections to one address of a backend; the pools may open {}",
-        needs.to_one_address
-    );
+    // How many are needed is known, unlike with the other parameters: nothing is lost for what is only asked.
+    let (severity, why) = match needs.to_one_address {
+        needed if there < needed.min(asked) => {
+            (Severity::Warning, format!("the pools may open {needed}"))
+        }
+        0 => (Severity::Info, format!("{asked} are asked for")),
+        needed => (
+            Severity::Info,
+            format!("{asked} are asked for, of which the pools may open {needed}"),
+        ),
+    };
+    let effect = format!("at most {there} connections to one address of a backend; {why}");
     let value = format!("{wanted_low} {wanted_high}");
     changed(finding, severity, &effect, PORT_RANGE, value)
 }

@@ -28,6 +28,7 @@ pub mod refusal;
 pub mod rolling;
 pub mod scaling;
 pub mod uses;
+pub mod words;
 
 use std::time::{Duration, Instant};
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use weir_core::provision::MadeOf;
+use weir_core::provision::words::fill;
 use weir_core::vpn::Network as ContainerNetwork;
 use weir_engines::driver::{EngineSpec, Network, Protocol, PublishedPort, Running};
 
@@ -322,22 +323,20 @@ fn environment(plan: &EnginePlan, lot: &Lot, inside: u16) -> BTreeMap<String, St
 }
 
 fn filled(text: &str, lot: &Lot, inside: u16) -> String {
-    if !text.contains('{') {
-        return text.to_owned();
-    }
-    let p2p_port = lot
-        .p2p_port
-        .map(|port| port.to_string())
-        .unwrap_or_default();
-    let mut text = text.to_owned();
-    for (name, port) in &lot.extra_ports {
-        text = text.replace(&format!("{{port.{name}}}"), &port.to_string());
-    }
-    text.replace("{port}", &inside.to_string())
-        .replace("{p2p_port}", &p2p_port)
-        .replace("{id}", &lot.engine_id())
-        .replace("{service}", &lot.service)
-        .replace("{vpn}", lot.vpn.as_deref().unwrap_or_default())
+    fill(text, |word| match word {
+        "port" => Some(inside.to_string()),
+        "p2p_port" => Some(
+            lot.p2p_port
+                .map_or_else(String::new, |port| port.to_string()),
+        ),
+        "id" => Some(lot.engine_id()),
+        "service" => Some(lot.service.clone()),
+        "vpn" => Some(lot.vpn.clone().unwrap_or_default()),
+        _ => {
+            let port = lot.extra_ports.get(word.strip_prefix("port.")?);
+            port.map(u16::to_string)
+        }
+    })
 }
 
 #[cfg(test)]
@@ -422,13 +421,13 @@ mod tests {
     #[test]
     fn an_engine_is_told_of_its_further_ports_and_its_labels_tell_them_again() {
         let keys = "extra_ports = [\"https\", \"api\"]\n\
-                    command = [\"--https-port={port.https}\", \"{port.other}\"]\n\
+                    command = [\"--https-port={port.https}\", \"{{port.https}}\"]\n\
                     env = { API = \"{port.api}:{port}\" }\n";
         let (_, plan) = made_with(keys);
         let mut lot = lot();
         lot.extra_ports = [("https".to_owned(), 19_001), ("api".to_owned(), 19_002)].into();
         let spec = spec(&plan, &lot, 1, None);
-        assert_eq!(spec.command, ["--https-port=19001", "{port.other}"]);
+        assert_eq!(spec.command, ["--https-port=19001", "{port.https}"]);
         assert_eq!(spec.env["API"], "19002:19000");
         assert_eq!(
             (&*spec.env["HTTPS_PORT"], &*spec.env["API_PORT"]),
@@ -447,8 +446,8 @@ mod tests {
         assert_eq!(read(&spec.labels[EXTRA_PORTS]), lot.extra_ports);
         assert_eq!(read(""), BTreeMap::new());
         // One more of them is another engine.
-        let (_, rest) = keys.split_once('\n').unwrap();
-        let without = made_with(rest).1;
-        assert_ne!(made(&plan, None), made(&without, None));
+        let more = keys.replacen("\"api\"]", "\"api\", \"more\"]", 1);
+        let with_more = made_with(&more).1;
+        assert_ne!(made(&plan, None), made(&with_more, None));
     }
 }

@@ -20,7 +20,7 @@ use weir_proto::control::v1::tokens_client::TokensClient;
 use weir_proto::control::v1::weights_client::WeightsClient;
 
 use super::{Target, read_secret};
-use crate::cli::output::{Failure, NO_GRPC};
+use crate::cli::output::{Failure, is_no_grpc, is_stranger};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -216,14 +216,15 @@ fn is_away(status: &Status) -> bool {
 /// What the instance says, or what it seems to be when it is none.
 fn refusal(status: Status, address: &str) -> Failure {
     let told = status.message();
-    if told.starts_with(NO_GRPC) {
+    if is_no_grpc(&status) {
         return Failure::Other(format!(
             "what answers at {address} speaks no gRPC; the control plane's address is wanted (port 7500)"
         ));
     }
-    if status.code() == Code::Unimplemented && told.is_empty() {
+    if is_stranger(&status) {
         return Failure::Other(format!(
-            "what answers at {address} is no control plane, or one of another version"
+            "what answers at {address} is no control plane, or one of another version; its address is wanted (port \
+             7500, not a node's 7400)"
         ));
     }
     if status.code() == Code::Unauthenticated {
@@ -299,12 +300,12 @@ fn endpoint(address: &str, tls: Option<&ClientTlsConfig>) -> Result<Endpoint, Fa
         (Some(("http", _)), None) | (Some(("https", _)), Some(_)) => address.to_owned(),
         (Some(("http", _)), Some(_)) => return Err(refuse("is http://, but --ca asks for TLS")),
         (Some(("https", _)), None) => return Err(refuse("is https://, which needs --ca")),
-        _ => return Err(refuse("is no address; allowed: HOST:PORT")),
+        _ => return Err(refuse("is no address; expected HOST:PORT")),
     };
     let endpoint =
-        Endpoint::from_shared(url).map_err(|_| refuse("is no address; allowed: HOST:PORT"))?;
+        Endpoint::from_shared(url).map_err(|_| refuse("is no address; expected HOST:PORT"))?;
     if endpoint.uri().port().is_none() {
-        return Err(refuse("has no port; allowed: HOST:PORT"));
+        return Err(refuse("has no port; expected HOST:PORT"));
     }
     let endpoint = endpoint
         .connect_timeout(CONNECT_TIMEOUT)

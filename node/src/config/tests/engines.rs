@@ -72,6 +72,49 @@ fn how_an_engine_is_started() {
 }
 
 #[test]
+fn a_word_in_braces_that_stands_for_nothing_is_refused() {
+    let allowed = "allowed: {port}, {p2p_port}, {id}, {service}, {vpn}";
+    check(
+        "services.tv.engines",
+        &[(
+            "command = \"/bin/engine --port {port}\"",
+            "`/bin/engine --port {port}` is no list; \
+                 expected [\"/bin/engine\", \"--port\", \"{port}\"]",
+        )],
+    );
+    for section in BOTH {
+        let command = "image = \"x\"\ncommand = [\"/bin/echo\", \"{prt}\"]";
+        let env = "env = { A = \"1\", B = \"{port}:{nmae}\" }";
+        let found = problems(&format!("[{section}]\n{command}\n{env}\n"));
+        assert_eq!(
+            found,
+            [
+                format!(
+                    "{section}.command[1]: `{{prt}}` stands for nothing; {allowed}; for the text itself `{{{{prt}}}}`"
+                ),
+                format!(
+                    "{section}.env.B: `{{nmae}}` stands for nothing; {allowed}; for the text itself `{{{{nmae}}}}`"
+                ),
+            ]
+        );
+        accepts(
+            section,
+            &[
+                "image = \"x\"\ncommand = \"serve\"",
+                "image = \"x\"\nenv = { A = '{\"a\":1}', B = '{{prt}}', C = '$${home}', D = '[0-9]{3}' }",
+            ],
+        );
+    }
+    let ports =
+        "image = \"x\"\nextra_ports = [\"api\"]\nenv = { A = \"{port.api}\", B = \"{port.apu}\" }";
+    let found = problems(&format!("[services.tv.engines]\n{ports}\n"));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("{vpn}, {port.api};"), "{found:?}");
+    // Services that follow may have that port.
+    accepts("engines", &["command = [\"a\", \"{port.api}\"]"]);
+}
+
+#[test]
 fn texts_of_an_engine_are_bounded() {
     let many = format!("command = [{}]", "\"a\", ".repeat(257));
     let long = format!("env = {{ A = \"{}\" }}", "x".repeat(32_769));

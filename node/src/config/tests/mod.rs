@@ -81,8 +81,11 @@ fn node_and_mesh() {
     check(
         "node",
         &[
-            ("name = \"two words\"", "must be 1 to 63 letters, digits"),
-            ("name = \"\"", "must be 1 to 63 letters, digits"),
+            (
+                "name = \"two words\"",
+                "`two words` must be 1 to 63 letters",
+            ),
+            ("name = \"\"", "`` must be 1 to 63 letters, digits"),
             ("name = 7", "expected a text, found integer (7)"),
             ("zone = true", "expected a text, found boolean (true)"),
             ("cores = 0", "0 is out of bounds (1 to 1024)"),
@@ -113,11 +116,50 @@ fn node_and_mesh() {
 }
 
 #[test]
+fn a_misspelt_key_is_told_with_the_one_that_was_meant() {
+    let found = problems("[servces.web]\nbackends = []\n[node]\nnmae = \"a\"\ncolour = 1\n");
+    let expected = [
+        "node.colour: unknown key",
+        "node.nmae: unknown key; did you mean `name`?",
+        "servces: unknown key; did you mean `services`?",
+    ];
+    assert_eq!(found, expected);
+    // Also one that is only looked at when it is there.
+    let found = problems("[services.web]\nenignes = { min = 1 }\n");
+    let expected = "services.web.enignes: unknown key; did you mean `engines`?";
+    assert_eq!(found, [expected]);
+}
+
+#[test]
+fn a_value_that_is_refused_is_told_once() {
+    let found = problems("[access_log]\noutput = \"stdout\"\nformat = \"xml\"\n");
+    assert_eq!(
+        found,
+        ["access_log.format: `xml` is neither json nor combined"]
+    );
+}
+
+#[test]
+fn a_url_of_redis_is_told_by_its_scheme_alone() {
+    let told = |url: &str| problems(&format!("[redis]\nurl = \"{url}\"\n")).join("\n");
+    let form = "is not redis://";
+    for (url, what) in [
+        ("http://:hunter2@cache", "redis.url: `http://...` is not"),
+        ("hunter2", "redis.url: has no `://`; it is not"),
+        ("hunter2://cache", "redis.url: is not"),
+    ] {
+        let found = told(url);
+        assert!(found.starts_with(what) && found.contains(form), "{found}");
+        assert!(!found.contains("hunter2"), "{found}");
+    }
+}
+
+#[test]
 fn ingress() {
     check(
         "ingress",
         &[
-            ("listen = \"nowhere\"", "`nowhere`: "),
+            ("listen = \"nowhere\"", "`nowhere`: expected IP:PORT"),
             ("listen = [\"127.0.0.1:1\", \"x\"]", "`x`: "),
             ("connections_max = 0", "0 is out of bounds (1 to 10000000)"),
             (
@@ -205,7 +247,7 @@ fn other_nodes_are_told_what_is_advertised_else_where_the_node_listens() {
         "ingress",
         &[(
             "advertise = \"node-1:8080\"",
-            "`node-1:8080`: invalid socket address syntax",
+            "`node-1:8080`: expected IP:PORT",
         )],
     );
     let told = |text: &str| {

@@ -253,7 +253,7 @@ fn vpns_that_contradict_themselves_are_told() {
     let found = problems(&format!("[vpns.\"two words\"]\n{sound}\n"));
     assert_eq!(found.len(), 1);
     assert!(
-        found[0].starts_with("vpns.two words.name: must be 1 to 63"),
+        found[0].starts_with("vpns.two words.name: `two words` must be 1 to 63"),
         "{found:?}"
     );
     let many: Vec<String> = (0..17)

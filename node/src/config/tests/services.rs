@@ -50,7 +50,7 @@ fn services() {
         ],
     );
     let name = problems("[services.\"a b\"]\n");
-    assert!(name[0].contains("must be 1 to 63 letters"), "{name:?}");
+    assert!(name[0].contains("` must be 1 to 63 letters"), "{name:?}");
 }
 
 #[test]
@@ -86,6 +86,33 @@ fn health() {
             ("window = \"2h\"", "`2h` is out of bounds (0ms to 1h)"),
             ("min_percent = 0", "0 is out of bounds (1 to 100)"),
         ],
+    );
+}
+
+#[test]
+fn keys_of_a_check_of_another_kind_are_told_with_their_kind() {
+    let told = |keys: &str| problems(&format!("[services.web.health]\n{keys}"));
+    let path = "services.web.health";
+    assert_eq!(
+        told("path = \"/\"\ngrpc_service = \"a\"\n"),
+        [
+            format!("{path}.path: needs check = \"http\""),
+            format!("{path}.grpc_service: needs check = \"grpc\""),
+        ]
+    );
+    assert_eq!(
+        told("check = \"tcp\"\nhost = \"a\"\n"),
+        [format!("{path}.host: needs check = \"http\"")]
+    );
+    // What follows from another fault is none by itself.
+    let keys = "path = \"/\"\nexpect_status = 204\n";
+    assert_eq!(
+        told(&format!("chek = \"http\"\n{keys}")),
+        [format!("{path}.chek: unknown key; did you mean `check`?")]
+    );
+    assert_eq!(
+        told(&format!("check = \"htpp\"\n{keys}")),
+        [format!("{path}.check: `htpp` is none of tcp, http, grpc")]
     );
 }
 

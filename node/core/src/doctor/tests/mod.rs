@@ -1,4 +1,5 @@
 mod certificates;
+mod local_ports;
 
 use super::*;
 use crate::tuning::{Profile, Value, knobs, preset};
