@@ -1,7 +1,7 @@
 //! What the sampling allocator costs beside mimalloc: pairs of `alloc` and `dealloc`, in paired rounds.
 //!
-//! `cargo bench --profile load -p weir-heap --bench cost`, or with `-- --only MODE` (mimalloc, off, 2MiB, 16MiB) under a
-//! tool that counts instructions.
+//! `cargo bench --profile load -p weir-heap --bench cost`, or with `-- --only MODE` (mimalloc, off, 2MiB, 16MiB) under
+//! a tool that counts instructions.
 
 #![allow(
     clippy::print_stdout,

@@ -43,8 +43,8 @@ use sampler::{SAMPLER, has_sampled, rate, set_rate};
 use stacks::Sum;
 use weir_core::heap;
 
-/// What addresses of samples are multiples of. Others may be by chance, above all of large blocks: those are looked up in
-/// vain.
+/// What addresses of samples are multiples of. Others may be by chance, above all of large blocks: those are looked up
+/// in vain.
 const MARK: usize = 4_096;
 
 /// Mimalloc, sampled.
@@ -57,8 +57,8 @@ fn marked(size: usize, align: usize) -> Option<Layout> {
     Layout::from_size_align(size, align.max(MARK)).ok()
 }
 
-/// The layout to allocate with if a sample is due, and its rate. Out of line, so that what it needs burdens nobody while
-/// nothing is sampled.
+/// The layout to allocate with if a sample is due, and its rate. Out of line, so that what it needs burdens nobody
+/// while nothing is sampled.
 #[inline(never)]
 fn due(size: usize, align: usize) -> Option<(Layout, u64)> {
     let rate = rate();

@@ -174,8 +174,8 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(&json)
 }
 
-/// A message as JSON, whose `field` of bytes is their text, or is absent and has them as `field_base64` when they are no
-/// UTF-8.
+/// A message as JSON, whose `field` of bytes is their text, or is absent and has them as `field_base64` when they are
+/// no UTF-8.
 pub(super) fn with_bytes(
     message: &impl Serialize,
     field: &str,

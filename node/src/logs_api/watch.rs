@@ -63,7 +63,7 @@ impl Follower {
 }
 
 impl LogsApi {
-    /// The newest lines that are wanted, of all nodes together, and then what is written, as it is and as each tells it.
+    /// The newest lines that are wanted, of all nodes together, and then what is written, as each tells it.
     pub fn watch(&self, query: Query, mesh: bool) -> BoxStream<'static, pb::LogList> {
         if !mesh {
             return self.follow_own(query);

@@ -270,8 +270,7 @@ impl ConfigAgent {
     fn with_file(&self, text: &str) -> Result<Config, Invalid> {
         if text.trim().is_empty() {
             // An editor or a script that truncates before it writes must not take everything down.
-            let what = "is empty, as half written ones are; a comment in it says that it is meant";
-            return Err(Invalid::of_file(what));
+            return Err(Invalid::of_file("is empty; a comment says it is meant"));
         }
         let running = &self.outlets.in_force.load().config;
         let mut config = Config::parse(text, &self.environment, running.given())?.with_folders()?;
