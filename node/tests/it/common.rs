@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// How long a test waits for something that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+pub const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A running node.
 pub struct Weir {

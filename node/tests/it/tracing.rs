@@ -12,13 +12,13 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 use weir_proto::node::v1::SetWeightRequest;
 use weir_proto::node::v1::load_balancer_client::LoadBalancerClient;
 
-use crate::common::{Backend, PATIENCE, Weir, web};
+use crate::common::{Backend, LOOK_INTERVAL, PATIENCE, Weir, web};
 
 pub const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 pub const CALLER: &str = "00f067aa0ba902b7";
@@ -289,11 +289,15 @@ async fn a_receiver_that_is_away_costs_spans_but_no_request() {
     let made = weir.metric("weir_spans_made_total").await;
     weir.wait_for_metric("weir_spans_dropped_total", |dropped| dropped == made)
         .await;
-    let (_, status) = weir.get_api("/api/status").await.unwrap();
-    let told = "the OTLP receiver takes no traces: ";
-    assert!(
-        status.contains(told) && status.contains("refused"),
-        "{status}"
-    );
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (_, status) = weir.get_api("/api/status").await.unwrap();
+        let is_told = status.contains("the OTLP receiver takes no traces: ");
+        if is_told && status.contains("refused") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{status}");
+        sleep(LOOK_INTERVAL).await;
+    }
     assert!(weir.log().contains("the OTLP receiver does not take them"));
 }
