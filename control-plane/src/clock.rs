@@ -43,6 +43,11 @@ impl WallClock {
         self.unix_at_start + instant.saturating_duration_since(self.start)
     }
 
+    /// The same in whole nanoseconds, as OTLP tells it.
+    pub fn unix_ns_at(&self, instant: Instant) -> u64 {
+        u64::try_from(self.unix_at(instant).as_nanos()).unwrap_or(u64::MAX)
+    }
+
     /// Time since 1970, now.
     pub fn unix_now(&self) -> Duration {
         self.unix_at(Instant::now())

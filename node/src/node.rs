@@ -334,16 +334,15 @@ fn start_tracing(
     let recent = Recent::new(config.node.cores, config.telemetry.trace_recent_bytes_max);
     let sampling = config.sampling();
     let Some(url) = config.telemetry.otlp.clone() else {
-        let tracer = Tracer::off().with_recent(recent);
+        let tracer = Tracer::off().with_recent(recent, clock);
         tracer.set_sampling(sampling);
         return Ok((tracer, None));
     };
-    let (tracer, spans) = Tracer::new(sampling.head);
-    let tracer = tracer.with_recent(recent);
+    let (tracer, spans) = Tracer::new(sampling.head, clock);
+    let tracer = tracer.with_recent(recent, clock);
     tracer.set_sampling(sampling);
     let counts = Arc::clone(tracer.counts());
-    let exporter =
-        Exporter::new(url, &config.node.name, counts, spans, clock).map_err(NodeError::Otlp)?;
+    let exporter = Exporter::new(url, &config.node.name, counts, spans).map_err(NodeError::Otlp)?;
     Ok((tracer, Some(tokio::task::spawn_local(exporter.run()))))
 }
 

@@ -1,6 +1,8 @@
 //! Very many subscribers at the least cost: threads with one epoll loop each, which read from sockets into one buffer.
 //!
-//! What came is looked at where it was read; every subscriber's messages are to be there, each once and in order.
+//! What came is looked at where it was read; every subscriber's messages are to be there, each once and in order. A share
+//! of them reads at once and is timed. The others read about once a second: what the clients of a real node cost is not
+//! paid by the node's machine.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -22,13 +24,20 @@ const EVENTS_MAX: usize = 256;
 /// With fewer of them a thread rests for so long: whoever writes has nobody to wake meanwhile.
 const FEW_EVENTS: usize = 64;
 const REST: Duration = Duration::from_millis(1);
+/// How long the thread waits for timed subscribers before it looks after others.
+const WAIT: Duration = Duration::from_millis(10);
+/// Others that read in one turn at most: who is timed is not to wait for them.
+const UNTIMED_A_TURN_MAX: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What came to all of them together.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    /// From before a message was sent until its subscriber's thread had read it and those beside it, in microseconds.
+    /// From before a message was sent until its timed subscriber's thread had read it and those beside it, in
+    /// microseconds.
     pub(super) latencies_us: Vec<u32>,
+    /// Messages that came to all.
+    pub(super) messages: u64,
     /// Reads that brought something.
     pub(super) reads: u64,
     /// Processor time of the threads, from the first message on.
@@ -37,7 +46,7 @@ pub(super) struct Told {
 
 /// Subscribers of a topic whose messages are numbered from 1.
 pub(super) struct Crowd {
-    threads: Vec<JoinHandle<Result<Told, String>>>,
+    thread: Option<JoinHandle<Result<Told, String>>>,
     ends: Arc<AtomicBool>,
     messages: Arc<AtomicU64>,
 }
@@ -49,40 +58,37 @@ impl Drop for Crowd {
 }
 
 impl Crowd {
-    /// So many, on so many threads. Messages say when they were sent, in microseconds since `start`.
+    /// So many, so many of which are timed. Messages say when they were sent, in microseconds since `start`.
     pub(super) fn of(
         node: SocketAddr,
         topic: &str,
-        (count, threads): (usize, usize),
+        (count, timed): (usize, usize),
         start: Instant,
     ) -> Result<Self, String> {
-        let mut crowd = Self {
-            threads: Vec::new(),
-            ends: Arc::default(),
-            messages: Arc::default(),
-        };
         let opened = (0..count).map(|_| open(node, topic));
-        let mut opened: Vec<_> = opened.collect::<Result<_, _>>()?;
-        for number in 0..threads {
-            let share = opened.len().div_ceil(threads - number);
-            let mut reader = Reader {
-                subscribers: opened.split_off(opened.len() - share),
-                told: Told::default(),
-                sent_us: Vec::with_capacity(EVENTS_MAX),
-                messages: Arc::clone(&crowd.messages),
-                number: Finder::new(b"\"n\":"),
-                sent: Finder::new(b"\"sent_us\":"),
-                start,
-            };
-            let ends = Arc::clone(&crowd.ends);
-            #[expect(clippy::disallowed_methods, reason = "a benchmark is not simulated")]
-            let thread = std::thread::spawn(move || {
-                reader.read_all(&ends)?;
-                Ok(reader.told)
-            });
-            crowd.threads.push(thread);
-        }
-        Ok(crowd)
+        let mut reader = Reader {
+            subscribers: opened.collect::<Result<_, _>>()?,
+            timed_step: count / timed.max(1),
+            next_untimed: 0,
+            told: Told::default(),
+            sent_us: Vec::with_capacity(EVENTS_MAX),
+            messages: Arc::default(),
+            number: Finder::new(b"\"n\":"),
+            sent: Finder::new(b"\"sent_us\":"),
+            start,
+        };
+        let (messages, ends) = (Arc::clone(&reader.messages), Arc::default());
+        let until = Arc::clone(&ends);
+        #[expect(clippy::disallowed_methods, reason = "a benchmark is not simulated")]
+        let thread = std::thread::spawn(move || {
+            reader.read_all(&until)?;
+            Ok(reader.told)
+        });
+        Ok(Self {
+            thread: Some(thread),
+            ends,
+            messages,
+        })
     }
 
     /// Messages that came to all of them together.
@@ -93,17 +99,9 @@ impl Crowd {
     /// Lets them go.
     pub(super) fn end(mut self) -> Result<Told, String> {
         self.ends.store(true, Ordering::Relaxed);
-        let mut all = Told::default();
-        for thread in self.threads.drain(..) {
-            let told = thread
-                .join()
-                .map_err(|_| "a thread of subscribers panicked".to_owned())?;
-            let told = told?;
-            all.latencies_us.extend(told.latencies_us);
-            all.reads += told.reads;
-            all.cpu += told.cpu;
-        }
-        Ok(all)
+        let thread = self.thread.take().ok_or("a crowd ends once")?;
+        let told = thread.join();
+        told.map_err(|_| "the thread of subscribers panicked".to_owned())?
     }
 }
 
@@ -148,6 +146,9 @@ fn open(node: SocketAddr, topic: &str) -> Result<Subscriber, String> {
 
 struct Reader {
     subscribers: Vec<Subscriber>,
+    /// Each so many there is one that is timed.
+    timed_step: usize,
+    next_untimed: usize,
     told: Told,
     /// Of messages that were read since the last look at the clock.
     sent_us: Vec<u64>,
@@ -164,35 +165,55 @@ impl Reader {
         // Told once for each time that something comes: a read that does not fill the buffer has taken all.
         let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
         for (number, one) in self.subscribers.iter().enumerate() {
-            let data = epoll::EventData::new_u64(number as u64);
-            epoll::add(&epoll, &one.stream, data, flags).map_err(words)?;
+            if number % self.timed_step == 0 {
+                let data = epoll::EventData::new_u64(number as u64);
+                epoll::add(&epoll, &one.stream, data, flags).map_err(words)?;
+            }
         }
         let mut events = Vec::with_capacity(EVENTS_MAX);
         let mut buffer = vec![0; READ_BYTES];
-        let wait = Timespec::try_from(Duration::from_millis(100)).map_err(|e| e.to_string())?;
+        let wait = Timespec::try_from(WAIT).map_err(|e| e.to_string())?;
         let mut cpu_before = None;
+        let mut looked_at = Instant::now();
         while !ends.load(Ordering::Relaxed) {
             epoll::wait(&epoll, spare_capacity(&mut events), Some(&wait)).map_err(words)?;
             let came = events.len();
             for event in events.drain(..) {
                 self.read(event.data.u64() as usize, &mut buffer)?;
             }
-            let messages = self.sent_us.len();
-            if messages > 0 {
+            if !self.sent_us.is_empty() {
                 if cpu_before.is_none() {
                     cpu_before = Some(cpu_of_this_thread()?);
                 }
                 let now_us = self.start.elapsed().as_micros() as u64;
                 let waited = self.sent_us.drain(..).map(|sent_us| now_us - sent_us);
                 self.told.latencies_us.extend(waited.map(|us| us as u32));
-                self.messages.fetch_add(messages as u64, Ordering::Relaxed);
             }
+            let share = looked_at.elapsed().as_secs_f64() * self.subscribers.len() as f64;
+            if share >= 1.0 {
+                looked_at = Instant::now();
+                self.read_untimed((share as usize).min(UNTIMED_A_TURN_MAX), &mut buffer)?;
+            }
+            self.messages.store(self.told.messages, Ordering::Relaxed);
             if came < FEW_EVENTS {
                 std::thread::sleep(REST);
             }
         }
         if let Some(before) = cpu_before {
             self.told.cpu = cpu_of_this_thread()?.saturating_sub(before);
+        }
+        Ok(())
+    }
+
+    /// Reads all that came to the next ones of those who are not timed.
+    fn read_untimed(&mut self, count: usize, buffer: &mut [u8]) -> Result<(), String> {
+        for _ in 0..count {
+            let number = self.next_untimed;
+            self.next_untimed = (number + 1) % self.subscribers.len();
+            if number % self.timed_step > 0 {
+                self.read(number, buffer)?;
+                self.sent_us.clear();
+            }
         }
         Ok(())
     }
@@ -238,6 +259,7 @@ impl Reader {
                     return Err(format!("message {came} follows {last}"));
                 }
                 *last = came;
+                self.told.messages += 1;
                 let sent = self.sent.find(rest).ok_or("a message without its time")?;
                 let sent_us = digits(&rest[sent + self.sent.needle().len()..]);
                 self.sent_us.push(sent_us);

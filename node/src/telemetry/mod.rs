@@ -20,3 +20,4 @@ pub mod receiver;
 pub mod recent;
 pub mod spans;
 pub mod steps;
+pub mod wire;

@@ -4,20 +4,30 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
+use bytes::BufMut as _;
+use http::uri::PathAndQuery;
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1 as pb;
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
+use tonic::client::Grpc;
+use tonic::codec::{Codec, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Response, Status};
+use tonic_prost::ProstCodec;
 
 use super::recent::Batch;
-use super::spans::{Attribute, AttributeValue, Span, SpanCounts, SpanKind};
-use crate::ports::clock::WallClock;
+use super::spans::{AttributeValue, SpanCounts};
+use super::wire;
 
+/// The method of a receiver that takes spans.
+const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 /// Spans in one export at most.
 const BATCH_SPANS_MAX: usize = 512;
 /// Bytes of memory that they take, about; one batch alone may be larger.
@@ -35,9 +45,8 @@ pub struct Exporter {
     /// What was taken and had no room in the export before.
     next: Option<Arc<Batch>>,
     counts: Arc<SpanCounts>,
-    client: TraceServiceClient<Channel>,
-    resource: Resource,
-    clock: WallClock,
+    client: Grpc<Channel>,
+    head: Head,
 }
 
 impl Exporter {
@@ -50,24 +59,22 @@ impl Exporter {
         node: &str,
         counts: Arc<SpanCounts>,
         spans: mpsc::Receiver<Arc<Batch>>,
-        clock: WallClock,
     ) -> Result<Self, tonic::transport::Error> {
         Ok(Self {
             spans,
             next: None,
             counts,
-            client: TraceServiceClient::new(channel(url)?),
-            resource: resource(node),
-            clock,
+            client: Grpc::new(channel(url)?),
+            head: Head::new(node),
         })
     }
 
     /// Runs until the last tracer is gone and everything is sent or dropped.
     pub async fn run(mut self) {
         while let Some(batch) = self.next_batch().await {
-            let count = spans_of(&batch).count() as u64;
+            let count = count_of(&batch) as u64;
+            let became = self.export(&batch).await;
             let counts = &self.counts;
-            let became = self.client.clone().export(self.request(&batch)).await;
             counts.traces.exported("traces", &became);
             match became {
                 Ok(_) => counts.sent.fetch_add(count, Ordering::Relaxed),
@@ -81,7 +88,7 @@ impl Exporter {
             Some(first) => first,
             None => self.take().await?,
         };
-        let (mut count, mut bytes) = (first.spans.len(), first.bytes());
+        let (mut count, mut bytes) = (first.spans.count(), first.bytes());
         let mut batch = vec![first];
         let until = Instant::now() + BATCH_WAIT;
         while count < BATCH_SPANS_MAX {
@@ -92,7 +99,7 @@ impl Exporter {
                 sleep(LOOK_INTERVAL).await;
                 continue;
             };
-            count += more.spans.len();
+            count += more.spans.count();
             bytes += more.bytes();
             if count > BATCH_SPANS_MAX || bytes > BATCH_BYTES_MAX {
                 self.next = Some(more);
@@ -115,44 +122,76 @@ impl Exporter {
         Some(batch)
     }
 
-    fn request(&self, batch: &[Arc<Batch>]) -> ExportTraceServiceRequest {
-        let spans = spans_of(batch).map(|span| self.encode(span)).collect();
-        ExportTraceServiceRequest {
-            resource_spans: vec![pb::ResourceSpans {
-                resource: Some(self.resource.clone()),
-                scope_spans: vec![pb::ScopeSpans {
-                    scope: Some(scope()),
-                    spans,
-                    ..pb::ScopeSpans::default()
-                }],
-                ..pb::ResourceSpans::default()
-            }],
+    async fn export(
+        &mut self,
+        batch: &[Arc<Batch>],
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let ready = self.client.ready().await;
+        ready.map_err(|error| Status::from_error(error.into()))?;
+        let request = Request::new(self.head.request(batch));
+        let path = PathAndQuery::from_static(EXPORT);
+        self.client.unary(request, path, Encoded).await
+    }
+}
+
+/// What is the same in every export, encoded.
+struct Head {
+    resource: Vec<u8>,
+    scope: Vec<u8>,
+}
+
+impl Head {
+    fn new(node: &str) -> Self {
+        let resource = pb::ResourceSpans {
+            resource: Some(resource(node)),
+            ..pb::ResourceSpans::default()
+        };
+        let scope = pb::ScopeSpans {
+            scope: Some(scope()),
+            ..pb::ScopeSpans::default()
+        };
+        Self {
+            resource: resource.encode_to_vec(),
+            scope: scope.encode_to_vec(),
         }
     }
 
-    fn encode(&self, span: &Span) -> pb::Span {
-        let unix_ns = |at| u64::try_from(self.clock.unix_at(at).as_nanos()).unwrap_or(u64::MAX);
-        pb::Span {
-            trace_id: span.context.trace_id.to_vec(),
-            span_id: span.context.parent_id.to_vec(),
-            parent_span_id: span.parent.map(|id| id.to_vec()).unwrap_or_default(),
-            name: span.name.to_owned(),
-            kind: match span.kind {
-                SpanKind::Internal => pb::span::SpanKind::Internal,
-                SpanKind::Server => pb::span::SpanKind::Server,
-                SpanKind::Client => pb::span::SpanKind::Client,
-                SpanKind::Producer => pb::span::SpanKind::Producer,
-                SpanKind::Consumer => pb::span::SpanKind::Consumer,
-            } as i32,
-            start_time_unix_nano: unix_ns(span.start),
-            end_time_unix_nano: unix_ns(span.end),
-            attributes: span.attributes.iter().map(attribute).collect(),
-            status: span.error.as_ref().map(|message| pb::Status {
-                message: message.to_string(),
-                code: pb::status::StatusCode::Error as i32,
-            }),
-            ..pb::Span::default()
-        }
+    /// An `ExportTraceServiceRequest` as it is sent.
+    fn request(&self, batch: &[Arc<Batch>]) -> Vec<u8> {
+        let spans = batch.iter().map(|batch| batch.spans.bytes());
+        let scope = std::iter::once(&*self.scope).chain(spans);
+        let resource = wire::nested(&self.resource, 2, scope);
+        wire::nested(&[], 1, std::iter::once(&*resource))
+    }
+}
+
+/// Sends what is encoded already.
+struct Encoded;
+
+type Prost = ProstCodec<ExportTraceServiceRequest, ExportTraceServiceResponse>;
+
+impl Codec for Encoded {
+    type Encode = Vec<u8>;
+    type Decode = ExportTraceServiceResponse;
+    type Encoder = Self;
+    type Decoder = <Prost as Codec>::Decoder;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        Prost::default().decoder()
+    }
+}
+
+impl Encoder for Encoded {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, item: Vec<u8>, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        into.put_slice(&item);
+        Ok(())
     }
 }
 
@@ -185,12 +224,8 @@ pub(super) fn scope() -> InstrumentationScope {
     }
 }
 
-fn spans_of(batch: &[Arc<Batch>]) -> impl Iterator<Item = &Span> {
-    batch.iter().flat_map(|batch| &batch.spans)
-}
-
-fn attribute((key, value): &Attribute) -> KeyValue {
-    key_value(key, value.clone())
+fn count_of(batch: &[Arc<Batch>]) -> usize {
+    batch.iter().map(|batch| batch.spans.count()).sum()
 }
 
 pub(super) fn key_value(key: &str, value: AttributeValue) -> KeyValue {
@@ -209,8 +244,9 @@ pub(super) fn key_value(key: &str, value: AttributeValue) -> KeyValue {
 mod tests {
     use weir_core::trace::{Sampler, TraceContext};
 
-    use super::super::spans::{BYTES_WAITING_MAX, Tracer};
+    use super::super::spans::{BYTES_WAITING_MAX, Span, SpanKind, Tracer};
     use super::*;
+    use crate::ports::clock::WallClock;
 
     fn spans(count: usize, text_bytes: usize) -> Vec<Span> {
         let now = Instant::now();
@@ -228,10 +264,10 @@ mod tests {
     }
 
     fn exporter() -> (Tracer, Exporter) {
-        let (tracer, receiver) = Tracer::new(Sampler::new(1.0).unwrap());
+        let (tracer, receiver) = Tracer::new(Sampler::new(1.0).unwrap(), WallClock::system());
         let counts = Arc::clone(tracer.counts());
         let url = "http://127.0.0.1:9".to_owned();
-        let exporter = Exporter::new(url, "n1", counts, receiver, WallClock::system());
+        let exporter = Exporter::new(url, "n1", counts, receiver);
         (tracer, exporter.unwrap())
     }
 
@@ -260,7 +296,7 @@ mod tests {
         drop(tracer);
         let mut all = 0;
         while let Some(batch) = exporter.next_batch().await {
-            let count = spans_of(&batch).count();
+            let count = count_of(&batch);
             all += count;
             let bytes: usize = batch.iter().map(|batch| batch.bytes()).sum();
             assert!(count <= BATCH_SPANS_MAX && bytes <= BATCH_BYTES_MAX);

@@ -10,55 +10,28 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use super::spans::{AttributeValue, Span};
+use super::wire::EncodedSpans;
 
 /// Spans that were finished together: a request's, or a step's.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// At least one, the one above the others last, all of one trace.
-    pub spans: Vec<Span>,
+    pub spans: EncodedSpans,
     /// What the client called the request, if it did.
     pub request_id: Option<String>,
-    bytes: usize,
 }
 
 impl Batch {
     /// A batch of a request.
-    pub fn new(spans: Vec<Span>, request_id: Option<String>) -> Arc<Self> {
-        let mut batch = Self {
-            spans,
-            request_id,
-            bytes: 0,
-        };
-        batch.bytes = batch.count_bytes();
-        Arc::new(batch)
-    }
-
-    fn trace_id(&self) -> u128 {
-        let last = self.spans.last();
-        last.map_or(0, |span| u128::from_be_bytes(span.context.trace_id))
+    pub fn new(spans: EncodedSpans, request_id: Option<String>) -> Arc<Self> {
+        Arc::new(Self { spans, request_id })
     }
 
     /// Bytes of memory, about.
     pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    fn count_bytes(&self) -> usize {
-        let of_text = |value: &AttributeValue| match value {
-            AttributeValue::Text(text) => text.len(),
-            AttributeValue::Number(_) => 0,
-        };
-        let of_span = |span: &Span| {
-            let texts = span.attributes.iter().map(|(_, value)| of_text(value));
-            size_of::<Span>()
-                + span.attributes.capacity() * size_of::<super::spans::Attribute>()
-                + texts.sum::<usize>()
-                + span.error.as_ref().map_or(0, |error| error.len())
-        };
         size_of::<Self>()
             + size_of::<Entry>()
-            + self.spans.iter().map(of_span).sum::<usize>()
+            + self.spans.bytes().len()
             + self.request_id.as_ref().map_or(0, String::len)
     }
 }
@@ -126,7 +99,7 @@ impl Recent {
         };
         let bytes_max = self.bytes_max.load(Ordering::Relaxed) / self.rings.len();
         let entry = Entry {
-            trace_id: batch.trace_id(),
+            trace_id: batch.spans.trace_id(),
             bytes: batch.bytes(),
             batch: Arc::clone(batch),
         };
@@ -158,8 +131,8 @@ impl Recent {
         let named = self.find(|entry| entry.batch.request_id.as_deref() == Some(request_id));
         let newest = named
             .into_iter()
-            .max_by_key(|batch| batch.spans.last().map(|span| span.start));
-        newest.map(|batch| batch.trace_id())
+            .max_by_key(|batch| batch.spans.start_unix_ns());
+        newest.map(|batch| batch.spans.trace_id())
     }
 
     fn find(&self, fits: impl Fn(&Entry) -> bool) -> Vec<Arc<Batch>> {
@@ -175,26 +148,30 @@ impl Recent {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::Instant;
-    use weir_core::trace::TraceContext;
-
     use super::super::spans::SpanKind;
+    use super::super::wire::{SpanHead, SpanWriter};
     use super::*;
 
     fn batch(seed: u64, request_id: Option<&str>) -> Arc<Batch> {
-        let context = TraceContext::root(&mut fastrand::Rng::with_seed(seed), true);
-        let now = Instant::now();
-        let span = Span {
-            context,
+        batch_of(seed, 1, request_id)
+    }
+
+    fn batch_of(seed: u64, spans: usize, request_id: Option<&str>) -> Arc<Batch> {
+        let head = SpanHead {
+            trace_id: u128::from(seed).to_be_bytes(),
+            id: seed.to_be_bytes(),
             parent: None,
             name: "ingress",
             kind: SpanKind::Server,
-            start: now,
-            end: now,
-            attributes: vec![("url.path", "/a".into())],
+            start_unix_ns: seed,
+            end_unix_ns: seed,
             error: None,
         };
-        Batch::new(vec![span], request_id.map(str::to_owned))
+        let mut writer = SpanWriter::default();
+        for _ in 0..spans {
+            writer.span(&head, |attributes| attributes.text("url.path", "/a"));
+        }
+        Batch::new(writer.finish(), request_id.map(str::to_owned))
     }
 
     #[test]
@@ -203,8 +180,8 @@ mod tests {
         let (one, two) = (batch(1, Some("mine")), batch(2, None));
         assert!(recent.keep(1, &one));
         assert!(recent.keep_other(&two));
-        assert_eq!(recent.of_trace(two.trace_id()).len(), 1);
-        assert_eq!(recent.trace_of_request("mine"), Some(one.trace_id()));
+        assert_eq!(recent.of_trace(two.spans.trace_id()).len(), 1);
+        assert_eq!(recent.trace_of_request("mine"), Some(one.spans.trace_id()));
         assert_eq!(recent.trace_of_request("yours"), None);
     }
 
@@ -217,8 +194,8 @@ mod tests {
             assert!(recent.keep(0, batch));
             assert!(recent.bytes() <= bytes_max / 2);
         }
-        assert_eq!(recent.of_trace(batches[999].trace_id()).len(), 1);
-        assert_eq!(recent.of_trace(batches[0].trace_id()).len(), 0);
+        assert_eq!(recent.of_trace(batches[999].spans.trace_id()).len(), 1);
+        assert_eq!(recent.of_trace(batches[0].spans.trace_id()).len(), 0);
         recent.set_bytes_max(0);
         assert!(!recent.keep(0, &batches[0]));
         assert_eq!(recent.bytes(), 0);
@@ -227,13 +204,10 @@ mod tests {
     #[test]
     fn a_batch_larger_than_its_ring_leaves_what_is_there() {
         let recent = Recent::new(0, 8 << 10);
-        let (small, mut spans) = (batch(1, None), Vec::new());
+        let small = batch(1, None);
         assert!(recent.keep_other(&small));
-        for _ in 0..100 {
-            spans.extend(batch(2, None).spans.clone());
-        }
-        assert!(!recent.keep_other(&Batch::new(spans, None)));
-        assert_eq!(recent.of_trace(small.trace_id()).len(), 1);
+        assert!(!recent.keep_other(&batch_of(2, 200, None)));
+        assert_eq!(recent.of_trace(small.spans.trace_id()).len(), 1);
     }
 
     #[test]

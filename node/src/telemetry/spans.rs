@@ -7,8 +7,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use http::HeaderMap;
+use opentelemetry_proto::tonic::trace::v1::span as pb;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use weir_core::trace::{Sampler, Sampling, TraceContext};
@@ -16,6 +18,8 @@ pub use weir_core::trace::{TRACEPARENT, parent_of};
 
 use super::receiver::Receiver;
 use super::recent::{Batch, Recent};
+use super::wire::{SpanHead, SpanWriter};
+use crate::ports::clock::WallClock;
 use crate::snapshot::{Reader, Snapshot};
 
 /// Batches of spans that may wait for the exporter.
@@ -36,6 +40,20 @@ pub enum SpanKind {
     Producer,
     /// Work that the node took.
     Consumer,
+}
+
+impl SpanKind {
+    /// Its number in OTLP.
+    pub(super) fn number(self) -> u64 {
+        let kind = match self {
+            Self::Internal => pb::SpanKind::Internal,
+            Self::Server => pb::SpanKind::Server,
+            Self::Client => pb::SpanKind::Client,
+            Self::Producer => pb::SpanKind::Producer,
+            Self::Consumer => pb::SpanKind::Consumer,
+        };
+        kind as u64
+    }
 }
 
 /// A named value of a span.
@@ -89,6 +107,29 @@ pub struct Span {
     pub error: Option<Cow<'static, str>>,
 }
 
+impl Span {
+    fn write(&self, clock: &WallClock, into: &mut SpanWriter) {
+        let head = SpanHead {
+            trace_id: self.context.trace_id,
+            id: self.context.parent_id,
+            parent: self.parent,
+            name: self.name,
+            kind: self.kind,
+            start_unix_ns: clock.unix_ns_at(self.start),
+            end_unix_ns: clock.unix_ns_at(self.end),
+            error: self.error.as_deref(),
+        };
+        into.span(&head, |attributes| {
+            for (key, value) in &self.attributes {
+                match value {
+                    AttributeValue::Text(text) => attributes.text(key, text),
+                    AttributeValue::Number(number) => attributes.number(key, *number),
+                }
+            }
+        });
+    }
+}
+
 /// Decides what is sampled and takes finished spans.
 #[derive(Clone, Debug)]
 pub struct Tracer {
@@ -96,6 +137,7 @@ pub struct Tracer {
     recent: Option<Recent>,
     sampling: Snapshot<Sampling>,
     counts: Arc<SpanCounts>,
+    clock: WallClock,
 }
 
 /// The way to the exporter, which ends when no tracer keeps it open any more.
@@ -186,34 +228,38 @@ impl SpanCounts {
 
 impl Tracer {
     /// A tracer and the queue that its exporter reads.
-    pub fn new(sampler: Sampler) -> (Self, mpsc::Receiver<Arc<Batch>>) {
+    pub fn new(sampler: Sampler, clock: WallClock) -> (Self, mpsc::Receiver<Arc<Batch>>) {
         let (sender, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
         let tracer = Self {
             queue: Queue::KeptOpen(sender),
-            ..Self::of(sampler)
+            ..Self::of(sampler, clock)
         };
         (tracer, receiver)
     }
 
     /// A tracer that samples nothing.
     pub fn off() -> Self {
-        Self::of(Sampler::new(0.0).expect("zero is a ratio"))
+        // It tells nothing that had a time.
+        let clock = WallClock::starting_at(Duration::ZERO);
+        Self::of(Sampler::new(0.0).expect("zero is a ratio"), clock)
     }
 
-    fn of(sampler: Sampler) -> Self {
+    fn of(sampler: Sampler, clock: WallClock) -> Self {
         Self {
             queue: Queue::Off,
             recent: None,
             sampling: Snapshot::new(Sampling::head_only(sampler)),
             counts: Arc::default(),
+            clock,
         }
     }
 
     /// The same, which also keeps what was told last.
     #[must_use]
-    pub fn with_recent(self, recent: Recent) -> Self {
+    pub fn with_recent(self, recent: Recent, clock: WallClock) -> Self {
         Self {
             recent: Some(recent),
+            clock,
             ..self
         }
     }
@@ -276,7 +322,11 @@ impl Tracer {
 
     /// Hands finished spans of one trace over, the one above the others last.
     pub fn record(&self, spans: Vec<Span>) {
-        let batch = Batch::new(spans, None);
+        let mut writer = SpanWriter::default();
+        for span in &spans {
+            span.write(&self.clock, &mut writer);
+        }
+        let batch = Batch::new(writer.finish(), None);
         if self
             .recent
             .as_ref()
@@ -304,7 +354,7 @@ impl Tracer {
         if matches!(self.queue, Queue::Off) {
             return;
         }
-        let count = batch.spans.len() as u64;
+        let count = batch.spans.count() as u64;
         self.counts.made.fetch_add(count, Ordering::Relaxed);
         let bytes = batch.bytes() as u64;
         let has_room = self.counts.may_wait(bytes);

@@ -155,16 +155,19 @@ fn span(context: TraceContext, name: &'static str, kind: SpanKind, start: Instan
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry_proto::tonic::trace::v1 as pb;
     use weir_core::trace::Sampler;
 
+    use super::super::wire::text_of;
     use super::*;
+    use crate::ports::clock::WallClock;
 
     fn root(sampled: bool) -> TraceContext {
         TraceContext::root(&mut fastrand::Rng::with_seed(3), sampled)
     }
 
-    fn run(parent: Option<TraceContext>, ratio: f64, error: Option<&str>) -> Vec<Span> {
-        let (tracer, mut spans) = Tracer::new(Sampler::new(ratio).unwrap());
+    fn run(parent: Option<TraceContext>, ratio: f64, error: Option<&str>) -> Vec<pb::Span> {
+        let (tracer, mut spans) = Tracer::new(Sampler::new(ratio).unwrap(), WallClock::system());
         let mut whole =
             StepTrace::begin(&tracer, parent, ("job", SpanKind::Consumer), Instant::now());
         whole.step("one", SpanKind::Internal);
@@ -177,7 +180,7 @@ mod tests {
         whole.finish(error.map(str::to_owned));
         spans
             .try_recv()
-            .map(|batch| batch.spans.clone())
+            .map(|batch| batch.spans.decode())
             .unwrap_or_default()
     }
 
@@ -185,21 +188,23 @@ mod tests {
     fn steps_are_under_the_whole_and_the_whole_under_what_brought_it_about() {
         let parent = root(true);
         let spans = run(Some(parent), 0.0, Some("lost"));
-        let names: Vec<&str> = spans.iter().map(|span| span.name).collect();
+        let names: Vec<&str> = spans.iter().map(|span| &*span.name).collect();
         assert_eq!(names, ["one", "two", "job"]);
         let whole = &spans[2];
-        assert_eq!(whole.parent, Some(parent.parent_id));
+        assert_eq!(whole.parent_span_id, parent.parent_id);
         for span in &spans {
-            assert_eq!(span.context.trace_id, parent.trace_id);
+            assert_eq!(span.trace_id, parent.trace_id);
         }
         for step in &spans[..2] {
-            assert_eq!(step.parent, Some(whole.context.parent_id));
+            assert_eq!(step.parent_span_id, whole.span_id);
         }
-        assert_eq!(spans[0].end, spans[1].start, "one after the other");
-        assert_eq!(spans[1].end, whole.end);
-        assert_eq!(spans[0].attributes, [("n", 1.into())]);
-        let errors = [0, 1, 2].map(|at: usize| spans[at].error.as_deref());
-        assert_eq!(errors, [None, Some("lost"), Some("lost")]);
+        let (end, start) = (spans[0].end_time_unix_nano, spans[1].start_time_unix_nano);
+        assert_eq!(end, start, "one after the other");
+        assert_eq!(spans[1].end_time_unix_nano, whole.end_time_unix_nano);
+        let attribute = spans[0].attributes[0].clone();
+        assert_eq!((&*attribute.key, &*text_of(attribute.value)), ("n", "1"));
+        let error = |at: usize| spans[at].status.as_ref().map(|status| &*status.message);
+        assert_eq!([0, 1, 2].map(error), [None, Some("lost"), Some("lost")]);
     }
 
     #[test]
@@ -227,12 +232,12 @@ mod tests {
 
     #[test]
     fn a_part_that_outlives_the_node_does_not_keep_the_queue_open() {
-        let (tracer, mut spans) = Tracer::new(Sampler::new(1.0).unwrap());
+        let (tracer, mut spans) = Tracer::new(Sampler::new(1.0).unwrap(), WallClock::system());
         let part = tracer.weak();
         let whole =
             |name| StepTrace::begin(&part, None, (name, SpanKind::Internal), Instant::now());
         whole("one").finish(None);
-        assert_eq!(spans.try_recv().unwrap().spans.len(), 1);
+        assert_eq!(spans.try_recv().unwrap().spans.count(), 1);
         let left = whole("two");
         drop(tracer);
         left.finish(None);

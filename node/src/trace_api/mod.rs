@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
+use opentelemetry_proto::tonic::trace::v1 as otlp;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use prost::Message as _;
 use tokio::time::timeout;
 use tonic::Code;
@@ -17,9 +19,9 @@ use weir_proto::node::v1::traces_client::TracesClient;
 
 use crate::actors::config_agent::ConfigAgentHandle;
 use crate::peers::Peers;
-use crate::ports::clock::WallClock;
 use crate::telemetry::recent::{Batch, Recent};
-use crate::telemetry::spans::{AttributeValue, Span, SpanKind, Tracer};
+use crate::telemetry::spans::Tracer;
+use crate::telemetry::wire::text_of;
 use crate::wiring::Wired;
 
 /// For one node to tell what it has.
@@ -67,7 +69,6 @@ impl Bound {
 pub struct TraceApi {
     tracer: Tracer,
     peers: Peers,
-    clock: WallClock,
     config: ConfigAgentHandle,
 }
 
@@ -107,7 +108,6 @@ impl TraceApi {
         Self {
             tracer: wired.core_parts.tracer.weak(),
             peers: wired.peers.clone(),
-            clock: wired.core_parts.clock,
             config: wired.config.clone(),
         }
     }
@@ -158,7 +158,7 @@ impl TraceApi {
         // The whole first, then its steps as they came: spans that begin together stay so.
         let spans = batches
             .iter()
-            .flat_map(|batch: &Arc<Batch>| batch.spans.iter().rev());
+            .flat_map(|batch: &Arc<Batch>| batch.spans.decode().into_iter().rev());
         // One more than there may be tells that there are more.
         let spans = spans.take(OF_NODE.spans + 1);
         let mut trace = pb::Trace {
@@ -214,27 +214,23 @@ impl TraceApi {
         }
     }
 
-    fn describe(&self, span: &Span) -> pb::TraceSpan {
-        let start = self.clock.unix_at(span.start);
-        let took = span.end.saturating_duration_since(span.start);
-        let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let attributes = span.attributes.iter().map(|(key, value)| {
-            let value = match value {
-                AttributeValue::Text(text) => text.to_string(),
-                AttributeValue::Number(number) => number.to_string(),
-            };
-            ((*key).to_owned(), value)
-        });
+    fn describe(&self, span: otlp::Span) -> pb::TraceSpan {
+        let kind = kind(span.kind()).to_owned();
+        let attributes = span.attributes.into_iter();
         pb::TraceSpan {
-            span_id: hex(span.context.parent_id),
-            parent_span_id: span.parent.map(hex).unwrap_or_default(),
+            kind,
+            span_id: hex(&span.span_id),
+            parent_span_id: hex(&span.parent_span_id),
             node: self.peers.node().to_owned(),
-            name: span.name.to_owned(),
-            kind: kind(span.kind).to_owned(),
-            start_unix_ns: ns(start),
-            duration_ns: ns(took),
-            attributes: attributes.collect(),
-            error: span.error.as_deref().unwrap_or_default().to_owned(),
+            name: span.name,
+            start_unix_ns: span.start_time_unix_nano,
+            duration_ns: span
+                .end_time_unix_nano
+                .saturating_sub(span.start_time_unix_nano),
+            attributes: attributes
+                .map(|attribute| (attribute.key, text_of(attribute.value)))
+                .collect(),
+            error: span.status.map(|status| status.message).unwrap_or_default(),
         }
     }
 }
@@ -273,17 +269,17 @@ fn id_of_trace(id: &str) -> Option<u128> {
     is_id.then(|| u128::from_str_radix(id, 16).ok()).flatten()
 }
 
-fn hex(id: [u8; 8]) -> String {
-    format!("{:016x}", u64::from_be_bytes(id))
+fn hex(id: &[u8]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn kind(kind: SpanKind) -> &'static str {
     match kind {
-        SpanKind::Internal => "internal",
         SpanKind::Server => "server",
         SpanKind::Client => "client",
         SpanKind::Producer => "producer",
         SpanKind::Consumer => "consumer",
+        SpanKind::Internal | SpanKind::Unspecified => "internal",
     }
 }
 

@@ -9,6 +9,7 @@ use super::tests::{run, started};
 use super::*;
 use crate::config::{Effective, Source, supported};
 use crate::data_plane::routing::Service;
+use crate::ports::clock::WallClock;
 use crate::telemetry::recent::Recent;
 use crate::telemetry::spans::Tracer;
 use crate::wiring::Wired;
@@ -146,10 +147,10 @@ async fn every_knob_reaches_its_consumer_or_is_named_as_unsupported() {
     run(Box::pin(async {
         let config = Config::parse(FILE, &Environment::new(), &Given::default()).unwrap();
         let sampling = config.sampling();
-        let (tracer, _spans) = Tracer::new(sampling.head);
+        let (tracer, _spans) = Tracer::new(sampling.head, WallClock::system());
         tracer.set_sampling(sampling);
         let recent = Recent::new(1, config.telemetry.trace_recent_bytes_max);
-        let tracer = tracer.with_recent(recent);
+        let tracer = tracer.with_recent(recent, WallClock::system());
         let wired = Box::pin(started(FILE, tracer)).await;
         let before = parts(&wired);
         for knob in all() {

@@ -27,9 +27,9 @@ impl Traced {
     pub(super) fn start(steps: &Steps, url: String, instance: &str) -> Result<Self, Failure> {
         // Who changes a profile is always told of.
         let always = Sampler::new(1.0).expect("one is a ratio");
-        let (tracer, spans) = Tracer::new(always);
+        let (tracer, spans) = Tracer::new(always, WallClock::system());
         let counts = Arc::clone(tracer.counts());
-        let exporter = Exporter::new(url, instance, counts, spans, WallClock::system());
+        let exporter = Exporter::new(url, instance, counts, spans);
         let exporter = exporter.map_err(|error| Failure::Usage(format!("--otlp: {error}")))?;
         // Tasks that outlive the server do not keep the exporter waiting.
         let told = tracer.weak();

@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, StatusCode, Version};
 
 use super::super::answer::Reason;
 use super::super::routing::{LocalRouting, Place};
-use crate::telemetry::spans::{Attribute, AttributeValue};
+use crate::telemetry::wire::Attributes;
 
 /// Bytes of a text that are told; what is longer is cut.
 const TEXT_BYTES_MAX: usize = 2 << 10;
@@ -54,11 +54,10 @@ pub(in super::super) enum Fact {
 }
 
 impl Fact {
-    pub(super) fn put_into_words(&self, into: &mut Vec<Attribute>) {
-        let mut tell = |key, value: AttributeValue| into.push((key, cut(value)));
+    pub(super) fn tell(&self, attributes: &mut Attributes<'_>) {
         match self {
-            Self::Text(key, text) => tell(key, (*text).into()),
-            Self::Number(key, number) => tell(key, (*number).into()),
+            Self::Text(key, word) => text(attributes, key, word),
+            Self::Number(key, number) => attributes.number(key, *number),
             Self::Asked {
                 method,
                 target,
@@ -67,18 +66,18 @@ impl Fact {
                 scheme,
                 client,
             } => {
-                tell(METHOD, method_of(method));
+                text(attributes, METHOD, word_of(method));
                 if let Some(target) = target {
                     // Not the query: it may hold tokens and signatures.
-                    tell("url.path", path_of(target));
+                    text(attributes, PATH, target.path());
                 }
-                tell("url.scheme", (*scheme).into());
+                text(attributes, "url.scheme", scheme);
+                text(attributes, PROTOCOL, version_of(*version));
+                text(attributes, "network.peer.address", &client.ip().to_string());
+                attributes.number("network.peer.port", client.port().into());
                 if let Some(host) = host.as_ref().and_then(|host| host.to_str().ok()) {
-                    address(host, &mut tell);
+                    address(host, attributes);
                 }
-                tell(PROTOCOL, version_of(*version));
-                tell("network.peer.address", client.ip().to_string().into());
-                tell("network.peer.port", i64::from(client.port()).into());
             }
             Self::Routed {
                 routing,
@@ -86,10 +85,13 @@ impl Fact {
                 service,
             } => {
                 if let Some(route) = routing.table.get(*route) {
-                    tell("weir.route", route.name.to_string().into());
+                    text(attributes, "weir.route", &route.name);
                 }
-                let service = &routing.services[*service].settings.name;
-                tell("weir.service", service.to_string().into());
+                text(
+                    attributes,
+                    "weir.service",
+                    routing.services[*service].settings.name.as_str(),
+                );
             }
             Self::Backend {
                 routing,
@@ -97,33 +99,27 @@ impl Fact {
                 place,
             } => {
                 let backend = routing.services[*service].backend_at(*place);
-                tell("weir.backend", backend.id.to_string().into());
-                address(&backend.endpoint.to_string(), &mut tell);
+                text(attributes, "weir.backend", backend.id.as_str());
+                address(&backend.endpoint.to_string(), attributes);
             }
-            Self::Target(target) => tell("url.path", path_of(target)),
-            Self::Method(method) => tell(METHOD, method_of(method)),
-            Self::Version(version) => tell(PROTOCOL, version_of(*version)),
-            Self::Status(status) => tell(
-                "http.response.status_code",
-                i64::from(status.as_u16()).into(),
-            ),
-            Self::Failure(_, Some(reason)) => tell("error.type", reason.as_str().into()),
+            Self::Target(target) => text(attributes, PATH, target.path()),
+            Self::Method(method) => text(attributes, METHOD, word_of(method)),
+            Self::Version(version) => text(attributes, PROTOCOL, version_of(*version)),
+            Self::Status(status) => {
+                attributes.number("http.response.status_code", status.as_u16().into());
+            }
+            Self::Failure(_, Some(reason)) => text(attributes, "error.type", reason.as_str()),
             Self::Failure(status, None) => {
-                let status = status.map_or(0, |status| status.as_u16());
-                tell("error.type", status.to_string().into());
+                let status = status.as_ref().map_or("0", StatusCode::as_str);
+                text(attributes, "error.type", status);
             }
         }
     }
 }
 
 /// Clients choose how long their texts are.
-fn cut(value: AttributeValue) -> AttributeValue {
-    match value {
-        AttributeValue::Text(text) if text.len() > TEXT_BYTES_MAX => {
-            start_of(&text).to_owned().into()
-        }
-        short => short,
-    }
+fn text(attributes: &mut Attributes<'_>, key: &str, text: &str) {
+    attributes.text(key, start_of(text));
 }
 
 fn start_of(text: &str) -> &str {
@@ -134,15 +130,12 @@ fn start_of(text: &str) -> &str {
     &text[..end]
 }
 
-fn path_of(target: &PathAndQuery) -> AttributeValue {
-    start_of(target.path()).to_owned().into()
-}
-
+const PATH: &str = "url.path";
 const METHOD: &str = "http.request.method";
 const PROTOCOL: &str = "network.protocol.version";
 
 /// Methods that nobody knows would be a name for each request (the conventions say `_OTHER`).
-fn method_of(method: &Method) -> AttributeValue {
+fn word_of(method: &Method) -> &str {
     let known = [
         Method::GET,
         Method::HEAD,
@@ -155,42 +148,42 @@ fn method_of(method: &Method) -> AttributeValue {
         Method::TRACE,
     ];
     match known.contains(method) {
-        true => method.to_string().into(),
-        false => "_OTHER".into(),
+        true => method.as_str(),
+        false => "_OTHER",
     }
 }
 
-fn version_of(version: Version) -> AttributeValue {
+fn version_of(version: Version) -> &'static str {
     match version {
         Version::HTTP_10 => "1.0",
         Version::HTTP_2 => "2",
         _ => "1.1",
     }
-    .into()
 }
 
 /// `host:port`, `[host]:port` or a host alone.
-fn address(text: &str, tell: &mut impl FnMut(&'static str, AttributeValue)) {
-    let parted = text
+fn address(authority: &str, attributes: &mut Attributes<'_>) {
+    let parted = authority
         .rsplit_once(':')
         .and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
     let (host, port) = match parted {
         Some((host, port)) => (host, Some(port)),
-        None => (text, None),
+        None => (authority, None),
     };
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    tell("server.address", host.to_owned().into());
+    text(attributes, "server.address", host);
     if let Some(port) = port {
-        tell("server.port", i64::from(port).into());
+        attributes.number("server.port", port.into());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::spans::SpanKind;
+    use crate::telemetry::wire::{SpanHead, SpanWriter, text_of};
 
-    fn told(target: &str, host: &str) -> Vec<Attribute> {
-        let mut told = Vec::new();
+    fn told(target: &str, host: &str) -> Vec<(String, String)> {
         let fact = Fact::Asked {
             method: Method::GET,
             target: target.parse().ok(),
@@ -199,24 +192,36 @@ mod tests {
             scheme: "http",
             client: ([127, 0, 0, 1], 1).into(),
         };
-        fact.put_into_words(&mut told);
-        told
+        let head = SpanHead {
+            trace_id: [1; 16],
+            id: [1; 8],
+            parent: None,
+            name: "ingress",
+            kind: SpanKind::Server,
+            start_unix_ns: 1,
+            end_unix_ns: 2,
+            error: None,
+        };
+        let mut writer = SpanWriter::default();
+        writer.span(&head, |attributes| fact.tell(attributes));
+        let spans = writer.finish().decode();
+        let attributes = spans.into_iter().flat_map(|span| span.attributes);
+        attributes
+            .map(|attribute| (attribute.key, text_of(attribute.value)))
+            .collect()
     }
 
     #[test]
     fn texts_are_cut_at_a_character_and_a_query_is_not_told() {
         let path = format!("/{}?token=secret", "\u{e9}".repeat(4_000));
-        for (key, value) in told(&path, &"h".repeat(9_000)) {
-            let AttributeValue::Text(text) = value else {
-                continue;
-            };
+        for (key, text) in told(&path, &"h".repeat(9_000)) {
             assert!(text.len() <= TEXT_BYTES_MAX, "{key}");
             assert!(!text.contains("secret"), "{key}");
         }
-        let keys: Vec<_> = told("/a?token=secret", "h")
-            .into_iter()
-            .map(|(key, _)| key)
-            .collect();
-        assert!(keys.contains(&"url.path") && !keys.contains(&"url.query"));
+        let told = told("/a?token=secret", "h:8080");
+        let is_told = |key: &str, text: &str| told.contains(&(key.to_owned(), text.to_owned()));
+        assert!(is_told("url.path", "/a") && is_told("server.address", "h"));
+        assert!(is_told("server.port", "8080") && is_told("http.request.method", "GET"));
+        assert!(told.iter().all(|(key, _)| key != "url.query"));
     }
 }

@@ -28,6 +28,7 @@ use crate::ports::clock::WallClock;
 use crate::snapshot::Reader;
 use crate::telemetry::recent::Batch;
 use crate::telemetry::spans::{SpanKind, Tracer};
+use crate::telemetry::wire::SpanWriter;
 
 /// How a client names a request; the node's own answers tell it, or the trace's id.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -49,6 +50,7 @@ pub(super) struct CoreTracer {
     sampling: RefCell<Reader<Sampling>>,
     rng: RefCell<fastrand::Rng>,
     spare: RefCell<Vec<Rc<Trail>>>,
+    writer: RefCell<SpanWriter>,
     held: Cell<usize>,
     budget: Cell<TailBudget>,
     forced: Cell<TailBudget>,
@@ -64,6 +66,7 @@ impl CoreTracer {
             tracer: tracer.clone(),
             rng: RefCell::new(fastrand::Rng::with_seed(seed)),
             spare: RefCell::default(),
+            writer: RefCell::default(),
             held: Cell::new(0),
             budget: Cell::default(),
             forced: Cell::default(),
@@ -147,8 +150,10 @@ impl CoreTracer {
             if !state.exemplify(self.index, self.clock.unix_ms_now()) {
                 self.tracer.counts().not_kept();
             }
-            let (spans, request_id) = state.put_into_words(worth);
-            self.tracer.keep(self.index, Batch::new(spans, request_id));
+            let mut writer = self.writer.borrow_mut();
+            let request_id = state.tell(worth, &self.clock, &mut writer);
+            let batch = Batch::new(writer.finish(), request_id);
+            self.tracer.keep(self.index, batch);
         }
         state.clear();
         drop(state);

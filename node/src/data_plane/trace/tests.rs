@@ -8,7 +8,7 @@ const CALLER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
 
 fn tracer(ratio: f64, per_second: u32) -> (Tracer, Recent) {
     let recent = Recent::new(1, 1 << 20);
-    let tracer = Tracer::off().with_recent(recent.clone());
+    let tracer = Tracer::off().with_recent(recent.clone(), WallClock::system());
     tracer.set_sampling(Sampling {
         slow: Some(Duration::from_secs(1)),
         tail_per_second_max: per_second,
@@ -23,12 +23,12 @@ fn under_caller() -> HeaderMap {
     headers
 }
 
-fn told(recent: &Recent) -> Vec<&'static str> {
+fn told(recent: &Recent) -> Vec<String> {
     let trace = TraceContext::parse(&HeaderValue::from_static(CALLER)).unwrap();
     let batches = recent.of_trace(u128::from_be_bytes(trace.trace_id));
     batches
         .iter()
-        .flat_map(|batch| &batch.spans)
+        .flat_map(|batch| batch.spans.decode())
         .map(|span| span.name)
         .collect()
 }

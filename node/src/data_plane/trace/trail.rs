@@ -10,8 +10,10 @@ use weir_core::trace::{Ended, TraceContext, Worth};
 use super::super::answer::Reason;
 use super::super::routing::LocalRouting;
 use super::facts::Fact;
+use crate::ports::clock::WallClock;
 use crate::telemetry::exemplars::Exemplar;
-use crate::telemetry::spans::{Span, SpanKind};
+use crate::telemetry::spans::SpanKind;
+use crate::telemetry::wire::{SpanHead, SpanWriter};
 
 /// Steps of one request that are told; more are not.
 const STEPS_MAX: usize = 48;
@@ -231,44 +233,40 @@ impl State {
         }
     }
 
-    /// The spans, the request's own last, and the client's name for it.
-    pub(super) fn put_into_words(&mut self, worth: Worth) -> (Vec<Span>, Option<String>) {
-        self.facts
-            .push((At::WHOLE, Fact::Text("weir.trace.kept", worth.as_str())));
+    /// Writes the spans, the request's own last; the client's name for it.
+    pub(super) fn tell(
+        &mut self,
+        worth: Worth,
+        clock: &WallClock,
+        spans: &mut SpanWriter,
+    ) -> Option<String> {
+        self.fact(At::WHOLE, Fact::Text("weir.trace.kept", worth.as_str()));
         let last = Instant::now();
-        let mut spans: Vec<Span> = (0..self.steps.len())
-            .rev()
-            .map(|at| self.span(at, last))
-            .collect();
-        for (at, fact) in &self.facts {
-            let from_end = self.steps.len() - 1 - at.index();
-            if let Some(span) = spans.get_mut(from_end) {
-                fact.put_into_words(&mut span.attributes);
-            }
+        for (at, step) in self.steps.iter().enumerate().rev() {
+            let head = self.head(step, clock, last);
+            let facts = self.facts.iter().filter(|(of, _)| of.index() == at);
+            spans.span(&head, |attributes| {
+                facts.for_each(|(_, fact)| fact.tell(attributes));
+            });
         }
         let request_id = self.request_id.as_ref().and_then(|id| id.to_str().ok());
-        (spans, request_id.map(str::to_owned))
+        request_id.map(str::to_owned)
     }
 
-    fn span(&self, at: usize, last: Instant) -> Span {
-        let step = &self.steps[at];
-        let parent = match at {
-            0 => self.parent,
-            _ => Some(self.context_of(step.under).parent_id),
+    fn head(&self, step: &Step, clock: &WallClock, last: Instant) -> SpanHead<'static> {
+        let parent = match step.under {
+            At::NOWHERE => self.parent,
+            under => Some(self.context_of(under).parent_id),
         };
-        Span {
-            context: TraceContext {
-                trace_id: self.trace_id,
-                parent_id: step.id,
-                sampled: self.sampled,
-            },
+        SpanHead {
+            trace_id: self.trace_id,
+            id: step.id,
             parent,
             name: step.name,
             kind: step.kind,
-            start: step.start,
-            end: step.end.unwrap_or(last),
-            attributes: Vec::new(),
-            error: step.error.map(Into::into),
+            start_unix_ns: clock.unix_ns_at(step.start),
+            end_unix_ns: clock.unix_ns_at(step.end.unwrap_or(last)),
+            error: step.error,
         }
     }
 }
