@@ -14,6 +14,7 @@ use std::time::Duration;
 use memchr::memmem::Finder;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
+use rustix::io::retry_on_intr;
 use tokio::time::Instant;
 
 use super::socket::{UPGRADE, frame};
@@ -176,7 +177,8 @@ impl Reader {
         let mut cpu_before = None;
         let mut looked_at = Instant::now();
         while !ends.load(Ordering::Relaxed) {
-            epoll::wait(&epoll, spare_capacity(&mut events), Some(&wait)).map_err(words)?;
+            retry_on_intr(|| epoll::wait(&epoll, spare_capacity(&mut events), Some(&wait)))
+                .map_err(words)?;
             let came = events.len();
             for event in events.drain(..) {
                 self.read(event.data.u64() as usize, &mut buffer)?;
