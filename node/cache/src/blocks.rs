@@ -167,16 +167,32 @@ mod tests {
     fn a_body_of_unknown_length_keeps_no_room_that_is_not_its_own() {
         let pieces = [10 << 10; 13];
         let kept = filled(&pieces, None);
-        let mut filling = Filling::default();
-        let parts: Vec<_> = pieces
-            .iter()
-            .flat_map(|bytes| filling.copy(&vec![0; *bytes], None))
-            .collect();
-        assert!(filling.room.capacity() > 0, "else this shows nothing");
-        let last = kept.last().unwrap();
-        let of_last_block = &parts[parts.len() - filling.parts..];
-        assert_eq!(last.len(), of_last_block.concat().len());
-        assert_eq!(kept.len(), parts.len() - filling.parts + 1);
+        // Blocks of 10, 10, 20 and 40 KiB are full; of the fifth one 6 KiB would be left.
+        let expected = [[10 << 10; 8].as_slice(), &[50 << 10]].concat();
+        assert_eq!(lengths(&kept), expected);
+    }
+
+    #[test]
+    fn a_body_costs_its_blocks_and_of_the_last_one_what_the_allocator_gives() {
+        let block = BLOCK_BYTES as u64;
+        for (bytes, cost) in [
+            (0, 0),
+            (65, 80),
+            (block - 1, block),
+            (block, block),
+            (2 * block + 65, 2 * block + 80),
+        ] {
+            assert_eq!(block_bytes(bytes), cost, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_there_already_is_copied_into_blocks() {
+        let body: Vec<u8> = (0..2 * BLOCK_BYTES + 7).map(|at| at as u8).collect();
+        let kept = in_blocks(&body);
+        assert_eq!(lengths(&kept), [BLOCK_BYTES, BLOCK_BYTES, 7]);
+        assert_eq!(kept.concat(), body);
+        assert!(in_blocks(&[]).is_empty());
     }
 
     #[test]

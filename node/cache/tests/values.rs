@@ -236,3 +236,23 @@ fn values_count_as_everything_else_in_memory_does() {
         "{refused}"
     );
 }
+
+#[test]
+fn a_value_is_kept_in_blocks_and_keeps_nothing_else_of_what_it_came_in() {
+    let came = Bytes::from(vec![7; 1 << 20]);
+    let value = came.slice(..150_000);
+    let entry = put(
+        &store(),
+        PutOrder {
+            value: value.clone(),
+            ..order("")
+        },
+        NOW,
+    );
+    let entry = entry.unwrap();
+    let lengths: Vec<usize> = entry.body.iter().map(Bytes::len).collect();
+    assert_eq!(lengths, [56 << 10, 56 << 10, 150_000 - (112 << 10)]);
+    let of_came = came.as_ptr_range();
+    let is_part = |piece: &&Bytes| of_came.contains(&piece.as_ptr());
+    assert_eq!(entry.body.iter().find(is_part), None);
+}

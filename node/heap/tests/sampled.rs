@@ -117,8 +117,9 @@ fn what_grows_is_in_use_with_its_last_size_and_its_bytes_are_what_was_written() 
 
 #[test]
 fn zeroed_blocks_are_zero_and_alignments_are_kept_while_sampled() {
-    #[repr(align(16384))]
-    struct Page([u8; 16_384]);
+    // More than blocks of this size are aligned to by themselves.
+    #[repr(align(131072))]
+    struct Page([u8; 131_072]);
     let _turn = turn();
     let window = Window::begin(0).unwrap();
     for size in [1_usize, 100, 5_000, 70_000] {
@@ -126,9 +127,9 @@ fn zeroed_blocks_are_zero_and_alignments_are_kept_while_sampled() {
             assert!(vec![0_u8; size].iter().all(|byte| *byte == 0));
         }
     }
-    let pages: Vec<_> = (0..20).map(|at| Box::new(Page([at; 16_384]))).collect();
+    let pages: Vec<_> = (0..20).map(|at| Box::new(Page([at; 131_072]))).collect();
     for (at, page) in pages.iter().enumerate() {
-        assert_eq!(std::ptr::from_ref(&**page).addr() % 16_384, 0);
+        assert_eq!(std::ptr::from_ref(&**page).addr() % 131_072, 0);
         assert!(page.0.iter().all(|byte| usize::from(*byte) == at));
     }
     drop(window);

@@ -317,13 +317,18 @@ mod tests {
         assert_eq!(told.len(), 20, "{told:?}");
         ring.close(1_005);
         assert_eq!(all(&ring).len(), 40);
-        for tag in 0..10_000 {
+        for tag in (0..10_000).chain([3, 10_000]) {
             ring.take(purged(tag.to_string()));
         }
         ring.close(9_000);
         let told = all(&ring);
         assert!(told.len() <= 80, "{}", told.len());
-        assert_eq!(told.iter().map(|(_, count)| count).sum::<u64>(), 10_040);
+        assert_eq!(told.iter().map(|(_, count)| count).sum::<u64>(), 10_042);
+        // One that was told by itself before there were too many stays by itself.
+        let page = ring.read(None, |_| true, usize::MAX);
+        let of_3 = |event: &&Arc<Event>| event.attributes[1].1 == "3";
+        let told = page.events.iter().filter(of_3).map(|event| event.count);
+        assert_eq!(told.sum::<u64>(), 4);
     }
 
     #[test]

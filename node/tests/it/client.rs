@@ -107,9 +107,9 @@ impl Client {
         let whole = if answer.header("transfer-encoding") == Some("chunked") {
             self.read_chunks(head_end, &mut answer.body).await?
         } else {
-            // 204 has no body, and so no length (RFC 9110 section 8.6).
+            // These have no body, and so no length (RFC 9110 section 8.6).
             let length = match answer.status {
-                204 => 0,
+                101 | 204 => 0,
                 _ => answer.header("content-length").unwrap().parse().unwrap(),
             };
             while self.held.len() < head_end + length {

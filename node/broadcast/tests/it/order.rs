@@ -212,5 +212,6 @@ fn what_gathers_while_a_topic_goes_out_goes_together_to_each_of_very_many_subscr
         publish(&topics, "a", Class::Stream, 10, now);
     }
     while step(4) {}
-    assert!(writes.iter().all(|writes| *writes == [1, 3]));
+    let other = writes.iter().find(|writes| **writes != [1, 3]);
+    assert_eq!(other, None, "frames of each write");
 }

@@ -51,9 +51,9 @@ fn parts(wired: &Wired) -> BTreeMap<&'static str, String> {
         ("debug", {
             let telemetry = &in_force.config.telemetry;
             format!(
-                "{:?} {} {:?}",
+                "{:?} {:?} {:?}",
                 telemetry.profile_duration,
-                telemetry.heap_sample_interval,
+                weir_heap::since_start().map(|sampled| sampled.interval),
                 telemetry.dependency_timeout
             )
         }),

@@ -69,6 +69,12 @@ fn operation(route: &Route) -> Value {
         if let Some((media, schema)) = content(&answer.content) {
             told["content"] = json!({ media: { "schema": schema } });
         }
+        if answer.says_when {
+            told["headers"] = json!({ "retry-after": {
+                "description": "Seconds after which to come again.",
+                "schema": { "type": "integer", "minimum": 0 },
+            } });
+        }
         answers.insert(answer.status.to_string(), told);
     }
     answers.insert(

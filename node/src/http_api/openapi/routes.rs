@@ -27,6 +27,8 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) about: &'static str,
     pub(super) content: Content,
+    /// Whether it has `Retry-After`.
+    pub(super) says_when: bool,
 }
 
 /// What a body holds.
@@ -86,6 +88,15 @@ const fn answer(status: u16, about: &'static str, content: Content) -> Answer {
         status,
         about,
         content,
+        says_when: false,
+    }
+}
+
+/// Of a way in that is closed for the moment.
+const fn later(status: u16, about: &'static str) -> Answer {
+    Answer {
+        says_when: true,
+        ..answer(status, about, Content::Json(TURNED))
     }
 }
 
@@ -172,6 +183,21 @@ const TOPICS: &str = r#"{
         }
     } } }
 }"#;
+const TURNED: &str = r#"{
+    "type": "object", "required": ["error", "message"],
+    "properties": {
+        "error": { "type": "string", "description": "For programs." },
+        "message": { "type": "string", "description": "For people." },
+        "alternative": { "type": "string",
+                         "description": "HOST:PORT where another node is asked the same way, if this one goes." }
+    }
+}"#;
+/// Who comes as a subscriber and is not let in for the moment.
+const TOO_OFTEN: Answer = later(429, "Its address comes more often than it may.");
+const NOT_NOW: Answer = later(
+    503,
+    "The node drains or stops while others take subscribers, or has as many as it may.",
+);
 /// Batches of messages, as the README tells them.
 const BATCHES: &str = r#"{ "type": "object" }"#;
 const BEARER: Parameter = header("authorization", "`Bearer` and the token in debug.token.");
@@ -333,13 +359,13 @@ pub(super) const ROUTES: &[Route] = &[
                                                "hot": { "type": "boolean" } } }"#,
     )), &[answer(200, "When all is done: total, and the results.", Content::Within("results", "WarmResult"))]),
     get("/ws", "Messages over a WebSocket", SUBSCRIBED, &[
-        answer(101, "Both ways from now on.", Content::Nothing),
+        answer(101, "Both ways from now on.", Content::Nothing), TOO_OFTEN, NOT_NOW,
     ]),
     get("/sse", "Messages as an event stream", SUBSCRIBED, &[
-        answer(200, "As they come.", Content::Other("text/event-stream")),
+        answer(200, "As they come.", Content::Other("text/event-stream")), TOO_OFTEN, NOT_NOW,
     ]),
     get("/poll", "Messages, as soon as there are some", SUBSCRIBED, &[
-        answer(200, "Those that came.", Content::Json(BATCHES)),
+        answer(200, "Those that came.", Content::Json(BATCHES)), TOO_OFTEN, NOT_NOW,
     ]),
     get("/api/topics", "Topics", &[], &[answer(200, "By name.", Content::Json(TOPICS))]),
     change("post", "/api/topics/{topic}", ("Publish a message", &[
@@ -349,12 +375,19 @@ pub(super) const ROUTES: &[Route] = &[
         query("idempotency_key", "string", "The same key is the same message."),
         query("ack", "string", "owner, none or replicated."),
         query("token", "string", "What a token lets it do."),
-    ], Content::Other("*/*")), &[answer(200, "Where it is.", Content::Json(BATCHES))]),
+    ], Content::Other("*/*")), &[
+        answer(200, "Where it is.", Content::Json(BATCHES)),
+        later(429, "The publisher publishes more often than it may."),
+        later(503, "The node has as many topics as it may, or the one that numbers the topic does not answer."),
+    ]),
     get("/api/topics/{topic}", "What is kept of a topic", &[
         path("topic", "Which."),
         query("since", "string", "all, or the id of what is known."),
         query("limit", "integer", "Messages."),
-    ], &[answer(200, "The oldest first.", Content::Json(BATCHES))]),
+    ], &[
+        answer(200, "The oldest first.", Content::Json(BATCHES)), TOO_OFTEN,
+        later(503, "The node has as many subscribers as it may."),
+    ]),
     get("/api/topics/{topic}/presence", "Who listens to a topic", &[path("topic", "Which.")], &[
         answer(200, "By node.", Content::Message("PresenceResponse")),
     ]),

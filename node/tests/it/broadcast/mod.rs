@@ -220,15 +220,25 @@ async fn a_node_that_stops_sends_its_subscribers_away_first() {
 #[tokio::test]
 async fn a_node_that_drains_and_has_nobody_beside_it_lets_newcomers_in() {
     let weir = Weir::start(LIVE).await;
-    assert_eq!(order(&weir, DRAIN).await, "draining");
-    for url in [
+    let urls = [
         format!("ws://{}/live?topic=chat", weir.ingress),
         format!("ws://{}/ws?topic=chat", weir.api),
-    ] {
-        let mut socket = socket(&url).await;
-        hear(&mut socket, "subscribed").await;
-        post(&weir, "still here").await;
-        hear(&mut socket, "still here").await;
+    ];
+    let mut stubborn = socket(&urls[1]).await;
+    hear(&mut stubborn, "subscribed").await;
+    assert_eq!(order(&weir, DRAIN).await, "draining");
+    hear(&mut stubborn, "reconnect").await;
+    let mut newcomers = Vec::new();
+    for url in &urls {
+        let mut newcomer = socket(url).await;
+        hear(&mut newcomer, "subscribed").await;
+        newcomers.push(newcomer);
+    }
+    // Whoever was told to go and stays is cut, and whoever came later was told nothing.
+    while !matches!(next(&mut stubborn).await, None | Some(Message::Close(_))) {}
+    post(&weir, "still here").await;
+    for newcomer in &mut newcomers {
+        hear(newcomer, "still here").await;
     }
 }
 

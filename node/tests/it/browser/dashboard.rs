@@ -214,6 +214,8 @@ async fn picks_a_node_and_reads_a_plot_with_keys_only(tab: &mut Tab) {
         .await;
     tab_to(tab, "#plot-requests .frame").await;
     let read = "document.activeElement.getAttribute('aria-valuenow')";
+    // The node's own samples, of which one is left of the newest.
+    tab.until(&format!("Number({read}) > 0")).await;
     let newest = tab.run(read).await;
     press(tab, "ArrowLeft", 37).await;
     assert_ne!(tab.run(read).await, newest, "the plot is read with arrows");

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::future::join_all;
 use http::{Request, Response};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use weir_core::cache::{Key, Target};
 use weir_core::proxy::Scheme;
 use weir_core::purge::key_id;
@@ -66,7 +67,7 @@ async fn bad_owner() -> (SocketAddr, Asked) {
                 };
                 if !act(&request, times, respond) {
                     // What was said is on its way before the connection goes.
-                    let _ = tokio::time::timeout(SAID_BY, connection.accept()).await;
+                    let _ = timeout(SAID_BY, connection.accept()).await;
                     return;
                 }
             }
@@ -77,6 +78,11 @@ async fn bad_owner() -> (SocketAddr, Asked) {
 }
 
 const SAID_BY: std::time::Duration = std::time::Duration::from_millis(50);
+/// Of what never ends, and between two of them.
+const PIECE_BYTES: usize = 2_048;
+const PIECE_INTERVAL: std::time::Duration = std::time::Duration::from_millis(5);
+/// Of what is kept, at most.
+const KEPT_BYTES_MAX: usize = 4_096;
 
 /// Whether the connection lives on.
 fn act<B>(
@@ -87,6 +93,7 @@ fn act<B>(
     let path = request.uri().path();
     let does = match (path.split('/').nth(1).unwrap(), times) {
         ("ever-cut", _) => "cut",
+        ("ever-endless", _) => "endless",
         (does, 1) => does,
         _ => "honest",
     };
@@ -96,8 +103,11 @@ fn act<B>(
     };
     let head = Response::builder()
         .header("cache-control", "max-age=600")
-        .header("cache-status", "node-b; hit")
-        .header("content-length", WHOLE.len());
+        .header("cache-status", "node-b; hit");
+    let head = match does {
+        "endless" => head,
+        _ => head.header("content-length", WHOLE.len()),
+    };
     let head = match does {
         "nameless" => head,
         _ => head.header(
@@ -129,6 +139,13 @@ fn act<B>(
             tokio::spawn(async move {
                 tokio::time::sleep(SAID_BY).await;
                 body.send_reset(h2::Reason::INTERNAL_ERROR);
+            });
+        }
+        "endless" => {
+            tokio::spawn(async move {
+                while let Ok(()) = body.send_data(Bytes::from(vec![b'x'; PIECE_BYTES]), false) {
+                    tokio::time::sleep(PIECE_INTERVAL).await;
+                }
             });
         }
         "hangs-up" => {
@@ -202,7 +219,8 @@ impl Stage {
 
 fn config(origin: &Origin) -> String {
     format!(
-        "[services.web]\nbackends = [\"{}\"]\n[[routes]]\nname = \"{NAMESPACE}\"\nservice = \"web\"\ncache = true\n",
+        "[services.web]\nbackends = [\"{}\"]\n[[routes]]\nname = \"{NAMESPACE}\"\nservice = \"web\"\n\
+         cache = {{ body_bytes_max = \"{KEPT_BYTES_MAX}B\" }}\n",
         origin.address
     )
 }
@@ -284,6 +302,29 @@ async fn an_owner_that_always_breaks_off_is_not_asked_again_and_again() {
         let name = format!("weir_cache_peers_failed_total{{reason=\"{reason}\"}}");
         assert_eq!(stage.nodes[0].weir.metric(&name).await, times, "{name}");
     }
+}
+
+#[tokio::test]
+async fn an_owner_is_not_blamed_for_what_nobody_reads_to_its_end() {
+    let stage = Stage::start().await;
+    let node = &stage.nodes[0].weir;
+    let path = path_of_the_other("ever-endless");
+    let mut client = node.connect().await;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    // By then it is too long to be kept, and only passed on.
+    let mut begun = vec![0; 2 * KEPT_BYTES_MAX];
+    let read = client.read_exact(&mut begun);
+    timeout(PATIENCE, read)
+        .await
+        .expect("it is passed on")
+        .unwrap();
+    drop(client);
+    node.wait_for_metric("weir_cache_fills_broken_total", |broken| broken >= 1.0)
+        .await;
+    assert_eq!(stage.times(&path).await, 1);
+    let blamed = "weir_cache_peers_failed_total{reason=\"broke_off\"}";
+    assert_eq!(node.metric(blamed).await, 0.0, "it is blamed");
 }
 
 #[tokio::test]

@@ -98,18 +98,25 @@ async fn what_an_engine_serves_for_other_nodes_counts_as_its_use() {
     }
     let first = ready(&a, 1).await.remove(0);
     let mut good = 0;
-    let used = async {
-        loop {
-            good += u32::from(b.get("/").await.starts_with("HTTP/1.1 200 "));
+    let mut use_it = async |times: u64| {
+        while good < times {
+            good += u64::from(b.get("/").await.starts_with("HTTP/1.1 200 "));
             sleep(Duration::from_millis(20)).await;
         }
     };
+    use_it(30).await;
+    seen(&a, false, "each is counted once", |list| {
+        let mut engines = list.engines.iter();
+        engines.any(|engine| engine.pid == first.pid && engine.uses == 30)
+    })
+    .await;
+    let used = use_it(u64::MAX);
     let another = seen(&a, false, "another one is ready", |list| {
         let mut ready = list.engines.iter().filter(is_ready);
         ready.any(|engine| engine.pid != first.pid)
     });
     tokio::select! {
-        () = used => {}
+        () = used => unreachable!("it is used on"),
         _ = another => {}
     }
     assert!(good >= 50, "replaced after {good}");

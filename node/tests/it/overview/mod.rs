@@ -1,6 +1,6 @@
 //! All nodes at a glance: one picture, whoever is asked, and what the API says of itself is so.
 
-mod openapi;
+pub mod openapi;
 
 use std::io::Read as _;
 

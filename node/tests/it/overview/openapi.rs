@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::json;
+use crate::client::Answer;
 use crate::common::Weir;
 
 /// What is asked for without changing anything.
@@ -41,6 +42,29 @@ pub(super) async fn answers_are_as_told(node: &Weir) {
         fits(&document, &status, &wrong, "wrong").is_err(),
         "nothing is checked"
     );
+}
+
+/// What a client is told that is sent away for the moment, against what is said of it.
+pub async fn refused_as_told(node: &Weir, path: &str, answer: &Answer) {
+    let document = json(node, "/api/openapi.json").await;
+    let bare = path.split('?').next().unwrap();
+    let said = &document["paths"][bare]["get"]["responses"][answer.status.to_string()];
+    assert!(
+        said.is_object(),
+        "{bare} tells nothing of {}",
+        answer.status
+    );
+    let is_said = said["headers"]["retry-after"].is_object();
+    assert_eq!(
+        is_said,
+        answer.header("retry-after").is_some(),
+        "{bare}: {said}"
+    );
+    let schema = &said["content"]["application/json"]["schema"];
+    let told: Value = serde_json::from_slice(&answer.body).unwrap();
+    if let Err(why) = fits(&document, schema, &told, bare) {
+        panic!("{why}\nin {told}");
+    }
 }
 
 /// Whether a value is as a schema says; what is not in it is not in the value either.

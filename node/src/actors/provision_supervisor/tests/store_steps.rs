@@ -36,6 +36,9 @@ async fn away_at(point: u64, config: &str, lasts: Duration) -> bool {
         assert_eq!(most.told().await, 1, "{told}");
         assert_eq!(world.all_jobs().await.len(), 1, "{told}");
         one_engine_is_left(&world, &node, &job).await;
+        if lasts < CLAIM_TTL {
+            assert_eq!(world.machine.begun().len(), 1, "started once: {told}");
+        }
         // The breaker counts what an engine did wrong.
         assert_eq!(node.picture().breaker, "closed", "{told}");
         let problems = &node.picture().problems;
