@@ -2,11 +2,12 @@
 //!
 //! Bodies of all sizes come and go. Were each piece as long as it happened to come, what one body leaves would seldom
 //! fit another, and the allocator would hold pages of a dozen sizes with holes in each. So bodies are in blocks of one
-//! size, whose places any body takes and for which the binary's allocator has memory apart (`weir-heap`), and only the
-//! last one of a body is as long as its bytes.
+//! size, whose places any body takes, and only the last one of a body is as long as its bytes.
 
 use bytes::{Bytes, BytesMut};
-use weir_core::heap::BLOCK_BYTES;
+
+/// Bytes of a block. It is one of the allocator's sizes, and nine fill a page of 512 KiB that keeps 4 KiB for itself.
+pub(crate) const BLOCK_BYTES: usize = 56 << 10;
 
 /// Bytes that one part of a block takes beside its own.
 pub(crate) const PART_BYTES: u64 = (size_of::<Bytes>() + SHARED_BYTES) as u64;

@@ -12,10 +12,6 @@
 //! (lints), a thread that samples does not sample what that allocates, and what a thread has of its own needs no
 //! destructor, so that it is there to a thread's end. Child processes share nothing of it: between `fork` and `exec`
 //! nobody allocates.
-//!
-//! **Blocks** of the one size that a cache keeps bodies in ([`BLOCK_BYTES`]) are not mimalloc's, but at addresses of
-//! their own (`blocks`), once [`keep_blocks`] was called. Who wants such a block asks for as many bytes; all others pay
-//! a comparison of a size that the compiler mostly knows.
 
 #![cfg_attr(
     test,
@@ -27,7 +23,6 @@
     )
 )]
 
-mod blocks;
 mod countdown;
 mod live;
 mod profile;
@@ -36,7 +31,6 @@ mod stacks;
 mod unwind;
 
 use std::alloc::{GlobalAlloc, Layout};
-use std::ptr;
 use std::sync::atomic::Ordering;
 
 use mimalloc::MiMalloc;
@@ -45,26 +39,13 @@ use parking_lot::Mutex;
 pub use profile::{Allocated, Amount, HeapProfile};
 pub use unwind::Names;
 
-use blocks::{BLOCK_ALIGN, Blocks};
 use sampler::{SAMPLER, has_sampled, rate, set_rate};
 use stacks::Sum;
-use weir_core::heap::{self, BLOCK_BYTES};
+use weir_core::heap;
 
 /// What addresses of samples are multiples of. Others may be by chance, above all of large blocks: those are looked up
 /// in vain.
 const MARK: usize = 4_096;
-
-/// Addresses for blocks; what is beyond is mimalloc's.
-const BLOCKS_RANGE_BYTES: usize = 64 << 30;
-
-static BLOCKS: Blocks<{ BLOCKS_RANGE_BYTES / BLOCK_BYTES }> = Blocks::new();
-
-/// Keeps blocks of so many bytes together ready for others when they are freed, from now on; what is freed beyond goes
-/// to the system at once. 0: blocks are mimalloc's.
-pub fn keep_blocks(bytes: u64) {
-    let blocks = usize::try_from(bytes).unwrap_or(usize::MAX) / BLOCK_BYTES;
-    BLOCKS.keep(blocks);
-}
 
 /// Mimalloc, sampled.
 #[derive(Clone, Copy, Debug)]
@@ -108,57 +89,10 @@ fn taken(pointer: *mut u8) -> Option<live::Entry> {
     SAMPLER.live.take(pointer.addr())
 }
 
-/// Whether an allocation is of the size of blocks.
-#[inline]
-const fn is_block(layout: Layout) -> bool {
-    layout.size() == BLOCK_BYTES && layout.align() <= BLOCK_ALIGN
-}
-
-impl Sampled {
-    /// Allocates, without a look at whether it is a sample.
-    ///
-    /// # Safety
-    /// As [`GlobalAlloc::alloc`].
-    #[expect(unsafe_code, reason = "an allocator is an unsafe trait")]
-    #[inline]
-    unsafe fn plain(layout: Layout) -> *mut u8 {
-        if is_block(layout)
-            && let Some(block) = BLOCKS.take()
-        {
-            return block;
-        }
-        // SAFETY: as the caller was to see to.
-        unsafe { MiMalloc.alloc(layout) }
-    }
-
-    /// Moves what is in a block of [`BLOCKS`], which is as long as it is.
-    ///
-    /// # Safety
-    /// As [`GlobalAlloc::realloc`].
-    #[expect(unsafe_code, reason = "an allocator is an unsafe trait")]
-    #[inline(never)]
-    unsafe fn moved(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // The caller says that this is no overflow.
-        let Ok(wanted) = Layout::from_size_align(size, layout.align()) else {
-            return ptr::null_mut();
-        };
-        // SAFETY: the size is the caller's, so not 0.
-        let moved = unsafe { self.alloc(wanted) };
-        if !moved.is_null() {
-            // SAFETY: both are as long as that at least, and one of them was allocated while the other one was.
-            unsafe { ptr::copy_nonoverlapping(pointer, moved, size.min(layout.size())) };
-            // SAFETY: the caller has given it up.
-            unsafe { self.dealloc(pointer, layout) };
-        }
-        moved
-    }
-}
-
 #[expect(unsafe_code, reason = "an allocator is an unsafe trait")]
-// SAFETY: what is not a block of `BLOCKS`, which by its address is known, is mimalloc's, of the size that was asked for
-// and of its alignment or a multiple of it, and goes back to mimalloc, which finds size and alignment by the address and
-// takes no notice of the layout given back. What is of `BLOCKS` was asked for with their size and is nobody else's until
-// it goes back there. What is done besides touches no block, and does not unwind.
+// SAFETY: every block is mimalloc's, of the size that was asked for and of its alignment or a multiple of it, and goes
+// back to mimalloc, which finds size and alignment of a block by its address and takes no notice of the layout given
+// back. What is done besides touches no block, and does not unwind.
 unsafe impl GlobalAlloc for Sampled {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -166,11 +100,11 @@ unsafe impl GlobalAlloc for Sampled {
             && let Some((marked, rate)) = due(layout.size(), layout.align())
         {
             // SAFETY: the size is the caller's, so not 0; the alignment is a multiple of theirs.
-            let pointer = unsafe { Self::plain(marked) };
+            let pointer = unsafe { MiMalloc.alloc(marked) };
             return sampled(pointer, layout.size(), rate);
         }
         // SAFETY: as the caller was to see to.
-        unsafe { Self::plain(layout) }
+        unsafe { MiMalloc.alloc(layout) }
     }
 
     #[inline]
@@ -192,9 +126,6 @@ unsafe impl GlobalAlloc for Sampled {
             // Before the address can be somebody else's.
             taken(pointer);
         }
-        if is_block(layout) && BLOCKS.give_back(pointer) {
-            return;
-        }
         // SAFETY: the block is mimalloc's, and the caller gives it up.
         unsafe { MiMalloc.dealloc(pointer, layout) }
     }
@@ -202,10 +133,6 @@ unsafe impl GlobalAlloc for Sampled {
     /// Counts as what was there having ended, and as an allocation of the new size.
     #[inline]
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        if is_block(layout) && BLOCKS.has(pointer) {
-            // SAFETY: as the caller was to see to.
-            return unsafe { self.moved(pointer, layout, size) };
-        }
         let before = may_be_sample(pointer).then(|| taken(pointer)).flatten();
         let due = if rate() > 0 {
             due(size, layout.align())

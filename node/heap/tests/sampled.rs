@@ -11,8 +11,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
-use weir_core::heap::BLOCK_BYTES;
-use weir_heap::{Amount, HeapProfile, Names, Window, keep_blocks, sample_always, since_start};
+use weir_heap::{Amount, HeapProfile, Names, Window, sample_always, since_start};
 
 #[global_allocator]
 static ALLOCATOR: weir_heap::Sampled = weir_heap::Sampled;
@@ -251,35 +250,4 @@ fn a_panic_unwinds_through_what_is_sampled() {
     let (in_use, in_all) = of(&window.end(), "holds_much");
     assert_eq!(in_use, Amount::default());
     assert!(is_near(in_all.bytes, 16 * MIB), "{in_all:?}");
-}
-
-#[test]
-fn what_is_in_a_block_moves_with_it_and_is_sampled_as_any() {
-    let _turn = turn();
-    keep_blocks(4 << 20);
-    let window = Window::begin(INTERVAL).unwrap();
-    let mut grown = vec![7_u8; BLOCK_BYTES];
-    let first = grown.as_ptr();
-    assert!(first.addr().is_multiple_of(4_096));
-    grown.reserve_exact(10 * BLOCK_BYTES);
-    assert!(grown.as_ptr() != first && grown.iter().all(|byte| *byte == 7));
-    let zeroed = vec![0_u8; BLOCK_BYTES];
-    assert!(zeroed.iter().all(|byte| *byte == 0));
-    let again = Vec::<u8>::with_capacity(BLOCK_BYTES);
-    assert_eq!(again.as_ptr(), first, "what was given back is the next one");
-    drop(again);
-    let held = holds_blocks();
-    let (in_use, _) = of(&window.end(), "holds_blocks");
-    assert!(is_near(
-        in_use.bytes,
-        held.len() as u64 * BLOCK_BYTES as u64
-    ));
-    keep_blocks(0);
-    let elsewhere = Vec::<u8>::with_capacity(BLOCK_BYTES);
-    assert_ne!(elsewhere.as_ptr(), first);
-}
-
-#[inline(never)]
-fn holds_blocks() -> Vec<Vec<u8>> {
-    (0..400).map(|_| vec![1; BLOCK_BYTES]).collect()
 }

@@ -4,9 +4,6 @@
 //! in each interval on average. An allocation is sampled if a drop falls on it, so a large one surely is and a
 //! small one by its size; whoever knows how likely that was knows how many there were.
 
-/// Bytes of a block, the one size for which the allocator has a place of its own. It is one of its sizes for all as
-/// well: nine fill a page of 512 KiB that keeps 4 KiB for itself.
-pub const BLOCK_BYTES: usize = 56 << 10;
 /// The mean distance of two samples, in units of the countdown to the next.
 pub const MEAN_DISTANCE: u64 = 1 << 40;
 /// The shortest interval between samples, in bytes: each sample may take some KiB more than was asked for, and its

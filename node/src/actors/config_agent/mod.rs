@@ -147,7 +147,6 @@ impl Outlets {
     /// Outlets that hold what the node starts with.
     pub fn new(first: InForce, tracer: &Tracer, broadcast: &Broadcast, events: &Events) -> Self {
         weir_heap::sample_always(first.config.telemetry.heap_sample_interval);
-        weir_heap::keep_blocks(first.config.cache.l1_bytes_max);
         Self {
             ingress: Snapshot::new(first.config.ingress.clone()),
             status_age_max: Snapshot::new(first.config.telemetry.status_cache_ttl),
@@ -173,7 +172,6 @@ impl Outlets {
         self.broadcast.configure(&config.broadcaster);
         self.access_log.publish(config.access_log.clone());
         weir_heap::sample_always(config.telemetry.heap_sample_interval);
-        weir_heap::keep_blocks(config.cache.l1_bytes_max);
         self.tracer.set_sampling(config.sampling());
         if let Some(recent) = self.tracer.recent() {
             recent.set_bytes_max(config.telemetry.trace_recent_bytes_max);
