@@ -5,10 +5,9 @@ use std::rc::Rc;
 
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request};
-use weir_core::proxy::{self, Scheme};
+use weir_core::proxy::Scheme;
 
 use super::connection::Client;
-use super::core::Core;
 use crate::config::Ingress;
 
 /// Who a request is from.
@@ -38,7 +37,7 @@ pub(super) struct Facing {
     pub(super) scheme: Scheme,
     /// `host[:port]` that the request is for.
     pub(super) authority: Rc<str>,
-    /// Path and query before any rewrite.
+    /// Path and query before the rewrite, if there was one.
     pub(super) target: Option<PathAndQuery>,
     /// A trusted proxy says that the client asked for another host.
     pub(super) has_other_host: bool,
@@ -54,14 +53,13 @@ impl Facing {
         }
     }
 
-    /// Read after the fields about the client were made true: what trusted proxies say stands there.
-    pub(super) fn of<B>(request: &Request<B>, core: &Core) -> Self {
+    /// For `own`, the authority that the request is for. Read after the fields about the client were made true: what
+    /// trusted proxies say stands there.
+    pub(super) fn of<B>(request: &Request<B>, own: Rc<str>) -> Self {
         let headers = request.headers();
         let told = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let is_https =
             told("x-forwarded-proto").is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
-        let own = proxy::effective_host(request.uri(), headers, request.version());
-        let own = own.map_or("", |own| own.as_str());
         let other = told("x-forwarded-host");
         Self {
             scheme: if is_https {
@@ -69,9 +67,14 @@ impl Facing {
             } else {
                 Scheme::Http
             },
-            authority: core.authority(own),
-            target: request.uri().path_and_query().cloned(),
-            has_other_host: other.is_some_and(|other| !other.eq_ignore_ascii_case(own)),
+            has_other_host: other.is_some_and(|other| !other.eq_ignore_ascii_case(&own)),
+            authority: own,
+            target: None,
         }
+    }
+
+    /// Keeps the target, which is about to be another one.
+    pub(super) fn before_rewrite<B>(&mut self, request: &Request<B>) {
+        self.target = request.uri().path_and_query().cloned();
     }
 }

@@ -240,14 +240,11 @@ pub(super) fn admit<B>(
     }
     normalise(request)?;
     let routing = core.routing();
-    let (route, service) = find_route(core, &routing, request)?;
+    let (route, service, authority) = find_route(core, &routing, request)?;
     let offer = offer(core, &routing.routes[route], request, asked);
     let client_address = rewrite_headers(core, caller, request, asked.presence)?;
-    let facing = match routing.routes[route].cache {
-        Some(_) => Facing::of(request, core),
-        None => Facing::nothing(),
-    };
-    let routed = Routed {
+    let facing = authority.map_or_else(Facing::nothing, |own| Facing::of(request, own));
+    let mut routed = Routed {
         routing,
         route,
         service,
@@ -257,10 +254,11 @@ pub(super) fn admit<B>(
         offer,
         grpc_trailers: asked.grpc && request.version() == Version::HTTP_2,
     };
-    let route = routed.route();
-    if !route.rewrite.is_empty() {
-        rewrite_target(route, request)?;
+    if !routed.route().rewrite.is_empty() {
+        routed.facing.before_rewrite(request);
+        rewrite_target(routed.route(), request)?;
     }
+    let route = routed.route();
     if !route.request_edits.is_empty() {
         route.request_edits.apply(request.headers_mut());
     }
@@ -321,11 +319,12 @@ fn set_path<B>(request: &mut Request<B>, target: PathAndQuery) -> Result<(), Rea
     Ok(())
 }
 
+/// Route and service, and for a route with a cache the authority that the request is for.
 fn find_route<B>(
     core: &Core,
     routing: &Routing,
     request: &Request<B>,
-) -> Result<(usize, usize), Reason> {
+) -> Result<(usize, usize, Option<Rc<str>>), Reason> {
     let authority = proxy::effective_host(request.uri(), request.headers(), request.version())
         .map_err(|_| Reason::BadAuthority)?;
     let route = routing
@@ -341,7 +340,9 @@ fn find_route<B>(
     let service = core
         .with_rng(|rng| routing.service_index(target.choose(rng)))
         .ok_or(Reason::NoBackend)?;
-    Ok((route, service))
+    let is_cached = routing.routes[route].cache.is_some();
+    let authority = is_cached.then(|| core.authority(authority.as_str()));
+    Ok((route, service, authority))
 }
 
 /// Replaces what was meant for this node by what the backend shall know; tells the client's address.

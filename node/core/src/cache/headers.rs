@@ -1,5 +1,6 @@
 //! Which fields of a response are stored (RFC 9111 section 3.1), and which of a request are not sent on.
 
+use bytes::BytesMut;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::proxy::{TooManyNominees, strip_hop_by_hop};
@@ -69,7 +70,25 @@ pub(super) fn storable(
     if !has_date && let Ok(date) = HeaderValue::try_from(dates::format(exchange.responded_at)) {
         headers.insert(header::DATE, date);
     }
+    keep_nothing_else(&mut headers);
     Ok(headers)
+}
+
+/// Puts the values into memory of their own. As they came they are parts of what a connection has read, and each would
+/// keep all of that.
+fn keep_nothing_else(headers: &mut HeaderMap) {
+    let mut values = BytesMut::with_capacity(headers.values().map(HeaderValue::len).sum());
+    for value in headers.values() {
+        values.extend_from_slice(value.as_bytes());
+    }
+    let mut values = values.freeze();
+    for value in headers.values_mut() {
+        let own = HeaderValue::from_maybe_shared(values.split_to(value.len()));
+        if let Ok(mut own) = own {
+            own.set_sensitive(value.is_sensitive());
+            *value = own;
+        }
+    }
 }
 
 /// The fields of a response that only the client gets whose request fetched it: those that `private` or `no-cache`

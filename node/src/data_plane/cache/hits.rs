@@ -151,7 +151,7 @@ fn id_of(entry: &Entry) -> u64 {
 
 /// As whom it does not concern would ask for it; nothing if it depends on who asks.
 fn hot_key(routed: &Routed, wish: &Wish, entry: &Entry) -> Option<HotKey> {
-    let target = routed.facing.target.as_ref()?;
+    let target = routed.facing.target.as_ref().unwrap_or(&wish.target);
     let asked = Asked::new(
         routed.facing.scheme,
         &routed.facing.authority,

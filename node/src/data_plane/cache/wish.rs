@@ -101,8 +101,10 @@ impl Wish {
         let key = Key::of_in(&key, core.spare_key());
         let key = key.map_err(|_| PassBy::KeyTooLong)?;
         // Whoever is asked is told the host by a field, whatever form the client's target had.
-        let uri = request.uri().clone();
-        proxy::pin_host(&uri, request.headers_mut());
+        if request.uri().authority().is_some() {
+            let uri = request.uri().clone();
+            proxy::pin_host(&uri, request.headers_mut());
+        }
         strip_unkeyed(request.headers_mut());
         request.headers_mut().remove(&HOP);
         let coding = routed.offer.as_ref().map(|offer| offer.chosen());

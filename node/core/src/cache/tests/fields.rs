@@ -1,5 +1,9 @@
 //! Which fields are stored, and what they are compared with.
 
+use std::ops::Range;
+
+use bytes::Bytes;
+
 use super::*;
 use crate::cache::{HeadUpdate, SetCookie, head_update, left_out, may_end_by_head};
 
@@ -172,4 +176,30 @@ fn head_ends_what_is_fresh_and_was_fetched_a_second_ago_at_least() {
         [999, 1_000, 1_999, 2_000].map(may_end),
         [false, true, true, false]
     );
+}
+
+#[test]
+fn what_is_stored_holds_no_memory_of_what_was_read() {
+    let read = Bytes::from([&b"max-age=60\"e\"a\xffb"[..], &[0; 8 << 10]].concat());
+    let value = |part: Range<usize>| HeaderValue::from_maybe_shared(read.slice(part)).unwrap();
+    let mut response = HeaderMap::new();
+    response.insert("cache-control", value(0..10));
+    response.insert("etag", value(10..13));
+    response.append("x-a", value(13..16));
+    response.append("x-a", value(0..0));
+    let mut secret = value(13..14);
+    secret.set_sensitive(true);
+    response.append("x-a", secret);
+    let came = Case {
+        response,
+        ..Case::default()
+    };
+    let mut stored = came.store().unwrap();
+    assert_eq!(stored.headers.remove("date").unwrap(), *date(0));
+    assert_eq!(stored.headers, came.response);
+    let values = stored.headers.get_all("x-a").iter();
+    let sensitive: Vec<bool> = values.map(HeaderValue::is_sensitive).collect();
+    assert_eq!(sensitive, [false, false, true]);
+    drop(came);
+    assert!(read.is_unique());
 }
