@@ -37,7 +37,7 @@ use mimalloc::MiMalloc;
 use parking_lot::Mutex;
 
 pub use profile::{Allocated, Amount, HeapProfile};
-pub use unwind::Names;
+pub use unwind::{Names, forget_binaries};
 
 use sampler::{SAMPLER, has_sampled, rate, set_rate};
 use stacks::Sum;

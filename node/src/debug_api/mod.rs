@@ -18,6 +18,20 @@ use crate::ports::clock::WallClock;
 use crate::telemetry::metrics::NodeMetrics;
 use crate::wiring::Wired;
 
+/// What is read of binaries to name calls, some 200 MiB of memory: it goes with this.
+#[derive(Debug)]
+struct ReadBinaries;
+
+impl Drop for ReadBinaries {
+    fn drop(&mut self) {
+        // Giving back so many pieces takes longer than the control thread has.
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(weir_heap::forget_binaries)),
+            Err(_) => weir_heap::forget_binaries(),
+        }
+    }
+}
+
 /// Everything that can be looked at. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct DebugApi {
