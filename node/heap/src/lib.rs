@@ -23,6 +23,7 @@
     )
 )]
 
+mod back;
 mod countdown;
 mod live;
 mod profile;
@@ -36,8 +37,9 @@ use std::sync::atomic::Ordering;
 use mimalloc::MiMalloc;
 use parking_lot::Mutex;
 
+pub use back::forget_binaries;
 pub use profile::{Allocated, Amount, HeapProfile};
-pub use unwind::{Names, forget_binaries};
+pub use unwind::Names;
 
 use sampler::{SAMPLER, has_sampled, rate, set_rate};
 use stacks::Sum;

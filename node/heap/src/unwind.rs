@@ -25,11 +25,6 @@ pub(crate) fn calls(into: &mut [usize]) -> usize {
     depth
 }
 
-/// Gives back what was read of binaries to name calls; the next name reads it again.
-pub fn forget_binaries() {
-    backtrace::clear_symbol_cache();
-}
-
 /// Names of calls by address. Each address is looked up once; looking up allocates and may read files.
 #[derive(Debug, Default)]
 pub struct Names(BTreeMap<usize, Vec<String>>);

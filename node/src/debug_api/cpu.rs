@@ -40,8 +40,11 @@ pub async fn profile(duration: Duration, wait: Duration) -> Result<CpuProfile, S
     let guard = begun.await.map_err(blocking)?.map_err(told)?;
     sleep(duration).await;
     let read = tokio::task::spawn_blocking(move || {
-        let _binaries = binaries;
-        guard.report().build().map(|report| stacks(&report))
+        let stacks = guard.report().build().map(|report| stacks(&report));
+        // With what it has sampled.
+        drop(guard);
+        binaries.give_back();
+        stacks
     });
     let late = |_| format!("names of calls were not found within {wait:?}");
     let read = timeout(wait, read).await.map_err(late)?;

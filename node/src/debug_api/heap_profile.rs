@@ -62,12 +62,15 @@ async fn named(
 ) -> Result<HeapSamples, String> {
     let named = tokio::task::spawn_blocking(move || {
         let profile = read().ok_or("nothing is sampled all the time")?;
-        let _binaries = ReadBinaries;
+        let binaries = ReadBinaries;
         let mut names = Names::default();
         let stacks = profile.stacks.iter();
         let stacks = stacks.map(|one| (names.stack(&one.calls), values(one)));
+        let stacks = stacks.collect();
+        drop(names);
+        binaries.give_back();
         Ok(HeapSamples {
-            stacks: stacks.collect(),
+            stacks,
             interval: profile.interval,
             dropped: profile.dropped,
             duration,

@@ -18,9 +18,17 @@ use crate::ports::clock::WallClock;
 use crate::telemetry::metrics::NodeMetrics;
 use crate::wiring::Wired;
 
-/// What is read of binaries to name calls, some 200 MiB of memory: it goes with this.
+/// What is read of binaries to name calls: it goes with this.
 #[derive(Debug)]
 struct ReadBinaries;
+
+impl ReadBinaries {
+    /// Gives it back at once, with what this thread has freed before.
+    fn give_back(self) {
+        weir_heap::forget_binaries();
+        std::mem::forget(self);
+    }
+}
 
 impl Drop for ReadBinaries {
     fn drop(&mut self) {
