@@ -201,6 +201,15 @@ impl ControlPlane {
         self.election.standing()
     }
 
+    /// Waits until the store was read: before that nodes and operators are told nothing of what is in it.
+    pub fn store_read(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut epoch = self.parts.epoch.clone();
+        async move {
+            // It ends with the instance.
+            let _ = epoch.wait_for(Option::is_some).await;
+        }
+    }
+
     /// Where the way of a profile can be had told.
     pub fn steps(&self) -> &Steps {
         &self.parts.steps

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::time::Instant;
+use weir_cache::Store;
 use weir_core::health::Standing;
 use weir_proto::control::v1 as control;
 use weir_proto::convert;
@@ -13,6 +14,7 @@ use crate::actors::config_agent::ConfigAgentHandle;
 use crate::actors::config_agent::control_plane::LinkStatus;
 use crate::broadcast::mesh::CanaryStatus;
 use crate::config::{Effective, FilesSettings, Source};
+use crate::data_plane::answer::Reason;
 use crate::data_plane::routing::{BackendView, Routing, Service};
 use crate::orders::OrdersHandle;
 use crate::snapshot::Snapshot;
@@ -150,12 +152,17 @@ pub struct StatusSource {
     pub canary: Snapshot<CanaryStatus>,
     /// What became of what was sent to the OTLP receiver.
     pub spans: Arc<SpanCounts>,
+    /// What is kept, and Redis beneath it.
+    pub cache: Arc<Store<Reason>>,
 }
 
 impl StatusSource {
     fn warnings(&self) -> Vec<String> {
+        let file = self.config.file_problem();
+        let redis = self.cache.l2().and_then(|l2| l2.tier().problem());
         let canary = self.canary.load().problem();
-        canary.into_iter().chain(self.spans.problems()).collect()
+        let first = [file, redis, canary].into_iter().flatten();
+        first.chain(self.spans.problems()).collect()
     }
 
     /// The node as it is now.

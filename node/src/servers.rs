@@ -39,6 +39,7 @@ pub fn status_of(wired: &Wired) -> StatusCache {
         control_plane: wired.control_plane.clone(),
         canary: wired.broadcast.mesh().canary_status(),
         spans: Arc::clone(wired.core_parts.tracer.counts()),
+        cache: Arc::clone(&wired.core_parts.cache),
     };
     StatusCache::new(source, wired.status_age_max.clone())
 }

@@ -200,7 +200,7 @@ impl Session {
                 .collect();
             tracing::warn!(
                 node = self.hello.node_id(),
-                ?problems,
+                problems = problems.join(", "),
                 "a node refuses its profile"
             );
         }

@@ -98,6 +98,27 @@ pub fn format_duration(duration: Duration) -> String {
     format!("{ms}ms")
 }
 
+/// For people: the two largest units, such as `59m 47s`, and nothing of what is beneath; milliseconds below a second.
+pub fn format_rough(duration: Duration) -> String {
+    let (seconds, ms) = (duration.as_secs(), duration.subsec_millis());
+    if seconds == 0 && ms > 0 {
+        return format!("{ms}ms");
+    }
+    let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
+    let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
+    let parts = [(days, "d"), (hours, "h"), (minutes, "m"), (rest, "s")];
+    let first = parts.iter().position(|(count, _)| *count > 0);
+    let (first, second) = match first {
+        Some(at) => (parts[at], parts.get(at + 1)),
+        None => (parts[3], None),
+    };
+    let first = format!("{}{}", first.0, first.1);
+    match second {
+        Some((count @ 1.., unit)) => format!("{first} {count}{unit}"),
+        _ => first,
+    }
+}
+
 /// The shortest form that [`parse_bytes`] reads back.
 pub fn format_bytes(bytes: u64) -> String {
     for (unit, length) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
@@ -152,6 +173,25 @@ mod tests {
         assert_eq!(parse_bytes("5 MB"), Ok(5_000_000));
         assert_eq!(parse_bytes("99999999999GiB"), Err(UnitError::TooLarge));
         assert!(parse_bytes("64 KiB extra").is_err());
+    }
+
+    #[test]
+    fn people_are_told_two_units_of_a_duration() {
+        for (ms, told) in [
+            (0, "0s"),
+            (1, "1ms"),
+            (999, "999ms"),
+            (1_999, "1s"),
+            (60_000, "1m"),
+            (3_587_344, "59m 47s"),
+            (3_600_999, "1h"),
+            (7_384_000, "2h 3m"),
+            (86_400_000 + 59_000, "1d"),
+            (90_061_000, "1d 1h"),
+            (u64::MAX, "213503982334d 14h"),
+        ] {
+            assert_eq!(format_rough(Duration::from_millis(ms)), told);
+        }
     }
 
     #[test]

@@ -116,6 +116,50 @@ fn core_uses_no_runtime_network_or_clock() {
     }
 }
 
+/// What Debug writes as people do: times.
+const MAY_BE_LOGGED_AS_DEBUG: [&str; 6] =
+    ["took", "drain_timeout", "wait", "ttl", "limit", "elapsed"];
+
+/// What an event for people tells by Debug, as `?name` or `name = ?value`.
+fn told_by_debug(event: &str) -> Vec<&str> {
+    let marks = event.match_indices('?').filter(|(at, _)| {
+        let before = event[..*at].trim_end();
+        before.ends_with(['(', ',']) || before.ends_with('=')
+    });
+    let names = marks.map(|(at, _)| {
+        let before = event[..at].trim_end();
+        let named = before.strip_suffix('=').map(str::trim_end);
+        let text = named.map_or(&event[at + 1..], |named| {
+            named.rsplit([' ', '(', ',']).next().unwrap()
+        });
+        text.split(|c: char| !c.is_alphanumeric() && c != '_')
+            .next()
+            .unwrap()
+    });
+    names.collect()
+}
+
+#[test]
+fn log_lines_for_people_hold_no_debug_forms() {
+    for (name, text) in everything() {
+        if !name.contains("src/") {
+            continue;
+        }
+        for level in ["info", "warn", "error"] {
+            for (at, mark) in text.match_indices(&format!("tracing::{level}!(")) {
+                let event = &text[at + mark.len() - 1..];
+                let (event, _) = event.split_once(");").unwrap_or((event, ""));
+                for field in told_by_debug(event) {
+                    assert!(
+                        MAY_BE_LOGGED_AS_DEBUG.contains(&field),
+                        "{name} logs {field} as Debug writes it: {event}"
+                    );
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn actix_stays_at_the_rim() {
     for (name, text) in sources(&root().join("node/src")) {

@@ -23,6 +23,7 @@
     )
 )]
 
+mod back;
 mod countdown;
 mod live;
 mod profile;
@@ -36,6 +37,7 @@ use std::sync::atomic::Ordering;
 use mimalloc::MiMalloc;
 use parking_lot::Mutex;
 
+pub use back::forget_binaries;
 pub use profile::{Allocated, Amount, HeapProfile};
 pub use unwind::Names;
 

@@ -35,6 +35,6 @@ fn in_words(state: &L2State) -> (&'static str, String) {
     match state {
         L2State::Connecting => ("connecting", String::new()),
         L2State::Up => ("up", String::new()),
-        L2State::Away(why) => ("away", why.clone()),
+        L2State::Away(outage) => ("away", outage.to_string()),
     }
 }

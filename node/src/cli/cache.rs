@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use tonic::transport::Channel;
 use weir_core::purge::Wait;
-use weir_core::units::{format_bytes, parse_duration};
+use weir_core::units::{format_bytes, format_rough, parse_duration};
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::cache_client::CacheClient;
 use weir_proto::node::v1::purge_request::Scope;
@@ -305,8 +305,9 @@ fn stats_as_text(stats: &pb::CacheStats) -> String {
         (0, _) => format!("{} (told {})", cdn.name, cdn.told),
         (waiting, "") => format!("{} ({waiting} wait)", cdn.name),
         (waiting, problem) => format!(
-            "{} ({waiting} wait for {} s: {problem})",
-            cdn.name, cdn.oldest_s
+            "{} ({waiting} wait for {}: {problem})",
+            cdn.name,
+            seconds(cdn.oldest_s)
         ),
     };
     let cdns: Vec<String> = stats.cdns.iter().map(cdn).collect();
@@ -355,16 +356,20 @@ fn redis_as_text(redis: Option<&pb::CacheRedis>) -> String {
     )
 }
 
+fn seconds(count: u64) -> String {
+    format_rough(Duration::from_secs(count))
+}
+
 fn entry_as_text(entry: &pb::CachedAnswer) -> String {
     let freshness = match entry.ttl_s {
-        fresh_s @ 0.. => format!("fresh for {fresh_s} s"),
-        stale => format!("stale for {} s", stale.saturating_neg()),
+        fresh_s @ 0.. => format!("fresh for {}", seconds(fresh_s.unsigned_abs())),
+        stale => format!("stale for {}", seconds(stale.unsigned_abs())),
     };
     let head = format!(
-        "{}\n{}  age {} s, {freshness}, {}, {} bytes, {} tags\n\n{}",
+        "{}\n{}  age {}, {freshness}, {}, {} bytes, {} tags\n\n{}",
         entry.key,
         entry.status,
-        entry.age_s,
+        seconds(entry.age_s),
         entry.verdict,
         entry.body_bytes,
         entry.tags,

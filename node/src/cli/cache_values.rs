@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio_stream::StreamExt as _;
 use tonic::transport::Channel;
-use weir_core::units::{format_duration, parse_duration};
+use weir_core::units::{format_rough, parse_duration};
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::cache_client::CacheClient;
 use weir_proto::node::v1::watch_values_request::Of;
@@ -116,7 +116,7 @@ pub(super) async fn get(
 }
 
 fn value_as_text(value: &pb::CacheValue) -> String {
-    let ttl = format_duration(Duration::from_millis(value.ttl_ms));
+    let ttl = format_rough(Duration::from_millis(value.ttl_ms));
     let head = format!(
         "version {}  for {ttl}, {} bytes, tags: {}, from {}",
         value.version,
@@ -156,7 +156,7 @@ impl Touch {
 }
 
 fn told(put: &pb::PutValueResponse) -> String {
-    let ttl = format_duration(Duration::from_millis(put.ttl_ms));
+    let ttl = format_rough(Duration::from_millis(put.ttl_ms));
     format!("version {}, for {ttl}", put.version)
 }
 
@@ -200,4 +200,29 @@ fn line(change: &pb::ValueChange) -> String {
     format!("{:9} {node}  {what}", change.kind)
         .trim_end()
         .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_long_a_value_is_kept_is_told_as_people_read_it() {
+        let value = pb::CacheValue {
+            version: "3".to_owned(),
+            ttl_ms: 3_587_344,
+            ..pb::CacheValue::default()
+        };
+        let told = value_as_text(&value);
+        assert!(
+            told.starts_with("version 3  for 59m 47s, 0 bytes"),
+            "{told}"
+        );
+        let put = pb::PutValueResponse {
+            version: "4".to_owned(),
+            ttl_ms: 90_000,
+            ..pb::PutValueResponse::default()
+        };
+        assert_eq!(super::told(&put), "version 4, for 1m 30s");
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use weir_core::units::{format_bytes, format_duration};
+use weir_core::units::{format_bytes, format_rough};
 use weir_proto::convert::decode_position;
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::broadcast_client::BroadcastClient;
@@ -109,7 +109,7 @@ fn rows(list: &pb::ListConnectionsResponse) -> Vec<Vec<String>> {
             one.topics.to_string(),
             one.patterns.to_string(),
             format_bytes(one.waiting_bytes),
-            format_duration(Duration::from_millis(one.waiting_ms)),
+            format_rough(Duration::from_millis(one.waiting_ms)),
             one.behind.to_string(),
             one.dropped.to_string(),
         ]

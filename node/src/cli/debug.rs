@@ -52,6 +52,9 @@ pub(super) struct Debug {
 #[derive(Subcommand)]
 enum Action {
     /// Sample where processors' time goes, and write a flame graph or a profile for pprof
+    ///
+    /// What the node reads of its binary to name calls is given back. From the first profile on it keeps the sampler's
+    /// table of stacks, some 65 MiB.
     #[command(
         after_help = "Example:\n  weir debug cpu --seconds 10 --file cpu.svg\n  \
         weir debug cpu --format pprof --file cpu.pb"

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use weir_core::units::format_rough;
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::port_cache_client::PortCacheClient;
 
 use super::control::text::or_dash;
 use super::output::{Failure, Format, connect, print, print_json, table};
-use super::status::uptime;
 use super::{Target, block_on};
 
 /// Show the ports that VPNs forward, as a node knows them
@@ -88,7 +88,7 @@ fn as_text(ports: &[pb::VpnPort]) -> String {
         let (number, age) = match port.port {
             0 => ("-".to_owned(), "-".to_owned()),
             number => {
-                let age = uptime(Duration::from_millis(port.age_ms).as_secs());
+                let age = format_rough(Duration::from_millis(port.age_ms));
                 let stale = if port.stale { " (stale)" } else { "" };
                 (number.to_string(), format!("{age}{stale}"))
             }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use weir_core::units::format_rough;
 use weir_proto::node::v1::node_client::NodeClient;
 use weir_proto::node::v1::{Canary, ControlLink, GetStatusRequest, Status as NodeStatus};
 
@@ -60,7 +61,7 @@ fn as_text(status: &NodeStatus) -> String {
             status.node,
             status.state,
             status.version,
-            uptime(status.uptime_s),
+            format_rough(Duration::from_secs(status.uptime_s)),
         ),
         format!(
             "{} requests, {} succeeded, mean {}; {} running, {} connections, {} tunnels",
@@ -110,7 +111,7 @@ fn of_control_plane(link: &ControlLink) -> Vec<String> {
             };
             vec![format!(
                 "control plane away for {}{why}",
-                uptime(link.away_s)
+                format_rough(Duration::from_secs(link.away_s))
             )]
         }
     };
@@ -161,18 +162,6 @@ pub(super) fn percent(share: f64) -> String {
     format!("{:.2} %", share * 100.0)
 }
 
-/// Such as `11m 30s`: the two largest units.
-pub(super) fn uptime(seconds: u64) -> String {
-    let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
-    let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{rest}s"),
-        (0, 0, _) => format!("{minutes}m {rest}s"),
-        (0, _, _) => format!("{hours}h {minutes}m"),
-        _ => format!("{days}d {hours}h"),
-    }
-}
-
 fn mean(us: u64) -> String {
     format!("{:?}", Duration::from_micros(us))
 }
@@ -196,11 +185,11 @@ mod tests {
         let told = as_text(&status);
         let comes = "messages of node-2 come within 3 ms, 1 lost";
         assert!(told.contains(comes), "{told}");
-        status.warnings = vec!["canary from node-2 silent for 7 s".to_owned()];
+        status.warnings = vec!["canary from node-2 silent for 7s".to_owned()];
         status.canary.get_or_insert_default().is_silent = true;
         let told = as_text(&status);
         assert!(
-            told.contains("  warning: canary from node-2 silent for 7 s"),
+            told.contains("  warning: canary from node-2 silent for 7s"),
             "{told}"
         );
         assert!(!told.contains("come within"), "{told}");

@@ -79,6 +79,7 @@ pub use invalid::Invalid;
 pub use launch::{DriverKind, Launch};
 pub use listeners::{GrpcApi, HttpApi, Ingress, Telemetry};
 pub use logs::LogSettings;
+use overlay::AllOverridden;
 pub use overlay::Environment;
 pub use provisioning::{PortCacheSettings, ProvisionSettings};
 pub use reader::Problem;
@@ -153,6 +154,8 @@ pub struct Config {
     text: Arc<str>,
     given: Given,
     facts: Facts,
+    /// What the file says where the environment wins.
+    overridden: AllOverridden,
     /// Threads that file and profile ask for; as many as run, unless the node started before they did.
     workers_wanted: usize,
 }
@@ -193,7 +196,7 @@ impl Config {
         let mut problems = Vec::new();
         let ignored_names = env_names::ignored(&tree, environment);
         env_names::apply(&mut tree, environment, &mut problems);
-        overlay::apply_variables(&mut tree, environment, &mut problems);
+        let overridden = overlay::apply_variables(&mut tree, environment, &mut problems);
         overlay::substitute(&mut tree, environment, &mut problems);
         // The file stands by itself: what is given may go away, and the node must start without it.
         let mut config = Self::read(tree.clone(), &Given::default(), &mut problems);
@@ -216,6 +219,7 @@ impl Config {
         }
         config.text = text.into();
         config.ignored_names = ignored_names;
+        config.overridden = overridden;
         Ok(config)
     }
 
@@ -271,6 +275,7 @@ impl Config {
             text: "".into(),
             given: given.clone(),
             facts: reading.into_facts(),
+            overridden: AllOverridden::new(),
             workers_wanted: node.cores,
             node,
             ingress,

@@ -11,23 +11,59 @@ pub type Environment = BTreeMap<String, String>;
 
 const PREFIX: &str = "WEIR_";
 
-/// Sets `section.key` for every variable named `WEIR_SECTION__KEY`; needs at least one `__`.
+/// What the file says of a key that the environment sets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Overridden {
+    /// The variable that wins.
+    pub(super) variable: String,
+    /// What it says.
+    pub(super) says: String,
+    /// What the file says; `none` where it says nothing.
+    pub(super) of_file: String,
+}
+
+/// By path, such as `node.name`.
+pub(super) type AllOverridden = BTreeMap<String, Overridden>;
+
+/// Sets `section.key` for every variable named `WEIR_SECTION__KEY`; needs at least one `__`. Returns what the file says
+/// there.
 pub(super) fn apply_variables(
     tree: &mut Table,
     environment: &Environment,
     problems: &mut Vec<Problem>,
-) {
+) -> AllOverridden {
+    let mut overridden = AllOverridden::new();
     for (name, text) in environment {
         let Some(path) = name.strip_prefix(PREFIX).filter(|path| path.contains("__")) else {
             continue;
         };
         let keys: Vec<String> = path.split("__").map(str::to_lowercase).collect();
-        if let Err(what) = set(tree, &keys, value_of(text)) {
-            problems.push(Problem {
+        let found = Overridden {
+            variable: name.clone(),
+            says: shown(&value_of(text)),
+            of_file: get(tree, &keys).map_or_else(|| "none".to_owned(), shown),
+        };
+        match set(tree, &keys, value_of(text)) {
+            Ok(()) => drop(overridden.insert(keys.join("."), found)),
+            Err(what) => problems.push(Problem {
                 path: format!("${name}"),
                 what,
-            });
+            }),
         }
+    }
+    overridden
+}
+
+fn get<'a>(tree: &'a Table, keys: &[String]) -> Option<&'a Value> {
+    let (first, rest) = keys.split_first()?;
+    rest.iter()
+        .try_fold(tree.get(first)?, |at, key| at.as_table()?.get(key))
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
     }
 }
 
@@ -154,8 +190,12 @@ mod tests {
             ("WEIR_LOG", "debug"),
         ]);
         let mut problems = Vec::new();
-        apply_variables(&mut tree, &env, &mut problems);
+        let overridden = apply_variables(&mut tree, &env, &mut problems);
         assert_eq!(problems, []);
+        let of_file = |path| overridden.get(path).map(|found| found.of_file.as_str());
+        assert_eq!(of_file("ingress.listen"), Some("127.0.0.1:1"));
+        assert_eq!(of_file("node.cores"), Some("none"));
+        assert_eq!(overridden.len(), 2);
         assert_eq!(tree["ingress"]["listen"].as_str(), Some("127.0.0.1:2"));
         assert_eq!(tree["node"]["cores"].as_integer(), Some(3));
         assert!(!tree.contains_key("log"));

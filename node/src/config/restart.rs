@@ -16,14 +16,34 @@ impl Config {
         };
         let new = self.fixed_while_running(workers);
         let old = running.fixed_while_running(running.node.cores);
-        new.into_iter()
-            .zip(old)
-            .filter(|((_, new), (_, old))| new != old)
-            .map(|((path, new), (_, old))| Problem {
-                path: path.to_owned(),
-                what: format!("{new} needs a restart of the node (running with {old})"),
-            })
-            .collect()
+        let mut problems = Vec::new();
+        for ((path, new), (_, old)) in new.into_iter().zip(old) {
+            if new == old {
+                problems.extend(self.has_no_effect(path, running));
+            } else {
+                let what = format!("{new} needs a restart of the node (running with {old})");
+                let path = path.to_owned();
+                problems.push(Problem { path, what });
+            }
+        }
+        problems
+    }
+
+    /// What the file says anew below a path although the environment wins there: it looks as if it were in force.
+    fn has_no_effect(&self, path: &str, running: &Self) -> impl Iterator<Item = Problem> {
+        let is_below = move |key: &str| {
+            let rest = key.strip_prefix(path);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let found = self.overridden.iter().filter(move |(key, _)| is_below(key));
+        let new = found.filter(|(key, found)| running.overridden.get(*key) != Some(found));
+        new.map(|(key, found)| Problem {
+            path: key.clone(),
+            what: format!(
+                "{} has no effect: it needs a restart of the node, and {} says {} whatever the file says",
+                found.of_file, found.variable, found.says
+            ),
+        })
     }
 
     /// Each key that only a start reads, with its value for people.

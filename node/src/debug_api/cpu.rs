@@ -6,6 +6,8 @@ use pprof::ProfilerGuardBuilder;
 use tokio::time::{sleep, timeout};
 use weir_core::flame::Stacks;
 
+use super::ReadBinaries;
+
 /// Samples in each second of processor time; not 100, which would keep step with timers.
 pub const FREQUENCY_HZ: i32 = 99;
 /// Where a thread is not sampled: unwinding from there may wait for a lock that it holds.
@@ -28,6 +30,7 @@ pub async fn profile(duration: Duration, wait: Duration) -> Result<CpuProfile, S
     let blocking = |error: tokio::task::JoinError| error.to_string();
     let told = |error: pprof::Error| error.to_string();
     // Both look symbols up, which takes its time.
+    let binaries = ReadBinaries;
     let begun = tokio::task::spawn_blocking(|| {
         ProfilerGuardBuilder::default()
             .frequency(FREQUENCY_HZ)
@@ -36,8 +39,13 @@ pub async fn profile(duration: Duration, wait: Duration) -> Result<CpuProfile, S
     });
     let guard = begun.await.map_err(blocking)?.map_err(told)?;
     sleep(duration).await;
-    let read =
-        tokio::task::spawn_blocking(move || guard.report().build().map(|report| stacks(&report)));
+    let read = tokio::task::spawn_blocking(move || {
+        let stacks = guard.report().build().map(|report| stacks(&report));
+        // With what it has sampled.
+        drop(guard);
+        binaries.give_back();
+        stacks
+    });
     let late = |_| format!("names of calls were not found within {wait:?}");
     let read = timeout(wait, read).await.map_err(late)?;
     let stacks = read.map_err(blocking)?.map_err(told)?;

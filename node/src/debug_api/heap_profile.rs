@@ -9,6 +9,8 @@ use weir_core::heap::{INTERVAL_MAX, INTERVAL_MIN};
 use weir_core::units::format_bytes;
 use weir_heap::{Allocated, HeapProfile, Names, Window};
 
+use super::ReadBinaries;
+
 /// Bytes between two samples of a window, on average, unless somebody says it.
 pub const INTERVAL: u64 = 512 << 10;
 /// What may be said.
@@ -60,11 +62,15 @@ async fn named(
 ) -> Result<HeapSamples, String> {
     let named = tokio::task::spawn_blocking(move || {
         let profile = read().ok_or("nothing is sampled all the time")?;
+        let binaries = ReadBinaries;
         let mut names = Names::default();
         let stacks = profile.stacks.iter();
         let stacks = stacks.map(|one| (names.stack(&one.calls), values(one)));
+        let stacks = stacks.collect();
+        drop(names);
+        binaries.give_back();
         Ok(HeapSamples {
-            stacks: stacks.collect(),
+            stacks,
             interval: profile.interval,
             dropped: profile.dropped,
             duration,

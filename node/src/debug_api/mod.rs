@@ -18,6 +18,28 @@ use crate::ports::clock::WallClock;
 use crate::telemetry::metrics::NodeMetrics;
 use crate::wiring::Wired;
 
+/// What is read of binaries to name calls: it goes with this.
+#[derive(Debug)]
+struct ReadBinaries;
+
+impl ReadBinaries {
+    /// Gives it back at once, with what this thread has freed before.
+    fn give_back(self) {
+        weir_heap::forget_binaries();
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for ReadBinaries {
+    fn drop(&mut self) {
+        // Giving back so many pieces takes longer than the control thread has.
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(weir_heap::forget_binaries)),
+            Err(_) => weir_heap::forget_binaries(),
+        }
+    }
+}
+
 /// Everything that can be looked at. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct DebugApi {

@@ -64,7 +64,7 @@ impl Events {
             seq: event.seq,
             at_unix_ms: event.at_unix_ms,
             kind: event.kind.as_str().to_owned(),
-            severity: event.kind.severity().as_str().to_owned(),
+            severity: event.severity.as_str().to_owned(),
             node: self.node().to_owned(),
             subject_kind: event.kind.subject().to_owned(),
             subject: event.subject.clone(),

@@ -112,7 +112,7 @@ kinds! {
     BackendIn = "backend.in", Info, "backend", ["service"],
         "A backend is in traffic that was not.";
     BackendOut = "backend.out", Warning, "backend", ["service", "why"],
-        "A backend is out of traffic.";
+        "A backend is out of traffic; of severity info when it is an engine that was taken out.";
     ProfileApplied = "profile.applied", Info, "node", ["revision", "unsupported"],
         "A profile of the control plane is in force.";
     ProfileRefused = "profile.refused", Warning, "node", ["why"],
@@ -158,7 +158,7 @@ kinds! {
     EngineUp = "engine.up", Info, "engine", ["service", "address", "vpn"],
         "An engine is in traffic.";
     EngineDown = "engine.down", Warning, "engine", ["service", "state", "why"],
-        "An engine is out of traffic.";
+        "An engine is out of traffic; of severity info when nothing is wrong: nobody needs it, or another one takes its place.";
     EngineGone = "engine.gone", Info, "engine", ["service", "reason", "why"],
         "An engine is gone, and what it had is given back.";
     EngineRebalanced = "engine.rebalanced", Info, "engine", ["service", "from", "to"],

@@ -94,7 +94,18 @@ impl Events {
         subject: &str,
         attributes: impl IntoIterator<Item = Attribute>,
     ) {
-        self.record_many(kind, subject, attributes, 1);
+        self.record_as(kind.severity(), kind, subject, attributes, 1);
+    }
+
+    /// Something happened once that may be of that kind and nothing be wrong. Never waits.
+    pub fn record_routine(
+        &self,
+        kind: Kind,
+        subject: &str,
+        attributes: impl IntoIterator<Item = Attribute>,
+    ) {
+        let severity = kind.severity().min(Severity::Info);
+        self.record_as(severity, kind, subject, attributes, 1);
     }
 
     /// Something happened so many times; nothing is recorded for 0. Never waits.
@@ -105,9 +116,19 @@ impl Events {
         attributes: impl IntoIterator<Item = Attribute>,
         count: u64,
     ) {
-        if count == 0 {
-            return;
+        if count > 0 {
+            self.record_as(kind.severity(), kind, subject, attributes, count);
         }
+    }
+
+    fn record_as(
+        &self,
+        severity: Severity,
+        kind: Kind,
+        subject: &str,
+        attributes: impl IntoIterator<Item = Attribute>,
+        count: u64,
+    ) {
         let is_told = |(_, value): &Attribute| !value.is_empty();
         let attributes: Vec<Attribute> = attributes.into_iter().filter(is_told).map(cut).collect();
         debug_assert!(
@@ -122,6 +143,7 @@ impl Events {
             seq: 0,
             at_unix_ms: inner.clock.unix_ms_now(),
             kind,
+            severity,
             subject: subject.to_owned(),
             attributes,
             count,

@@ -24,7 +24,7 @@ pub async fn run(events: Events, store: Arc<Store<Reason>>) {
         let state = store.l2().map(|l2| l2.tier().state().borrow().clone());
         match last.look(state.as_ref()) {
             Some(News::Away(why)) => {
-                events.record(Kind::CacheRedisAway, &node, [("why", why.to_owned())]);
+                events.record(Kind::CacheRedisAway, &node, [("why", why)]);
             }
             Some(News::Back) => events.record(Kind::CacheRedisBack, &node, []),
             None => {}
@@ -39,18 +39,18 @@ struct Last {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum News<'a> {
-    Away(&'a str),
+enum News {
+    Away(String),
     Back,
 }
 
 impl Last {
     /// What is to be told now. While Redis is tried again nothing is; without one nothing is away.
-    fn look<'a>(&mut self, state: Option<&'a L2State>) -> Option<News<'a>> {
+    fn look(&mut self, state: Option<&L2State>) -> Option<News> {
         match (state, self.is_away) {
-            (Some(L2State::Away(why)), false) => {
+            (Some(L2State::Away(outage)), false) => {
                 self.is_away = true;
-                Some(News::Away(why))
+                Some(News::Away(outage.to_string()))
             }
             (Some(L2State::Up), true) => {
                 self.is_away = false;
@@ -67,10 +67,17 @@ impl Last {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+    use weir_cache::redis::{Failure, FailureKind, Outage};
+
     use super::*;
 
     fn away(why: &str) -> L2State {
-        L2State::Away(why.to_owned())
+        L2State::Away(Outage {
+            redis: "redis://cache:6379".to_owned(),
+            failure: Failure::new(FailureKind::Late, why),
+            since: Instant::now(),
+        })
     }
 
     #[test]
@@ -78,7 +85,8 @@ mod tests {
         let mut last = Last::default();
         assert_eq!(last.look(Some(&L2State::Connecting)), None);
         assert_eq!(last.look(Some(&L2State::Up)), None);
-        assert_eq!(last.look(Some(&away("late"))), Some(News::Away("late")));
+        let told = "redis://cache:6379: late".to_owned();
+        assert_eq!(last.look(Some(&away("late"))), Some(News::Away(told)));
         assert_eq!(last.look(Some(&away("refused"))), None);
         assert_eq!(last.look(Some(&L2State::Connecting)), None);
         assert_eq!(last.look(Some(&L2State::Up)), Some(News::Back));

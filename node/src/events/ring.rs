@@ -28,6 +28,8 @@ pub struct Event {
     pub at_unix_ms: u64,
     /// What.
     pub kind: Kind,
+    /// How grave it is: mostly that of [`Kind::severity`].
+    pub severity: Severity,
     /// The name of what it happened to, of [`Kind::subject`]; empty for the node.
     pub subject: String,
     /// What is worth knowing; of several, what the last one said.
@@ -36,7 +38,7 @@ pub struct Event {
     pub count: u64,
 }
 
-/// What makes two events equal: kind, subject, and the values of [`Kind::told_apart_by`].
+/// What makes two events equal; of such the gravest says how grave they are: kind, subject, and the values of [`Kind::told_apart_by`].
 type Key = (Kind, String, Vec<String>);
 
 impl Event {
@@ -51,7 +53,7 @@ impl Event {
     }
 
     fn is_frequent(&self) -> bool {
-        self.kind.severity() == Severity::Debug
+        self.severity == Severity::Debug
     }
 }
 
@@ -239,7 +241,12 @@ impl Ring {
 fn gather(more: &mut Option<Event>, event: Event) {
     let before = more.as_ref().map_or(0, |more| more.count);
     let count = before.saturating_add(event.count);
-    *more = Some(Event { count, ..event });
+    let severity = more.as_ref().map_or(event.severity, |more| more.severity);
+    *more = Some(Event {
+        count,
+        severity: event.severity.max(severity),
+        ..event
+    });
 }
 
 #[cfg(test)]
@@ -251,6 +258,7 @@ mod tests {
             seq: 0,
             at_unix_ms,
             kind,
+            severity: kind.severity(),
             subject: subject.to_owned(),
             attributes: Vec::new(),
             count: 1,

@@ -156,6 +156,9 @@ impl Document {
 
 #[cfg(test)]
 mod tests {
+    use weir_cache::{MemoryLimits, PurgeLimits, Purges, Store};
+    use weir_core::purge::{DEFAULT_DRIFT_MAX_MS, HlcClock};
+
     use super::*;
     use crate::actors::config_agent::{ConfigAgentHandle, InForce};
     use crate::broadcast::mesh::CanaryStatus;
@@ -171,6 +174,12 @@ mod tests {
         let config = Config::parse("", &Environment::new(), &Given::default()).unwrap();
         let metrics = NodeMetrics::new(1);
         let (orders, _) = OrdersHandle::new();
+        let memory = MemoryLimits {
+            bytes_max: 1 << 20,
+            entry_bytes_max: 1 << 10,
+        };
+        let clock = HlcClock::new(1, DEFAULT_DRIFT_MAX_MS);
+        let purges = Purges::new(1, clock, PurgeLimits::default());
         let source = StatusSource {
             routing: Snapshot::new(Routing::empty()),
             config: ConfigAgentHandle::new(&Snapshot::new(InForce::first(config))),
@@ -180,6 +189,7 @@ mod tests {
             control_plane: Snapshot::new(LinkStatus::default()),
             canary: Snapshot::new(CanaryStatus::default()),
             spans: Arc::default(),
+            cache: Arc::new(Store::new(memory, 1, purges)),
         };
         (StatusCache::new(source, age_max.clone()), metrics, orders)
     }
@@ -197,7 +207,7 @@ mod tests {
             ..CanaryStatus::default()
         });
         let now = cache.now();
-        let told = r#""warnings":["canary from node-2 silent for 7 s"]"#;
+        let told = r#""warnings":["canary from node-2 silent for 7s"]"#;
         assert!(
             now.health_document.json.contains(told),
             "{}",

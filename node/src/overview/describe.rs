@@ -1,5 +1,8 @@
 //! Parts of an overview in the words of `weir.node.v1`.
 
+use std::time::Duration;
+
+use weir_core::units::format_rough;
 use weir_proto::node::v1 as pb;
 
 use crate::actors::config_agent::control_plane::LinkStatus;
@@ -119,7 +122,8 @@ pub(super) fn problems(
                 "" => String::new(),
                 why => format!(": {why}"),
             };
-            all.push(format!("control plane away for {} s{why}", link.away_s));
+            let away = format_rough(Duration::from_secs(link.away_s));
+            all.push(format!("control plane away for {away}{why}"));
         }
         let refused = link.profile_problems.iter();
         all.extend(refused.map(|problem| format!("profile refused: {problem}")));

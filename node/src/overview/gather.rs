@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt as _};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
+use weir_core::units::format_rough;
 use weir_proto::node::v1 as pb;
 
 use super::fold::{BOUNDS, Fold};
@@ -167,8 +168,8 @@ impl Gatherer {
         let gone = gone.map(|(node, known)| pb::NodeTrouble {
             node: node.clone(),
             why: format!(
-                "gone: it told last {} s ago, and the control plane names it no more",
-                known.heard.elapsed().as_secs()
+                "gone: it told last {} ago, and the control plane names it no more",
+                format_rough(known.heard.elapsed())
             ),
         });
         gone.collect()

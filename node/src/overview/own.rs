@@ -149,7 +149,7 @@ impl Own {
     async fn events(&self) -> Vec<pb::Event> {
         let page = self.events.read(None, &Wanted::default(), KEPT_MAX).await;
         let events = page.events.iter().rev();
-        let rare = events.filter(|event| event.kind.severity() > Severity::Debug);
+        let rare = events.filter(|event| event.severity > Severity::Debug);
         let newest = rare.take(EVENTS_MAX).cloned();
         let page = Page {
             events: newest.collect(),

@@ -11,6 +11,11 @@ use tokio::time::timeout;
 use weir_node::debug_api::pprof::Profile;
 
 use crate::common::{Backend, PATIENCE, Weir, web};
+use crate::leaks::resident_bytes;
+use crate::operator::wait_until;
+
+/// What a node may have more after a profile than before: the sampler's table, in huge pages, and some more.
+const KEPT_BYTES_MAX: u64 = 128 << 20;
 
 const PATHS: [&str; 5] = [
     "/debug/profile/cpu?seconds=1",
@@ -200,6 +205,26 @@ async fn assert_is_drawn(node: &Weir, file: &std::path::Path) {
 }
 
 /// The sum of each kind over samples with such a call.
+#[tokio::test]
+async fn what_names_of_calls_take_is_given_back_after_a_profile() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "s3cret\n").unwrap();
+    let node = Weir::start(&format!("[debug]\ntoken = \"file:{}\"\n", file.display())).await;
+    let before = resident_bytes(&node);
+    for path in [
+        "/debug/profile/cpu?seconds=1",
+        "/debug/heap/profile?seconds=1",
+    ] {
+        let (status, _) = get(&node, path, Some("s3cret")).await;
+        assert_eq!(status, 200, "{path}");
+        wait_until(&node, "its memory is given back", async || {
+            resident_bytes(&node) < before + KEPT_BYTES_MAX
+        })
+        .await;
+    }
+}
+
 fn sums(profile: &Profile, call: &str) -> [i64; 4] {
     let mut sums = [0; 4];
     for sample in &profile.sample {

@@ -49,7 +49,7 @@ fn open_sockets(weir: &Weir) -> usize {
         .count()
 }
 
-fn resident_bytes(weir: &Weir) -> u64 {
+pub fn resident_bytes(weir: &Weir) -> u64 {
     let status =
         std::fs::read_to_string(format!("/proc/{}/status", weir.pid().as_raw_pid())).unwrap();
     let line = status

@@ -250,3 +250,38 @@ async fn the_environment_fills_in_texts_and_sets_keys() {
     let slow = client.get("/hold").await.unwrap();
     assert_eq!(slow.header("x-weir-reason"), Some("read_timeout"));
 }
+
+#[tokio::test]
+async fn a_file_that_is_gone_is_in_the_status_until_it_is_back_and_what_is_in_force_goes_on() {
+    let [one] = Steered::start_all(["one"]).await;
+    let config = web(&[one.address], "[telemetry]\nstatus_cache_ttl = \"0s\"\n");
+    let weir = Weir::start(&config).await;
+    let path = weir.config_path();
+    let aside = path.with_extension("aside");
+    let gone = format!("configuration file {} cannot be read for ", path.display());
+    let why = ": No such file or directory (os error 2); what is in force goes on";
+    let ways = async || {
+        let (_, text) = weir.command(&["status"]).await;
+        let (_, status) = weir.get_api("/api/status").await.unwrap();
+        let (_, overview) = weir.get_api("/api/overview").await.unwrap();
+        [text, status, overview]
+    };
+    assert!(!ways().await.concat().contains("cannot be read"));
+
+    std::fs::rename(&path, &aside).unwrap();
+    wait_until(&weir, "the file is gone in each", async || {
+        let told = ways().await;
+        told.iter()
+            .all(|told| told.contains(&gone) && told.contains(why))
+    })
+    .await;
+    let mut client = Client::connect(weir.ingress).await;
+    assert_eq!(client.get("/").await.unwrap().text(), "one");
+
+    std::fs::rename(&aside, &path).unwrap();
+    wait_until(&weir, "the file is back", async || {
+        !ways().await.concat().contains("cannot be read")
+    })
+    .await;
+    assert_eq!(weir.metric("weir_config_revision").await, 1.0);
+}

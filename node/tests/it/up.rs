@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ struct Mesh {
     ingress: SocketAddr,
     grpc: SocketAddr,
     control_plane: SocketAddr,
+    /// What it said when it was up.
+    welcome: String,
 }
 
 /// What the file says of how long a stopping node waits for what runs.
@@ -57,17 +60,26 @@ impl Mesh {
     }
 
     async fn start_with(flags: &[&str]) -> Self {
+        Self::start_in(&std::env::temp_dir(), flags).await
+    }
+
+    /// One whose folder is in `among`.
+    async fn start_in(among: &Path, flags: &[&str]) -> Self {
         let ports = ports();
-        let mut child = command(ports).args(flags).spawn().unwrap();
+        let mut command = command(ports);
+        let mut child = command.args(flags).env("TMPDIR", among).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let said = timeout(PATIENCE, async {
+            let mut welcome = String::new();
             while let Some(line) = lines.next_line().await.unwrap() {
+                welcome.push_str(&line);
                 if line.contains("Ctrl-C stops everything") {
                     break;
                 }
             }
+            welcome
         });
-        said.await.expect("it comes up");
+        let welcome = said.await.expect("it comes up");
         // Its further lines must find a reader.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Self {
@@ -75,6 +87,7 @@ impl Mesh {
             ingress: ports[0],
             grpc: ports[1],
             control_plane: ports[3],
+            welcome,
         }
     }
 
@@ -164,6 +177,92 @@ async fn a_killed_parent_leaves_no_process_behind() {
     );
     mesh.child.kill().await.unwrap();
     all_end(&children).await;
+}
+
+#[tokio::test]
+async fn a_folder_of_a_mesh_that_was_killed_goes_with_the_next_start_and_no_folder_that_is_used() {
+    let among = tempfile::tempdir().unwrap();
+    let folders = || -> BTreeSet<_> {
+        let all = std::fs::read_dir(among.path()).unwrap();
+        all.map(|entry| entry.unwrap().file_name()).collect()
+    };
+    let mut killed = Mesh::start_in(among.path(), &[]).await;
+    let first = folders();
+    let children = killed.children();
+    assert_eq!(first.len(), 1);
+    let mut lives = Mesh::start_in(among.path(), &[]).await;
+    assert!(folders().is_superset(&first), "its mesh runs");
+
+    killed.child.kill().await.unwrap();
+    all_end(&children).await;
+    let before = folders();
+    assert_eq!(before.len(), 2, "nobody was there to take it away");
+    let mut next = Mesh::start_in(among.path(), &[]).await;
+    let after = folders();
+    assert_eq!(after.len(), 2, "{after:?}");
+    assert_eq!(after.intersection(&first).count(), 0, "{after:?}");
+
+    for mesh in [&mut lives, &mut next] {
+        kill_process(mesh.pid(), Signal::INT).unwrap();
+        let ended = timeout(PATIENCE, mesh.child.wait()).await.expect("it ends");
+        assert_eq!(ended.unwrap().code(), Some(0));
+    }
+    assert_eq!(folders().len(), 0);
+}
+
+#[tokio::test]
+async fn a_control_plane_that_is_away_is_told_beside_the_mesh_that_is_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mesh.toml");
+    let [nobody] = free_ports();
+    std::fs::write(
+        &file,
+        format!("[control_plane]\nendpoints = [\"{nobody}\"]\n"),
+    )
+    .unwrap();
+    let mesh = Mesh::start_with(&["--config", file.to_str().unwrap()]).await;
+    let told = "control plane away: ";
+    assert!(mesh.welcome.contains(told), "{}", mesh.welcome);
+    let mesh = Mesh::start().await;
+    assert!(!mesh.welcome.contains(told), "{}", mesh.welcome);
+}
+
+#[tokio::test]
+async fn an_edit_of_what_a_mesh_gives_its_nodes_is_refused_with_field_value_and_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mesh.toml");
+    let text = "[services.web]\nbackends = [\"127.0.0.1:1\"]\n[[routes]]\nservice = \"web\"\n";
+    std::fs::write(&file, text).unwrap();
+    let mesh = Mesh::start_with(&["--config", file.to_str().unwrap()]).await;
+    let node = mesh.grpc.to_string();
+    let says = async |wanted: &str| {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let (_, text) = weir(&["status", "--node", &node]).await;
+            if text.contains(wanted) {
+                return text;
+            }
+            assert!(Instant::now() < deadline, "no `{wanted}` in {text}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let edit = |text: &str| {
+        let next = file.with_extension("next");
+        std::fs::write(&next, text).unwrap();
+        std::fs::rename(next, &file).unwrap();
+    };
+    edit(&format!("[node]\nname = \"other\"\n{text}"));
+    let told = says("node.name: ").await;
+    let why = "node.name: other has no effect: it needs a restart of the node, and WEIR_NODE__NAME says node-1 \
+               whatever the file says";
+    assert!(told.contains(why), "{told}");
+    assert!(told.contains(" in force, 1 refused"), "{told}");
+    edit(&format!("# Another one.\n{text}"));
+    let deadline = Instant::now() + PATIENCE;
+    while says(" in force, 1 refused").await.contains("node.name") {
+        assert!(Instant::now() < deadline, "it is not taken");
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]

@@ -141,8 +141,8 @@ impl Guard {
         if !self.failures.count((self.now)()) {
             return Status::resource_exhausted("too many failed logins; try again later");
         }
-        let peer = request.remote_addr();
-        tracing::warn!(?peer, reason = %refused, "login failed");
+        let peer = request.remote_addr().map(|peer| peer.to_string());
+        tracing::warn!(peer, reason = %refused, "login failed");
         Status::from(refused)
     }
 }

@@ -204,7 +204,8 @@ impl Tokens {
                         key: entry.key,
                         info,
                     }),
-                    unreadable => tracing::warn!(?unreadable, "a token in the store is unreadable"),
+                    Ok(None) => tracing::warn!("a token in the store says nothing of itself"),
+                    Err(error) => tracing::warn!(%error, "a token in the store is unreadable"),
                 }
             }
             // More than there may be is for `create` to refuse, not for memory to hold.

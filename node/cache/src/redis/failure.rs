@@ -32,7 +32,8 @@ pub struct Failure {
 const DENIALS: [&str; 4] = ["NOAUTH", "WRONGPASS", "NOPERM", "DENIED"];
 
 impl Failure {
-    pub(super) fn new(kind: FailureKind, text: impl Into<String>) -> Self {
+    /// One of that kind, in words without secrets.
+    pub fn new(kind: FailureKind, text: impl Into<String>) -> Self {
         let text = text.into();
         Self { kind, text }
     }

@@ -12,7 +12,6 @@ use tokio::time::{Instant, interval, sleep};
 use weir_core::backoff::Backoff;
 use weir_core::trip::Trip;
 
-use super::L2State;
 use super::failure::{Failure, FailureKind};
 use super::generations;
 use super::link::{Lane, Link, TRIP};
@@ -20,6 +19,7 @@ use super::server::{Server, identify, used_bytes};
 use super::settings::L2Settings;
 use super::shared::Shared;
 use super::writer;
+use super::{L2State, Outage};
 
 /// For how long nothing is asked, with full jitter.
 const OPEN_FOR: RangeInclusive<Duration> = Duration::from_millis(250)..=Duration::from_secs(5);
@@ -37,6 +37,8 @@ pub(super) struct Keeper {
     last: Option<(Server, u64)>,
     /// What was told last, so that it is told once.
     told: Option<String>,
+    /// Since when that has been so.
+    away_since: Option<Instant>,
 }
 
 /// Looks now and then whether Redis has as much as it may.
@@ -95,6 +97,7 @@ impl Keeper {
             backoff: Backoff::new(OPEN_FOR, random),
             last: None,
             told: None,
+            away_since: None,
         }
     }
 
@@ -110,6 +113,7 @@ impl Keeper {
                     match down {
                         Down::Failing(failure) => failure,
                         Down::OtherUrl => {
+                            self.away_since = None;
                             self.shared.state.send_replace(L2State::Connecting);
                             continue;
                         }
@@ -117,7 +121,7 @@ impl Keeper {
                 }
                 Err(failure) => failure,
             };
-            self.tell_away(&settings, &failure);
+            self.tell_away(&settings, failure);
             tokio::select! {
                 () = sleep(self.backoff.next_wait()) => {}
                 changed = self.settings.changed() => if changed.is_err() { return },
@@ -207,18 +211,24 @@ impl Keeper {
         Some(Failure::new(kind, format!("{tripped}{why}")))
     }
 
-    fn tell_away(&mut self, settings: &L2Settings, failure: &Failure) {
-        let text = format!("redis {}: {failure}", settings.url);
+    fn tell_away(&mut self, settings: &L2Settings, failure: Failure) {
+        let outage = Outage {
+            redis: settings.url.to_string(),
+            failure,
+            since: *self.away_since.get_or_insert_with(Instant::now),
+        };
+        let text = outage.to_string();
         if self.told.as_deref() != Some(&text) {
             tracing::warn!("the shared cache is away: {text}");
-            self.told = Some(text.clone());
+            self.told = Some(text);
         }
-        self.shared.state.send_replace(L2State::Away(text));
+        self.shared.state.send_replace(L2State::Away(outage));
     }
 
     fn tell_up(&mut self, settings: &L2Settings) {
+        self.away_since = None;
         if self.told.take().is_some() {
-            tracing::info!("the shared cache is back: redis {}", settings.url);
+            tracing::info!("the shared cache is back: {}", settings.url);
         }
     }
 }

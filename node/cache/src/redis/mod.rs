@@ -23,6 +23,7 @@ mod settings;
 mod shared;
 mod writer;
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -30,6 +31,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
+use weir_core::units::format_rough;
 
 pub use self::counters::{Count, L2Counters};
 pub use self::failure::{Failure, FailureKind};
@@ -72,8 +75,40 @@ pub enum L2State {
     Connecting,
     /// Redis answers.
     Up,
-    /// Redis is not asked, for this reason. It is tried again all the time.
-    Away(String),
+    /// Redis is not asked. It is tried again all the time.
+    Away(Outage),
+}
+
+/// Why Redis is not asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// Which Redis, without a password.
+    pub redis: String,
+    /// What failed last.
+    pub failure: Failure,
+    /// Since when.
+    pub since: Instant,
+}
+
+impl Outage {
+    /// For people, who are told how long it has lasted.
+    pub fn problem(&self) -> String {
+        let how = match self.failure.kind {
+            FailureKind::Late | FailureKind::Lost => "unreachable",
+            FailureKind::Denied | FailureKind::Refused | FailureKind::Garbled => "of no use",
+        };
+        let lasted = format_rough(Duration::from_secs(self.since.elapsed().as_secs()));
+        format!(
+            "redis {}: {how} for {lasted}: {}; the cache goes on without it",
+            self.redis, self.failure
+        )
+    }
+}
+
+impl fmt::Display for Outage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.redis, self.failure)
+    }
 }
 
 /// The tier; cheap to clone. It ends with its last handle.
@@ -148,6 +183,14 @@ impl L2 {
     /// What it did so far.
     pub fn counters(&self) -> &L2Counters {
         &self.0.shared.counters
+    }
+
+    /// Why it is not asked, for people; `None` while it is, or is not known yet.
+    pub fn problem(&self) -> Option<String> {
+        match &*self.0.shared.state.borrow() {
+            L2State::Away(outage) => Some(outage.problem()),
+            L2State::Connecting | L2State::Up => None,
+        }
     }
 
     /// How long Redis took for its last answer to the question that it is asked each second; `None` before the first.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use redis::io::tcp::TcpSettings;
-use redis::{ConnectionInfo, IntoConnectionInfo as _};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _};
 
 /// How long one command may take, by default.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_millis(50);
@@ -96,8 +96,16 @@ impl Eq for RedisUrl {}
 
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (address, database) = (self.info.addr(), self.info.redis_settings().db());
-        write!(f, "{address}/{database}")
+        let address = self.info.addr();
+        let (scheme, database_at) = match address {
+            ConnectionAddr::Unix(_) => ("unix", "?db="),
+            _ => ("redis", "/"),
+        };
+        write!(f, "{scheme}://{address}")?;
+        match self.info.redis_settings().db() {
+            0 => Ok(()),
+            database => write!(f, "{database_at}{database}"),
+        }
     }
 }
 
@@ -117,8 +125,18 @@ mod tests {
             .parse()
             .unwrap();
         let settings = L2Settings::new(url.clone());
-        assert_eq!(url.to_string(), "cache.internal:6380/3");
+        assert_eq!(url.to_string(), "redis://cache.internal:6380/3");
         assert!(!format!("{settings:?}").contains("hunter2"));
+        for (url, shown) in [
+            ("redis://:hunter2@cache", "redis://cache:6379"),
+            (
+                "unix:///run/redis.sock?pass=hunter2",
+                "unix:///run/redis.sock",
+            ),
+            ("unix:///run/redis.sock?db=2", "unix:///run/redis.sock?db=2"),
+        ] {
+            assert_eq!(url.parse::<RedisUrl>().unwrap().to_string(), shown);
+        }
         assert_eq!(url.redact("AUTH weir hunter2"), "AUTH weir ***");
     }
 

@@ -74,7 +74,7 @@ impl Tier {
         let away = state.wait_for(|state| matches!(state, L2State::Away(_)));
         let away = tokio::time::timeout(PATIENCE, away).await.unwrap().unwrap();
         match &*away {
-            L2State::Away(why) => why.clone(),
+            L2State::Away(outage) => outage.to_string(),
             other => panic!("{other:?}"),
         }
     }

@@ -8,6 +8,7 @@ use super::config::HealthConfig;
 use super::ejection::{Ejection, Ejections};
 use super::slow_start::FULL_PERMILLE;
 use super::standing::Standing;
+use crate::units::format_rough;
 
 /// Stands in for a deadline too far away for the clock.
 const FAR_AWAY: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
@@ -194,12 +195,12 @@ impl BackendHealth {
             Standing::Ejected { until, .. } => {
                 let cause = self.ejections.current().map_or_else(String::new, cause);
                 match until {
-                    Some(until) => format!("{cause}, back in {} s", seconds(now, until)),
+                    Some(until) => format!("{cause}, back in {}", time_left(now, until)),
                     None => cause,
                 }
             }
             Standing::Draining { deadline } => {
-                format!("draining by operator, cut in {} s", seconds(now, deadline))
+                format!("draining by operator, cut in {}", time_left(now, deadline))
             }
             Standing::Drained { cut: false } => "drained by operator".to_owned(),
             Standing::Drained { cut: true } => {
@@ -239,8 +240,9 @@ fn cause(ejection: Ejection) -> String {
     }
 }
 
-/// Seconds from `now` to `then`, rounded up so that nothing is due "in 0 s" before it is.
-fn seconds(now: Instant, then: Instant) -> u64 {
+/// From `now` to `then`, in whole seconds, rounded up so that nothing is due "in 0s" before it is.
+fn time_left(now: Instant, then: Instant) -> String {
     let left = then.saturating_duration_since(now);
-    left.as_secs() + u64::from(left.subsec_nanos() > 0)
+    let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+    format_rough(Duration::from_secs(seconds))
 }

@@ -111,7 +111,7 @@ fn three_failures_in_traffic_eject_for_thirty_seconds() {
     assert!(health.eject(now));
     assert_eq!(
         health.reason(now + seconds(18)),
-        "5 failures in a row, back in 12 s"
+        "5 failures in a row, back in 12s"
     );
     assert!(!health.failure_run(now, 6), "it is out already");
     assert!(!health.eject(now), "it is out already");
@@ -156,7 +156,7 @@ fn an_ejection_by_hand_may_have_an_end() {
     let now = Instant::now();
     let mut health = present(config());
     health.eject_by_hand(now, Some(seconds(60)));
-    assert_eq!(health.reason(now), "ejected by operator, back in 60 s");
+    assert_eq!(health.reason(now), "ejected by operator, back in 1m");
     assert!(health.tick(now + seconds(60), 0));
 }
 
@@ -165,7 +165,7 @@ fn a_drain_is_done_when_nothing_is_in_flight() {
     let now = Instant::now();
     let mut health = present(config());
     assert!(health.drain(now, seconds(30)));
-    assert_eq!(health.reason(now), "draining by operator, cut in 30 s");
+    assert_eq!(health.reason(now), "draining by operator, cut in 30s");
     assert!(!health.tick(now + seconds(1), 1));
     assert!(health.tick(now + seconds(2), 0));
     assert_eq!(health.standing(now), Standing::Drained { cut: false });

@@ -1,5 +1,6 @@
 //! From looks to events.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -84,6 +85,20 @@ pub enum Event {
     ContainerRecreated,
     /// Restart its container now; once an outage.
     ForceRestart,
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lost => "lost",
+            Self::CameBack => "back",
+            Self::Stable { .. } => "stable",
+            Self::RestartedInPlace => "another tunnel",
+            Self::ContainerRestarted => "its container started again",
+            Self::ContainerRecreated => "its container is another one",
+            Self::ForceRestart => "its container is to be restarted",
+        })
+    }
 }
 
 /// The health of one VPN.

@@ -1,11 +1,13 @@
 //! Whether a VPN's port changed, apart from its health.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::look::{default_count, default_time};
 use crate::port_cache::Port;
 use crate::tuning::knobs::port_cache;
+use crate::units::format_rough;
 
 /// What rules the watch over a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +58,23 @@ pub enum PortEvent {
     },
     /// That alarm is over.
     Calm,
+}
+
+impl fmt::Display for PortEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Settled(port) => write!(f, "it is {port}"),
+            Self::Confirm(port) => write!(f, "{port} was seen, read again"),
+            Self::Changed { from, to } => write!(f, "changed from {from} to {to}"),
+            Self::HealthyWithoutPort { missing } => {
+                let missing = format_rough(*missing);
+                write!(f, "healthy and without a port for {missing}")
+            }
+            Self::PortIsBack => f.write_str("there is one again"),
+            Self::Flapping { changes } => write!(f, "changes too often, {changes} times"),
+            Self::Calm => f.write_str("changes no more"),
+        }
+    }
 }
 
 /// Watches one VPN's port.

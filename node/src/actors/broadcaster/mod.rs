@@ -68,7 +68,7 @@ impl StreamHandler<Page> for Broadcaster {
     fn handle(&mut self, page: Page, ctx: &mut Self::Context) {
         let described = self.parts.events.described(&page, None).events;
         let events = page.events.iter().zip(described);
-        let told = events.filter(|(event, _)| event.kind.severity() > Severity::Debug);
+        let told = events.filter(|(event, _)| event.severity > Severity::Debug);
         let drafts: Vec<_> = told
             .filter_map(|(event, told)| draft(event.kind, &told))
             .collect();

@@ -11,6 +11,7 @@
 //! any problem leaves the old one in force; every part has taken its share before the new one is.
 
 pub mod control_plane;
+mod handle;
 mod in_force;
 #[cfg(test)]
 mod knob_tests;
@@ -27,7 +28,6 @@ use std::time::Duration;
 use actix::{
     Actor, ActorFutureExt as _, AtomicResponse, Context, Handler, Message, WrapFuture as _,
 };
-use weir_core::trace::TraceContext;
 use weir_core::tuning;
 
 use super::cache_tier::{self, CacheTierHandle};
@@ -38,21 +38,20 @@ use super::provision_supervisor::{Plan, ProvisionHandle};
 use crate::broadcast::Broadcast;
 use crate::config::{AccessLog, Config, Environment, Give, Given, Ingress, Invalid};
 use crate::events::{Events, Kind};
-use crate::link::{Carried, Link, Permits, Refused, Timed};
+use crate::link::{Carried, Refused, Timed};
 use crate::snapshot::Snapshot;
 use crate::telemetry::alerts::Alerts;
 use crate::telemetry::history::History;
 use crate::telemetry::logs::LogTuning;
 use crate::telemetry::spans::{AttributeValue, SpanKind, Tracer};
 use crate::telemetry::steps::StepTrace;
+pub use handle::ConfigAgentHandle;
 pub use in_force::InForce;
 
 /// Messages that may wait.
 pub const MESSAGES_WAITING_MAX: usize = 8;
 /// How long other actors may take to accept their part.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a caller waits for a verdict.
-const VERDICT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a message waited in the mailbox, in microseconds.
 const MAILBOX_WAIT: &str = "mailbox.wait_us";
@@ -199,61 +198,6 @@ pub struct ConfigAgent {
     outlets: Outlets,
     environment: Environment,
     takers: Takers,
-}
-
-/// What everyone else holds of it.
-#[derive(Clone)]
-pub struct ConfigAgentHandle {
-    pub(crate) offer: Link<Offer>,
-    pub(crate) take: Link<Take>,
-    in_force: Snapshot<InForce>,
-}
-
-impl ConfigAgentHandle {
-    /// A handle to an agent that publishes to `in_force`.
-    pub fn new(in_force: &Snapshot<InForce>) -> Self {
-        let permits = Permits::new(MESSAGES_WAITING_MAX);
-        Self {
-            offer: Link::new(&permits),
-            take: Link::new(&permits),
-            in_force: in_force.clone(),
-        }
-    }
-
-    /// Asks for `text` to come into force.
-    ///
-    /// # Errors
-    /// [`Refused`] when the agent did not answer; [`Rejected`] when it said no.
-    pub async fn offer(&self, text: String) -> Result<Result<Applied, Rejected>, Refused> {
-        self.offer.ask(Offer { text }, None, VERDICT_TIMEOUT).await
-    }
-
-    /// Hands over what the control plane gives. Weights and registered backends are never refused.
-    ///
-    /// # Errors
-    /// [`Refused`] when the agent or the load balancer did not answer: nothing is known, and giving it again does
-    /// no harm. Every problem when the profile does not go with the file; the old one stays in force then.
-    pub async fn take(&self, give: Give) -> Result<Verdict, Refused> {
-        self.take_under(give, None).await
-    }
-
-    /// The same on behalf of a span.
-    ///
-    /// # Errors
-    /// Those of [`Self::take`].
-    pub async fn take_under(
-        &self,
-        give: Give,
-        context: Option<TraceContext>,
-    ) -> Result<Verdict, Refused> {
-        let take = Take { give };
-        self.take.ask(take, context, VERDICT_TIMEOUT).await?
-    }
-
-    /// What is in force.
-    pub fn in_force(&self) -> Arc<InForce> {
-        self.in_force.load()
-    }
 }
 
 impl ConfigAgent {

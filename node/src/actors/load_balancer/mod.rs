@@ -16,6 +16,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use tokio::time::Instant;
 use weir_core::ids::{BackendId, ServiceName};
 use weir_core::route::RouteTable;
 use weir_core::trace::TraceContext;
+use weir_core::units::format_rough;
 
 use crate::config::{Config, RouteSettings, ServiceSettings};
 use crate::data_plane::routing::Routing;
@@ -92,6 +94,21 @@ pub enum Change {
     Eject(Option<Duration>),
     /// Takes back every ejection.
     Restore,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let within = |limit: &Duration| format_rough(*limit);
+        match self {
+            Self::Weight(weight) => write!(f, "weight {weight}"),
+            Self::Drain(None) => f.write_str("drain"),
+            Self::Drain(Some(limit)) => write!(f, "drain, cut after {}", within(limit)),
+            Self::Undrain => f.write_str("undrain"),
+            Self::Eject(None) => f.write_str("eject"),
+            Self::Eject(Some(limit)) => write!(f, "eject for {}", within(limit)),
+            Self::Restore => f.write_str("restore"),
+        }
+    }
 }
 
 impl Change {
@@ -290,7 +307,7 @@ impl Handler<Carried<Command>> for LoadBalancer {
                 backend,
                 change,
             } = &command.message;
-            tracing::info!(%service, %backend, ?change, "operator changed a backend");
+            tracing::info!(%service, %backend, %change, "operator changed a backend");
             self.publish();
         }
         let name = command.message.change.span_name();

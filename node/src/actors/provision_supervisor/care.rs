@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use weir_core::ids::{EngineId, ServiceName};
 use weir_core::provision::{Action, Care, CareState, EndReason, Observation, Turn};
 
-use super::engines::{Engine, is_leaving, loads, unix_ms};
+use super::engines::{Engine, is_leaving, loads, state_name, unix_ms};
 use super::messages::{
     Look, Looked, Ready, Started, StopEngine, StopRefused, VpnEvent, VpnHappened,
 };
@@ -65,7 +65,9 @@ impl ProvisionSupervisor {
         engine.tell_traffic(was_up, &self.parts.events);
         if std::mem::discriminant(&before) != std::mem::discriminant(&state) {
             engine.since = (state, unix_ms(&self.parts));
-            tracing::info!(engine = id, ?state, why = engine.why, "engine");
+            let reason = state.ends_for().map(EndReason::as_str);
+            let state = state_name(state, engine.care.is_published());
+            tracing::info!(engine = id, state, reason, why = engine.why, "engine");
         }
         for action in actions {
             self.act(id, action, now);
@@ -466,7 +468,9 @@ impl Handler<Carried<VpnHappened>> for ProvisionSupervisor {
     fn handle(&mut self, happened: Carried<VpnHappened>, _: &mut Context<Self>) {
         let now = Instant::now();
         let VpnHappened { vpn, what } = happened.message;
-        tracing::info!(vpn, ?what, "VPN of engines");
+        match what {
+            VpnEvent::Stable => tracing::info!(vpn, "VPN of engines is stable"),
+        }
         let replaces_all = self
             .plan
             .vpns

@@ -67,7 +67,11 @@ impl Engine {
             (true, false) => {
                 let state = state_name(self.care.state(), false).to_owned();
                 let attributes = [service, ("state", state), ("why", self.why.clone())];
-                events.record(Kind::EngineDown, &self.id(), attributes);
+                let ends_for = self.care.state().ends_for();
+                match ends_for.is_some_and(EndReason::is_routine) {
+                    true => events.record_routine(Kind::EngineDown, &self.id(), attributes),
+                    false => events.record(Kind::EngineDown, &self.id(), attributes),
+                }
             }
             _ => {}
         }

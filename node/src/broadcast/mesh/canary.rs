@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use weir_broadcast::{Connection, Draft, Encoding, Shard, Since, Writing};
 use weir_core::broadcast::{Class, TopicName};
+use weir_core::units::format_rough;
 use weir_proto::node::v1::delivery::What as Delivered;
 
 use super::{Ack, Mesh, wire};
@@ -38,8 +39,8 @@ impl CanaryStatus {
     pub fn problem(&self) -> Option<String> {
         let from = self.from.as_ref().filter(|_| self.is_silent)?;
         Some(format!(
-            "canary from {from} silent for {} s",
-            self.silent_for.as_secs()
+            "canary from {from} silent for {}",
+            format_rough(self.silent_for)
         ))
     }
 }

@@ -340,7 +340,7 @@ impl Hub {
         let moved = next.live != before.live;
         let topics = if moved { self.all_topics() } else { Vec::new() };
         if moved {
-            tracing::info!(live = ?next.live, "nodes that number messages");
+            tracing::info!(live = next.live.join(", "), "nodes that number messages");
         }
         // Before anybody publishes by it.
         for topic in &topics {

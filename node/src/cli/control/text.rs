@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use weir_core::calendar;
 use weir_core::tuning::Code;
+use weir_core::units::format_rough;
 use weir_proto::control::v1::{JobState, Presence, Role};
 use weir_proto::tuning::v1::ApplyClass;
-
-use crate::cli::status::uptime;
 
 /// Bytes of a hash that tables show.
 const SHORT_HASH_BYTES: usize = 4;
@@ -42,7 +41,7 @@ pub(in crate::cli) fn moment(unix_ms: u64) -> String {
 pub(in crate::cli) fn ago(unix_ms: u64, now: Duration) -> String {
     match unix_ms {
         0 => "-".to_owned(),
-        _ => uptime(now.saturating_sub(Duration::from_millis(unix_ms)).as_secs()),
+        _ => format_rough(now.saturating_sub(Duration::from_millis(unix_ms))),
     }
 }
 

@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 use weir_control_plane::clock::WallClock;
 use weir_control_plane::governance::guard;
 use weir_control_plane::governance::listen::{Insecure, Wire, check_listen};
@@ -28,6 +30,8 @@ use crate::telemetry::logs;
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1_024;
+/// How long a store may take to be read before that is told.
+const STORE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Who may call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -173,17 +177,33 @@ async fn serve(arguments: RunArguments) -> Result<(), Failure> {
         .map(|url| Traced::start(control_plane.steps(), url.clone(), &arguments.name));
     let traced = traced.transpose()?;
     let listener = socket.listen(BACKLOG).map_err(no_listener)?;
-    tracing::info!(
-        instance = arguments.name,
-        listen = %arguments.listen,
-        version = env!("CARGO_PKG_VERSION"),
-        "control plane ready"
-    );
+    let told = tokio::spawn(tell_ready(control_plane.store_read(), arguments));
     let served = control_plane.serve(listener, stop).await;
+    told.abort();
     if let Some(traced) = traced {
         traced.finish().await;
     }
     served.map_err(failed)
+}
+
+/// Says that the instance is ready once it has read its store, and before that that it has not, if that takes long.
+async fn tell_ready(store_read: impl Future<Output = ()>, arguments: RunArguments) {
+    let (instance, listen) = (&*arguments.name, arguments.listen);
+    let mut store_read = std::pin::pin!(store_read);
+    if timeout(STORE_LIMIT, &mut store_read).await.is_err() {
+        tracing::warn!(
+            instance,
+            %listen,
+            "control plane listens, and is not ready: its store does not answer; nodes keep what they have"
+        );
+        store_read.await;
+    }
+    tracing::info!(
+        instance,
+        %listen,
+        version = env!("CARGO_PKG_VERSION"),
+        "control plane ready"
+    );
 }
 
 /// Has the address, and does not listen yet: callers are refused at once until there is somebody to answer them.

@@ -10,7 +10,7 @@ use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 use weir_core::trace::TraceContext;
-use weir_core::units::format_duration;
+use weir_core::units::format_rough;
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::provision_client::ProvisionClient;
 use weir_proto::node::v1::provision_response::Outcome;
@@ -136,7 +136,7 @@ impl Provision {
             "{} of {} ready after {}; the jobs stay: `weir engines` shows how far they are",
             new.len(),
             counted(self.count as usize, "engine"),
-            format_duration(self.wait.unwrap_or_default()),
+            format_rough(self.wait.unwrap_or_default()),
         )))
     }
 
@@ -154,7 +154,7 @@ fn refused(refusal: &pb::Refusal) -> Failure {
     let mut text = format!("{code}: {message}");
     if refusal.recovery_eta_ms > 0 {
         let eta = Duration::from_secs(refusal.recovery_eta_ms.div_ceil(1_000));
-        text += &format!("; over in {} at the earliest", format_duration(eta));
+        text += &format!("; over in {} at the earliest", format_rough(eta));
     }
     match code.as_str() {
         "unknown_service" => Status::not_found(text).into(),

@@ -1,6 +1,7 @@
 //! `weir up`: a whole mesh on this machine, until Ctrl-C.
 
 mod control_plane;
+mod folder;
 mod node_process;
 mod process;
 mod processes;
@@ -18,9 +19,10 @@ use weir_core::tuning::knobs::ingress::DRAIN_TIMEOUT;
 use weir_core::units::format_duration;
 
 use self::control_plane::ControlPlaneProcess;
+use self::folder::RunFolder;
 use self::node_process::NodeProcess;
 use self::process::Process;
-use self::processes::{Plan, RunFolder, claim_all, places, split, start_backend};
+use self::processes::{Plan, claim_all, places, split, start_backend};
 use self::welcome::welcome;
 use super::block_on;
 use super::output::{Failure, print, print_raw};
@@ -158,6 +160,8 @@ struct Mesh {
     control_plane: Option<ControlPlaneProcess>,
     nodes: Vec<NodeProcess>,
     backends: Vec<Process>,
+    /// Why the control plane does not count a node, at the start.
+    not_joined: Option<String>,
 }
 
 impl Mesh {
@@ -218,6 +222,7 @@ impl Mesh {
             nodes: places.into_iter().map(node).collect::<Result<_, _>>()?,
             plan,
             backends,
+            not_joined: None,
         })
     }
 
@@ -266,9 +271,8 @@ impl Mesh {
         for node in &mut self.nodes {
             node.ready().await?;
         }
-        for node in &mut self.nodes {
-            node.joined().await;
-        }
+        let joined = futures::future::join_all(self.nodes.iter_mut().map(NodeProcess::joined));
+        self.not_joined = joined.await.into_iter().find_map(Result::err);
         for node in &mut self.nodes {
             node.warm().await;
         }

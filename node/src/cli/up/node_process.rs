@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::{Channel, Endpoint};
+use weir_core::units::format_rough;
 use weir_proto::node::v1::node_client::NodeClient;
-use weir_proto::node::v1::{GetStatusRequest, Status};
+use weir_proto::node::v1::{ControlLink, GetStatusRequest, Status};
 
 use super::process::Process;
 use super::processes::{Place, Plan, did_not_start, start_node};
 use crate::cli::output::Failure;
-use crate::cli::status::{percent, uptime};
+use crate::cli::status::percent;
 use crate::orders::WARMING;
 
 /// How long a node may take until it answers.
@@ -83,21 +84,26 @@ impl NodeProcess {
     }
 
     /// Waits until the control plane counts it, so that what is said to the mesh next reaches it.
-    pub(super) async fn joined(&mut self) {
+    ///
+    /// # Errors
+    /// Why it does not, after some seconds.
+    pub(super) async fn joined(&mut self) -> Result<(), String> {
+        let mut last = None;
         let joins = async {
             loop {
                 let status = self.client.get_status(GetStatusRequest {}).await;
                 let link = status
                     .ok()
                     .and_then(|status| status.into_inner().control_plane);
-                if link.is_some_and(|link| link.state == "connected" && link.peers > 0) {
+                if link.as_ref().is_some_and(is_counted) {
                     return;
                 }
+                last = link.or(last.take());
                 sleep(READY_LOOK_INTERVAL).await;
             }
         };
-        // `weir nodes` tells what became of it.
-        let _ = timeout(JOIN_TIMEOUT, joins).await;
+        let joined = timeout(JOIN_TIMEOUT, joins).await;
+        joined.map_err(|_| last.map_or_else(|| "the node does not answer".to_owned(), why_not))
     }
 
     pub(super) async fn line(&mut self) -> String {
@@ -126,6 +132,19 @@ impl NodeProcess {
     }
 }
 
+fn is_counted(link: &ControlLink) -> bool {
+    link.state == "connected" && link.peers > 0
+}
+
+/// Why the control plane does not count a node.
+fn why_not(link: ControlLink) -> String {
+    match (&*link.state, &*link.why) {
+        ("connected", _) => "it answers, and tells of no nodes yet".to_owned(),
+        (_, "") => "it does not answer".to_owned(),
+        (_, why) => why.to_owned(),
+    }
+}
+
 fn line_of(status: &Status, per_second: u64) -> String {
     let services: Vec<String> = status
         .services
@@ -136,7 +155,7 @@ fn line_of(status: &Status, per_second: u64) -> String {
         "{}  {}  up {}  {per_second} req/s  {} ok  mean {:?}  {}",
         status.node,
         status.state,
-        uptime(status.uptime_s),
+        format_rough(Duration::from_secs(status.uptime_s)),
         percent(status.success_rate),
         Duration::from_micros(status.mean_response_us),
         services.join("  "),

@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use super::folder::open_log;
 use super::process::Process;
 use crate::cli::output::Failure;
 use crate::config::Config;
@@ -141,7 +142,7 @@ pub(super) fn start_node(plan: &Plan, place: &Place, log: &Path) -> io::Result<P
         .env("WEIR_HTTP_API__LISTEN", place.http_api.to_string())
         .env_remove("WEIR_NODE")
         .stdout(Stdio::null())
-        .stderr(append_to(log)?);
+        .stderr(open_log(log)?);
     command.envs(plan.engines.iter().cloned());
     command.envs(plan.telemetry());
     if let Some(ports) = plan.host_ports.get(place.at) {
@@ -170,12 +171,8 @@ pub(super) fn start_control_plane(
             .envs(plan.telemetry())
             .env_remove("WEIR_STORE")
             .stdout(Stdio::null())
-            .stderr(append_to(log)?),
+            .stderr(open_log(log)?),
     )
-}
-
-fn append_to(log: &Path) -> io::Result<std::fs::File> {
-    std::fs::File::options().create(true).append(true).open(log)
 }
 
 /// Why a process is not there, with the last line that it wrote.
@@ -223,33 +220,6 @@ pub(super) fn split(ports: &RangeInclusive<u16>, nodes: usize) -> Vec<RangeInclu
         first..=first + (each - 1)
     };
     (0..nodes).map(part).collect()
-}
-
-/// Where a mesh keeps its logs and, unless told otherwise, everything else.
-pub(super) struct RunFolder(tempfile::TempDir);
-
-impl RunFolder {
-    pub(super) fn new() -> io::Result<Self> {
-        Ok(Self(tempfile::Builder::new().prefix("weir-up-").tempdir()?))
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    pub(super) fn log_of(&self, name: &str) -> PathBuf {
-        self.0.path().join(format!("{name}.log"))
-    }
-
-    pub(super) fn write_demo(
-        &self,
-        backends: &[(String, SocketAddr)],
-        engines: Option<u32>,
-    ) -> io::Result<PathBuf> {
-        let path = self.0.path().join("mesh.toml");
-        std::fs::write(&path, demo_config(backends, engines)?)?;
-        Ok(path)
-    }
 }
 
 /// HTTP and WebSocket over HTTP/1.1, gRPC over HTTP/2; on the same backends unless the web is served by engines.

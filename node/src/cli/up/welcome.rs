@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::Mesh;
-use super::processes::{Place, RunFolder};
+use super::folder::RunFolder;
+use super::processes::Place;
 
 /// Where everything is, and what to try.
 pub(super) fn welcome(mesh: &Mesh, folder: &RunFolder, is_demo: bool) -> String {
@@ -25,6 +26,12 @@ pub(super) fn welcome(mesh: &Mesh, folder: &RunFolder, is_demo: bool) -> String 
     }
     if let Some(control_plane) = &mesh.control_plane {
         let _ = writeln!(text, "  control plane {}", control_plane.listen);
+    }
+    if let Some(why) = &mesh.not_joined {
+        let _ = writeln!(
+            text,
+            "  control plane away: {why}; nodes serve without it (`weir status` tells how it is)"
+        );
     }
     text.push_str("\nTry:\n");
     for line in tries(mesh, is_demo) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use weir_core::alerts::{Name, State, Watch};
 use weir_core::series::Ring;
+use weir_core::units::format_rough;
 use weir_proto::node::v1 as pb;
 
 use super::history::History;
@@ -152,13 +153,14 @@ impl Alert {
         let since = self.watch.since_unix_ms();
         let since = since.filter(|_| self.watch.state() == State::Firing)?;
         let (name, lasted_s) = (self.name, now_unix_ms.saturating_sub(since) / 1_000);
+        let lasted = format_rough(Duration::from_secs(lasted_s));
         let value = name.shown(self.measured.value.unwrap_or_default());
         let of = match &*self.measured.of {
             "" => String::new(),
             of => format!(" of {of}"),
         };
         Some(format!(
-            "alert {} for {lasted_s} s: {value}{of}, limit {}",
+            "alert {} for {lasted}: {value}{of}, limit {}",
             name.as_str(),
             name.shown(self.limit)
         ))

@@ -10,6 +10,7 @@ use super::cached;
 use super::origin::Origin;
 use crate::client::{Answer, Client};
 use crate::common::{PATIENCE, Weir};
+use crate::operator::wait_until;
 
 async fn origin() -> Origin {
     Origin::start(|mut asked| async move {
@@ -137,6 +138,45 @@ async fn without_redis_nobody_waits_and_nothing_fails() {
         assert_eq!(get(&weir, &format!("/gone/{number}")).await.status, 200);
     }
     assert!(get(&weir, "/gone/1").await.header("age").is_some());
+}
+
+#[tokio::test]
+async fn a_redis_that_is_away_is_in_the_status_without_its_password_until_it_is_back() {
+    let mut redis = Redis::start_with(&["--requirepass", "hunter2"]);
+    let origin = origin().await;
+    let address = redis.url();
+    let url = address.replace("redis://", "redis://:hunter2@");
+    let section = format!("[redis]\nurl = \"{url}\"\n[telemetry]\nstatus_cache_ttl = \"0s\"\n");
+    let weir = cached(origin.address, "cache = true", &section).await;
+    weir.wait_for_metric("weir_cache_redis_up", |up| up == 1.0)
+        .await;
+    let address = address.trim_end_matches('/');
+    let ways = async || {
+        let (_, text) = weir.command(&["status"]).await;
+        let (_, status) = weir.get_api("/api/status").await.unwrap();
+        let (_, overview) = weir.get_api("/api/overview").await.unwrap();
+        [text, status, overview]
+    };
+    assert!(!ways().await.concat().contains(address));
+
+    redis.kill();
+    let away = format!("redis {address}: unreachable for ");
+    let why = ": Connection refused (os error 111); the cache goes on without it";
+    wait_until(&weir, "Redis is away in each", async || {
+        let told = ways().await;
+        told.iter()
+            .all(|told| told.contains(&away) && told.contains(why))
+    })
+    .await;
+    assert!(!ways().await.concat().contains("hunter2"));
+    assert_eq!(get(&weir, "/").await.status, 200);
+
+    redis.start_again();
+    wait_until(&weir, "Redis is back", async || {
+        // Among the events it stays.
+        !ways().await.concat().contains(&away)
+    })
+    .await;
 }
 
 #[tokio::test]

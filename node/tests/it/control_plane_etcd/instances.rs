@@ -153,3 +153,16 @@ async fn a_name_belongs_to_one_instance_and_is_free_again_soon_after_it_was_kill
         first.log()
     );
 }
+
+#[tokio::test]
+async fn an_instance_is_not_called_ready_while_its_etcd_is_away() {
+    let mut etcd = Etcd::start().await;
+    etcd.kill();
+    let instance = Instance::spawn("cp-1", &[etcd.endpoint()]);
+    instance
+        .says("control plane listens, and is not ready")
+        .await;
+    assert!(!instance.log().contains("control plane ready"));
+    etcd.start_again().await;
+    instance.says("control plane ready").await;
+}

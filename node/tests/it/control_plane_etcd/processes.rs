@@ -35,18 +35,23 @@ pub(super) struct Instance {
 impl Instance {
     /// Starts one and waits until it knows who leads.
     pub(super) async fn start(name: &str, members: &[String]) -> Self {
+        let mut instance = Self::spawn(name, members);
+        instance.is_up().await;
+        instance
+    }
+
+    /// Starts one, whoever answers it.
+    pub(super) fn spawn(name: &str, members: &[String]) -> Self {
         let [address] = free_ports();
         let folder = tempfile::tempdir().unwrap();
-        let mut instance = Self {
+        Self {
             name: name.to_owned(),
             address,
             api: Api::to(address),
             members: members.to_vec(),
             child: spawn(name, address, members, &folder),
             folder,
-        };
-        instance.is_up().await;
-        instance
+        }
     }
 
     /// Starts a second one of this name; its exit code and log when it ends.
@@ -88,6 +93,15 @@ impl Instance {
         let id = self.child.id().expect("it runs");
         let pid = Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits until its log has this.
+    pub(super) async fn says(&self, line: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log().contains(line) {
+            assert!(Instant::now() < deadline, "no `{line}` in {}", self.log());
+            sleep(LOOK_INTERVAL).await;
+        }
     }
 
     async fn is_up(&mut self) {

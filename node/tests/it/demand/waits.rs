@@ -59,6 +59,17 @@ async fn the_first_request_starts_an_engine_that_answers_it_and_the_last_one_let
         let kinds = ["service.waits", "engine.started", "engine.gone"];
         assert_eq!(told, kinds.repeat(round));
     }
+    let (_, text) = weir.get_api("/api/events").await.unwrap();
+    let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let out = ["engine.down", "backend.out"].map(serde_json::Value::from);
+    let events = told["events"].as_array().unwrap().iter();
+    let out: Vec<_> = events
+        .filter(|event| out.contains(&event["kind"]))
+        .map(|event| (&event["kind"], &event["severity"]))
+        .collect();
+    assert!(out.len() >= 4, "{text}");
+    let is_info = |(_, severity): &(_, &serde_json::Value)| **severity == "info";
+    assert!(out.iter().all(is_info), "nothing is wrong: {out:?}");
 }
 
 #[tokio::test]

@@ -96,6 +96,7 @@ async fn the_life_of_an_engine_is_told_once_in_order_and_from_where_one_was() {
     let second = list(&weir, &format!("since={since}&kind=engine.*")).await;
     assert_eq!(kinds(&second), ["engine.down", "engine.gone"], "{second:#}");
     assert_eq!(second["events"][0]["attributes"]["state"], "stopping");
+    assert_eq!(second["events"][0]["severity"], "info", "it was asked for");
 
     let path = format!("/api/events?since={since}&kind=engine.*");
     let told = ask(&weir, "GET", &path, "", "").await;

@@ -104,31 +104,35 @@ pub enum EndReason {
 }
 
 impl CareState {
+    /// Why it ends; `None` while it does not.
+    pub const fn ends_for(self) -> Option<EndReason> {
+        match self {
+            Self::Draining { reason, .. }
+            | Self::Stopping { reason, .. }
+            | Self::Gone { reason } => Some(reason),
+            Self::Starting | Self::Probing | Self::Ready | Self::Unhealthy { .. } => None,
+        }
+    }
+
     /// Whether it leaves because somebody said so: then nobody wants another one in its stead.
     pub const fn was_asked_to_end(self) -> bool {
-        matches!(
-            self,
-            Self::Draining {
-                reason: EndReason::Asked,
-                ..
-            } | Self::Stopping {
-                reason: EndReason::Asked,
-                ..
-            } | Self::Gone {
-                reason: EndReason::Asked
-            }
-        )
+        matches!(self.ends_for(), Some(EndReason::Asked))
     }
 }
 
 impl EndReason {
+    /// Whether nothing is wrong with an engine that ends for it.
+    pub const fn is_routine(self) -> bool {
+        matches!(self, Self::Asked) || self.leaves_it_serving()
+    }
+
     /// Whether an engine that is replaced for it serves well until then.
     pub const fn leaves_it_serving(self) -> bool {
         matches!(self, Self::Recycled | Self::Outdated | Self::Rebalanced)
     }
 
     /// The reason in snake case, for programs.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Asked => "asked",
             Self::NotReady => "not_ready",

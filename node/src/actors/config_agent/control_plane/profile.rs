@@ -120,8 +120,9 @@ impl Taker {
                 self.accepted(&taken, now);
             }
             Ok(Err(problems)) => {
+                let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
                 tracing::error!(
-                    ?problems,
+                    problems = told.join("; "),
                     "an override cannot end before the file is mended"
                 );
                 self.next_end = None;

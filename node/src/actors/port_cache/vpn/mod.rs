@@ -168,7 +168,7 @@ impl Vpn {
         let is_up = self.health.state().is_up() || self.health.state() == State::Unknown;
         let limits = watch_limits(limits);
         for event in self.watch.read(now.into_std(), port, is_up, &limits) {
-            tracing::info!(vpn = self.settings.name, ?event, "port of the VPN");
+            tracing::info!(vpn = self.settings.name, %event, "port of the VPN");
             if matches!(event, PortEvent::Confirm(_)) {
                 self.confirm_at = Some(now + CONFIRM_AFTER);
             }
@@ -201,7 +201,7 @@ impl Vpn {
             settle_after_restart: limits.restart_settle,
         };
         for event in self.health.look(now.into_std(), &look, &limits) {
-            tracing::info!(vpn = self.settings.name, ?event, "VPN");
+            tracing::info!(vpn = self.settings.name, %event, "VPN");
             match event {
                 Event::Lost => self.invalidate(now, Reason::Lost),
                 Event::CameBack => self.invalidate(now, Reason::CameBack),

@@ -3,6 +3,7 @@
 mod ports;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -42,6 +43,18 @@ enum Holder {
     EngineAlso(String, String),
     /// Somebody whom this node does not know, until then.
     Elsewhere(u64, Instant),
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Job(job) => write!(f, "job {job}"),
+            Self::Engine(engine) => write!(f, "engine {engine}"),
+            Self::JobAlso(job, port) => write!(f, "job {job} ({port})"),
+            Self::EngineAlso(engine, port) => write!(f, "engine {engine} ({port})"),
+            Self::Elsewhere(..) => f.write_str("somebody else"),
+        }
+    }
 }
 
 /// Whether there is a place for the successor of an engine.
@@ -109,7 +122,7 @@ impl Reservations {
         let all = std::iter::once((Holder::Engine(engine.clone()), lot.port)).chain(further);
         for (holder, port) in all {
             if let Err(taken) = self.ports.adopt(pool_of(lot.vpn.as_deref()), holder, port) {
-                tracing::warn!(engine, port, by = ?taken.holder, "two engines have one port");
+                tracing::warn!(engine, port, by = %taken.holder, "two engines have one port");
             }
         }
     }
