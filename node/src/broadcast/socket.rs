@@ -177,6 +177,8 @@ enum Io {
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     async fn talk(&mut self, session: &mut Session) -> Ending {
         let mut timer = Box::pin(sleep_until(self.heard));
+        // The stream has nothing, and wakes this task when it has.
+        let mut stream_waits = false;
         loop {
             let is_idle = self.writing.is_empty();
             if !is_idle {
@@ -191,12 +193,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             let ending = tokio::select! {
                 // What the client says, and whether it says anything, is looked at however much it is told.
                 biased;
-                io = poll_fn(|cx| poll_io(stream, writing, decoder, may_read, cx)) => {
-                    self.saw(io, session)
-                }
+                io = poll_fn(|cx| match std::mem::take(&mut stream_waits) {
+                    true => Poll::Pending,
+                    false => poll_io(stream, writing, decoder, may_read, cx),
+                }) => self.saw(io, session),
                 () = timer.as_mut() => self.look(session, timer.as_mut()),
                 next = session.next(is_idle) => match next {
-                    Next::Frames => self.give(session).await,
+                    Next::Frames => {
+                        let ending = self.give(session).await;
+                        // It was asked just now, before the frames were.
+                        stream_waits = may_read && self.writing.is_empty();
+                        ending
+                    }
                     Next::Answer(answer) => self.tell(&answer),
                 },
             };
