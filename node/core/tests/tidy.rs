@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 const LINES_MAX: usize = 500;
 const COLUMNS_MAX: usize = 120;
-const CORE_MAY_USE: [&str; 10] = [
+const CORE_MAY_USE: [&str; 11] = [
     "base64",
+    "bytes",
     "crc32fast",
     "fastrand",
     "flate2",

@@ -221,7 +221,6 @@ mod tests {
         let put = pb::PutValueResponse {
             version: "4".to_owned(),
             ttl_ms: 90_000,
-            ..pb::PutValueResponse::default()
         };
         assert_eq!(super::told(&put), "version 4, for 1m 30s");
     }
