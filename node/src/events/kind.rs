@@ -158,7 +158,7 @@ kinds! {
     EngineUp = "engine.up", Info, "engine", ["service", "address", "vpn"],
         "An engine is in traffic.";
     EngineDown = "engine.down", Warning, "engine", ["service", "state", "why"],
-        "An engine is out of traffic; of severity info when nothing is wrong: nobody needs it, or another one takes its place.";
+        "An engine is out of traffic; severity info when nobody needs it or another one takes its place.";
     EngineGone = "engine.gone", Info, "engine", ["service", "reason", "why"],
         "An engine is gone, and what it had is given back.";
     EngineRebalanced = "engine.rebalanced", Info, "engine", ["service", "from", "to"],

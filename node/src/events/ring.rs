@@ -38,7 +38,8 @@ pub struct Event {
     pub count: u64,
 }
 
-/// What makes two events equal; of such the gravest says how grave they are: kind, subject, and the values of [`Kind::told_apart_by`].
+/// What makes two events equal: kind, subject, and the values of [`Kind::told_apart_by`]. The gravest
+/// says how grave they are together.
 type Key = (Kind, String, Vec<String>);
 
 impl Event {
