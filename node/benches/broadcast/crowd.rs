@@ -1,8 +1,8 @@
 //! Very many subscribers at the least cost: threads with one epoll loop each, which read from sockets into one buffer.
 //!
-//! What came is looked at where it was read; every subscriber's messages are to be there, each once and in order. A share
-//! of them reads at once and is timed. The others read about once a second: what the clients of a real node cost is not
-//! paid by the node's machine.
+//! What came is looked at where it was read; every subscriber's messages are to be there, each once and in order. A
+//! share of them reads at once and is timed. The others read about once a second: what the clients of a real node cost
+//! is not paid by the node's machine.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

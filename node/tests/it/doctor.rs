@@ -63,7 +63,7 @@ fn who_does_not_answer_is_named_with_effect_and_fix_and_decides_the_exit_code() 
     let document: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(document["worst"], "error");
     for (check, severity, named) in [
-        (format!("Redis {redis}"), "error", "redis.url"),
+        (format!("Redis redis://{redis}"), "error", "redis.url"),
         (format!("etcd http://{etcd}"), "error", "--store"),
         (
             format!("Gluetun http://{vpn_at}"),

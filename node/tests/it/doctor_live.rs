@@ -51,7 +51,10 @@ async fn whoever_answers_is_routine_and_whoever_is_stopped_is_named_with_effect_
     let endpoint = etcd.endpoint();
     let store = endpoint.replace("http://", "etcd://");
     let asked = [
-        (format!("Redis 127.0.0.1:{}", redis.port()), "redis.url"),
+        (
+            format!("Redis redis://127.0.0.1:{}", redis.port()),
+            "redis.url",
+        ),
         (format!("etcd {endpoint}"), "--store"),
         ("Docker ".to_owned(), "provision.docker_socket"),
     ];
