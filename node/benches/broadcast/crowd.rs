@@ -166,7 +166,7 @@ impl Reader {
         // Told once for each time that something comes: a read that does not fill the buffer has taken all.
         let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
         for (number, one) in self.subscribers.iter().enumerate() {
-            if number % self.timed_step == 0 {
+            if number.is_multiple_of(self.timed_step) {
                 let data = epoll::EventData::new_u64(number as u64);
                 epoll::add(&epoll, &one.stream, data, flags).map_err(words)?;
             }
@@ -212,7 +212,7 @@ impl Reader {
         for _ in 0..count {
             let number = self.next_untimed;
             self.next_untimed = (number + 1) % self.subscribers.len();
-            if number % self.timed_step > 0 {
+            if !number.is_multiple_of(self.timed_step) {
                 self.read(number, buffer)?;
                 self.sent_us.clear();
             }

@@ -83,11 +83,9 @@ async fn a_profile_s_concurrency_and_spacing_apply_to_jobs_that_wait_at_once() {
         .windows(2)
         .map(|two| (two[1] - two[0]) / 1_000_000)
         .collect();
-    // Between the driver and the clock of a shell there is some of the machine's time.
-    assert!(
-        gaps.iter().all(|gap| (200..5_000).contains(gap)),
-        "{gaps:?}"
-    );
+    // Between the driver and the clock of a shell there is some of the machine's time: one that is late is nearer to
+    // the next.
+    assert!(gaps.iter().all(|gap| (50..5_000).contains(gap)), "{gaps:?}");
 }
 
 #[tokio::test]

@@ -64,7 +64,7 @@ async fn a_profile_is_applied_and_told_with_what_nobody_reads_and_what_must_wait
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_profile_leaves_the_old_one_and_comes_into_force_when_the_file_is_mended() {
-    run(async {
+    run(Box::pin(async {
         let wired = node().await;
         let mut taker = new_taker(&wired);
         let good = profile_push(&[(TIMEOUT, "7s")]);
@@ -93,7 +93,7 @@ async fn a_refused_profile_leaves_the_old_one_and_comes_into_force_when_the_file
         assert_eq!(taker.state().effective_hash, hash_of(&bad));
         assert_eq!(taker.state().errors, []);
         assert_eq!((header_timeout(&wired), weight(&wired)), (secs(9), 5));
-    })
+    }))
     .await;
 }
 
