@@ -122,7 +122,11 @@ fn open(node: SocketAddr, topic: &str) -> Result<Subscriber, String> {
     let mut held = vec![0; 4096];
     let mut filled = 0;
     loop {
-        let read = stream.read(&mut held[filled..]).map_err(words)?;
+        let read = match stream.read(&mut held[filled..]) {
+            // A node of the part before has ended: reads with a timeout are not begun again by themselves.
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            other => other.map_err(words)?,
+        };
         filled += read;
         let end = memchr::memmem::find(&held[..filled], b"\r\n\r\n");
         if let Some(end) = end {
