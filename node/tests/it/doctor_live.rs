@@ -34,7 +34,7 @@ fn finding<'a>(document: &'a Value, check: &str) -> &'a Value {
 }
 
 #[tokio::test]
-async fn whoever_answers_is_routine_and_whoever_is_stopped_is_named_with_effect_and_fix() {
+async fn whoever_answers_is_in_order_and_whoever_is_stopped_is_named_with_effect_and_fix() {
     let docker = tokio::task::spawn_blocking(|| Docker::own().unwrap());
     let mut etcd = Etcd::start().await;
     let (mut redis, docker) = (Redis::start(), docker.await.unwrap());

@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_routine_and_every_end_is_found() {
+    fn the_table_is_in_order_and_every_end_is_found() {
         assert!(TYPES.is_sorted_by(|a, b| a.0 < b.0));
         for (extension, mime) in TYPES {
             assert!(extension.len() <= EXTENSION_BYTES_MAX);
