@@ -114,7 +114,7 @@ fn measure(encoding: Encoding, messages_max: usize, time: Duration) -> Result<St
 fn take(connection: &Connection, writing: &mut Writing, now: UnixMs) -> Result<usize, String> {
     let mut bytes = 0;
     loop {
-        let taken = connection.take(writing, now);
+        let taken = connection.take(writing, || now);
         taken.map_err(|reason| reason.as_str().to_owned())?;
         if writing.is_empty() {
             return Ok(bytes);

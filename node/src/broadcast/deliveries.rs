@@ -123,8 +123,8 @@ impl Caller {
     }
 
     async fn write(&self, writing: &mut Writing) -> Result<(), Ended> {
-        let (connection, now) = (self.session.connection(), self.session.broadcast().now());
-        let taken = connection.take(writing, now);
+        let (connection, broadcast) = (self.session.connection(), self.session.broadcast());
+        let taken = connection.take(writing, || broadcast.now());
         taken.map_err(|reason| Ended::Cut(Some(reason)))?;
         while let Some(frame) = writing.pop() {
             self.give(frame).await?;

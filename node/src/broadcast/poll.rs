@@ -36,7 +36,7 @@ pub(crate) async fn answer(session: Session, opening: &Opening) -> Result<String
         {
             break;
         }
-        let now = session.broadcast().now();
+        let now = || session.broadcast().now();
         session.connection().take(&mut writing, now)?;
         while let Some(event) = writing.pop() {
             // What does not fit is read from history by the next poll.

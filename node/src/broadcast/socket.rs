@@ -120,9 +120,10 @@ pub(crate) const fn cut_code(reason: CutReason) -> CloseCode {
     })
 }
 
-/// Carries a conversation to its end. `first` is what the address asked for, answered.
+/// Carries a conversation to its end. `read` came before, `first` is what the address asked for, answered.
 pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
+    read: &[u8],
     session: Session,
     form: Form,
     first: Option<Control>,
@@ -145,7 +146,10 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         socket.push(first.encode(encoding));
     }
     let mut session = session;
-    let ending = socket.talk(&mut session).await;
+    let ending = match socket.hear(read, &mut session) {
+        Some(ending) => ending,
+        None => socket.talk(&mut session).await,
+    };
     tracing::debug!(?ending, ?session, "subscriber ended");
     let place = session.end();
     socket.say_goodbye(&ending).await;
@@ -175,6 +179,11 @@ enum Io {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
+    fn hear(&mut self, read: &[u8], session: &mut Session) -> Option<Ending> {
+        let (events, violation) = decode(&mut self.decoder, read);
+        self.saw(Io::Read(events, violation), session)
+    }
+
     async fn talk(&mut self, session: &mut Session) -> Ending {
         let mut timer = Box::pin(sleep_until(self.heard));
         // The stream has nothing, and wakes this task when it has.
@@ -217,20 +226,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Takes what waits, and writes as much of it as the system takes at once: as a rule all, and without another turn
     /// of the loop. The rest is the loop's.
     async fn give(&mut self, session: &Session) -> Option<Ending> {
-        let ending = self.take(session);
-        if ending.is_some() || self.writing.is_empty() {
-            return ending;
+        let (connection, broadcast) = (session.connection(), session.broadcast());
+        if let Err(reason) = connection.take(&mut self.writing, || broadcast.now()) {
+            return Some(Ending::Cut(reason));
+        }
+        if self.writing.is_empty() {
+            return None;
         }
         let (stream, writing) = (&mut self.stream, &mut self.writing);
         let wrote = poll_fn(|cx| Poll::Ready(poll_write(stream, writing, cx))).await;
+        if !self.writing.is_empty() {
+            self.written = Instant::now();
+        }
         matches!(wrote, Poll::Ready(Err(_))).then_some(Ending::Gone)
-    }
-
-    fn take(&mut self, session: &Session) -> Option<Ending> {
-        self.written = Instant::now();
-        let now = session.broadcast().now();
-        let taken = session.connection().take(&mut self.writing, now);
-        taken.err().map(Ending::Cut)
     }
 
     fn tell(&mut self, answer: &Control) -> Option<Ending> {
@@ -422,8 +430,13 @@ fn poll_write<S: AsyncWrite + Unpin>(
 ) -> Poll<io::Result<()>> {
     let mut slices = [io::IoSlice::new(&[]); SLICES_MAX];
     let filled = writing.slices(&mut slices);
-    let slices = slices.get(..filled).unwrap_or_default();
-    let written = match Pin::new(stream).poll_write_vectored(cx, slices) {
+    let stream = Pin::new(stream);
+    let wrote = match slices.get(..filled).unwrap_or_default() {
+        // The system takes one slice at less cost than a list of one.
+        [one] => stream.poll_write(cx, one),
+        slices => stream.poll_write_vectored(cx, slices),
+    };
+    let written = match wrote {
         Poll::Pending => return Poll::Pending,
         Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
         Poll::Ready(Ok(written)) => written,

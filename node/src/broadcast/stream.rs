@@ -92,7 +92,7 @@ impl Events {
                 biased;
                 () = sender.closed() => return Err(None),
                 () = session.connection().ready() => {
-                    let now = session.broadcast().now();
+                    let now = || session.broadcast().now();
                     session.connection().take(&mut self.writing, now).map_err(Some)?;
                 }
                 () = quiet => self.writing.push(Control::Ping.encode(Encoding::Sse)),

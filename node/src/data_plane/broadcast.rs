@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{
     ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, RETRY_AFTER,
     SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
@@ -19,6 +19,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -28,6 +29,7 @@ use weir_core::route::RouteRequest;
 use weir_core::websocket::{self, BadHandshake};
 
 use super::body::{BodyError, ResponseBody};
+use super::client_io::{ClientIo, ClientStream};
 use super::connection::Client;
 use super::core::Core;
 use super::exchange::Exchange;
@@ -122,6 +124,15 @@ fn takes_events<B>(request: &Request<B>) -> bool {
     accepted.any(|value| value.to_ascii_lowercase().contains("text/event-stream"))
 }
 
+/// A client's stream without what HTTP needs around it, and what was read of it.
+fn hand_over(upgraded: Upgraded) -> Option<(ClientStream, BytesMut)> {
+    let parts = upgraded.downcast::<TokioIo<ClientIo>>().ok()?;
+    let (stream, held) = parts.io.into_inner().hand_over();
+    let mut read = BytesMut::from(parts.read_buf);
+    read.unsplit(held);
+    Some((stream, read))
+}
+
 /// A client on its way in.
 struct Visit {
     core: Rc<Core>,
@@ -173,9 +184,12 @@ impl Visit {
             let Ok(Ok(stream)) = timeout(HANDOVER_WAIT, upgrade.client).await else {
                 return;
             };
+            let Some((stream, read)) = hand_over(stream) else {
+                return;
+            };
             upgrade.open.needs_no_backend();
             core.metrics().tunnels_open.increment();
-            socket::run(TokioIo::new(stream), session, form, first).await;
+            socket::run(stream, &read, session, form, first).await;
             core.metrics().tunnels_open.decrement();
             exchange.completed();
             drop(upgrade.open);

@@ -165,6 +165,12 @@ impl ClientIo {
         self.stream
     }
 
+    /// The stream, and what was read of it and is still to be passed on, for what follows HTTP.
+    pub(super) fn hand_over(mut self) -> (ClientStream, BytesMut) {
+        self.give_up_lost_after();
+        (self.stream, self.held)
+    }
+
     /// Judges what is held beyond the sound bytes.
     fn judge_held(&mut self) {
         let Some(guard) = &mut self.guard else {

@@ -1,16 +1,21 @@
-//! How a request reached this node, and from whom.
+//! How a request reached this node, and from whom; what whoever is asked next is told of that.
 
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use http::header::HOST;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request};
-use weir_core::proxy::Scheme;
+use http::{HeaderMap, HeaderValue, Request, Version};
+use weir_core::proxy::{Hop, Presence, Scheme};
 
 use super::connection::Client;
+use super::core::Core;
 use crate::config::Ingress;
 
+const NO_HOST: HeaderValue = HeaderValue::from_static("");
+
 /// Who a request is from.
+#[derive(Clone, Copy)]
 pub(super) struct Caller<'a> {
     pub(super) ip: IpAddr,
     /// The same as the value of a header.
@@ -27,6 +32,65 @@ impl<'a> Caller<'a> {
             ip_value: &client.peer_value,
             scheme: Scheme::Http,
             limits: &client.limits,
+        }
+    }
+}
+
+/// Replaces what a request says of its client by what is known; the client's address.
+pub(super) fn tell_of_client<B>(
+    core: &Core,
+    caller: Caller<'_>,
+    request: &mut Request<B>,
+    presence: Presence,
+) -> IpAddr {
+    let host = match request.uri().authority() {
+        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+        None => request.headers().get(HOST).cloned(),
+    }
+    .unwrap_or(NO_HOST);
+    let introduction = Introduction {
+        caller,
+        version: request.version(),
+    };
+    let hop = introduction.hop(&host);
+    let headers = request.headers_mut();
+    let forwarding = &caller.limits.forwarding;
+    let address = if core.is_hop(caller.ip, headers) {
+        // What it says of its client is this node's word too.
+        let mut forwarding = forwarding.clone();
+        forwarding.trusted.push(caller.ip.to_canonical().into());
+        forwarding.apply(&hop, headers)
+    } else if presence.tells_of_client() {
+        forwarding.apply(&hop, headers)
+    } else {
+        forwarding.introduce(&hop, headers)
+    };
+    core.via.append(headers, introduction.version);
+    address
+}
+
+/// What a request that says nothing of its client is still to say of it, and of this node, before anybody else gets it.
+pub(super) struct Introduction<'a> {
+    pub(super) caller: Caller<'a>,
+    /// In which the request came.
+    pub(super) version: Version,
+}
+
+impl Introduction<'_> {
+    /// Says it in fields that have the effective host.
+    pub(super) fn write(&self, core: &Core, headers: &mut HeaderMap) {
+        let host = headers.get(HOST).cloned().unwrap_or(NO_HOST);
+        let forwarding = &self.caller.limits.forwarding;
+        forwarding.introduce(&self.hop(&host), headers);
+        core.via.append(headers, self.version);
+    }
+
+    fn hop<'b>(&'b self, host: &'b HeaderValue) -> Hop<'b> {
+        Hop {
+            peer: self.caller.ip,
+            peer_value: self.caller.ip_value,
+            scheme: self.caller.scheme,
+            host,
         }
     }
 }
@@ -53,8 +117,23 @@ impl Facing {
         }
     }
 
-    /// For `own`, the authority that the request is for. Read after the fields about the client were made true: what
-    /// trusted proxies say stands there.
+    /// For `own`, the authority that the request is for, which says nothing of its client
+    /// ([`Presence::tells_of_client`](weir_core::proxy::Presence::tells_of_client)).
+    pub(super) fn untold(caller: &Caller<'_>, own: Rc<str>) -> Self {
+        let tells_scheme = caller.limits.forwarding.headers.x_forwarded_proto;
+        Self {
+            scheme: match tells_scheme {
+                true => caller.scheme,
+                false => Scheme::Http,
+            },
+            authority: own,
+            target: None,
+            has_other_host: false,
+        }
+    }
+
+    /// The same of a request that says something. Read after the fields about the client were made true: what trusted
+    /// proxies say stands there.
     pub(super) fn of<B>(request: &Request<B>, own: Rc<str>) -> Self {
         let headers = request.headers();
         let told = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());

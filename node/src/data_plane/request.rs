@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
-use weir_core::proxy::{self, Hop, Presence};
+use weir_core::proxy::{self, Presence};
 use weir_core::route::{Route, RouteRequest, normalise_path};
 
 use super::accept::OpenConnection;
@@ -25,7 +25,7 @@ use super::compress::{self, Offer};
 use super::connection::Client;
 use super::core::Core;
 use super::exchange::Exchange;
-use super::facing::{Caller, Facing};
+use super::facing::{Caller, Facing, tell_of_client};
 use super::logged::Logged;
 use super::origin;
 use super::routing::{LocalRouting, Routing, Service};
@@ -112,6 +112,13 @@ pub(super) struct Asked {
     pub(super) upgrade: bool,
 }
 
+impl Asked {
+    /// Whether a cache of the route has to do with it.
+    pub(super) fn may_be_cached(self, route: &RouteSettings) -> bool {
+        route.cache.is_some() && !self.upgrade && !self.grpc
+    }
+}
+
 /// A request that the node answers itself.
 pub(super) struct Refused {
     pub(super) reason: Reason,
@@ -126,6 +133,8 @@ pub(super) struct Routed {
     /// Into the services of `routing`.
     pub(super) service: usize,
     pub(super) client_address: IpAddr,
+    /// The request says who its client is.
+    pub(super) is_introduced: bool,
     pub(super) asked: Asked,
     /// What the client asked for, as backends are told; only for routes with a cache.
     pub(super) facing: Facing,
@@ -198,8 +207,7 @@ async fn handle(
     if let Some(trace) = &exchange.trace {
         exchange.admitted = Some(note_admission(trace, &routed, exchange.started));
     }
-    let is_cached = routed.settings().cache.is_some() && !asked.upgrade && !asked.grpc;
-    let mut response = if is_cached {
+    let mut response = if asked.may_be_cached(routed.settings()) {
         cache::serve(core, client, &routed, request, exchange).await?
     } else {
         let request = request.map(Some);
@@ -242,13 +250,23 @@ pub(super) fn admit<B>(
     let routing = core.routing();
     let (route, service, authority) = find_route(core, &routing, request)?;
     let offer = offer(core, &routing.routes[route], request, asked);
-    let client_address = rewrite_headers(core, caller, request, asked.presence)?;
-    let facing = authority.map_or_else(Facing::nothing, |own| Facing::of(request, own));
+    strip_own(request.headers_mut(), asked.presence)?;
+    let is_introduced = !may_stay_unknown(&routing, route, request, asked);
+    let client_address = match is_introduced {
+        true => tell_of_client(core, *caller, request, asked.presence),
+        false => caller.ip.to_canonical(),
+    };
+    let facing = match authority {
+        None => Facing::nothing(),
+        Some(own) if asked.presence.tells_of_client() => Facing::of(request, own),
+        Some(own) => Facing::untold(caller, own),
+    };
     let mut routed = Routed {
         routing,
         route,
         service,
         client_address,
+        is_introduced,
         asked,
         facing,
         offer,
@@ -352,13 +370,12 @@ pub(super) fn rewrite_headers<B>(
     request: &mut Request<B>,
     presence: Presence,
 ) -> Result<IpAddr, Reason> {
-    let version = request.version();
-    let host = match request.uri().authority() {
-        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
-        None => request.headers().get(HOST).cloned(),
-    }
-    .unwrap_or(const { HeaderValue::from_static("") });
-    let headers = request.headers_mut();
+    strip_own(request.headers_mut(), presence)?;
+    Ok(tell_of_client(core, *caller, request, presence))
+}
+
+/// Takes away what was meant for this node.
+fn strip_own(headers: &mut HeaderMap, presence: Presence) -> Result<(), Reason> {
     if presence.has_hop_by_hop() {
         proxy::strip_hop_by_hop(headers).map_err(|_| Reason::BadRequest)?;
     }
@@ -366,25 +383,21 @@ pub(super) fn rewrite_headers<B>(
         // The node itself says 100 as soon as a backend's connection asks for the body.
         headers.remove(EXPECT);
     }
-    let hop = Hop {
-        peer: caller.ip,
-        peer_value: caller.ip_value,
-        scheme: caller.scheme,
-        host: &host,
-    };
-    let forwarding = &caller.limits.forwarding;
-    let address = if core.is_hop(caller.ip, headers) {
-        // What it says of its client is this node's word too.
-        let mut forwarding = forwarding.clone();
-        forwarding.trusted.push(caller.ip.to_canonical().into());
-        forwarding.apply(&hop, headers)
-    } else if presence.tells_of_client() {
-        forwarding.apply(&hop, headers)
-    } else {
-        forwarding.introduce(&hop, headers)
-    };
-    core.via.append(headers, version);
-    Ok(address)
+    Ok(())
+}
+
+/// Whether the client may be introduced later: a cache that answers by itself tells nobody of it.
+fn may_stay_unknown<B>(
+    routing: &Routing,
+    route: usize,
+    request: &Request<B>,
+    asked: Asked,
+) -> bool {
+    let is_edited = |route: &Route| !route.rewrite.is_empty() || !route.request_edits.is_empty();
+    asked.may_be_cached(&routing.routes[route])
+        && !asked.presence.tells_of_client()
+        && request.uri().authority().is_none()
+        && !routing.table.get(route).is_some_and(is_edited)
 }
 
 fn rewrite_target<B>(route: &Route, request: &mut Request<B>) -> Result<(), Reason> {

@@ -119,7 +119,7 @@ impl Client {
                 () = sleep_until(until) => return,
                 () = connection.ready() => {}
             }
-            if let Err(reason) = connection.take(&mut writing, broadcast.now()) {
+            if let Err(reason) = connection.take(&mut writing, || broadcast.now()) {
                 tracing::debug!(name = self.name, reason = reason.as_str(), "is cut");
                 return;
             }

@@ -9,11 +9,10 @@ mod subscription;
 mod writing;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 
 use slab::Slab;
-use tokio::sync::Notify;
 use weir_core::broadcast::{Admission, CutReason, Kind, OutboxLimits, admit};
 use weir_core::cache::UnixMs;
 
@@ -55,9 +54,8 @@ pub(crate) struct Outbox {
     /// Topics that it asked for by name.
     pub(crate) named: usize,
     pub(crate) cut: Option<CutReason>,
-    wake: Rc<Notify>,
-    /// The connection's task knows that there is something to do.
-    woken: bool,
+    /// The connection's task, while it sleeps.
+    sleeper: Option<Waker>,
     told_slow: bool,
     dropped_untold: u64,
     pub(crate) dropped: u64,
@@ -76,8 +74,7 @@ impl Outbox {
             patterns: Vec::new(),
             named: 0,
             cut: None,
-            wake: Rc::default(),
-            woken: false,
+            sleeper: None,
             told_slow: false,
             dropped_untold: 0,
             dropped: 0,
@@ -256,10 +253,12 @@ impl Outbox {
         !self.lanes.is_empty()
     }
 
-    /// What wakes the connection's task, which sleeps from here on.
-    pub(crate) fn sleeps(&mut self) -> Rc<Notify> {
-        self.woken = false;
-        Rc::clone(&self.wake)
+    /// The connection's task sleeps from here on.
+    pub(crate) fn sleeps(&mut self, task: &Waker) {
+        match &mut self.sleeper {
+            Some(sleeper) => sleeper.clone_from(task),
+            none => *none = Some(task.clone()),
+        }
     }
 
     /// Bytes that wait or are being written, and since when the oldest waits.
@@ -279,8 +278,8 @@ impl Outbox {
 
     /// One wake for each time that something comes to a task that sleeps.
     pub(crate) fn wake(&mut self) {
-        if !std::mem::replace(&mut self.woken, true) {
-            self.wake.notify_one();
+        if let Some(task) = self.sleeper.take() {
+            task.wake();
         }
     }
 }

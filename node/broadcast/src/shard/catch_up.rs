@@ -34,7 +34,7 @@ impl State {
         &mut self,
         key: usize,
         writing: &mut Writing,
-        now: UnixMs,
+        now: impl Fn() -> UnixMs,
     ) -> Result<(), CutReason> {
         let mut batches = 0;
         loop {
@@ -46,8 +46,9 @@ impl State {
             }
             outbox.take(writing, &mut batches);
             if outbox.has_queue()
+                || outbox.behind.is_empty()
                 || !Outbox::fits(writing, batches)
-                || self.step(key, now) == Step::Nothing
+                || self.step(key, now()) == Step::Nothing
             {
                 return Ok(());
             }

@@ -1,6 +1,8 @@
 //! A connection, as its task sees it.
 
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use weir_core::broadcast::{CutReason, Pattern, Position, Refused, TopicName};
@@ -130,31 +132,31 @@ impl Connection {
             .unsubscribe_pattern(self.key, pattern);
     }
 
-    /// Until there is something to take. Everything that was taken before is written.
+    /// Until there is something to take. Everything that was taken before is written. One task awaits it at a time.
     pub async fn ready(&self) {
-        loop {
-            let wake = {
-                let mut state = self.shard.state.borrow_mut();
-                let Some(outbox) = state.outboxes.get_mut(self.key) else {
-                    return;
-                };
-                outbox.written();
-                if outbox.has_work() {
-                    return;
-                }
-                outbox.sleeps()
+        poll_fn(|cx| {
+            let mut state = self.shard.state.borrow_mut();
+            let Some(outbox) = state.outboxes.get_mut(self.key) else {
+                return Poll::Ready(());
             };
-            wake.notified().await;
-        }
+            outbox.written();
+            if outbox.has_work() {
+                return Poll::Ready(());
+            }
+            outbox.sleeps(cx.waker());
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Moves what is to be written next into `writing`, which is empty: at most 10 batches, 64 KiB (more for one longer
-    /// frame) and [`crate::SLICES_MAX`] frames. Everything that was taken before is written. It may be nothing.
+    /// frame) and [`crate::SLICES_MAX`] frames. Everything that was taken before is written. It may be nothing. `now` is
+    /// the time, asked for where it matters: of what is read from history.
     ///
     /// # Errors
     ///
     /// Why the connection is to be ended.
-    pub fn take(&self, writing: &mut Writing, now: UnixMs) -> Result<(), CutReason> {
+    pub fn take(&self, writing: &mut Writing, now: impl Fn() -> UnixMs) -> Result<(), CutReason> {
         let mut state = self.shard.state.borrow_mut();
         if let Some(outbox) = state.outboxes.get_mut(self.key) {
             outbox.written();

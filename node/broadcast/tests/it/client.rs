@@ -163,7 +163,7 @@ impl Client {
 
     /// Takes once; how many bytes.
     pub(crate) fn take(&mut self, now: u64) -> Result<usize, CutReason> {
-        self.connection.take(&mut self.writing, UnixMs(now))?;
+        self.connection.take(&mut self.writing, || UnixMs(now))?;
         let bytes = self.writing.bytes();
         let (mut batches, mut payload) = (0, 0);
         while let Some(frame) = self.writing.pop() {

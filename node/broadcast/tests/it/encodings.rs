@@ -56,7 +56,7 @@ fn frames(encodings: &[Encoding]) -> (String, Vec<Bytes>) {
     assert_eq!(topics.account().batches_encoded(), 6);
     let take = |connection: &weir_broadcast::Connection| {
         let mut writing = Writing::new();
-        connection.take(&mut writing, UnixMs(1_100)).unwrap();
+        connection.take(&mut writing, || UnixMs(1_100)).unwrap();
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let filled = writing.slices(&mut slices);
         slices[..filled]

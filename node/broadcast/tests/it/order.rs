@@ -198,7 +198,7 @@ fn what_gathers_while_a_topic_goes_out_goes_together_to_each_of_very_many_subscr
     let mut step = |now| {
         let more = shards[0].work(UnixMs(now)).more;
         for (connection, writes) in many.iter().zip(&mut writes) {
-            connection.take(&mut writing, UnixMs(now)).unwrap();
+            connection.take(&mut writing, || UnixMs(now)).unwrap();
             if !writing.is_empty() {
                 writes.push(writing.frames());
             }

@@ -74,7 +74,7 @@ async fn a_connection_is_woken_once_however_much_comes_while_it_does_not_look() 
                         wakes.set(wakes.get() + 1);
                         sleep(Duration::from_millis(500)).await;
                         let mut writing = Writing::new();
-                        client.connection.take(&mut writing, now()).unwrap();
+                        client.connection.take(&mut writing, now).unwrap();
                     }
                 })
             };

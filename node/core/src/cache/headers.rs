@@ -21,8 +21,11 @@ static NOT_STORED: [HeaderName; 6] = [
     header::TRAILER,
 ];
 
+/// By this field nodes tell each other that one asks in another's place. It is for them alone.
+pub const CACHE_HOP: &str = "x-weir-cache-hop";
+
 /// Fields by which a client could change what the origin answers without changing the key.
-const UNKEYED: [&str; 14] = [
+const UNKEYED: [&str; 15] = [
     "x-original-url",
     "x-rewrite-url",
     "x-http-method",
@@ -37,16 +40,32 @@ const UNKEYED: [&str; 14] = [
     "x-original-host",
     "x-url-scheme",
     "front-end-https",
+    CACHE_HOP,
 ];
+
+/// Bit N: one of them has N bytes.
+const UNKEYED_LENGTHS: u32 = {
+    let (mut lengths, mut at) = (0, 0);
+    while at < UNKEYED.len() {
+        lengths |= 1 << UNKEYED[at].len();
+        at += 1;
+    }
+    lengths
+};
 
 /// Removes from a request what could change the answer without changing its key, before it is sent to the origin.
 /// `Forwarded` and `X-Forwarded-*` are for whoever sets them to keep true: the key holds what they say.
 pub fn strip_unkeyed(request: &mut HeaderMap) {
     // Hardly a request has one, and a look at its few names costs less than to look for each of these.
-    let is_unkeyed = |name: &HeaderName| UNKEYED.contains(&name.as_str());
     if request.keys().any(is_unkeyed) {
         UNKEYED.iter().for_each(|name| _ = request.remove(*name));
     }
+}
+
+fn is_unkeyed(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    let has_length = 1_u32.checked_shl(name.len() as u32).unwrap_or(0) & UNKEYED_LENGTHS != 0;
+    has_length && UNKEYED.contains(&name)
 }
 
 /// The fields of a response as they are stored. `Date` is added if there is none that can be read

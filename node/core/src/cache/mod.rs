@@ -40,7 +40,7 @@ pub use directives::{Deciding, Directives};
 pub use early_refresh::is_due;
 pub use explain::{Step, explain};
 pub use freshness::Source;
-pub use headers::{left_out, strip_unkeyed};
+pub use headers::{CACHE_HOP, left_out, strip_unkeyed};
 pub use invalidation::invalidated;
 pub use key::{KEY_BYTES_MAX, Key, KeyTooLong, Target};
 pub use lookup::{Bypass, Lookup, RequestDirectives};

@@ -20,6 +20,9 @@ static OTHERS: [HeaderName; 2] = [
     HeaderName::from_static("x-forwarded-prefix"),
 ];
 
+/// What a request gets that tells of its client, and `Via`: room for all of them at once.
+const INTRODUCTION_FIELDS: usize = 5;
+
 /// How the client speaks to this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
@@ -148,6 +151,7 @@ impl Forwarding {
     /// request, without a look-up or an allocation for the address.
     pub fn introduce(&self, hop: &Hop<'_>, headers: &mut HeaderMap) -> IpAddr {
         let peer = hop.peer.to_canonical();
+        headers.reserve(INTRODUCTION_FIELDS);
         if self.headers.x_forwarded_for {
             headers.insert(X_FORWARDED_FOR.clone(), hop.peer_value.clone());
         }

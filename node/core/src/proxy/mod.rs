@@ -18,5 +18,5 @@ pub use hop_by_hop::{
     NOMINEES_MAX, TooManyNominees, expects_upgrade, is_hop_by_hop, strip_hop_by_hop, strip_trailers,
 };
 pub use method::{MethodRefused, check_method};
-pub use presence::Presence;
+pub use presence::{Presence, is_of_the_way};
 pub use via::{BadPseudonym, LoopDetected, Via};

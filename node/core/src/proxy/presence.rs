@@ -78,6 +78,12 @@ impl Presence {
     }
 }
 
+/// Whether the field tells of the way of a message, its client included: `Via` and what
+/// [`Presence::tells_of_client`] counts.
+pub fn is_of_the_way(name: &HeaderName) -> bool {
+    bit_of(name) & (VIA | CLIENT) != 0
+}
+
 fn bit_of(name: &HeaderName) -> u16 {
     let text = name.as_str();
     match text.len() {

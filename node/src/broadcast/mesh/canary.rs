@@ -141,7 +141,7 @@ async fn publish(mesh: &Mesh, number: u64) {
 }
 
 fn hear(mesh: &Mesh, heard: &mut Heard, writing: &mut Writing, status: &mut CanaryStatus) {
-    if heard.connection.take(writing, mesh.now()).is_err() {
+    if heard.connection.take(writing, || mesh.now()).is_err() {
         // The next tick listens anew.
         heard.from.clear();
         return;

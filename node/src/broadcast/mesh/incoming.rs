@@ -92,7 +92,7 @@ pub(super) async fn write(
                 }
             }
             () = connection.ready() => {
-                if let Err(reason) = connection.take(&mut writing, mesh.now()) {
+                if let Err(reason) = connection.take(&mut writing, || mesh.now()) {
                     tracing::info!(reason = reason.as_str(), "a link to a node is cut");
                     return;
                 }

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use weir_core::balance::{BackendLoad, Candidate, Selector};
-use weir_core::cache::{Key, UnixMs};
+use weir_core::cache::{CACHE_HOP, Key, UnixMs};
 use weir_core::purge::{Hlc, key_id};
 use weir_core::route::{Route, RouteTable, Target};
 use weir_core::vpn;
@@ -27,7 +27,7 @@ use crate::telemetry::metrics::ServiceMetrics;
 
 /// Says that a node of the mesh asks, and that whoever is asked answers by itself: `1`, or `fresh=SECONDS` if what is
 /// kept answers only when it stays fresh for so long.
-pub(super) static HOP: HeaderName = HeaderName::from_static("x-weir-cache-hop");
+pub(super) static HOP: HeaderName = HeaderName::from_static(CACHE_HOP);
 /// When the fetch of an answer to such a node began, as purges compare it.
 pub(super) static FETCHED_AT: HeaderName = HeaderName::from_static("x-weir-cache-fetched-at");
 /// Says to such a node that an answer is stale whatever its fields say: it was purged softly.

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use weir_cache::{Entry, Found, Joined, Leader};
 use weir_core::cache::{self, CacheStatus, Fallback, Forwarded, Reuse, UnixMs};
+use weir_core::proxy::is_of_the_way;
 use weir_core::purge::Verdict;
 use weir_core::surrogate::keep_from_cdns;
 
@@ -17,6 +18,7 @@ use super::super::body::ResponseBody;
 use super::super::connection::Client;
 use super::super::core::Core;
 use super::super::exchange::Exchange;
+use super::super::facing::{Caller, Introduction};
 use super::super::origin;
 use super::super::request::{Refused, Routed};
 use super::super::trace::{Fact, RequestTrace};
@@ -37,6 +39,10 @@ pub(in super::super) async fn serve(
     exchange: Box<Exchange>,
 ) -> Result<Response<ResponseBody>, Refused> {
     let is_hop = core.is_hop(client.peer.ip(), request.headers());
+    let introduction = (!routed.is_introduced).then(|| Introduction {
+        caller: Caller::of(client),
+        version: request.version(),
+    });
     match Wish::of(routed, &mut request, is_hop, core) {
         Ok(wish) => {
             let serving = Serving {
@@ -44,6 +50,7 @@ pub(in super::super) async fn serve(
                 limits: &client.limits,
                 routed,
                 wish: Rc::new(wish),
+                introduction,
                 begun: exchange.admitted.unwrap_or(exchange.started),
                 trace: exchange.trace.clone(),
             };
@@ -51,7 +58,12 @@ pub(in super::super) async fn serve(
         }
         Err(_) if is_hop && waiting::is_needed(routed.service()) => Err(not_ready(exchange)),
         // On the heap, so that what memory answers carries nothing of it.
-        Err(why) => Box::pin(pass_by(core, client, routed, request, exchange, why)).await,
+        Err(why) => {
+            if let Some(introduction) = introduction {
+                introduction.write(core, request.headers_mut());
+            }
+            Box::pin(pass_by(core, client, routed, request, exchange, why)).await
+        }
     }
 }
 
@@ -111,6 +123,8 @@ pub(super) struct Serving<'a> {
     pub(super) limits: &'a Arc<Ingress>,
     pub(super) routed: &'a Routed,
     pub(super) wish: Rc<Wish>,
+    /// What the wish does not say of its client yet. Only what is kept is looked for without it.
+    pub(super) introduction: Option<Introduction<'a>>,
     pub(super) begun: Instant,
     /// Of whoever wants it.
     pub(super) trace: Option<RequestTrace>,
@@ -135,6 +149,18 @@ fn still_good(entry: Arc<Entry>) -> (Arc<Entry>, Fallback) {
     (entry, fallback)
 }
 
+/// Whether the same is kept for whoever the client is: what heeds nothing of that stands behind nothing that does.
+fn is_for_the_unknown(found: &Found) -> bool {
+    match found {
+        Found::Nothing => true,
+        Found::OtherVariants => false,
+        Found::Entry(entry, _) => {
+            let variant = entry.stored.variant.as_ref();
+            variant.is_none_or(|variant| !variant.by().names().iter().any(is_of_the_way))
+        }
+    }
+}
+
 fn is_only_if_cached(lookup: &cache::Lookup) -> bool {
     let wishes = lookup.directives.as_ref();
     wishes.is_some_and(|wishes| wishes.only_if_cached)
@@ -142,7 +168,7 @@ fn is_only_if_cached(lookup: &cache::Lookup) -> bool {
 
 impl Serving<'_> {
     async fn serve(
-        self,
+        mut self,
         request: Request<Incoming>,
         exchange: Box<Exchange>,
     ) -> Result<Response<ResponseBody>, Refused> {
@@ -167,8 +193,29 @@ impl Serving<'_> {
         if self.wish.is_hop && waiting::is_needed(self.routed.service()) {
             return Err(not_ready(exchange));
         }
+        self.introduce();
         // On the heap, so that what memory answers carries nothing of it.
         Box::pin(self.ask(request, need, exchange)).await
+    }
+
+    /// Has the wish say who its client is.
+    fn introduce(&mut self) {
+        if let Some(introduction) = self.introduction.take()
+            && let Some(wish) = Rc::get_mut(&mut self.wish)
+        {
+            introduction.write(self.core, &mut wish.headers);
+        }
+    }
+
+    /// What is kept for the wish.
+    fn find(&mut self, now: UnixMs) -> Found {
+        let store = &self.core.parts.cache;
+        let found = store.find(self.wish.key.as_str(), &self.wish.headers, now);
+        if self.introduction.is_none() || is_for_the_unknown(&found) {
+            return found;
+        }
+        self.introduce();
+        store.find(self.wish.key.as_str(), &self.wish.headers, now)
     }
 
     /// Asks others than memory.
@@ -193,10 +240,11 @@ impl Serving<'_> {
     }
 
     /// What is kept, and whether it answers.
-    pub(super) fn look(&self, now: UnixMs) -> Look {
+    pub(super) fn look(&mut self, now: UnixMs) -> Look {
+        let found = self.find(now);
         let store = &self.core.parts.cache;
         let lookup = &self.wish.lookup;
-        let (entry, verdict) = match store.find(self.wish.key.as_str(), &self.wish.headers, now) {
+        let (entry, verdict) = match found {
             Found::Entry(entry, verdict) => (entry, verdict),
             missing => {
                 let forwarded = match missing {
@@ -280,7 +328,8 @@ impl Serving<'_> {
     }
 
     /// Fetches beside the answer, unless somebody does.
-    fn refresh(&self, entry: &Arc<Entry>) {
+    fn refresh(&mut self, entry: &Arc<Entry>) {
+        self.introduce();
         let variant = entry.stored.variant.as_ref().map(|variant| variant.key());
         let wish = self.wish.anonymous();
         if !entry.stored.matches(&wish.headers) {

@@ -21,7 +21,7 @@ use super::warming::{WarmJob, Warmed};
 use super::wish::Wish;
 use crate::data_plane::answer::Reason;
 use crate::data_plane::core::Core;
-use crate::data_plane::facing::Caller;
+use crate::data_plane::facing::{Caller, Introduction};
 use crate::data_plane::request::{Asked, admit};
 use crate::data_plane::trace::{Fact, RequestTrace};
 use crate::telemetry::cache::WarmOutcome;
@@ -98,6 +98,10 @@ async fn fetch(core: &Rc<Core>, job: &WarmJob, trace: Option<&RequestTrace>) -> 
         Ok(routed) => routed,
         Err(reason) => return Warmed::failed(reason.as_str()),
     };
+    if !routed.is_introduced {
+        let version = request.version();
+        Introduction { caller, version }.write(core, request.headers_mut());
+    }
     if routed.settings().cache.is_none() {
         return Warmed::not_kept(0, 0, "its route has no cache");
     }
@@ -112,11 +116,12 @@ async fn fetch(core: &Rc<Core>, job: &WarmJob, trace: Option<&RequestTrace>) -> 
     {
         return Warmed::not_kept(0, 0, "another route takes it now");
     }
-    let serving = Serving {
+    let mut serving = Serving {
         core,
         limits: &limits,
         routed: &routed,
         wish: Rc::new(wish),
+        introduction: None,
         begun: Instant::now(),
         trace: trace.cloned(),
     };
@@ -135,7 +140,7 @@ fn request(job: &WarmJob) -> Option<Request<Empty<Bytes>>> {
 }
 
 impl Serving<'_> {
-    async fn warm(&self) -> Warmed {
+    async fn warm(&mut self) -> Warmed {
         let need = match self.look(self.core.unix_ms()) {
             Look::Answer(entry, _) => {
                 return Warmed {

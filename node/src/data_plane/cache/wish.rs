@@ -15,7 +15,7 @@ use weir_core::proxy;
 use super::super::compress::Offer;
 use super::super::core::Core;
 use super::super::request::Routed;
-use super::peers::{self, HOP};
+use super::peers;
 
 /// Why a request passes by the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +106,6 @@ impl Wish {
             proxy::pin_host(&uri, request.headers_mut());
         }
         strip_unkeyed(request.headers_mut());
-        request.headers_mut().remove(&HOP);
         let coding = routed.offer.as_ref().map(|offer| offer.chosen());
         if let Some(coding) = coding.filter(|coding| *coding != Coding::Identity) {
             // The many ways of browsers to say it become one variant for each coding.

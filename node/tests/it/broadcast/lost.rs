@@ -10,10 +10,11 @@ use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
+use tokio_tungstenite::MaybeTlsStream;
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::broadcast_client::BroadcastClient;
 
-use super::LIVE;
+use super::{LIVE, socket};
 use crate::common::{PATIENCE, Weir, read_until};
 use crate::grpc::channel;
 
@@ -82,15 +83,19 @@ fn far_end(weir: &Weir, near: SocketAddr) -> Option<socket2::Socket> {
 }
 
 #[tokio::test]
-async fn the_system_gives_up_clients_of_the_api_whose_own_takes_nothing() {
+async fn the_system_gives_up_clients_whose_own_takes_nothing() {
     let weir = Weir::start(LIVE).await;
     let mut events = TcpStream::connect(weir.api).await.unwrap();
     let head = "GET /sse?topic=a HTTP/1.1\r\nHost: localhost\r\n\r\n";
     events.write_all(head.as_bytes()).await.unwrap();
     read_until(&mut events, "event: subscribed").await;
     let grpc = TcpStream::connect(weir.grpc).await.unwrap();
-    crate::operator::wait_until(&weir, "both are held", async || {
-        [&events, &grpc].iter().all(|near| {
+    let route = socket(&format!("ws://{}/live?topic=a", weir.ingress)).await;
+    let MaybeTlsStream::Plain(route) = route.get_ref() else {
+        panic!("no TLS was asked for");
+    };
+    crate::operator::wait_until(&weir, "all are held", async || {
+        [&events, &grpc, route].iter().all(|near| {
             let far = far_end(&weir, near.local_addr().unwrap());
             // As long as messages may wait, and 20 s.
             let patience = far.and_then(|far| far.tcp_user_timeout().unwrap());

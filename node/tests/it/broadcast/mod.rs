@@ -131,6 +131,27 @@ async fn whatever_way_clients_come_in_all_get_all_and_come_back_without_a_hole()
 }
 
 #[tokio::test]
+async fn what_a_client_sends_behind_its_upgrade_without_waiting_is_heard() {
+    let weir = Weir::start(LIVE).await;
+    let head = "GET /live HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let ask = r#"{"subscribe":[{"topic":"early"}],"id":7}"#;
+    // The mask is zero, which is a mask.
+    let frame_head = [0x81, 0x80 | u8::try_from(ask.len()).unwrap(), 0, 0, 0, 0];
+    let all = [head.as_bytes(), &frame_head, ask.as_bytes()].concat();
+    for sent_with_the_head in [all.len(), all.len() - 10, head.len() + 1] {
+        let (first, rest) = all.split_at(sent_with_the_head);
+        let mut client = weir.connect().await;
+        client.write_all(first).await.unwrap();
+        let told = read_until(&mut client, "101 Switching").await;
+        client.write_all(rest).await.unwrap();
+        if !told.contains("\"id\":7") {
+            read_until(&mut client, "\"id\":7").await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn operators_see_topics_and_subscribers_and_end_one() {
     let weir = Weir::start(LIVE).await;
     let mut socket = socket(&format!("ws://{}/live?topic=chat&name=ann", weir.ingress)).await;

@@ -296,7 +296,7 @@ impl Subscriber {
             let mut writing = Writing::new();
             loop {
                 reads.ready().await;
-                if reads.take(&mut writing, mesh.now()).is_err() {
+                if reads.take(&mut writing, || mesh.now()).is_err() {
                     return;
                 }
                 while let Some(frame) = writing.pop() {
