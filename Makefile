@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: up image cluster test lint sim sim-meta purge-schedules cache-tests bench bench-broadcast bench-cache bench-fleet bench-engines bench-logs bench-telemetry bench-status setup setup-test setup-lint
+.PHONY: up release image cluster test lint sim sim-meta purge-schedules cache-tests bench bench-broadcast bench-cache bench-fleet bench-engines bench-logs bench-telemetry bench-status setup setup-test setup-lint
 
 SCENARIO ?= partition
 SEED ?= 1
@@ -29,6 +29,12 @@ apt-idle = { { $(APT) update -qq && $(APT) install -y -qq --no-install-recommend
 up: setup
 	@cargo build --release --locked --quiet --bin weir
 	@exec target/release/weir up
+
+## The binary for production, laid out by its own load: target/optimised/weir. Half an hour on two cores.
+release: setup setup-bench target/optimised/weir
+
+target/optimised/weir: $(shell git ls-files '*.rs' '*.proto' '*.toml' Cargo.lock)
+	@deploy/optimise.sh
 
 ## Everything that must hold.
 test: setup-test
@@ -61,9 +67,8 @@ cache-tests: setup
 	@python3 sim/conformance/cache_tests.py $(DIR) $(ARGS)
 
 ## Weir beside nginx, HAProxy, Envoy and Varnish, then all others; ARGS="--scenario S1 --rounds 5" narrows the first.
-bench: setup
-	@cargo build --release --locked --quiet --bin weir
-	@python3 sim/bench/bench.py --install $(ARGS)
+bench: release
+	@python3 sim/bench/bench.py --install --weir target/optimised/weir $(ARGS)
 	@$(MAKE) --no-print-directory bench-cache bench-broadcast bench-fleet bench-engines bench-logs bench-telemetry bench-status
 
 ## The cache in process, a crowd, purges and a failing Redis on nodes, memory over time: make bench-cache MINUTES=2
@@ -138,6 +143,11 @@ image: setup
 cluster:
 	@deploy/secrets.sh
 	@$(COMPOSE) --file deploy/compose.yaml $(if $(DOWN),down,up --detach)
+
+setup-bench:
+	@{ command -v /usr/sbin/nginx && command -v wrk && command -v h2load; } >/dev/null \
+		|| $(call apt-idle,nginx-light wrk nghttp2-client,nginx)
+	@ls "$$(rustc --print sysroot)"/lib/rustlib/*/bin/llvm-profdata >/dev/null 2>&1 || rustup component add llvm-tools
 
 setup-lint: setup
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-deny

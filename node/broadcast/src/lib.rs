@@ -31,6 +31,6 @@ pub use batch::Batch;
 pub use counters::{Count, Counters};
 pub use encoding::{Control, Encoding, base64};
 pub use message::{Draft, Message, Remote};
-pub use outbox::{SLICES_MAX, Writing};
+pub use outbox::{SLICES_MAX, Sent, Sink, Writing};
 pub use shard::{Connection, ConnectionId, ConnectionInfo, Shard, Since, Work};
 pub use topics::{Changes, HeldMessage, Published, Read, Stat, Topics};

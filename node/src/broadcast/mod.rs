@@ -22,11 +22,13 @@ pub(crate) mod socket;
 pub(crate) mod stream;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::coop::unconstrained;
 use weir_broadcast::{Counters, Draft, Published, Shard, Topics};
 use weir_core::broadcast::Refused;
 use weir_core::cache::UnixMs;
@@ -161,7 +163,9 @@ impl Broadcast {
             return;
         };
         let clock = self.clock;
-        shard.run(move || UnixMs(clock.unix_ms_now())).await;
+        let run = shard.run(move || UnixMs(clock.unix_ms_now()));
+        // It writes to many sockets, and gives way to others by its own measure.
+        unconstrained(run).await;
     }
 
     /// Publishes a message, and waits for what the publisher wants to wait for.

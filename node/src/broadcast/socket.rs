@@ -1,19 +1,21 @@
 //! A WebSocket on a shard.
 //!
 //! One loop, one task: what waits for the client is written as many frames at a time as go into one write, what the
-//! client sends is read into a buffer of the thread and decoded there, so a socket that rests holds no buffer.
+//! client sends is read into a buffer of the thread and decoded there, so a socket that rests holds no buffer. While it
+//! rests, the shard writes what comes in its place, see [`Wire`].
 
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::poll_fn;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
-use weir_broadcast::{Control, Encoding, SLICES_MAX, Writing};
+use weir_broadcast::{Control, Encoding};
 use weir_core::broadcast::CutReason;
 use weir_core::websocket::{
     Close, CloseCode, Decoder, Event, Handshake, Opcode, Violation, close_frame, frame, ping_frame,
@@ -22,6 +24,7 @@ use weir_core::websocket::{
 
 use super::ask::Ask;
 use super::session::{Next, Session};
+use super::wire::Wire;
 use crate::config::{BroadcasterSettings, WebSocketSettings};
 
 /// The subprotocols, those that are liked most first, and the form of each.
@@ -121,7 +124,7 @@ pub(crate) const fn cut_code(reason: CutReason) -> CloseCode {
 }
 
 /// Carries a conversation to its end. `read` came before, `first` is what the address asked for, answered.
-pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     stream: S,
     read: &[u8],
     session: Session,
@@ -131,11 +134,12 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     let encoding = form.encoding;
     let settings = session.broadcast().settings().websocket.clone();
     let now = Instant::now();
+    let wire = Rc::new(Wire::new(stream));
+    session.connection().send_into(Rc::clone(&wire) as _);
     let mut socket = Socket {
-        stream,
+        wire,
         encoding,
         decoder: Decoder::new(settings.message_bytes_max).deflated(form.extensions.is_some()),
-        writing: Writing::new(),
         heard: now,
         written: now,
         pinged: None,
@@ -157,10 +161,9 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 struct Socket<S> {
-    stream: S,
+    wire: Rc<Wire<S>>,
     encoding: Encoding,
     decoder: Decoder,
-    writing: Writing,
     /// When the client last sent something.
     heard: Instant,
     /// When it last took something, or nothing was there for it.
@@ -173,6 +176,8 @@ struct Socket<S> {
 
 /// What a look at the stream brought.
 enum Io {
+    /// The shard has begun to write.
+    Begun,
     Wrote,
     Read(Vec<Event>, Option<Violation>),
     Gone,
@@ -188,30 +193,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let mut timer = Box::pin(sleep_until(self.heard));
         // The stream has nothing, and wakes this task when it has.
         let mut stream_waits = false;
+        let mut was_idle = true;
         loop {
-            let is_idle = self.writing.is_empty();
+            let is_idle = self.wire.is_idle();
             if !is_idle {
+                if was_idle {
+                    self.written = Instant::now();
+                }
                 let soon = Instant::now() + LOOK_INTERVAL;
                 if timer.deadline() > soon {
                     timer.as_mut().reset(soon);
                 }
             }
-            let may_read = self.writing.bytes() <= ANSWERS_BYTES_MAX && !session.is_full();
-            let (stream, writing) = (&mut self.stream, &mut self.writing);
-            let decoder = &mut self.decoder;
+            was_idle = is_idle;
+            let may_read = self.wire.writing_bytes() <= ANSWERS_BYTES_MAX && !session.is_full();
+            let (wire, decoder) = (&self.wire, &mut self.decoder);
             let ending = tokio::select! {
                 // What the client says, and whether it says anything, is looked at however much it is told.
                 biased;
                 io = poll_fn(|cx| match std::mem::take(&mut stream_waits) {
                     true => Poll::Pending,
-                    false => poll_io(stream, writing, decoder, may_read, cx),
+                    false if is_idle && !wire.is_idle() => Poll::Ready(Io::Begun),
+                    false => poll_io(wire, decoder, may_read, cx),
                 }) => self.saw(io, session),
                 () = timer.as_mut() => self.look(session, timer.as_mut()),
                 next = session.next(is_idle) => match next {
                     Next::Frames => {
                         let ending = self.give(session).await;
                         // It was asked just now, before the frames were.
-                        stream_waits = may_read && self.writing.is_empty();
+                        stream_waits = may_read && self.wire.is_idle();
                         ending
                     }
                     Next::Answer(answer) => self.tell(&answer),
@@ -227,17 +237,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// of the loop. The rest is the loop's.
     async fn give(&mut self, session: &Session) -> Option<Ending> {
         let (connection, broadcast) = (session.connection(), session.broadcast());
-        if let Err(reason) = connection.take(&mut self.writing, || broadcast.now()) {
+        let taken = self
+            .wire
+            .fill(|writing| connection.take(writing, || broadcast.now()));
+        if let Err(reason) = taken {
             return Some(Ending::Cut(reason));
         }
-        if self.writing.is_empty() {
+        if self.wire.is_idle() {
             return None;
         }
-        let (stream, writing) = (&mut self.stream, &mut self.writing);
-        let wrote = poll_fn(|cx| Poll::Ready(poll_write(stream, writing, cx))).await;
-        if !self.writing.is_empty() {
-            self.written = Instant::now();
-        }
+        let wrote = poll_fn(|cx| Poll::Ready(self.wire.poll_write(cx))).await;
         matches!(wrote, Poll::Ready(Err(_))).then_some(Ending::Gone)
     }
 
@@ -247,16 +256,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     fn push(&mut self, frame: impl Into<Bytes>) {
-        if self.writing.is_empty() {
-            self.written = Instant::now();
-        }
-        self.writing.push(frame.into());
+        self.wire.push(frame.into());
     }
 
     fn saw(&mut self, io: Io, session: &mut Session) -> Option<Ending> {
         let now = Instant::now();
         let (events, violation) = match io {
             Io::Gone => return Some(Ending::Gone),
+            Io::Begun => return None,
             Io::Wrote => {
                 self.written = now;
                 return None;
@@ -324,7 +331,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             return Some(Ending::Silent);
         }
         session.look_again();
-        if !self.writing.is_empty() {
+        if !self.wire.is_idle() {
             if let Some(reason) = session.connection().cut_reason() {
                 return Some(Ending::Cut(reason));
             }
@@ -343,7 +350,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             }
             next = next.min(self.pinged.unwrap_or(self.heard) + interval);
         }
-        let rest = match self.writing.is_empty() {
+        let rest = match self.wire.is_idle() {
             true => REST_MAX,
             false => LOOK_INTERVAL,
         };
@@ -352,26 +359,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     /// Writes what waits and the last frame, and lets the client answer it.
-    async fn say_goodbye(mut self, ending: &Ending) {
+    async fn say_goodbye(self, ending: &Ending) {
         let Some(close) = ending.close() else {
             return;
         };
-        self.writing.push(close.into());
+        self.wire.push(close.into());
         let until = Instant::now() + CLOSE_WAIT;
         let _ = timeout_at(until, async {
-            while !self.writing.is_empty() {
-                let (stream, writing) = (&mut self.stream, &mut self.writing);
-                let wrote = poll_fn(|cx| poll_write(stream, writing, cx)).await;
-                wrote?;
+            while !self.wire.is_idle() {
+                poll_fn(|cx| self.wire.poll_write(cx)).await?;
             }
-            self.stream.flush().await?;
-            self.stream.shutdown().await?;
+            poll_fn(|cx| self.wire.poll_shutdown(cx)).await?;
             if matches!(ending, Ending::Closed(_)) {
                 // It has said its last word.
                 return Ok(());
             }
             // What comes now is read, so that no reset overtakes the last frame.
-            while poll_fn(|cx| poll_discard(&mut self.stream, cx)).await? > 0 {}
+            while poll_fn(|cx| poll_discard(&self.wire, cx)).await? > 0 {}
             Ok::<(), io::Error>(())
         })
         .await;
@@ -380,14 +384,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
 /// Writes what is to be written and reads what has come; whichever is done first.
 fn poll_io<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: &mut S,
-    writing: &mut Writing,
+    wire: &Wire<S>,
     decoder: &mut Decoder,
     may_read: bool,
     cx: &mut Context<'_>,
 ) -> Poll<Io> {
-    if !writing.is_empty() {
-        match poll_write(stream, writing, cx) {
+    if !wire.is_idle() {
+        match wire.poll_write(cx) {
             Poll::Ready(Ok(())) => return Poll::Ready(Io::Wrote),
             Poll::Ready(Err(_)) => return Poll::Ready(Io::Gone),
             Poll::Pending => {}
@@ -398,7 +401,7 @@ fn poll_io<S: AsyncRead + AsyncWrite + Unpin>(
     }
     SCRATCH.with_borrow_mut(|scratch| {
         let mut buffer = ReadBuf::new(scratch);
-        match Pin::new(stream).poll_read(cx, &mut buffer) {
+        match wire.poll_read(cx, &mut buffer) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
                 let (events, violation) = decode(decoder, buffer.filled());
@@ -423,36 +426,13 @@ fn decode(decoder: &mut Decoder, mut bytes: &[u8]) -> (Vec<Event>, Option<Violat
     (events, None)
 }
 
-fn poll_write<S: AsyncWrite + Unpin>(
-    stream: &mut S,
-    writing: &mut Writing,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<()>> {
-    let mut slices = [io::IoSlice::new(&[]); SLICES_MAX];
-    let filled = writing.slices(&mut slices);
-    let stream = Pin::new(stream);
-    let wrote = match slices.get(..filled).unwrap_or_default() {
-        // The system takes one slice at less cost than a list of one.
-        [one] => stream.poll_write(cx, one),
-        slices => stream.poll_write_vectored(cx, slices),
-    };
-    let written = match wrote {
-        Poll::Pending => return Poll::Pending,
-        Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-        Poll::Ready(Ok(written)) => written,
-        Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-    };
-    writing.advance(written);
-    Poll::Ready(Ok(()))
-}
-
 fn poll_discard<S: AsyncRead + Unpin>(
-    stream: &mut S,
+    wire: &Wire<S>,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
     SCRATCH.with_borrow_mut(|scratch| {
         let mut buffer = ReadBuf::new(scratch);
-        let read = Pin::new(stream).poll_read(cx, &mut buffer);
+        let read = wire.poll_read(cx, &mut buffer);
         read.map_ok(|()| buffer.filled().len())
     })
 }

@@ -121,6 +121,12 @@ impl Lanes {
     pub(super) fn pop(&mut self) -> Option<Item> {
         let item = self.urgent.pop_front().or_else(|| self.queue.pop_front())?;
         self.discharge(&item);
+        self.fly(&item);
+        Some(item)
+    }
+
+    /// It is being written from here on.
+    pub(super) fn fly(&mut self, item: &Item) {
         if item.is_critical() {
             self.flight.critical_bytes += item.charge;
             let earlier = self.flight.critical_at.unwrap_or(item.at);
@@ -128,7 +134,6 @@ impl Lanes {
         } else {
             self.flight.bytes += item.charge;
         }
-        Some(item)
     }
 
     /// What was popped is written.

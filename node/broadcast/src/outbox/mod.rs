@@ -5,10 +5,12 @@
 
 mod lanes;
 mod loss;
+mod sink;
 mod subscription;
 mod writing;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -21,12 +23,15 @@ use crate::batch::Batch;
 use crate::counters::{Count, Counters};
 use crate::encoding::{Control, Encoding};
 
+pub use self::sink::{Sent, Sink};
 pub(crate) use self::subscription::Subscription;
 pub use self::writing::{SLICES_MAX, Writing};
 
 /// What a connection writes at a time.
 const BATCHES_MAX: usize = 10;
 const BYTES_MAX: usize = 64 << 10;
+/// Longer frames wait for the connection's task: a thread that gives them out has others to serve.
+const AT_ONCE_BYTES_MAX: usize = 16 << 10;
 
 /// What a batch needs beside itself to be put into an outbox.
 #[derive(Clone, Copy)]
@@ -36,10 +41,11 @@ pub(crate) struct Context<'a> {
     /// Bytes of the shortest frame that is compressed for who has that; 0 for none.
     pub(crate) deflate_bytes_min: usize,
     pub(crate) counters: &'a Counters,
+    /// Nothing follows it: it may be written at once.
+    pub(crate) is_last: bool,
 }
 
 /// What waits for one connection, and where it is in its topics.
-#[derive(Debug)]
 pub(crate) struct Outbox {
     pub(crate) id: u64,
     pub(crate) client: Arc<str>,
@@ -56,6 +62,8 @@ pub(crate) struct Outbox {
     pub(crate) cut: Option<CutReason>,
     /// The connection's task, while it sleeps.
     sleeper: Option<Waker>,
+    /// Where frames go that need not wait for it.
+    sink: Option<Rc<dyn Sink>>,
     told_slow: bool,
     dropped_untold: u64,
     pub(crate) dropped: u64,
@@ -75,6 +83,7 @@ impl Outbox {
             named: 0,
             cut: None,
             sleeper: None,
+            sink: None,
             told_slow: false,
             dropped_untold: 0,
             dropped: 0,
@@ -127,6 +136,9 @@ impl Outbox {
         let frame = batch.frame_for(self.encoding, context.deflate_bytes_min);
         let item = Item::batch(slot, batch, frame, context.now);
         let kind = batch.kind();
+        if context.is_last && self.send(slot, &item) {
+            return Self::count(batch, context.counters);
+        }
         loop {
             match admit(self.lanes.load(), kind, item.charge, context.limits) {
                 Admission::Take => break,
@@ -149,10 +161,7 @@ impl Outbox {
             return;
         };
         subscription.at.offset = subscription.at.offset.max(item.last);
-        context.counters.add(Count::Deliveries, 1);
-        context
-            .counters
-            .add(Count::DeliveredMessages, batch.messages().len() as u64);
+        Self::count(batch, context.counters);
         match kind {
             Kind::Critical => {
                 if std::mem::take(&mut subscription.queued) > 0 {
@@ -169,6 +178,42 @@ impl Outbox {
             self.tell_slow(context.now);
         }
         self.wake();
+    }
+
+    fn count(batch: &Batch, counters: &Counters) {
+        counters.add(Count::Deliveries, 1);
+        let messages = batch.messages().len() as u64;
+        counters.add(Count::DeliveredMessages, messages);
+    }
+
+    /// Writes a batch in place of the connection's task; whether that rests and has nothing to write before.
+    fn send(&mut self, slot: usize, item: &Item) -> bool {
+        let rests = self.sleeper.is_some() && !self.has_work();
+        let Some(sink) = self.sink.as_ref().filter(|_| rests) else {
+            return false;
+        };
+        let sent = match item.frame.len() {
+            ..=AT_ONCE_BYTES_MAX => sink.send(&item.frame),
+            _ => Sent::Busy,
+        };
+        match sent {
+            Sent::Busy => return false,
+            Sent::Whole => {}
+            Sent::Begun => {
+                self.lanes.fly(item);
+                self.wake();
+            }
+        }
+        if let Some(subscription) = self.subscriptions.get_mut(slot) {
+            subscription.at.offset = subscription.at.offset.max(item.last);
+            subscription.taken = subscription.taken.max(item.last);
+        }
+        true
+    }
+
+    /// Frames may be written to `sink` while the connection's task rests.
+    pub(crate) fn send_into(&mut self, sink: Rc<dyn Sink>) {
+        self.sink = Some(sink);
     }
 
     /// Tells something about a topic, after everything that waits of it.

@@ -10,7 +10,7 @@ use weir_core::cache::UnixMs;
 
 use super::Shard;
 use crate::encoding::Control;
-use crate::outbox::Writing;
+use crate::outbox::{Sink, Writing};
 
 /// Which connection, of all of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -162,6 +162,14 @@ impl Connection {
             outbox.written();
         }
         state.take(self.key, writing, now)
+    }
+
+    /// From here on frames may go into `sink` while the connection's task awaits [`Self::ready`] and has taken nothing:
+    /// as a rule that is all that the client gets, and the task is not woken for it.
+    pub fn send_into(&self, sink: Rc<dyn Sink>) {
+        if let Some(outbox) = self.shard.state.borrow_mut().outboxes.get_mut(self.key) {
+            outbox.send_into(sink);
+        }
     }
 
     /// Why it is to be ended, if it is. Says nothing of what was taken.

@@ -91,6 +91,7 @@ impl State {
             limits: &limits.outbox,
             deflate_bytes_min: limits.deflate_bytes_min,
             counters,
+            is_last: false,
         }
     }
 

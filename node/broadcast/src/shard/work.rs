@@ -11,10 +11,11 @@ use super::state::State;
 use crate::batch::Batch;
 use crate::counters::Count;
 use crate::message::Message;
+use crate::outbox::Context;
 use crate::topics::Inbox;
 
-/// Outboxes that get a batch before the thread does something else.
-const DELIVERIES_MAX: usize = 4_096;
+/// Outboxes that get a batch before the thread does something else: half a millisecond or so of writes.
+const DELIVERIES_MAX: usize = 128;
 /// Messages of which batches are made before these go out.
 const GATHERED_MAX: usize = 1_024;
 /// Between two looks at ages.
@@ -30,7 +31,7 @@ impl State {
         let mut budget = DELIVERIES_MAX;
         while budget > 0 {
             if self.spread.is_empty() {
-                self.gather(&mut budget, now);
+                self.gather(now);
             }
             if self.spread.is_empty() {
                 break;
@@ -77,11 +78,10 @@ impl State {
     }
 
     /// Makes batches of what is there, before any of it goes out: what is of one topic goes out together.
-    fn gather(&mut self, budget: &mut usize, now: UnixMs) {
-        for _ in 0..GATHERED_MAX.min(*budget) {
+    fn gather(&mut self, now: UnixMs) {
+        for _ in 0..GATHERED_MAX {
             if let Some(message) = self.incoming.pop_front() {
                 self.route(message, now);
-                *budget -= 1;
             } else if let Some((at, local)) = self.due.first().copied().filter(|(at, _)| *at <= now)
             {
                 self.flush(local, at, now);
@@ -174,8 +174,11 @@ impl State {
             self.spread.pop_front();
             return;
         };
-        let context = Self::context(&self.counters, &self.limits, now);
         let Spread { batches, next } = &mut topic.spread;
+        let context = Context {
+            is_last: batches.len() == 1,
+            ..Self::context(&self.counters, &self.limits, now)
+        };
         let share = (*budget / batches.len().max(1)).max(1);
         let until = topic.members.len().min(*next + share);
         for (outbox, slot) in topic.members.get(*next..until).unwrap_or_default() {

@@ -9,4 +9,5 @@ mod late;
 mod order;
 mod resume;
 mod schedules;
+mod sinks;
 mod tasks;

@@ -18,7 +18,8 @@ use super::answer::{Held, and_left_out, answer, in_words, mark, tell_key};
 use super::answered::Answerer;
 use super::body::{CachedBody, Source};
 use super::fetch::Fetched;
-use super::serve::{Need, Serving};
+use super::look::Need;
+use super::serve::Serving;
 use crate::telemetry::cache::Outcome;
 
 /// How often one request joins a fetch of somebody else.

@@ -3,6 +3,7 @@
 //! ```text
 //! wish      what the request wants of the cache, and under which key        wish.rs
 //! serve     from memory, past the cache, or by way of a fetch               serve.rs
+//! look      what is kept, and whether it answers                              look.rs
 //! join      beside others' fetch, or by a fetch of its own                  join.rs
 //! fetch     a fetch: belongs to its core, not to the client that began it   fetch/
 //! answered  what comes of it                                            answered.rs
@@ -33,6 +34,7 @@ mod head;
 mod hits;
 mod invalidate;
 mod join;
+mod look;
 mod parts;
 mod peers;
 mod pieces;

@@ -16,7 +16,8 @@ use weir_core::proxy::{Presence, address_value};
 use weir_core::purge::Verdict;
 
 use super::fetch::Fetched;
-use super::serve::{Look, Need, Serving};
+use super::look::{Look, Need};
+use super::serve::Serving;
 use super::warming::{WarmJob, Warmed};
 use super::wish::Wish;
 use crate::data_plane::answer::Reason;

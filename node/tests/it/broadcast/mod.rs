@@ -135,7 +135,7 @@ async fn what_a_client_sends_behind_its_upgrade_without_waiting_is_heard() {
     let weir = Weir::start(LIVE).await;
     let head = "GET /live HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    let ask = r#"{"subscribe":[{"topic":"early"}],"id":7}"#;
+    let ask = r#"{"subscribe":{"topics":["early"],"id":7}}"#;
     // The mask is zero, which is a mask.
     let frame_head = [0x81, 0x80 | u8::try_from(ask.len()).unwrap(), 0, 0, 0, 0];
     let all = [head.as_bytes(), &frame_head, ask.as_bytes()].concat();

@@ -6,6 +6,7 @@ mod cdns;
 mod clocks;
 mod crowds;
 mod faults;
+mod introduced;
 mod kept;
 mod odd;
 mod often;

@@ -14,9 +14,9 @@ use weir_core::purge::Verdict;
 use super::super::super::answer::Reason;
 use super::super::super::body::ResponseBody;
 use super::super::answered::{Answered, tags};
+use super::super::look::under_purges;
 use super::super::peers::{CachePeers, NoAnswer};
 use super::super::redis;
-use super::super::serve::under_purges;
 use super::Fetch;
 use crate::telemetry::cache::PeerFailure;
 
