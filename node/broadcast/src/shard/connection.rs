@@ -150,8 +150,8 @@ impl Connection {
     }
 
     /// Moves what is to be written next into `writing`, which is empty: at most 10 batches, 64 KiB (more for one longer
-    /// frame) and [`crate::SLICES_MAX`] frames. Everything that was taken before is written. It may be nothing. `now` is
-    /// the time, asked for where it matters: of what is read from history.
+    /// frame) and [`crate::SLICES_MAX`] frames. Everything that was taken before is written. It may be nothing. The time
+    /// matters to what is read from history, and is asked for by nothing else.
     ///
     /// # Errors
     ///

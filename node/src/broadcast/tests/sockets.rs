@@ -8,7 +8,7 @@ use weir_core::broadcast::CutReason;
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::delivery::What;
 
-use super::with_node;
+use super::{SYSTEM_BYTES, with_node};
 use crate::data_plane::stop::Stopper;
 
 const OPEN: &str = "[broadcaster]\nanonymous = \"all\"\n";
@@ -288,6 +288,33 @@ async fn a_node_that_goes_tells_when_to_come_back_and_cuts_who_stays() {
         stopper.drain(true);
         assert_eq!(client.closed().await, (4004, "draining".to_owned()));
         assert_eq!(began.elapsed().as_secs(), 6);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_and_answers_that_a_client_does_not_take_come_whole_and_in_order() {
+    with_node(OPEN, async |node| {
+        let mut client = node.socket("topic=chat").await;
+        client.text().await;
+        // Both are longer together than what its system takes.
+        let rounds = SYSTEM_BYTES / 64;
+        for number in 0..rounds {
+            client
+                .ask(&format!("{{\"shout\":{{\"id\":{number}}}}}"))
+                .await;
+            node.publish("chat", &format!("said {number}")).await;
+            sleep(Duration::from_millis(1)).await;
+        }
+        let (mut answers, mut texts) = (0, Vec::new());
+        while answers < rounds || texts.len() < rounds {
+            let json: serde_json::Value = serde_json::from_str(&client.text().await).unwrap();
+            answers += usize::from(json.get("error").is_some());
+            let messages = json["batch"]["messages"].as_array().into_iter().flatten();
+            texts.extend(messages.map(|message| message["text"].as_str().unwrap().to_owned()));
+        }
+        let said: Vec<_> = (0..rounds).map(|number| format!("said {number}")).collect();
+        assert_eq!((answers, texts), (rounds, said));
     })
     .await;
 }
