@@ -31,9 +31,10 @@ up: setup
 	@exec target/release/weir up
 
 ## The binary for production, laid out by its own load: target/optimised/weir. Half an hour on two cores.
-release: setup setup-bench target/optimised/weir
+release: target/optimised/weir
 
-target/optimised/weir: $(shell git ls-files '*.rs' '*.proto' '*.toml' Cargo.lock)
+OPTIMISED_OF := Cargo.toml Cargo.lock control-plane node proto deploy/optimise.sh sim/bench
+target/optimised/weir: $(wildcard $(shell git ls-files $(OPTIMISED_OF) 2>/dev/null)) | setup setup-bench
 	@deploy/optimise.sh
 
 ## Everything that must hold.

@@ -22,8 +22,6 @@ counts=$folder/counts
 rm -rf "$counts"
 build "-Cprofile-generate=$counts" counting
 python3 sim/bench/train.py "$folder/counting/$host/release/weir"
-cargo bench --profile load --locked --quiet -p weir-node --bench broadcast -- --only many --clients 1000 \
-    --weir "$folder/counting/$host/release/weir" >/dev/null
 "$profdata" merge --output "$folder/weir.profdata" "$counts"
 build "-Cprofile-use=$folder/weir.profdata" used
 cp "$folder/used/$host/release/weir" "$folder/weir"

@@ -179,6 +179,12 @@ impl Memory {
             .map(Arc::clone)
     }
 
+    /// Whether it keeps something newer beside which an entry may not answer.
+    pub(crate) fn has_overtaken(&self, key: &str, entry: &Entry) -> bool {
+        let variants = self.cache.peek(key);
+        variants.is_some_and(|variants| is_overtaken(entry, &variants.entries))
+    }
+
     /// Puts an entry in the place of the one for the same requests, and of those that heed less of a request than it
     /// depends on. An older one never replaces a newer.
     pub(crate) fn insert(&self, entry: Arc<Entry>, now: UnixMs) {
@@ -188,10 +194,7 @@ impl Memory {
             Some(variants) => variants.entries.clone(),
             None => Vec::new(),
         };
-        if entries
-            .iter()
-            .any(|other| other.fetched_at > entry.fetched_at && entry.is_past_beside(other))
-        {
+        if is_overtaken(&entry, &entries) {
             return;
         }
         let stays =
@@ -256,4 +259,10 @@ impl Memory {
     pub(crate) fn keys(&self) -> u64 {
         self.cache.len() as u64
     }
+}
+
+/// Whether one of these is newer, and the entry may not answer beside it.
+fn is_overtaken(entry: &Entry, by: &[Arc<Entry>]) -> bool {
+    by.iter()
+        .any(|other| other.fetched_at > entry.fetched_at && entry.is_past_beside(other))
 }

@@ -286,11 +286,15 @@ impl<F: Clone + Send + Sync> Store<F> {
     /// The same for what another node owns: it has a memory of its own, so that it does not take the place of what
     /// only this node keeps.
     pub fn insert_mirrored(&self, entry: &Arc<Entry>, now: UnixMs) -> bool {
-        if self.verdict(entry) == Verdict::Gone || entry.cost_bytes() > self.mirror.bytes_max() {
+        let key = entry.resource.key.as_str();
+        if self.verdict(entry) == Verdict::Gone
+            || entry.cost_bytes() > self.mirror.bytes_max()
+            || self.memory.has_overtaken(key, entry)
+        {
             return false;
         }
         // One that was fetched here before would hide it.
-        self.memory.remove(entry.resource.key.as_str(), |other| {
+        self.memory.remove(key, |other| {
             other.fetched_at <= entry.fetched_at && other.is_past_beside(entry)
         });
         self.mirror.insert(Arc::clone(entry), now);

@@ -123,10 +123,11 @@ pub(crate) const fn cut_code(reason: CutReason) -> CloseCode {
     })
 }
 
-/// Carries a conversation to its end. `read` came before, `first` is what the address asked for, answered.
+/// Carries a conversation to its end. `ahead` was read of the stream already; `first` is what the address asked for,
+/// answered.
 pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     stream: S,
-    read: &[u8],
+    ahead: Bytes,
     session: Session,
     form: Form,
     first: Option<Control>,
@@ -134,7 +135,7 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     let encoding = form.encoding;
     let settings = session.broadcast().settings().websocket.clone();
     let now = Instant::now();
-    let wire = Rc::new(Wire::new(stream));
+    let wire = Rc::new(Wire::new(stream, ahead));
     session.connection().send_into(Rc::clone(&wire) as _);
     let mut socket = Socket {
         wire,
@@ -150,10 +151,7 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(
         socket.push(first.encode(encoding));
     }
     let mut session = session;
-    let ending = match socket.hear(read, &mut session) {
-        Some(ending) => ending,
-        None => socket.talk(&mut session).await,
-    };
+    let ending = socket.talk(&mut session).await;
     tracing::debug!(?ending, ?session, "subscriber ended");
     let place = session.end();
     socket.say_goodbye(&ending).await;
@@ -184,11 +182,6 @@ enum Io {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
-    fn hear(&mut self, read: &[u8], session: &mut Session) -> Option<Ending> {
-        let (events, violation) = decode(&mut self.decoder, read);
-        self.saw(Io::Read(events, violation), session)
-    }
-
     async fn talk(&mut self, session: &mut Session) -> Ending {
         let mut timer = Box::pin(sleep_until(self.heard));
         // The stream has nothing, and wakes this task when it has.

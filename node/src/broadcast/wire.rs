@@ -14,13 +14,19 @@ pub(super) struct Wire<S>(RefCell<Ends<S>>);
 
 struct Ends<S> {
     stream: S,
+    /// Came before what is still in the stream.
+    ahead: Bytes,
     writing: Writing,
 }
 
 impl<S> Wire<S> {
-    pub(super) fn new(stream: S) -> Self {
-        let writing = Writing::new();
-        Self(RefCell::new(Ends { stream, writing }))
+    /// `ahead` was read of the stream already.
+    pub(super) fn new(stream: S, ahead: Bytes) -> Self {
+        Self(RefCell::new(Ends {
+            stream,
+            ahead,
+            writing: Writing::new(),
+        }))
     }
 
     /// Whether nothing is on its way.
@@ -50,15 +56,25 @@ impl<S: AsyncRead + Unpin> Wire<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0.borrow_mut().stream).poll_read(cx, buffer)
+        let Ends { stream, ahead, .. } = &mut *self.0.borrow_mut();
+        if ahead.is_empty() {
+            return Pin::new(stream).poll_read(cx, buffer);
+        }
+        buffer.put_slice(&ahead.split_to(ahead.len().min(buffer.remaining())));
+        if ahead.is_empty() {
+            // Nothing is held of it.
+            *ahead = Bytes::new();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
 impl<S: AsyncWrite + Unpin> Wire<S> {
     /// Writes of what is on its way as much as the stream takes.
     pub(super) fn poll_write(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut ends = self.0.borrow_mut();
-        let Ends { stream, writing } = &mut *ends;
+        let Ends {
+            stream, writing, ..
+        } = &mut *self.0.borrow_mut();
         let mut slices = [io::IoSlice::new(&[]); SLICES_MAX];
         let filled = writing.slices(&mut slices);
         let wrote = match slices.get(..filled).unwrap_or_default() {
@@ -92,7 +108,7 @@ impl<S: AsyncWrite + Unpin> Sink for Wire<S> {
         let mut nobody = Context::from_waker(Waker::noop());
         let written = match Pin::new(&mut ends.stream).poll_write(&mut nobody, frame) {
             Poll::Ready(Ok(written)) => written,
-            // The socket's task tries again, and waits or sees what is wrong.
+            // The socket's task tries again, and waits or sees what is wrong: an error of a stream stays.
             Poll::Ready(Err(_)) | Poll::Pending => 0,
         };
         if written == frame.len() {

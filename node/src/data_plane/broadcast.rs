@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{
     ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, RETRY_AFTER,
     SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
@@ -125,12 +125,11 @@ fn takes_events<B>(request: &Request<B>) -> bool {
 }
 
 /// A client's stream without what HTTP needs around it, and what was read of it.
-fn hand_over(upgraded: Upgraded) -> Option<(ClientStream, BytesMut)> {
+fn hand_over(upgraded: Upgraded) -> Option<(ClientStream, Bytes)> {
     let parts = upgraded.downcast::<TokioIo<ClientIo>>().ok()?;
     let (stream, held) = parts.io.into_inner().hand_over();
-    let mut read = BytesMut::from(parts.read_buf);
-    read.unsplit(held);
-    Some((stream, read))
+    // Most often there is neither, and nothing of what they are parts of is to be held.
+    Some((stream, [&parts.read_buf[..], &held[..]].concat().into()))
 }
 
 /// A client on its way in.
@@ -184,12 +183,12 @@ impl Visit {
             let Ok(Ok(stream)) = timeout(HANDOVER_WAIT, upgrade.client).await else {
                 return;
             };
-            let Some((stream, read)) = hand_over(stream) else {
+            let Some((stream, ahead)) = hand_over(stream) else {
                 return;
             };
             upgrade.open.needs_no_backend();
             core.metrics().tunnels_open.increment();
-            socket::run(stream, &read, session, form, first).await;
+            socket::run(stream, ahead, session, form, first).await;
             core.metrics().tunnels_open.decrement();
             exchange.completed();
             drop(upgrade.open);

@@ -96,7 +96,7 @@ async fn web_socket(State(shown): State<Shown>, mut request: Request) -> Respons
             let first = session.first(&opening);
             async move {
                 if let Ok(Ok(stream)) = timeout(HANDOVER_WAIT, upgrade).await {
-                    socket::run(TokioIo::new(stream), b"", session, form, first).await;
+                    socket::run(TokioIo::new(stream), Bytes::new(), session, form, first).await;
                 }
             }
         });

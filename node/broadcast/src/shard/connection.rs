@@ -164,8 +164,8 @@ impl Connection {
         state.take(self.key, writing, now)
     }
 
-    /// From here on frames may go into `sink` while the connection's task awaits [`Self::ready`] and has taken nothing:
-    /// as a rule that is all that the client gets, and the task is not woken for it.
+    /// From here on frames may go into `sink` once the connection's task has awaited [`Self::ready`] in vain, until it is
+    /// woken: as a rule that is all that the client gets.
     pub fn send_into(&self, sink: Rc<dyn Sink>) {
         if let Some(outbox) = self.shard.state.borrow_mut().outboxes.get_mut(self.key) {
             outbox.send_into(sink);

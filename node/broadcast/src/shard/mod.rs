@@ -38,7 +38,9 @@ pub struct Shard {
 /// What is left to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Work {
-    /// More is to be done at once, after other tasks had their turn.
+    /// Others are to have their turn before more is done.
+    pub gives_way: bool,
+    /// More is to be done at once, after that.
     pub more: bool,
     /// When there is something to do although nothing comes.
     pub due: UnixMs,
@@ -88,12 +90,13 @@ impl Shard {
 
     /// Does what is to be done now, in so far as it does not keep the thread from other work.
     pub fn work(self: &Rc<Self>, now: UnixMs) -> Work {
-        let (more, calls) = self.state.borrow_mut().work(now);
+        let (done, calls) = self.state.borrow_mut().work(now);
         for call in calls {
             call(self);
         }
         Work {
-            more,
+            gives_way: done.gave || done.more,
+            more: done.more,
             due: self.state.borrow().next_due(),
         }
     }
@@ -102,8 +105,10 @@ impl Shard {
     pub async fn run(self: &Rc<Self>, now: impl Fn() -> UnixMs) {
         loop {
             let work = self.work(now());
-            if work.more {
+            if work.gives_way {
                 tokio::task::yield_now().await;
+            }
+            if work.more {
                 continue;
             }
             let until_due = work.due.since(now());

@@ -168,16 +168,18 @@ impl State {
             return;
         };
         topic.members.swap_remove(removed.member);
-        let spreading = topic.spread.is_any();
         if let Some((moved, slot)) = topic.members.get(removed.member).copied()
             && let Some(moved) = self.outboxes.get_mut(moved)
         {
             if let Some(subscription) = moved.subscriptions.get_mut(slot) {
                 subscription.member = removed.member;
             }
-            if spreading {
-                // A batch on its way may have passed its new place already.
-                moved.fall_behind(slot, &self.counters);
+            if removed.member < topic.spread.next {
+                // What is on its way has passed its new place.
+                let context = Self::context(&self.counters, &self.limits, topic.touched_at);
+                for batch in &topic.spread.batches {
+                    moved.offer(slot, batch, context);
+                }
             }
         }
         if removed.named {

@@ -14,8 +14,11 @@ use crate::message::Message;
 use crate::outbox::Context;
 use crate::topics::Inbox;
 
-/// Outboxes that get a batch before the thread does something else: half a millisecond or so of writes.
+/// Outboxes that get a batch before the thread does something else: half a millisecond of writes, as long as these are
+/// short.
 const DELIVERIES_MAX: usize = 128;
+/// Messages that are taken up before that.
+const MESSAGES_MAX: usize = 4_096;
 /// Messages of which batches are made before these go out.
 const GATHERED_MAX: usize = 1_024;
 /// Between two looks at ages.
@@ -23,15 +26,23 @@ const TICK: Duration = Duration::from_secs(1);
 /// How long a topic is known at least that only patterns take and nobody publishes to.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
+/// What was done in one go.
+pub(super) struct Done {
+    /// Somebody was given something.
+    pub(super) gave: bool,
+    /// More is to be done at once.
+    pub(super) more: bool,
+}
+
 impl State {
-    /// Does as much as it may in one go; whether more is to be done at once, and the orders that came.
-    pub(super) fn work(&mut self, now: UnixMs) -> (bool, Vec<crate::topics::Call>) {
+    /// Does as much as it may in one go; what that was, and the orders that came.
+    pub(super) fn work(&mut self, now: UnixMs) -> (Done, Vec<crate::topics::Call>) {
         self.renew_limits();
         let calls = self.collect(now);
-        let mut budget = DELIVERIES_MAX;
-        while budget > 0 {
+        let (mut budget, mut messages) = (DELIVERIES_MAX, MESSAGES_MAX);
+        while budget > 0 && messages > 0 {
             if self.spread.is_empty() {
-                self.gather(now);
+                self.gather(&mut messages, now);
             }
             if self.spread.is_empty() {
                 break;
@@ -44,7 +55,8 @@ impl State {
             self.tick_at = now.after(TICK);
         }
         let more = !self.spread.is_empty() || !self.incoming.is_empty() || self.next_due() <= now;
-        (more, calls)
+        let gave = budget < DELIVERIES_MAX;
+        (Done { gave, more }, calls)
     }
 
     /// When there is something to do although nothing comes.
@@ -78,10 +90,11 @@ impl State {
     }
 
     /// Makes batches of what is there, before any of it goes out: what is of one topic goes out together.
-    fn gather(&mut self, now: UnixMs) {
-        for _ in 0..GATHERED_MAX {
+    fn gather(&mut self, messages: &mut usize, now: UnixMs) {
+        for _ in 0..GATHERED_MAX.min(*messages) {
             if let Some(message) = self.incoming.pop_front() {
                 self.route(message, now);
+                *messages -= 1;
             } else if let Some((at, local)) = self.due.first().copied().filter(|(at, _)| *at <= now)
             {
                 self.flush(local, at, now);

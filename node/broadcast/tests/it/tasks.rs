@@ -155,6 +155,26 @@ async fn a_shard_gives_its_thread_away_between_parts_of_a_large_audience() {
     );
 }
 
+#[test]
+fn who_leaves_while_a_message_is_given_out_takes_it_from_nobody() {
+    let (topics, shards) = node(Limits::default(), 1);
+    let mut clients: Vec<Client> = (0..300).map(|_| Client::new(&shards[0])).collect();
+    for client in &mut clients {
+        client.subscribe("a", Since::Now, 0);
+    }
+    publish(&topics, "a", Class::Ephemeral, 10, 0);
+    assert!(shards[0].work(UnixMs(0)).more);
+    // One that has the message and one that has not; whoever was last takes their places.
+    for leaves in [5, 200] {
+        clients.remove(leaves);
+    }
+    while shards[0].work(UnixMs(0)).more {}
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.drain(0).unwrap();
+        assert_eq!(client.got.len(), 1, "client {number}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_leaves_is_forgotten_with_all_that_it_wanted() {
     let (topics, shard, mut client) = stage();

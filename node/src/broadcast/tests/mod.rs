@@ -89,7 +89,7 @@ impl Node {
             encoding,
             extensions: (!is_plain).then_some("permessage-deflate"),
         };
-        tokio::task::spawn_local(socket::run(far, b"", session, form, first));
+        tokio::task::spawn_local(socket::run(far, Bytes::new(), session, form, first));
         Client { stream: near }
     }
 

@@ -96,9 +96,9 @@ impl Serving<'_> {
 
     /// Has the wish say who its client is.
     pub(super) fn introduce(&mut self) {
-        if let Some(introduction) = self.introduction.take()
-            && let Some(wish) = Rc::get_mut(&mut self.wish)
-        {
+        if let Some(introduction) = self.introduction.take() {
+            let wish = Rc::get_mut(&mut self.wish);
+            let wish = wish.expect("nobody has a wish whose client is not introduced");
             introduction.write(self.core, &mut wish.headers);
         }
     }
