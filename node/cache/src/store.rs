@@ -254,13 +254,17 @@ impl<F: Clone + Send + Sync> Store<F> {
         entry.verdict(&self.purges.stamps())
     }
 
-    /// Keeps an entry, unless a purge has overtaken its fetch; whether it is kept.
+    /// Keeps an entry, unless a purge or a later fetch has overtaken it; whether it is kept.
     pub fn insert(&self, entry: &Arc<Entry>, now: UnixMs) -> bool {
-        if self.verdict(entry) == Verdict::Gone || entry.cost_bytes() > self.memory.bytes_max() {
+        let key = entry.resource.key.as_str();
+        if self.verdict(entry) == Verdict::Gone
+            || entry.cost_bytes() > self.memory.bytes_max()
+            || self.mirror.has_overtaken(key, entry)
+        {
             return false;
         }
         // A copy of what another node had may heed less than this one depends on.
-        self.mirror.remove(entry.resource.key.as_str(), |other| {
+        self.mirror.remove(key, |other| {
             other.fetched_at <= entry.fetched_at && other.is_past_beside(entry)
         });
         self.memory.insert(Arc::clone(entry), now);

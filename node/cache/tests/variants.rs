@@ -71,17 +71,23 @@ fn answer(store: &Store<()>, request: &[(&'static str, &'static str)]) -> Option
     }
 }
 
+/// Into which memory the first entry goes and the second: that of copies, or the node's own.
+const ORDERS: [[bool; 2]; 4] = [[false, false], [false, true], [true, false], [true, true]];
+
+fn insert(store: &Store<()>, entry: &Arc<Entry>, is_mirrored: bool) {
+    match is_mirrored {
+        true => store.insert_mirrored(entry, NOW),
+        false => store.insert(entry, NOW),
+    };
+}
+
 #[test]
 fn once_answers_depend_on_more_those_from_before_answer_nobody() {
-    for is_mirrored in [[false, false], [false, true], [true, false], [true, true]] {
+    for is_mirrored in ORDERS {
         let store = store();
-        let insert = |entry: &Arc<Entry>, is_mirrored| match is_mirrored {
-            true => store.insert_mirrored(entry, NOW),
-            false => store.insert(entry, NOW),
-        };
-        insert(&entry("a", &[A, B], 0), is_mirrored[0]);
+        insert(&store, &entry("a", &[A, B], 0), is_mirrored[0]);
         assert_eq!(answer(&store, &[A, OTHER_B]).unwrap(), "a");
-        insert(&entry("a, b", &[A, B], 1), is_mirrored[1]);
+        insert(&store, &entry("a, b", &[A, B], 1), is_mirrored[1]);
         assert_eq!(answer(&store, &[A, B]).unwrap(), "a, b");
         assert_eq!(answer(&store, &[A, OTHER_B]), None, "{is_mirrored:?}");
     }
@@ -89,10 +95,13 @@ fn once_answers_depend_on_more_those_from_before_answer_nobody() {
 
 #[test]
 fn an_answer_that_was_fetched_before_does_not_come_back_beside_one_that_depends_on_more() {
-    let store = store();
-    store.insert(&entry("a, b", &[A, B], 1), NOW);
-    store.insert(&entry("a", &[A, B], 0), NOW);
-    assert_eq!(answer(&store, &[A, OTHER_B]), None);
+    for is_mirrored in ORDERS {
+        let store = store();
+        insert(&store, &entry("a, b", &[A, B], 1), is_mirrored[0]);
+        insert(&store, &entry("a", &[A, B], 0), is_mirrored[1]);
+        assert_eq!(answer(&store, &[A, OTHER_B]), None, "{is_mirrored:?}");
+        assert_eq!(answer(&store, &[A, B]).unwrap(), "a, b");
+    }
 }
 
 #[test]

@@ -4,8 +4,9 @@ use bytes::Bytes;
 
 /// What a connection's task writes to, for whoever has a frame for it while it rests. It spares the task's turn.
 ///
-/// The task may have begun to write something of its own since it last awaited [`Connection::ready`]: whoever implements
-/// this answers [`Sent::Busy`] while that is on its way. Once the task writes its last frame it has dropped the connection.
+/// The task may have begun to write something of its own since it last awaited [`Connection::ready`]: whoever
+/// implements this answers [`Sent::Busy`] while that is on its way. The task drops the connection before it writes its
+/// last frame.
 ///
 /// [`Connection::ready`]: crate::Connection::ready
 pub trait Sink {

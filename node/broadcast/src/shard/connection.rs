@@ -150,8 +150,8 @@ impl Connection {
     }
 
     /// Moves what is to be written next into `writing`, which is empty: at most 10 batches, 64 KiB (more for one longer
-    /// frame) and [`crate::SLICES_MAX`] frames. Everything that was taken before is written. It may be nothing. The time
-    /// matters to what is read from history, and is asked for by nothing else.
+    /// frame) and [`crate::SLICES_MAX`] frames. Everything that was taken before is written. It may be nothing. Only
+    /// what is read from history asks for the time.
     ///
     /// # Errors
     ///
@@ -164,8 +164,8 @@ impl Connection {
         state.take(self.key, writing, now)
     }
 
-    /// From here on frames may go into `sink` once the connection's task has awaited [`Self::ready`] in vain, until it is
-    /// woken: as a rule that is all that the client gets.
+    /// From here on frames may go into `sink` once the connection's task has awaited [`Self::ready`] in vain, until it
+    /// is woken: as a rule that is all that the client gets.
     pub fn send_into(&self, sink: Rc<dyn Sink>) {
         if let Some(outbox) = self.shard.state.borrow_mut().outboxes.get_mut(self.key) {
             outbox.send_into(sink);
