@@ -166,8 +166,7 @@ impl ClientIo {
     }
 
     /// The stream, and what was read of it and is still to be passed on, for what follows HTTP.
-    pub(super) fn hand_over(mut self) -> (ClientStream, BytesMut) {
-        self.give_up_lost_after();
+    pub(super) fn hand_over(self) -> (ClientStream, BytesMut) {
         (self.stream, self.held)
     }
 

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::task::LocalSet;
 use weir_broadcast::{Draft, Encoding, Shard};
 use weir_core::broadcast::{Content, TopicName};
@@ -107,11 +107,17 @@ impl Node {
 }
 
 /// A client that speaks frames.
-pub(super) struct Client {
-    pub(super) stream: DuplexStream,
+pub(super) struct Client<S = DuplexStream> {
+    pub(super) stream: S,
 }
 
 impl Client {
+    /// The same, who has read this and not looked at it.
+    pub(super) fn after(self, read: Vec<u8>) -> Client<impl AsyncRead + Unpin> {
+        let stream = std::io::Cursor::new(read).chain(self.stream);
+        Client { stream }
+    }
+
     pub(super) async fn send(&mut self, first: u8, payload: &[u8]) {
         let mut frame = vec![first];
         match payload.len() {
@@ -131,7 +137,9 @@ impl Client {
     pub(super) async fn ask(&mut self, json: &str) {
         self.send(0x81, json.as_bytes()).await;
     }
+}
 
+impl<S: AsyncRead + Unpin> Client<S> {
     /// The next frame: its first byte and its payload; `None` when the node has closed.
     pub(super) async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
         let mut head = [0; 2];
