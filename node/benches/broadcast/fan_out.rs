@@ -43,7 +43,9 @@ async fn deliveries_a_second(options: &Options, keys: &str) -> Result<(u64, Stri
     let nodes = Nodes::one(options, keys).await?;
     let node = &nodes.nodes[0];
     let audience = Audience::of(node.ingress, "fan", CLIENTS).await?;
-    let (_answers, mut publisher) = connect(node.ingress, "").await?;
+    let (mut answers, mut publisher) = connect(node.ingress, "").await?;
+    // Nobody is listened to who does not listen.
+    let answers = tokio::spawn(async move { while answers.next().await.is_some() {} });
     let cpu_before = node.process.cpu_ms()?;
     let began = Instant::now();
     let until = began + Duration::from_secs(options.seconds);
@@ -61,6 +63,7 @@ async fn deliveries_a_second(options: &Options, keys: &str) -> Result<(u64, Stri
         }
     }
     audience.has(sent * CLIENTS as u64).await?;
+    answers.abort();
     let took = began.elapsed();
     let messages = audience.seen.messages.get();
     let rate = (messages as f64 / took.as_secs_f64()) as u64;
