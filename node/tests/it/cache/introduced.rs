@@ -1,6 +1,8 @@
 //! The cache answers without a word about the client; whoever else is asked is told who that is.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
 
 use super::cached;
 use super::origin::Origin;
@@ -20,8 +22,9 @@ async fn an_origin_is_told_of_the_client_for_whatever_reason_it_is_asked() {
     let heads = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&heads);
     let origin = Origin::start(move |mut asked| {
-        told.lock().unwrap().push(asked.head.clone());
+        let told = Arc::clone(&told);
         async move {
+            told.lock().await.push(asked.head.clone());
             let path = asked.head.split(' ').nth(1).unwrap_or_default();
             let control = match path {
                 "/validated" => "no-cache",
@@ -64,7 +67,7 @@ async fn an_origin_is_told_of_the_client_for_whatever_reason_it_is_asked() {
         origin.asked_at_least(wanted).await;
         assert_eq!(origin.asked(), wanted, "{method} {path}");
     }
-    let heads = heads.lock().unwrap();
+    let heads = heads.lock().await;
     for (head, (name, value)) in heads
         .iter()
         .flat_map(|head| INTRODUCTION.map(|told| (head, told)))
