@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: up release image cluster test lint sim sim-meta purge-schedules cache-tests bench bench-broadcast bench-cache bench-fleet bench-engines bench-logs bench-telemetry bench-status setup setup-test setup-lint
+.PHONY: up release image cluster test lint sim sim-meta purge-schedules cache-tests bench bench-broadcast bench-cache bench-fleet bench-engines bench-logs bench-telemetry bench-status setup setup-bench setup-test setup-lint
 
 SCENARIO ?= partition
 SEED ?= 1
@@ -67,7 +67,7 @@ cache-tests: setup
 	@cargo build --release --locked --quiet --bin weir
 	@python3 sim/conformance/cache_tests.py $(DIR) $(ARGS)
 
-## Weir beside nginx, HAProxy, Envoy and Varnish, then all others; ARGS="--scenario S1 --rounds 5" narrows the first.
+## Weir as `make release` builds it beside nginx, HAProxy, Envoy and Varnish, then all others; ARGS="--scenario S1 --rounds 5" narrows the first.
 bench: release
 	@python3 sim/bench/bench.py --install --weir target/optimised/weir $(ARGS)
 	@$(MAKE) --no-print-directory bench-cache bench-broadcast bench-fleet bench-engines bench-logs bench-telemetry bench-status
@@ -148,7 +148,8 @@ cluster:
 setup-bench:
 	@{ command -v /usr/sbin/nginx && command -v wrk && command -v h2load; } >/dev/null \
 		|| $(call apt-idle,nginx-light wrk nghttp2-client,nginx)
-	@ls "$$(rustc --print sysroot)"/lib/rustlib/*/bin/llvm-profdata >/dev/null 2>&1 || rustup component add llvm-tools
+	@ls "$$(rustc --print sysroot)"/lib/rustlib/*/bin/llvm-profdata >/dev/null 2>&1 \
+		|| rustup component add llvm-tools || { echo "weir: please install llvm-tools of your Rust"; exit 1; }
 
 setup-lint: setup
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-deny

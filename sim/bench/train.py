@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Puts a load on a Weir that was built to count, so that the next build knows what is asked for most.
 
-Each path of a request has its turn: from backends, from the cache, from files, compressed in each coding,
-over HTTP/1.1 and HTTP/2, on kept and on new connections, and messages to WebSockets. Nothing is measured.
+What is asked for most has its turn: answers of backends, of the cache and of files, in each coding, over HTTP/1.1
+and HTTP/2, on kept and on new connections, and messages to WebSockets. Nothing is measured.
 """
 
 import http.client
@@ -13,7 +13,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import LOAD_CORE, PROXY_CORE, running, serving
+from bench import LOAD_CORE, PROXY_CORE, get, running, serving
 from peers import WEIR, WORK, Peer, peers
 
 SECONDS = 2
@@ -114,6 +114,8 @@ def main():
     write_texts()
     with serving(origin, LOAD_CORE), serving(trained, PROXY_CORE):
         for command, path in loads():
+            if get(9390, path)[0] != 200:
+                sys.exit(f"{path} is not answered")
             with running([*command, f"http://127.0.0.1:9390{path}"], LOAD_CORE, stdout=subprocess.DEVNULL) as load:
                 if load.wait(SECONDS + 30) != 0:
                     sys.exit(f"{command[0]} failed on {path}")

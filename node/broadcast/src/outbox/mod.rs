@@ -186,17 +186,15 @@ impl Outbox {
         counters.add(Count::DeliveredMessages, messages);
     }
 
-    /// Writes a batch in place of the connection's task; whether that rests and has nothing to write before.
+    /// Writes a short batch in place of the connection's task, if that rests and has nothing to write before; whether
+    /// it did.
     fn send(&mut self, slot: usize, item: &Item) -> bool {
         let rests = self.sleeper.is_some() && !self.has_work();
-        let Some(sink) = self.sink.as_ref().filter(|_| rests) else {
+        let may_send = rests && item.frame.len() <= AT_ONCE_BYTES_MAX;
+        let Some(sink) = self.sink.as_ref().filter(|_| may_send) else {
             return false;
         };
-        let sent = match item.frame.len() {
-            ..=AT_ONCE_BYTES_MAX => sink.send(&item.frame),
-            _ => Sent::Busy,
-        };
-        match sent {
+        match sink.send(&item.frame) {
             Sent::Busy => return false,
             Sent::Whole => {}
             Sent::Begun => {
