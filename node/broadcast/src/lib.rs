@@ -12,10 +12,10 @@
 //! ```
 //!
 //! A message goes `Topics::publish` → inbox of each interested shard → batch → outbox of each subscriber → the task
-//! of the connection, which writes; past both, if the task rests, into its stream (`Sink`). Locks are held for a few instructions, and never while anything is waited for.
-//! What goes wrong on the way (an inbox that was full, an outbox that was full, a link that lost something, a new
-//! life of the topic) makes a subscriber fall behind, and there is one way back for all of it: reading history from
-//! where it is.
+//! of the connection, which writes; while the task rests, past both into its stream (`Sink`). Locks are held for a few
+//! instructions, and never while anything is waited for. What goes wrong on the way (an inbox that was full, an outbox
+//! that was full, a link that lost something, a new life of the topic) makes a subscriber fall behind, and there is
+//! one way back for all of it: reading history from where it is.
 
 mod account;
 mod batch;
