@@ -2,7 +2,9 @@
 //!
 //! Bodies of all sizes come and go. Were each piece as long as it happened to come, what one body leaves would seldom
 //! fit another, and the allocator would hold pages of a dozen sizes with holes in each. So bodies are in blocks of one
-//! size, whose places any body takes, and only the last one of a body is as long as its bytes.
+//! size, whose places any body takes, and only the last one of a body is as long as its bytes. What the allocator would
+//! give for that beyond its bytes, up to a quarter of them, is saved where it is worth a piece more: the last block is
+//! then in two or three pieces.
 
 use bytes::{Bytes, BytesMut};
 
@@ -13,6 +15,9 @@ pub(crate) const BLOCK_BYTES: usize = 56 << 10;
 pub(crate) const PART_BYTES: u64 = (size_of::<Bytes>() + SHARED_BYTES) as u64;
 /// What the parts of a block share.
 const SHARED_BYTES: usize = 48;
+
+/// What one piece more has to save beside what it costs.
+const SAVED_BYTES_LEAST: u64 = 256;
 
 /// Sizes that the allocator has between a power of two and the next one.
 const CLASSES: u32 = 4;
@@ -39,17 +44,55 @@ pub(crate) const fn given_bytes(bytes: usize) -> u64 {
     given as u64
 }
 
+/// The most that the allocator gives to the last byte for no more than so many.
+const fn filled_bytes(bytes: usize) -> usize {
+    let words = bytes / WORD_BYTES;
+    if words <= 2 * CLASSES as usize {
+        return words * WORD_BYTES;
+    }
+    let step = 1 << (words.ilog2() - CLASSES.ilog2());
+    (words - words % step) * WORD_BYTES
+}
+
+/// Bytes of the next piece of a body that has so many left.
+const fn piece_bytes(left: usize) -> usize {
+    if left >= BLOCK_BYTES {
+        return BLOCK_BYTES;
+    }
+    let filled = filled_bytes(left);
+    let in_two = filled as u64 + given_bytes(left - filled) + PART_BYTES;
+    if given_bytes(left) >= in_two + SAVED_BYTES_LEAST {
+        filled
+    } else {
+        left
+    }
+}
+
+/// Bytes of the pieces of a body.
+fn pieces(body_bytes: usize) -> impl Iterator<Item = usize> {
+    let mut left = body_bytes;
+    std::iter::from_fn(move || {
+        let piece = piece_bytes(left);
+        left -= piece;
+        (piece > 0).then_some(piece)
+    })
+}
+
 /// What a body of so many bytes takes in blocks.
-pub(crate) const fn block_bytes(body_bytes: u64) -> u64 {
+pub(crate) fn block_bytes(body_bytes: u64) -> u64 {
     let last = body_bytes % BLOCK_BYTES as u64;
-    body_bytes - last + given_bytes(last as usize)
+    body_bytes - last + pieces(last as usize).map(given_bytes).sum::<u64>()
 }
 
 /// Copies a body into blocks.
 pub(crate) fn in_blocks(body: &[u8]) -> Box<[Bytes]> {
-    body.chunks(BLOCK_BYTES)
-        .map(Bytes::copy_from_slice)
-        .collect()
+    let mut left = body;
+    let copied = pieces(body.len()).map(|bytes| {
+        let (piece, rest) = left.split_at(bytes);
+        left = rest;
+        Bytes::copy_from_slice(piece)
+    });
+    copied.collect()
 }
 
 /// The block that a body is copied into while it comes.
@@ -83,26 +126,33 @@ impl Filling {
     }
 
     /// Bytes of the next block: for all that is to come, or, where nobody knows, for as much as has come.
-    fn next_bytes(&self, piece_bytes: usize, length: Option<u64>) -> usize {
-        let left = match length {
-            Some(length) => length.saturating_sub(self.bytes),
-            None => self.bytes,
-        };
-        let left = usize::try_from(left).unwrap_or(BLOCK_BYTES);
-        left.max(piece_bytes).min(BLOCK_BYTES)
+    fn next_bytes(&self, piece: usize, length: Option<u64>) -> usize {
+        match length {
+            Some(length) => {
+                let left = usize::try_from(length.saturating_sub(self.bytes));
+                piece_bytes(left.unwrap_or(BLOCK_BYTES).max(piece))
+            }
+            None => {
+                let come = usize::try_from(self.bytes).unwrap_or(BLOCK_BYTES);
+                come.max(piece).min(BLOCK_BYTES)
+            }
+        }
     }
 
-    /// The body as it is kept: short ones in one part, and none with room that is not its own.
+    /// The body as it is kept: what is shorter than a block in as few parts as are worth it, and none with room that is
+    /// not its own.
     pub(crate) fn finish(&self, parts: &[Bytes]) -> Box<[Bytes]> {
-        let is_short = parts.len() > 1 && self.bytes <= BLOCK_BYTES as u64;
+        let is_short = self.bytes <= BLOCK_BYTES as u64;
         let copied = match self.room.capacity() {
-            _ if is_short => parts.len(),
+            _ if is_short && !parts.iter().map(Bytes::len).eq(pieces(self.bytes as usize)) => {
+                parts.len()
+            }
             0 => 0,
             _ => self.parts,
         };
         let (stay, copied) = parts.split_at(parts.len() - copied);
-        let last = (!copied.is_empty()).then(|| Bytes::from(copied.concat().into_boxed_slice()));
-        stay.iter().cloned().chain(last).collect()
+        let copied = in_blocks(&copied.concat());
+        stay.iter().cloned().chain(copied).collect()
     }
 }
 
@@ -136,9 +186,13 @@ mod tests {
         assert_eq!(given_bytes(BLOCK_BYTES), BLOCK_BYTES as u64);
         assert_eq!(given_bytes(BLOCK_BYTES + 1), 64 << 10);
         assert_eq!(given_bytes((512 << 10) + 1), 576 << 10);
-        for bytes in 1..10_000 {
+        for bytes in 1..BLOCK_BYTES {
             let given = given_bytes(bytes);
             assert!(given >= bytes as u64 && given <= 8 + bytes as u64 * 5 / 4);
+            let filled = filled_bytes(bytes);
+            assert_eq!(given_bytes(filled), filled as u64, "{bytes}");
+            let next = given_bytes(filled + 1);
+            assert!(filled <= bytes && next > bytes as u64, "{bytes}");
         }
     }
 
@@ -168,7 +222,7 @@ mod tests {
         let pieces = [10 << 10; 13];
         let kept = filled(&pieces, None);
         // Blocks of 10, 10, 20 and 40 KiB are full; of the fifth one 6 KiB would be left.
-        let expected = [[10 << 10; 8].as_slice(), &[50 << 10]].concat();
+        let expected = [[10 << 10; 8].as_slice(), &[48 << 10, 2 << 10]].concat();
         assert_eq!(lengths(&kept), expected);
     }
 
@@ -178,12 +232,48 @@ mod tests {
         for (bytes, cost) in [
             (0, 0),
             (65, 80),
+            (5_000, 5_120),
+            (9_000, 8_192 + 896),
             (block - 1, block),
             (block, block),
             (2 * block + 65, 2 * block + 80),
         ] {
             assert_eq!(block_bytes(bytes), cost, "{bytes}");
         }
+    }
+
+    #[test]
+    fn the_last_block_is_in_pieces_where_that_saves_memory() {
+        for (bytes, pieces) in [
+            (1_000, [1_000].as_slice()),
+            // One piece would take 5,120.
+            (5_000, &[5_000]),
+            // And here 10,240.
+            (9_000, &[8_192, 808]),
+            (BLOCK_BYTES + 9_000, &[BLOCK_BYTES, 8_192, 808]),
+            (46_160, &[40_960, 5_120, 80]),
+        ] {
+            let body = vec![1; bytes];
+            assert_eq!(lengths(&in_blocks(&body)), pieces);
+            assert_eq!(lengths(&filled(&[bytes], Some(bytes as u64))), pieces);
+            if bytes <= BLOCK_BYTES {
+                let halves = [bytes / 2, bytes - bytes / 2];
+                assert_eq!(lengths(&filled(&halves, None)), pieces);
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_save_more_than_they_cost() {
+        let (mut asked, mut taken) = (0, 0);
+        for bytes in 0..BLOCK_BYTES {
+            let count = pieces(bytes).count() as u64;
+            let cost = block_bytes(bytes as u64) + count * PART_BYTES;
+            assert!(count <= 3, "{bytes}");
+            assert!(cost <= given_bytes(bytes) + PART_BYTES, "{bytes}");
+            (asked, taken) = (asked + bytes as u64, taken + cost);
+        }
+        assert!(taken < asked + asked / 50, "{taken} for {asked}");
     }
 
     #[test]

@@ -16,8 +16,8 @@ use crate::entry::{CodedForm, Entry};
 
 /// Share of the memory for what was asked more than once, and of keys remembered after they left; of all public traces
 /// tried these two held best against scans.
-const HOT_SHARE: f64 = 0.9;
-const GHOST_SHARE: f64 = 0.9;
+const HOT_SHARE: f64 = 0.87;
+const GHOST_SHARE: f64 = 0.8;
 /// What an entry is taken to cost before any is known.
 const ENTRY_BYTES_ESTIMATE: u64 = 1 << 10;
 const ENTRIES_ESTIMATE_MAX: u64 = 1 << 20;

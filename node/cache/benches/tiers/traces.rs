@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header::CACHE_CONTROL};
-use weir_cache::{Entry, Found, MemoryLimits, PurgeLimits, Purges, Resource, Store};
-use weir_core::cache::{self, Exchange, Key, Policy, Target, UnixMs};
+use weir_cache::{Budget, Entry, Fill, Found, MemoryLimits, PurgeLimits, Purges, Resource, Store};
+use weir_core::cache::{self, Exchange, Key, Policy, Stored, Target, UnixMs};
 use weir_core::proxy::Scheme;
 use weir_core::purge::{Hlc, HlcClock};
 
@@ -220,7 +220,7 @@ fn weighted(folder: &Path, report: &mut Report) -> Result<(), String> {
 
 /// Requests for `keys` that a tier of that many entries of one size answers.
 fn hits(keys: &[u64], capacity: u64) -> usize {
-    let cost = cost("/0000000000000000") + 1;
+    let cost = cost("/0000000000000000");
     let tier = Tier::new(
         capacity * cost * OWN_SHARE.1 / OWN_SHARE.0 + OWN_SHARE.1,
         cost,
@@ -278,20 +278,24 @@ fn entry(path: &str, body_bytes: usize) -> Entry {
         responded_at: NOW,
     };
     let stored = cache::store(&exchange, &Policy::default()).expect("it may be kept");
-    let body = Bytes::from(vec![0; body_bytes]);
     let resource = Resource::new(key(path), "", "a", path);
-    Entry::new(
-        resource,
-        stored,
-        Hlc::new(NOW.0, 0, 1),
-        Box::default(),
-        Box::new([body]),
-    )
+    let (at, body) = (Hlc::new(NOW.0, 0, 1), body(&stored, body_bytes));
+    Entry::new(resource, stored, at, Box::default(), body)
 }
 
-/// What an entry without a body costs.
+/// A body as it is kept once it came.
+fn body(stored: &Stored, bytes: usize) -> Box<[Bytes]> {
+    let length = bytes as u64;
+    let at = Hlc::new(NOW.0, 0, 1);
+    let budget = Budget::new(length);
+    let mut writer = Fill::begin(stored.clone(), at, Some(length), length, budget);
+    writer.push(&vec![0; bytes]).expect("there is room");
+    writer.finish().expect("it is not too long")
+}
+
+/// What an entry with the shortest body costs.
 fn cost(path: &str) -> u64 {
-    entry(path, 0).cost_bytes() + key(path).as_str().len() as u64
+    entry(path, 1).cost_bytes() + key(path).as_str().len() as u64
 }
 
 fn keys(folder: &Path, row: &Row) -> Result<Vec<u64>, String> {
