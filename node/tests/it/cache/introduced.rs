@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
+use http::Request;
+use serde_json::json;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
-use super::cached;
 use super::origin::Origin;
+use super::{cached, peers, warming};
 use crate::client::Client;
+use crate::common::PATIENCE;
+use crate::http2::Http2;
 use crate::recorder::values;
 
 const INTRODUCTION: [(&str, &str); 5] = [
@@ -73,6 +78,68 @@ async fn an_origin_is_told_of_the_client_for_whatever_reason_it_is_asked() {
         .flat_map(|head| INTRODUCTION.map(|told| (head, told)))
     {
         assert_eq!(values(head, name), [value], "{head}");
+    }
+}
+
+/// An origin that answers with the head of the request.
+async fn echo() -> Origin {
+    Origin::start(move |mut asked| async move {
+        let head = asked.head.clone();
+        asked
+            .answer("200 OK", "cache-control: max-age=60\r\n", &head)
+            .await;
+        asked
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_origin_is_told_of_the_client_however_that_asked() {
+    let origin = echo().await;
+    let weir = cached(origin.address, "cache = true", "").await;
+    let told = |head: &str, via: &str| {
+        for (name, value) in &INTRODUCTION[..4] {
+            assert_eq!(values(head, name), [*value], "{head}");
+        }
+        assert_eq!(values(head, "via"), [via], "{head}");
+    };
+
+    let mut client = Client::connect(weir.ingress).await;
+    let whole = "GET http://test/whole HTTP/1.1\r\nHost: other\r\n\r\n";
+    told(&client.ask(whole).await.unwrap().text(), "1.1 node-1");
+
+    let mut client = Http2::connect(&weir).await;
+    let request = Request::get("http://test/second").body(()).unwrap();
+    let answer = client.get(request).await.unwrap();
+    told(std::str::from_utf8(&answer.body).unwrap(), "2 node-1");
+
+    let order = json!({ "urls": ["http://test/ahead"] });
+    warming::post(&weir, "/api/cache/warm", order).await;
+    let answer = weir.get("/ahead").await;
+    assert!(answer.contains("; hit;"), "{answer}");
+    told(answer.split_once("\r\n\r\n").unwrap().1, "1.1 node-1");
+}
+
+#[tokio::test]
+async fn an_origin_is_told_of_the_client_by_a_node_that_was_asked_by_another() {
+    let origin = echo().await;
+    let (_plane, nodes) = peers::mesh(&origin).await;
+    peers::know_each_other(&nodes).await;
+    let deadline = Instant::now() + PATIENCE;
+    for number in 0.. {
+        let mut client = Client::connect_from("127.0.0.2:0", nodes[0].ingress).await;
+        let answer = client.get(&format!("/of/{number}")).await.unwrap();
+        let status = answer.header("cache-status").expect(&answer.head);
+        if status.contains("detail=peer") {
+            let head = answer.text();
+            assert_eq!(values(&head, "x-real-ip"), ["127.0.0.2"], "{head}");
+            let nodes = values(&head, "x-forwarded-for").join(", ");
+            assert_eq!(nodes, "127.0.0.2, 127.0.0.1", "{head}");
+            assert_eq!(values(&head, "x-forwarded-host"), ["test"], "{head}");
+            assert_eq!(values(&head, "via").join(", ").matches("node-").count(), 2);
+            return;
+        }
+        assert!(Instant::now() < deadline, "{status}");
     }
 }
 

@@ -59,7 +59,7 @@ async fn is_ready(weir: &Weir) {
     is_so("ready", weir, async || health(weir).await.0 == 200).await;
 }
 
-async fn post(weir: &Weir, path: &str, asked: Value) -> Value {
+pub async fn post(weir: &Weir, path: &str, asked: Value) -> Value {
     let body = asked.to_string();
     let request = format!(
         "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
