@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep};
 use weir_fakes::redis::Redis;
 
@@ -88,14 +90,18 @@ async fn what_one_node_fetched_another_one_has_too() {
     let origin = origin().await;
     let first = cached(origin.address, "cache = true", &section(&redis)).await;
     let second = cached(origin.address, "cache = true", &section(&redis)).await;
-    // Until both nodes are connected each fetches for itself.
+    share(&first, &second, &origin).await;
+}
+
+/// Waits until both nodes are connected; before each fetches for itself.
+async fn share(first: &Weir, second: &Weir, origin: &Origin) {
     let deadline = Instant::now() + PATIENCE;
     for number in 0.. {
         let path = format!("/shared/{number}");
-        let body = get(&first, &path).await.text();
+        let body = get(first, &path).await.text();
         let asked = origin.asked();
         sleep(Duration::from_millis(50)).await;
-        let found = get(&second, &path).await;
+        let found = get(second, &path).await;
         let status = found.header("cache-status").unwrap();
         if status.contains("; hit") && status.contains("detail=redis") {
             assert_eq!((found.text(), origin.asked()), (body, asked));
@@ -229,4 +235,70 @@ async fn what_is_stale_in_redis_is_validated_by_a_node_that_never_had_it() {
             _ => assert!(number < 8, "{}", validated.head),
         }
     }
+}
+
+/// A client that asks and takes nothing of the answer.
+async fn stalled(weir: &Weir, path: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 << 10).unwrap();
+    let mut client = socket.connect(weir.ingress).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    client
+}
+
+#[tokio::test]
+async fn what_redis_has_is_not_kept_while_clients_hold_as_much_as_they_may() {
+    const LONG_BYTES: usize = 8 << 20;
+    let redis = Redis::start();
+    let origin = Origin::start(|mut asked| async move {
+        let bytes = if asked.head.contains("/long") {
+            LONG_BYTES
+        } else {
+            10
+        };
+        let fields = "cache-control: max-age=600\r\n";
+        asked.answer("200 OK", fields, &"x".repeat(bytes)).await;
+        asked
+    })
+    .await;
+    let cache = "[cache]\nl1_bytes_max = \"128 MiB\"\n";
+    let node = format!("{cache}{}", section(&redis));
+    let first = cached(origin.address, "cache = true", &node).await;
+    let second = cached(origin.address, "cache = true", &node).await;
+    share(&first, &second, &origin).await;
+    for path in ["/held", "/taken"] {
+        get(&first, path).await;
+        let is_written = async || keys(&redis, &format!("*{path}*")) > 0;
+        wait_until(&first, "it is in Redis", is_written).await;
+    }
+    // A quarter of the memory is for what clients hold, which are four of these and a part of the fifth.
+    let decided = async || {
+        let stats = stats(&second).await;
+        let busy = &stats["not_stored"]["busy"];
+        stats["stores"].as_u64().unwrap() + busy.as_u64().unwrap()
+    };
+    let before = decided().await;
+    let mut clients = Vec::new();
+    for number in 1..=5 {
+        clients.push(stalled(&second, &format!("/long/{number}")).await);
+        let is_decided = async || decided().await == before + number;
+        wait_until(&second, "it is kept or not", is_decided).await;
+    }
+    let held = async || stats(&second).await["fill_bytes"].as_u64().unwrap();
+    assert!(held().await > 32 << 20);
+    let asked = origin.asked();
+    let tier = async |path| {
+        let answer = get(&second, path).await;
+        answer.header("cache-status").unwrap().to_owned()
+    };
+    for _ in 0..2 {
+        let status = tier("/held").await;
+        assert!(status.contains("detail=redis"), "{status}");
+    }
+    drop(clients);
+    wait_until(&second, "they hold nothing", async || held().await == 0).await;
+    assert!(tier("/taken").await.contains("detail=redis"));
+    assert!(!tier("/taken").await.contains("detail=redis"));
+    assert_eq!(origin.asked(), asked);
 }
