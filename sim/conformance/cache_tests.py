@@ -1,7 +1,7 @@
 """Runs the public suite of HTTP caches (https://cache-tests.fyi) against a node, and tells the score.
 
     git clone https://github.com/http-tests/cache-tests
-    git -C cache-tests checkout b55b8bd && npm ci --omit dev --prefix cache-tests
+    git -C cache-tests checkout b55b8bd && npm install --omit dev --prefix cache-tests
     make cache-tests DIR=cache-tests
 
 The suite stands on both sides of the node: as the origin, and as its client. It takes about a minute and ends with
