@@ -8,16 +8,37 @@ use std::collections::hash_map::Entry as Slot;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, COOKIE};
 use parking_lot::Mutex;
 use quick_cache::DefaultHashBuilder;
 use std::hash::BuildHasher as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use weir_core::cache::Key;
 
 use crate::entry::Entry;
 use crate::fill::Fill;
 use crate::interest::{Interest, Interested, Place, Places, REFRESHES_MAX, UNWANTED_MAX};
 
 const SHARDS: usize = 64;
+
+/// Whether a request says who it is from.
+pub fn is_personal(headers: &HeaderMap) -> bool {
+    headers.contains_key(AUTHORIZATION) || headers.contains_key(COOKIE)
+}
+
+/// What distinguishes the fetches of one key: requests that say who they are from seldom get what is for everybody, so
+/// nobody else waits for theirs.
+pub fn flight_id(key: &Key, is_personal: bool, variant: Option<&[u8]>) -> Vec<u8> {
+    let key = key.as_str().as_bytes();
+    let variant = variant.unwrap_or_default();
+    let mut id = Vec::with_capacity(key.len() + variant.len() + 2);
+    id.push(u8::from(is_personal));
+    id.extend_from_slice(key);
+    id.push(0);
+    id.extend_from_slice(variant);
+    id
+}
 
 /// Of those who waited for one flight so many fetch for themselves at once when it brought nothing for them.
 pub const TURNS_MAX: usize = 64;

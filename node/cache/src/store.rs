@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::HeaderMap;
-use weir_core::cache::{TierTtls, UnixMs};
+use weir_core::cache::{NotStored, TierTtls, UnixMs};
 use weir_core::purge::{Hardness, Hlc, Purge, Scope, Verdict};
 
 use crate::aside::Values;
@@ -317,8 +317,8 @@ impl<F: Clone + Send + Sync> Store<F> {
     }
 
     /// Remembers that what was fetched for `id` was for one client alone.
-    pub fn fetch_solo(&self, id: &[u8], now: UnixMs) {
-        self.solo.remember(id, now.after(SOLO_TIME));
+    pub fn fetch_solo(&self, id: &[u8], now: UnixMs, why: NotStored) {
+        self.solo.remember(id, now.after(SOLO_TIME), why);
     }
 
     /// What was fetched for `id` is for everybody again.
@@ -326,9 +326,9 @@ impl<F: Clone + Send + Sync> Store<F> {
         self.solo.forget(id);
     }
 
-    /// Whether everybody fetches `id` for themselves.
-    pub fn is_solo(&self, id: &[u8], now: UnixMs) -> bool {
-        self.solo.contains(id, now)
+    /// Why everybody fetches `id` for themselves, if that is so: what came last was not kept.
+    pub fn why_solo(&self, id: &[u8], now: UnixMs) -> Option<NotStored> {
+        self.solo.why(id, now)
     }
 
     /// Bytes that entries take.

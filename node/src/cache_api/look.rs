@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::header::AGE;
-use weir_cache::{Entry, Found, Resource};
+use weir_cache::{Entry, Found, Resource, flight_id, is_personal};
 use weir_core::cache::{self, Bypass, Exchange, Lookup, Policy, UnixMs, strip_unkeyed};
 use weir_core::proxy::Scheme;
 use weir_core::purge::Verdict;
@@ -66,6 +66,11 @@ impl CacheApi {
             let (resource, found) = self.find(&resolved, cache)?;
             resource.key.uri().clone_into(&mut told.key);
             cache.namespace.as_ref().clone_into(&mut told.namespace);
+            if matches!(found, Found::Nothing) {
+                let id = flight_id(&resource.key, is_personal(&resolved.headers), None);
+                let why = self.store().why_solo(&id, self.now());
+                told.not_kept = why.map_or_else(String::new, |why| why.to_string());
+            }
             self.judged(&mut told, &resolved, &policy, found);
         }
         Ok(told)

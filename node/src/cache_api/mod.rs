@@ -141,7 +141,8 @@ impl Error {
         match self {
             Self::Invalid { .. } | Self::NotWarmed(NotWarmed::TooMany(_)) => Code::InvalidArgument,
             Self::NotKept { .. } | Self::NoValue { .. } => Code::NotFound,
-            Self::Precondition { .. } => Code::FailedPrecondition,
+            // A test-and-set that failed: who asks reads anew and tries again.
+            Self::Precondition { .. } => Code::Aborted,
             Self::Busy { .. } => Code::ResourceExhausted,
             Self::Away { .. } | Self::NotOwner { .. } => Code::Unavailable,
             Self::Told { code, .. } => Code::from(*code),

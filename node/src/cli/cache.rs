@@ -391,7 +391,8 @@ fn explanation_as_text(told: &pb::CacheExplanation) -> String {
     let kept = match &*told.kept {
         "kept" => format!("kept, {} as to purges", told.verdict),
         "other-variants" => "only answers for other requests are kept (Vary)".to_owned(),
-        _ => "nothing is kept".to_owned(),
+        _ if told.not_kept.is_empty() => "nothing is kept".to_owned(),
+        _ => format!("nothing is kept; of the last answer: {}", told.not_kept),
     };
     let head = format!("route {}, key {}: {kept}", told.route, told.key);
     let steps = told.steps.iter();

@@ -92,7 +92,11 @@ struct Watched {
 }
 
 fn parse(text: &str) -> Result<Duration, String> {
-    parse_duration(text).map_err(|error| error.to_string())
+    match parse_duration(text) {
+        Ok(ttl) if ttl.as_millis() == 0 => Err("expected at least 1ms".to_owned()),
+        Ok(ttl) => Ok(ttl),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn millis(ttl: Option<Duration>) -> u64 {

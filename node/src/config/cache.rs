@@ -62,15 +62,7 @@ impl CacheSettings {
         let read = Self {
             warm,
             l1_bytes_max,
-            l1_entry_bytes_max: s
-                .quantity(
-                    problems,
-                    "l1_entry_bytes_max",
-                    1024..=1 << 30,
-                    (parse_bytes, format_bytes),
-                )
-                .unwrap_or(64 << 20)
-                .min(l1_bytes_max / 8),
+            l1_entry_bytes_max: read_entry_bytes(&mut s, problems, l1_bytes_max),
             namespaces: read_namespaces(&mut s, problems),
             shared: SharedTier {
                 url,
@@ -103,6 +95,24 @@ fn read_namespaces(s: &mut Section, problems: &mut Vec<Problem>) -> Vec<String> 
         }
     }
     names
+}
+
+/// The longest answer that is kept: many fit into memory.
+fn read_entry_bytes(s: &mut Section, problems: &mut Vec<Problem>, l1_bytes_max: u64) -> u64 {
+    let key = "l1_entry_bytes_max";
+    let bytes_max = l1_bytes_max / 8;
+    let said = s.quantity(problems, key, 1024..=1 << 30, (parse_bytes, format_bytes));
+    match said {
+        None => bytes_max.min(64 << 20),
+        Some(bytes) => {
+            if bytes > bytes_max {
+                let (bytes, of) = (format_bytes(bytes), format_bytes(l1_bytes_max));
+                let what = format!("{bytes}, at most an eighth of l1_bytes_max, which is {of}");
+                s.contradiction(problems, key, what, [&cache::L1_BYTES_MAX; 2]);
+            }
+            bytes.min(bytes_max)
+        }
+    }
 }
 
 /// Memory of the first tier, which the machine must have.

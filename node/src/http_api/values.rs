@@ -2,6 +2,7 @@
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
@@ -43,12 +44,28 @@ impl Asked {
     }
 }
 
-async fn read(
-    State(shown): State<Shown>,
-    Path(key): Path<String>,
-    Query(asked): Query<Asked>,
-    headers: HeaderMap,
-) -> Response {
+type Target = (
+    Result<Path<String>, PathRejection>,
+    Result<Query<Asked>, QueryRejection>,
+);
+
+/// Key and query, or what is wrong with them.
+fn target((key, asked): Target) -> Result<(String, Asked), Response> {
+    let Path(key) = key.map_err(|bad| invalid(format!("key: {}", bad.body_text())))?;
+    let Query(asked) = asked.map_err(|bad| {
+        invalid(format!(
+            "{}; allowed: namespace, ttl, tags",
+            bad.body_text()
+        ))
+    })?;
+    Ok((key, asked))
+}
+
+async fn read(State(shown): State<Shown>, at: Target, headers: HeaderMap) -> Response {
+    let (key, asked) = match target(at) {
+        Ok(target) => target,
+        Err(refused) => return refused,
+    };
     let request = pb::GetValueRequest {
         key: asked.key(key),
     };
@@ -77,11 +94,22 @@ async fn read(
 
 async fn write(
     State(shown): State<Shown>,
-    Path(key): Path<String>,
-    Query(asked): Query<Asked>,
+    at: Target,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
+    let (key, asked) = match target(at) {
+        Ok(target) => target,
+        Err(refused) => return refused,
+    };
+    let body = match body {
+        Ok(body) => body,
+        Err(bad) if bad.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            let why = format!("value: more than {VALUE_BYTES_MAX} bytes, the longest that is kept");
+            return told(StatusCode::PAYLOAD_TOO_LARGE, "too_large", &why);
+        }
+        Err(bad) => return invalid(bad.body_text()),
+    };
     let request = match put_request(asked, key, &headers, body) {
         Ok(request) => request,
         Err(why) => return invalid(why),
@@ -103,6 +131,9 @@ fn put_request(
 ) -> Result<pb::PutValueRequest, String> {
     let ttl = asked.ttl.as_deref().map(parse_duration).transpose();
     let ttl = ttl.map_err(|error| format!("ttl: {error}"))?;
+    if ttl.is_some_and(|ttl| ttl.as_millis() == 0) {
+        return Err("ttl: 0, expected at least 1ms, or none for cache.aside_ttl".to_owned());
+    }
     let ttl_ms = ttl.map_or(0, |ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
     let text = |name: HeaderName| {
         let value = headers.get(&name).map(axum::http::HeaderValue::to_str);
@@ -144,7 +175,7 @@ fn failed(error: &Error) -> Response {
     let (status, name) = match error.code() {
         Code::InvalidArgument => return refused(error),
         Code::NotFound => (StatusCode::NOT_FOUND, "not_found"),
-        Code::FailedPrecondition => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
+        Code::Aborted => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
     };
     told(status, name, &message)

@@ -272,3 +272,21 @@ fn a_cache_larger_than_half_of_the_memory_is_refused_with_its_bound() {
     let default = Config::parse("", &Environment::new(), &Given::default()).unwrap();
     assert!(default.cache.l1_bytes_max <= machine_bytes / 4);
 }
+
+#[test]
+fn answers_longer_than_an_eighth_of_the_cache_are_refused_whoever_says_how_large_that_is() {
+    let problem =
+        "cache.l1_entry_bytes_max: 2MiB, at most an eighth of l1_bytes_max, which is 8MiB";
+    let file =
+        |l1: &str| format!("[cache]\nl1_entry_bytes_max = \"2MiB\"\nl1_bytes_max = \"{l1}\"\n");
+    let parsed = |l1: &str, given: &Given| Config::parse(&file(l1), &Environment::new(), given);
+    let kept = parsed("16MiB", &Given::default()).unwrap();
+    assert_eq!(kept.cache.l1_entry_bytes_max, 2 << 20);
+    let refused = parsed("8MiB", &Given::default()).unwrap_err();
+    assert!(refused.to_string().contains(problem), "{refused}");
+    let file = "[cache]\nl1_entry_bytes_max = \"2MiB\"\n";
+    let given = profile(&[("cache.l1_bytes_max", "8MiB")]);
+    let refused = Config::parse(file, &Environment::new(), &given).unwrap_err();
+    assert!(refused.to_string().contains(problem), "{refused}");
+    assert_eq!(refused.infeasible[0].path, "cache.l1_bytes_max");
+}

@@ -41,7 +41,7 @@ impl Serving<'_> {
         let mut id = self.wish.flight_id(variant.map(|variant| variant.key()));
         let (mut failed, mut turns) = (None, None);
         for _ in 0..JOINS_MAX {
-            if store.is_solo(&id, self.core.unix_ms()) {
+            if store.why_solo(&id, self.core.unix_ms()).is_some() {
                 return self
                     .alone(request, need.forwarded, Some(&id), exchange)
                     .await;

@@ -116,7 +116,7 @@ impl CachePeers {
         self.addresses.contains(&from.to_canonical()) && headers.contains_key(&HOP)
     }
 
-    /// Which of the services owns a key; `None` if this node does, or its owner cannot be reached.
+    /// Which of the services to ask for a key; `None` if this node owns it, or its owner is let alone.
     pub(super) fn owner_of(&self, key: &str, now: UnixMs) -> Option<usize> {
         let owner = vpn::owner(key, &self.names)?;
         if **owner == *self.own {
@@ -127,21 +127,21 @@ impl CachePeers {
             .iter()
             .position(|name| name == owner)?
             .checked_sub(1)?;
-        (!self.standings.get(at)?.is_away(now)).then_some(at)
+        self.standings.get(at)?.may_be_asked(now).then_some(at)
     }
 
     /// That node answered.
-    pub(super) fn answered(&self, at: usize) {
+    pub(super) fn answered(&self, at: usize, now: UnixMs) {
         if let Some(standing) = self.standings.get(at) {
-            standing.answered();
+            standing.answered(now);
         }
     }
 
-    /// That node did not answer; whether it is let alone from now on.
-    pub(super) fn failed(&self, at: usize, why: Reason, now: UnixMs) -> bool {
+    /// That node did not answer what it was asked at that time; whether it is let alone from now on.
+    pub(super) fn failed(&self, at: usize, why: Reason, asked_at: UnixMs, now: UnixMs) -> bool {
         self.standings
             .get(at)
-            .is_none_or(|standing| standing.failed(why, now))
+            .is_none_or(|standing| standing.failed(why, asked_at, now))
     }
 
     /// The turn of a fetch whose owner is there and did not answer: what is slow there is slow here as well, and not
@@ -278,9 +278,9 @@ mod tests {
             .find(|key| peers.owner_of(key, UnixMs(0)).is_some())
             .unwrap();
         let at = peers.owner_of(&key, UnixMs(5)).unwrap();
-        assert!(!peers.failed(at, Reason::ReadTimeout, UnixMs(5)));
+        assert!(!peers.failed(at, Reason::BackendReset, UnixMs(5), UnixMs(5)));
         assert_eq!(peers.owner_of(&key, UnixMs(5)), Some(at));
-        assert!(peers.failed(at, Reason::ConnectFailed, UnixMs(5)));
+        assert!(peers.failed(at, Reason::ConnectFailed, UnixMs(5), UnixMs(5)));
         assert_eq!(peers.owner_of(&key, UnixMs(10_004)), None);
         assert_eq!(peers.owner_of(&key, UnixMs(10_005)), Some(at));
     }

@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use weir_cache::{Entry, Joined, Leader};
-use weir_core::cache::{self, CacheStatus, Fallback, Forwarded, UnixMs};
+use weir_core::cache::{self, CacheStatus, Fallback, Forwarded, NotStored, UnixMs};
 use weir_core::surrogate::keep_from_cdns;
 
 use super::super::answer::Reason;
@@ -294,22 +294,30 @@ impl Serving<'_> {
             origin::send(self.core, self.limits, self.routed, request, exchange, None);
         let mut response = forwarded_request.await?;
         strip_told(response.headers_mut());
-        if let Some(id) = solo
-            && self.is_for_all(&response, requested_at)
-        {
+        let why = solo.and_then(|_| self.why_not_for_all(&response, requested_at));
+        if let (Some(id), None) = (solo, why) {
             self.core.parts.cache.fetch_shared(id);
         }
         if self.wish.method == Method::HEAD {
             self.heed_head(&response, requested_at, fetched_at);
         }
-        mark(response.headers_mut(), &self.forwarded(forwarded));
+        let detail = why.map(|why| why.to_string());
+        let status = CacheStatus {
+            detail: detail.as_deref(),
+            ..self.forwarded(forwarded)
+        };
+        mark(response.headers_mut(), &status);
         tell_key(&self.wish, response.headers_mut());
         Ok(response)
     }
 
-    /// Whether the answer might have been kept for everybody.
-    fn is_for_all(&self, response: &Response<ResponseBody>, requested_at: UnixMs) -> bool {
-        cache::store(&self.seen(response, requested_at), &self.wish.policy).is_ok()
+    /// Why the answer would not have been kept for everybody.
+    fn why_not_for_all(
+        &self,
+        response: &Response<ResponseBody>,
+        requested_at: UnixMs,
+    ) -> Option<NotStored> {
+        cache::store(&self.seen(response, requested_at), &self.wish.policy).err()
     }
 
     /// The request of this client alone and its answer.

@@ -163,8 +163,8 @@ impl Serving<'_> {
             .and_then(|(entry, _)| entry.stored.variant.as_ref());
         let id = self.wish.flight_id(variant.map(|variant| variant.key()));
         for _ in 0..JOINS_MAX {
-            if store.is_solo(&id, self.core.unix_ms()) {
-                return Warmed::not_kept(0, 0, "answers are for one client alone");
+            if let Some(why) = store.why_solo(&id, self.core.unix_ms()) {
+                return Warmed::not_kept(0, 0, format!("the last answer was not kept: {why}"));
             }
             let mut follower = match store.flights.join(&store.since_purges(&id)) {
                 Joined::Leader(leader) => return self.fetch_ahead(id, need, leader).await,

@@ -7,7 +7,7 @@ use http::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request};
 use hyper::body::Body;
-use weir_cache::Resource;
+use weir_cache::{Resource, flight_id, is_personal};
 use weir_core::cache::{Bypass, Key, Lookup, Policy, RequestDirectives, Target, strip_unkeyed};
 use weir_core::content_coding::Coding;
 use weir_core::proxy;
@@ -178,20 +178,12 @@ impl Wish {
 
     /// Whether it says who asks.
     pub(super) fn is_personal(&self) -> bool {
-        self.headers.contains_key(AUTHORIZATION) || self.headers.contains_key(COOKIE)
+        is_personal(&self.headers)
     }
 
-    /// What distinguishes the fetches of one key: requests that say who they are from seldom get what is for everybody,
-    /// so nobody else waits for theirs.
+    /// Which flight a fetch for it is.
     pub(super) fn flight_id(&self, variant: Option<&[u8]>) -> Vec<u8> {
-        let key = self.key.as_str().as_bytes();
-        let variant = variant.unwrap_or_default();
-        let mut id = Vec::with_capacity(key.len() + variant.len() + 2);
-        id.push(u8::from(self.is_personal()));
-        id.extend_from_slice(key);
-        id.push(0);
-        id.extend_from_slice(variant);
-        id
+        flight_id(&self.key, self.is_personal(), variant)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use rustix::process::Signal;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -229,4 +230,26 @@ async fn what_clients_have_over_tls_is_fetched_once_for_all_nodes_too() {
     }
     assert_eq!(origin.asked(), before + 8);
     assert!(from_peers >= 8, "{from_peers}");
+}
+
+#[tokio::test]
+async fn an_owner_that_hangs_holds_up_one_of_those_who_ask_one_after_the_other() {
+    let origin = Origin::start(|mut asked| async move {
+        asked
+            .answer("200 OK", "cache-control: max-age=600\r\n", "here")
+            .await;
+        asked
+    })
+    .await;
+    let (_plane, nodes) = mesh(&origin).await;
+    know_each_other(&nodes).await;
+    nodes[1].signal(Signal::STOP);
+    let mut slow = 0;
+    for number in 0..60 {
+        let began = Instant::now();
+        get(&nodes[0], &format!("/hangs/{number}")).await;
+        slow += usize::from(began.elapsed() > Duration::from_secs(1));
+    }
+    nodes[1].signal(Signal::CONT);
+    assert_eq!(slow, 1);
 }

@@ -64,3 +64,29 @@ async fn what_is_kept_and_why_and_what_is_fetched_ahead_is_told_over_grpc() {
     assert_eq!(stats.into_inner().keys, 1);
     assert_eq!(origin.asked(), 1);
 }
+
+#[tokio::test]
+async fn why_an_answer_is_not_kept_is_told_again_as_long_as_it_is_remembered() {
+    let origin = Origin::start(|mut asked| async move {
+        asked
+            .answer("200 OK", "cache-control: private\r\n", "here")
+            .await;
+        asked
+    })
+    .await;
+    let weir = cached(origin.address, "cache = true", "").await;
+    let mut client = CacheClient::new(channel(weir.grpc).await);
+    let told = client.explain(asked(URL)).await.unwrap().into_inner();
+    assert_eq!((&*told.kept, &*told.not_kept), ("nothing", ""));
+    for _ in 0..2 {
+        let answer = weir.get("/a").await;
+        assert!(answer.contains("fwd=uri-miss; detail=private"), "{answer}");
+    }
+    let told = client.explain(asked(URL)).await.unwrap().into_inner();
+    assert_eq!((&*told.kept, &*told.not_kept), ("nothing", "private"));
+    let (_, said) = weir.command(&["cache", "explain", URL]).await;
+    assert!(
+        said.contains("nothing is kept; of the last answer: private"),
+        "{said}"
+    );
+}

@@ -141,7 +141,7 @@ async fn what_is_put_anywhere_is_found_everywhere_and_purged_everywhere() {
             .put(known(&done.get_ref().version))
             .await
             .unwrap_err();
-        assert_eq!(status.code(), Code::FailedPrecondition);
+        assert_eq!(status.code(), Code::Aborted);
         assert!(status.message().starts_with("if_version: `"), "{status}");
         assert_eq!(get(&mut clients[from], &name).await.unwrap().value, b"two");
     }
@@ -266,7 +266,7 @@ async fn a_dead_loader_blocks_nobody_and_a_purge_beats_a_slow_one() {
         ..put("slow", "old")
     };
     let status = clients[0].put(late).await.unwrap_err();
-    assert_eq!(status.code(), Code::FailedPrecondition, "{status}");
+    assert_eq!(status.code(), Code::Aborted, "{status}");
     assert!(status.message().starts_with("lease: "), "{status}");
     assert_eq!(get(&mut clients[1], "slow").await, Err(Code::NotFound));
 }
@@ -413,5 +413,41 @@ async fn a_value_has_an_entity_tag_and_conditions_over_http() {
         "{lost}"
     );
     let long = ask("PUT", "", &"x".repeat(1_000_001)).await;
-    assert!(long.starts_with("HTTP/1.1 413 "), "{long}");
+    let told = long.ends_with("more than 1000000 bytes, the longest that is kept\"}");
+    assert!(told && long.starts_with("HTTP/1.1 413 "), "{long}");
+    for (query, expected) in [
+        ("?ttl=0s", "ttl: 0, expected at least 1ms"),
+        ("?bogus=1", "allowed: namespace, ttl, tags"),
+        ("%FF", "key: "),
+    ] {
+        let path = format!("/api/cache/values/user/7{query}");
+        let request = format!(
+            "PUT {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            weir.api
+        );
+        let mut stream = tokio::net::TcpStream::connect(weir.api).await.unwrap();
+        let written = tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await;
+        written.unwrap();
+        let answer = crate::common::read_to_end(&mut stream).await;
+        let is_told = answer.contains("\"invalid_argument\"") && answer.contains(expected);
+        assert!(is_told && answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn scripts_know_a_lost_race_by_its_exit_code() {
+    let weir = Weir::start("").await;
+    let put = ["cache", "put", "user/7", "Ada"];
+    assert_eq!(weir.command(&put).await.0, 0);
+    for condition in [&["--if-absent"][..], &["--if-version", "1-1"]] {
+        let (code, said) = weir.command(&[&put[..], condition].concat()).await;
+        assert_eq!(code, 5, "{said}");
+    }
+    let touch = ["cache", "touch", "user/7", "--if-version", "1-1"];
+    assert_eq!(weir.command(&touch).await.0, 5);
+    let (code, said) = weir.command(&[&put[..], &["--ttl", "0s"]].concat()).await;
+    assert!(
+        code == 2 && said.contains("expected at least 1ms"),
+        "{said}"
+    );
 }

@@ -78,7 +78,7 @@ impl Fetch {
         };
         let why = match asked {
             Ok(answered) => {
-                peers.answered(at);
+                peers.answered(at, self.core.unix_ms());
                 // What was purged here may not have been there yet.
                 return match self.is_purged(&answered) {
                     true => OfOwner::Nothing,
@@ -90,11 +90,11 @@ impl Fetch {
         let NoAnswer::Failed(reason) = why else {
             // One that says why it has no answer is there, and has answers to other keys.
             self.owner_failed(PeerFailure::Refused);
-            peers.answered(at);
+            peers.answered(at, self.core.unix_ms());
             return OfOwner::Nothing;
         };
         self.owner_failed(PeerFailure::NoAnswer);
-        match peers.failed(at, reason, self.core.unix_ms()) {
+        match peers.failed(at, reason, now, self.core.unix_ms()) {
             true => OfOwner::Nothing,
             false => without_owner(&peers, reason).await,
         }

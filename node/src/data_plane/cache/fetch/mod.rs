@@ -235,7 +235,7 @@ impl Fetch {
             Err(why) => {
                 // An error says nothing of what comes after it.
                 if status.as_u16() < 400 && is_of_the_resource(why) {
-                    self.core.parts.cache.fetch_solo(&self.flight_id, now);
+                    self.core.parts.cache.fetch_solo(&self.flight_id, now, why);
                 }
                 self.core.cache_metrics().not_stored(why).increment();
                 leader.land(match status.is_server_error() && !self.wish.is_personal() {
@@ -360,7 +360,7 @@ impl Fetch {
                 let why = why_let_go(refused);
                 self.core.cache_metrics().not_stored(why).increment();
                 if is_of_the_resource(why) {
-                    store.fetch_solo(&self.flight_id, self.core.unix_ms());
+                    store.fetch_solo(&self.flight_id, self.core.unix_ms(), why);
                 }
                 writer.let_go();
                 leader = None;
