@@ -50,13 +50,11 @@ type Target = (
 );
 
 /// Key and query, or what is wrong with them.
-fn target((key, asked): Target) -> Result<(String, Asked), Response> {
-    let Path(key) = key.map_err(|bad| invalid(format!("key: {}", bad.body_text())))?;
+fn target((key, asked): Target) -> Result<(String, Asked), String> {
+    let Path(key) = key.map_err(|bad| format!("key: {}", bad.body_text()))?;
     let Query(asked) = asked.map_err(|bad| {
-        invalid(format!(
-            "{}; allowed: namespace, ttl, tags",
-            bad.body_text()
-        ))
+        let why = bad.body_text();
+        format!("{why}; allowed: namespace, ttl, tags")
     })?;
     Ok((key, asked))
 }
@@ -64,7 +62,7 @@ fn target((key, asked): Target) -> Result<(String, Asked), Response> {
 async fn read(State(shown): State<Shown>, at: Target, headers: HeaderMap) -> Response {
     let (key, asked) = match target(at) {
         Ok(target) => target,
-        Err(refused) => return refused,
+        Err(why) => return invalid(why),
     };
     let request = pb::GetValueRequest {
         key: asked.key(key),
@@ -100,7 +98,7 @@ async fn write(
 ) -> Response {
     let (key, asked) = match target(at) {
         Ok(target) => target,
-        Err(refused) => return refused,
+        Err(why) => return invalid(why),
     };
     let body = match body {
         Ok(body) => body,
