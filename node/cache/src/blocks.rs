@@ -126,15 +126,15 @@ impl Filling {
     }
 
     /// Bytes of the next block: for all that is to come, or, where nobody knows, for as much as has come.
-    fn next_bytes(&self, piece: usize, length: Option<u64>) -> usize {
+    fn next_bytes(&self, coming_bytes: usize, length: Option<u64>) -> usize {
         match length {
             Some(length) => {
                 let left = usize::try_from(length.saturating_sub(self.bytes));
-                piece_bytes(left.unwrap_or(BLOCK_BYTES).max(piece))
+                piece_bytes(left.unwrap_or(BLOCK_BYTES).max(coming_bytes))
             }
             None => {
                 let come = usize::try_from(self.bytes).unwrap_or(BLOCK_BYTES);
-                come.max(piece).min(BLOCK_BYTES)
+                come.max(coming_bytes).min(BLOCK_BYTES)
             }
         }
     }

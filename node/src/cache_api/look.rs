@@ -67,9 +67,7 @@ impl CacheApi {
             resource.key.uri().clone_into(&mut told.key);
             cache.namespace.as_ref().clone_into(&mut told.namespace);
             if matches!(found, Found::Nothing) {
-                let id = flight_id(&resource.key, is_personal(&resolved.headers), None);
-                let why = self.store().why_solo(&id, self.now());
-                told.not_kept = why.map_or_else(String::new, |why| why.to_string());
+                told.not_kept = self.why_not_kept(&resolved, cache)?;
             }
             self.judged(&mut told, &resolved, &policy, found);
         }
@@ -87,13 +85,9 @@ impl CacheApi {
             Ok((resource, found))
         };
         let own = look(resolved.scheme)?;
-        let other = match resolved.scheme {
-            Scheme::Http => Scheme::Https,
-            Scheme::Https => Scheme::Http,
-        };
         match own.1 {
             Found::Nothing => {
-                let other = look(other)?;
+                let other = look(other(resolved.scheme))?;
                 Ok(if matches!(other.1, Found::Nothing) {
                     own
                 } else {
@@ -102,6 +96,18 @@ impl CacheApi {
             }
             _ => Ok(own),
         }
+    }
+
+    /// Why the last answer was not kept, by either scheme, as long as that is remembered; else empty.
+    fn why_not_kept(&self, resolved: &Resolved, cache: &RouteCache) -> Result<String, Error> {
+        for scheme in [resolved.scheme, other(resolved.scheme)] {
+            let key = resolved.resource(cache, scheme)?.key;
+            let id = flight_id(&key, is_personal(&resolved.headers), None);
+            if let Some(why) = self.store().why_solo(&id, self.now()) {
+                return Ok(why.to_string());
+            }
+        }
+        Ok(String::new())
     }
 
     fn judged(
@@ -148,6 +154,13 @@ impl CacheApi {
                 effect: step.effect,
             })
             .collect();
+    }
+}
+
+const fn other(scheme: Scheme) -> Scheme {
+    match scheme {
+        Scheme::Http => Scheme::Https,
+        Scheme::Https => Scheme::Http,
     }
 }
 

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use http::Response;
-use http::header::{AUTHORIZATION, COOKIE};
 use weir_core::cache::{HeadUpdate, UnixMs, head_update, may_end_by_head};
 use weir_core::purge::{Hardness, Hlc};
 
@@ -26,12 +25,10 @@ impl Serving<'_> {
         fetched_at: Hlc,
     ) {
         let (store, wish) = (&self.core.parts.cache, &self.wish);
-        let is_personal =
-            wish.headers.contains_key(AUTHORIZATION) || wish.headers.contains_key(COOKIE);
         let Some(kept) = store.peek(wish.key.as_str(), &wish.headers) else {
             return;
         };
-        if is_personal || kept.fetched_at > fetched_at {
+        if wish.is_personal() || kept.fetched_at > fetched_at {
             return;
         }
         let (seen, now) = (self.seen(response, requested_at), self.core.unix_ms());

@@ -117,7 +117,7 @@ impl CachePeers {
     }
 
     /// Which of the services to ask for a key; `None` if this node owns it, or its owner is let alone.
-    pub(super) fn owner_of(&self, key: &str, now: UnixMs) -> Option<usize> {
+    pub(super) fn owner_to_ask(&self, key: &str, now: UnixMs) -> Option<usize> {
         let owner = vpn::owner(key, &self.names)?;
         if **owner == *self.own {
             return None;
@@ -127,7 +127,7 @@ impl CachePeers {
             .iter()
             .position(|name| name == owner)?
             .checked_sub(1)?;
-        self.standings.get(at)?.may_be_asked(now).then_some(at)
+        self.standings.get(at)?.begin_question(now).then_some(at)
     }
 
     /// That node answered.
@@ -264,7 +264,7 @@ mod tests {
         let peers = peers();
         let mut owned = [0; 3];
         for number in 0..300 {
-            let owner = peers.owner_of(&format!("key {number}"), UnixMs(0));
+            let owner = peers.owner_to_ask(&format!("key {number}"), UnixMs(0));
             owned[owner.map_or(0, |at| at + 1)] += 1;
         }
         assert!(owned.iter().all(|count| *count > 50), "{owned:?}");
@@ -275,14 +275,14 @@ mod tests {
         let peers = peers();
         let mut keys = (0..).map(|number| format!("key {number}"));
         let key = keys
-            .find(|key| peers.owner_of(key, UnixMs(0)).is_some())
+            .find(|key| peers.owner_to_ask(key, UnixMs(0)).is_some())
             .unwrap();
-        let at = peers.owner_of(&key, UnixMs(5)).unwrap();
+        let at = peers.owner_to_ask(&key, UnixMs(5)).unwrap();
         assert!(!peers.failed(at, Reason::BackendReset, UnixMs(5), UnixMs(5)));
-        assert_eq!(peers.owner_of(&key, UnixMs(5)), Some(at));
+        assert_eq!(peers.owner_to_ask(&key, UnixMs(5)), Some(at));
         assert!(peers.failed(at, Reason::ConnectFailed, UnixMs(5), UnixMs(5)));
-        assert_eq!(peers.owner_of(&key, UnixMs(10_004)), None);
-        assert_eq!(peers.owner_of(&key, UnixMs(10_005)), Some(at));
+        assert_eq!(peers.owner_to_ask(&key, UnixMs(10_004)), None);
+        assert_eq!(peers.owner_to_ask(&key, UnixMs(10_005)), Some(at));
     }
 
     #[tokio::test(start_paused = true)]

@@ -22,9 +22,9 @@ pub(super) struct Standing {
 }
 
 impl Standing {
-    /// Whether it may be asked. Once it was let alone for long enough one question shows whether it is back, while
-    /// others go on to let it alone.
-    pub(super) fn may_be_asked(&self, now: UnixMs) -> bool {
+    /// Whether to ask it. Once it was let alone for long enough this says so to one, whose question shows whether it is
+    /// back, while others go on to let it alone.
+    pub(super) fn begin_question(&self, now: UnixMs) -> bool {
         let until = self.away_until_ms.load(Ordering::Relaxed);
         until == 0 || (now.0 >= until && self.let_alone_from(until, now))
     }
@@ -78,8 +78,8 @@ mod tests {
         for why in [Reason::ConnectFailed, Reason::ConnectTimeout] {
             let node = Standing::default();
             assert!(node.failed(why, NOW, NOW));
-            assert!(!node.may_be_asked(UnixMs(10_004)));
-            assert!(node.may_be_asked(UnixMs(10_005)));
+            assert!(!node.begin_question(UnixMs(10_004)));
+            assert!(node.begin_question(UnixMs(10_005)));
         }
     }
 
@@ -88,12 +88,12 @@ mod tests {
         let node = Standing::default();
         assert!(node.failed(Reason::ConnectFailed, NOW, NOW));
         let back = UnixMs(10_005);
-        assert!(node.may_be_asked(back));
-        assert!(!node.may_be_asked(back), "another one asks");
+        assert!(node.begin_question(back));
+        assert!(!node.begin_question(back), "another one asks");
         // Whoever asked left; somebody else asks in time.
-        assert!(node.may_be_asked(UnixMs(20_005)));
+        assert!(node.begin_question(UnixMs(20_005)));
         node.answered(UnixMs(20_006));
-        assert!(node.may_be_asked(UnixMs(20_006)) && node.may_be_asked(UnixMs(20_006)));
+        assert!(node.begin_question(UnixMs(20_006)) && node.begin_question(UnixMs(20_006)));
     }
 
     #[test]
@@ -101,16 +101,16 @@ mod tests {
         let node = Standing::default();
         node.answered(UnixMs(1_000));
         assert!(node.failed(Reason::ReadTimeout, UnixMs(1_001), UnixMs(6_001)));
-        assert!(!node.may_be_asked(UnixMs(6_001)));
+        assert!(!node.begin_question(UnixMs(6_001)));
     }
 
     #[test]
     fn a_slow_answer_takes_no_other_key_from_a_node_that_answers_others() {
         let node = Standing::default();
-        for second in 0..20 {
-            node.answered(UnixMs(6_000 + second));
-            assert!(!node.failed(Reason::ReadTimeout, UnixMs(1_000 + second), UnixMs(6_001)));
-            assert!(node.may_be_asked(UnixMs(6_001)));
+        for asked_at in 1_000..1_020 {
+            node.answered(UnixMs(asked_at + 5_000));
+            assert!(!node.failed(Reason::ReadTimeout, UnixMs(asked_at), UnixMs(6_001)));
+            assert!(node.begin_question(UnixMs(6_001)));
         }
     }
 
@@ -120,7 +120,7 @@ mod tests {
         for _ in 0..3 {
             for _ in 1..BROKEN_MAX {
                 assert!(!node.failed(Reason::BackendReset, NOW, NOW));
-                assert!(node.may_be_asked(NOW));
+                assert!(node.begin_question(NOW));
             }
             node.answered(NOW);
         }
@@ -128,7 +128,7 @@ mod tests {
             let is_away = node.failed(Reason::BackendReset, NOW, NOW);
             assert_eq!(is_away, failed == BROKEN_MAX, "{failed}");
         }
-        assert!(!node.may_be_asked(NOW));
+        assert!(!node.begin_question(NOW));
     }
 
     #[test]
@@ -137,6 +137,6 @@ mod tests {
         for _ in 0..=BROKEN_MAX {
             assert!(!node.failed(Reason::PoolFull, NOW, NOW));
         }
-        assert!(node.may_be_asked(NOW));
+        assert!(node.begin_question(NOW));
     }
 }

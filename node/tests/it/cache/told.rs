@@ -82,8 +82,10 @@ async fn why_an_answer_is_not_kept_is_told_again_as_long_as_it_is_remembered() {
         let answer = weir.get("/a").await;
         assert!(answer.contains("fwd=uri-miss; detail=private"), "{answer}");
     }
-    let told = client.explain(asked(URL)).await.unwrap().into_inner();
-    assert_eq!((&*told.kept, &*told.not_kept), ("nothing", "private"));
+    for url in [URL, "https://test/a"] {
+        let told = client.explain(asked(url)).await.unwrap().into_inner();
+        assert_eq!((&*told.kept, &*told.not_kept), ("nothing", "private"));
+    }
     let (_, said) = weir.command(&["cache", "explain", URL]).await;
     assert!(
         said.contains("nothing is kept; of the last answer: private"),

@@ -65,7 +65,7 @@ impl Fetch {
             return OfOwner::Nothing;
         }
         let (peers, now) = (self.core.cache_peers(), self.core.unix_ms());
-        let Some(at) = peers.owner_of(self.wish.key.as_str(), now) else {
+        let Some(at) = peers.owner_to_ask(self.wish.key.as_str(), now) else {
             return OfOwner::Nothing;
         };
         if peers.breaks.lets_alone(&self.wish.key, now) {
