@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use weir_cache::aside::{PutOrder, PutRefused, version_of};
+use weir_cache::aside::{PutOrder, PutRefused, ValueOrLease, version_of};
 use weir_cache::{Entry, MemoryLimits, PurgeLimits, Purges, Resource, Store};
-use weir_core::aside::{Asked, What};
+use weir_core::aside::What;
 use weir_core::cache::UnixMs;
 use weir_core::purge::{DEFAULT_DRIFT_MAX_MS, Hardness, HlcClock, Scope, namespace_id, tag_id};
 
@@ -56,9 +56,10 @@ fn found(store: &Store<()>, now: UnixMs) -> Option<Bytes> {
 
 /// A lease that begins now.
 fn lease(store: &Store<()>, now: UnixMs) -> String {
-    let (asked, began) = store.lease_value(&resource(), now, now.after(TTL));
-    assert_eq!(asked, Asked::Granted);
-    format!("{:x}-{:x}", began.time(), began.node())
+    match store.value_or_lease(&resource(), "a", now, now.after(TTL)) {
+        ValueOrLease::Lease(began) => format!("{:x}-{:x}", began.time(), began.node()),
+        other => panic!("no lease but {other:?}"),
+    }
 }
 
 #[test]
@@ -120,6 +121,15 @@ fn a_purge_beats_a_put_whose_load_began_before_it() {
 }
 
 #[test]
+fn whoever_asks_for_a_lease_gets_the_value_that_was_put_meanwhile() {
+    let store = store();
+    put(&store, order("put"), NOW).unwrap();
+    let asked = store.value_or_lease(&resource(), "a", at(1), at(2));
+    assert!(matches!(asked, ValueOrLease::Value(entry) if entry.body.concat() == b"put"));
+    lease(&store, NOW.after(TTL));
+}
+
+#[test]
 fn a_loader_neither_outlives_its_lease_nor_overwrites_what_was_put_since() {
     let store = store();
     let slow = lease(&store, NOW);
@@ -127,8 +137,8 @@ fn a_loader_neither_outlives_its_lease_nor_overwrites_what_was_put_since() {
         lease: Some(lease.to_owned()),
         ..order("loaded")
     };
-    let (held, _) = store.lease_value(&resource(), at(1), at(2));
-    assert_eq!(held, Asked::Held(NOW.after(TTL)));
+    let held = store.value_or_lease(&resource(), "a", at(1), at(2));
+    assert!(matches!(held, ValueOrLease::Held(ends) if ends == NOW.after(TTL)));
     let late = put(&store, with(&slow), NOW.after(TTL)).unwrap_err();
     assert_eq!(late, PutRefused::LeaseEnded);
     let next = lease(&store, NOW.after(TTL));

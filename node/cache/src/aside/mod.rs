@@ -53,6 +53,19 @@ struct State {
     seen: SeenNodes,
 }
 
+/// What whoever wants a value gets.
+#[derive(Debug)]
+pub enum ValueOrLease {
+    /// The value.
+    Value(Arc<Entry>),
+    /// The lease to load it, which began then.
+    Lease(Hlc),
+    /// Somebody else has the lease until then.
+    Held(UnixMs),
+    /// Too many loads are under way.
+    Full,
+}
+
 /// One who waits for somebody's load.
 #[derive(Debug)]
 pub struct Waiting<'a>(&'a Values);
@@ -146,13 +159,26 @@ impl<F: Clone + Send + Sync> Store<F> {
         }
     }
 
-    /// The lease to load a key, from now until `ends`.
-    pub fn lease_value(&self, resource: &Resource, now: UnixMs, ends: UnixMs) -> (Asked, Hlc) {
+    /// The value in the memory of node `own`, or the lease to load it, from now until `ends`. Both in one: between a
+    /// look and a lease the value could come.
+    pub fn value_or_lease(
+        &self,
+        resource: &Resource,
+        own: &str,
+        now: UnixMs,
+        ends: UnixMs,
+    ) -> ValueOrLease {
         let began = self.fetch_time(now);
         let is_void = |held: &Lease| self.verdict_of(resource, &[], held.began) >= Verdict::Unsure;
         let mut state = self.values.state.lock();
+        if let Some(entry) = self.believed(&state, resource, own, now) {
+            return ValueOrLease::Value(entry);
+        }
         let lease = Lease { began, ends };
-        let asked = state.leases.ask(resource.key.as_str(), lease, now, is_void);
-        (asked, began)
+        match state.leases.ask(resource.key.as_str(), lease, now, is_void) {
+            Asked::Granted => ValueOrLease::Lease(began),
+            Asked::Held(ends) => ValueOrLease::Held(ends),
+            Asked::Full => ValueOrLease::Full,
+        }
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 use weir_cache::Resource;
-use weir_core::aside::{Asked, LEASES_MAX, lease_ttl, load_wait};
+use weir_cache::aside::ValueOrLease;
+use weir_core::aside::{LEASES_MAX, lease_ttl, load_wait};
 use weir_core::purge::Hlc;
 use weir_proto::node::v1 as pb;
 use weir_proto::node::v1::load_value_response::Outcome;
@@ -62,13 +63,15 @@ impl CacheApi {
             let mut turn = pin!(store.values.turn(resource).notified());
             turn.as_mut().enable();
             let now = self.now();
-            if let Some(entry) = store.value_in_memory(resource, &self.node, now) {
-                return Ok(Outcome::Value(self.shown(&entry, Tier::Memory)));
-            }
-            let ends = match store.lease_value(resource, now, now.after(lease)) {
-                (Asked::Granted, began) => return Ok(granted(began, lease)),
-                (Asked::Full, _) => return Err(busy(format!("{LEASES_MAX} loads are under way"))),
-                (Asked::Held(ends), _) => ends,
+            let ends = match store.value_or_lease(resource, &self.node, now, now.after(lease)) {
+                ValueOrLease::Value(entry) => {
+                    return Ok(Outcome::Value(self.shown(&entry, Tier::Memory)));
+                }
+                ValueOrLease::Lease(began) => return Ok(granted(began, lease)),
+                ValueOrLease::Full => {
+                    return Err(busy(format!("{LEASES_MAX} loads are under way")));
+                }
+                ValueOrLease::Held(ends) => ends,
             };
             let ends_in_ms = millis_until(ends, now);
             if Instant::now() >= deadline {

@@ -1,14 +1,15 @@
 //! Beside the fetch of somebody else, or by a fetch of one's own.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use weir_cache::{FillReader, Follower, Joined, Landed, Leader, Turns};
-use weir_core::cache::{self, CacheStatus, NotStored, UnixMs};
+use weir_cache::{Entry, FillReader, Follower, Joined, Landed, Leader, Turns};
+use weir_core::cache::{self, CacheStatus, NotStored, Reuse, UnixMs};
 
 use super::super::answer::Reason;
 use super::super::body::ResponseBody;
@@ -47,9 +48,10 @@ impl Serving<'_> {
                     .await;
             }
             let mut follower = match store.flights.join(&store.since_purges(&id)) {
-                Joined::Leader(leader) => {
-                    return self.lead(id, need, leader, (request, exchange)).await;
-                }
+                Joined::Leader(leader) => match self.unless_landed(leader) {
+                    Ok(leader) => return self.lead(id, need, leader, (request, exchange)).await,
+                    Err(entry) => return Ok(self.collapsed(Held::Whole(entry), &need, exchange)),
+                },
                 Joined::Follower(follower) => follower,
                 Joined::Full(of_flight) => {
                     turns = Some(of_flight);
@@ -83,6 +85,24 @@ impl Serving<'_> {
             }
         }
         self.in_turn(turns, request, need, exchange).await
+    }
+
+    /// Lets `leader` lead, unless another flight landed between the look at memory and the join: memory answers then.
+    pub(super) fn unless_landed(
+        &self,
+        leader: Leader<Reason>,
+    ) -> Result<Leader<Reason>, Arc<Entry>> {
+        let (store, now) = (&self.core.parts.cache, self.core.unix_ms());
+        let kept = store.peek(self.wish.key.as_str(), &self.wish.headers);
+        let answers = |entry: &Arc<Entry>| {
+            cache::reuse(&self.wish.lookup, &entry.stored, now) == Reuse::Fresh
+                && !store.is_due_beneath(entry, now)
+        };
+        let Some(entry) = kept.filter(answers) else {
+            return Ok(leader);
+        };
+        leader.land(Landed::Kept(Arc::clone(&entry)));
+        Err(entry)
     }
 
     /// Alone, after waiting for others in vain.

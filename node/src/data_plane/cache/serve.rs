@@ -215,6 +215,11 @@ impl Serving<'_> {
         let id = wish.flight_id(variant);
         let store = &self.core.parts.cache;
         if let Joined::Leader(leader) = store.flights.join(&store.since_purges(&id)) {
+            let current = store.peek(wish.key.as_str(), &wish.headers);
+            if current.is_some_and(|current| !Arc::ptr_eq(&current, entry)) {
+                // Another flight landed between the look at memory and the join.
+                return;
+            }
             let fallback = Fallback {
                 conditional: entry.stored.has_validator(),
                 on_error_until: UnixMs::default(),

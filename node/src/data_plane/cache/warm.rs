@@ -167,7 +167,10 @@ impl Serving<'_> {
                 return Warmed::not_kept(0, 0, format!("the last answer was not kept: {why}"));
             }
             let mut follower = match store.flights.join(&store.since_purges(&id)) {
-                Joined::Leader(leader) => return self.fetch_ahead(id, need, leader).await,
+                Joined::Leader(leader) => match self.unless_landed(leader) {
+                    Ok(leader) => return self.fetch_ahead(id, need, leader).await,
+                    Err(entry) => return kept(&entry),
+                },
                 Joined::Follower(follower) => follower,
                 Joined::Full(_) => return Warmed::failed("too many wait for it"),
             };

@@ -11,6 +11,8 @@ use crate::client::Client;
 use crate::common::read_until;
 
 const CROWD: usize = 40;
+/// So many that some client is between its look at memory and joining the fetch when that lands.
+const KEYS: usize = 1_000;
 
 #[tokio::test]
 async fn a_crowd_on_a_cold_key_is_one_fetch_that_all_read_while_it_comes() {
@@ -53,6 +55,33 @@ async fn a_crowd_on_a_cold_key_is_one_fetch_that_all_read_while_it_comes() {
         "firstlater"
     );
     assert_eq!(origin.asked(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_comes_while_a_fetch_lands_does_not_fetch_again() {
+    let origin = Origin::start(|mut asked| async move {
+        asked
+            .answer("200 OK", "cache-control: max-age=60\r\n", "here")
+            .await;
+        asked
+    })
+    .await;
+    let weir = cached(origin.address, "cache = true", "").await;
+    let mut clients = Vec::new();
+    for _ in 0..CROWD {
+        clients.push(Client::connect(weir.ingress).await);
+    }
+    for key in 0..KEYS {
+        let mut crowd = JoinSet::new();
+        for mut client in clients.drain(..) {
+            crowd.spawn(async move {
+                client.get(&format!("/{key}")).await.unwrap();
+                client
+            });
+        }
+        clients = crowd.join_all().await;
+    }
+    assert_eq!(origin.asked(), KEYS);
 }
 
 #[tokio::test]
