@@ -7,6 +7,7 @@
 
 mod client;
 mod crowd;
+mod many;
 mod memory;
 mod nodes;
 mod origin;

@@ -13,7 +13,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 use parking_lot::Mutex;
 use quick_cache::DefaultHashBuilder;
 use std::hash::BuildHasher as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use weir_core::cache::Key;
 
 use crate::entry::Entry;
@@ -72,10 +72,23 @@ impl<F: Clone> Clone for Landed<F> {
 
 #[derive(Debug)]
 struct Flight<F> {
-    landed: watch::Sender<Option<Landed<F>>>,
+    landed: Mutex<Option<Landed<F>>>,
+    /// Wakes those who wait in the order in which they came.
+    told: Notify,
     followers: AtomicUsize,
     interest: Arc<Interest>,
     turns: Turns,
+}
+
+impl<F: Clone> Flight<F> {
+    fn landed(&self) -> Option<Landed<F>> {
+        self.landed.lock().clone()
+    }
+
+    fn tell(&self, landed: Landed<F>) {
+        *self.landed.lock() = Some(landed);
+        self.told.notify_waiters();
+    }
 }
 
 /// Who of one flight fetches for themselves when it brought nothing for them: a crowd that waited does not fall on the
@@ -148,17 +161,13 @@ impl<F: Clone + Send + Sync> Flights<F> {
                     flight.followers.fetch_sub(1, Ordering::Relaxed);
                     return Joined::Full(flight.turns.clone());
                 }
-                let landed = flight.landed.subscribe();
                 let interested = Some(flight.interest.one());
-                Joined::Follower(Follower {
-                    flight,
-                    landed,
-                    interested,
-                })
+                Joined::Follower(Follower { flight, interested })
             }
             Slot::Vacant(slot) => {
                 let flight = Arc::new(Flight {
-                    landed: watch::Sender::new(None),
+                    landed: Mutex::new(None),
+                    told: Notify::new(),
                     followers: AtomicUsize::new(0),
                     interest: Arc::default(),
                     turns: Turns::new(),
@@ -223,28 +232,22 @@ impl<F: Clone + Send + Sync> Leader<F> {
 
     /// A response begins. Whoever joins until the leader is dropped reads along.
     pub fn filling(&self, fill: &Arc<Fill>) {
-        self.flight
-            .landed
-            .send_replace(Some(Landed::Filling(Arc::clone(fill))));
+        self.flight.tell(Landed::Filling(Arc::clone(fill)));
     }
 
     /// The last word; whoever comes now begins another flight.
     pub fn land(self, landed: Landed<F>) {
         self.flights.remove(&self.id, &self.flight);
-        self.flight.landed.send_replace(Some(landed));
+        self.flight.tell(landed);
     }
 }
 
 impl<F: Clone + Send + Sync> Drop for Leader<F> {
     fn drop(&mut self) {
         self.flights.remove(&self.id, &self.flight);
-        self.flight.landed.send_if_modified(|landed| {
-            let is_silent = landed.is_none();
-            if is_silent {
-                *landed = Some(Landed::Abandoned);
-            }
-            is_silent
-        });
+        if self.flight.landed().is_none() {
+            self.flight.tell(Landed::Abandoned);
+        }
     }
 }
 
@@ -275,16 +278,18 @@ impl Want {
 pub struct Follower<F> {
     flight: Arc<Flight<F>>,
     interested: Option<Interested>,
-    landed: watch::Receiver<Option<Landed<F>>>,
 }
 
 impl<F: Clone + Send + Sync> Follower<F> {
     /// What comes of the flight.
-    pub async fn landed(&mut self) -> Landed<F> {
-        match self.landed.wait_for(Option::is_some).await {
-            Ok(landed) => landed.clone().unwrap_or(Landed::Abandoned),
-            Err(_) => Landed::Abandoned,
+    pub async fn landed(&self) -> Landed<F> {
+        // Whatever is told from here on wakes it.
+        let told = self.flight.told.notified();
+        if let Some(landed) = self.flight.landed() {
+            return landed;
         }
+        told.await;
+        self.flight.landed().unwrap_or(Landed::Abandoned)
     }
 }
 

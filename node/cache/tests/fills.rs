@@ -158,7 +158,7 @@ async fn a_fetch_is_wanted_as_long_as_anybody_waits_or_reads() {
         panic!("nobody leads");
     };
     let (want, first) = (leader.want(), leader.interested());
-    let Joined::Follower(mut follower) = flights.join(b"a") else {
+    let Joined::Follower(follower) = flights.join(b"a") else {
         panic!("somebody leads");
     };
     drop(first);
@@ -180,6 +180,32 @@ async fn a_fetch_is_wanted_as_long_as_anybody_waits_or_reads() {
 }
 
 #[tokio::test]
+async fn those_who_wait_are_told_in_the_order_in_which_they_came() {
+    const CROWD: usize = 100;
+    let flights: Arc<Flights<()>> = Flights::new(CROWD);
+    let Joined::Leader(leader) = flights.join(b"a") else {
+        panic!("nobody leads");
+    };
+    let (come, mut told) = tokio::sync::mpsc::unbounded_channel();
+    for number in 0..CROWD {
+        let Joined::Follower(follower) = flights.join(b"a") else {
+            panic!("somebody leads");
+        };
+        let come = come.clone();
+        tokio::spawn(async move {
+            follower.landed().await;
+            come.send(number).unwrap();
+        });
+        // It waits by then.
+        tokio::task::yield_now().await;
+    }
+    leader.land(Landed::Unshared);
+    for number in 0..CROWD {
+        assert_eq!(told.recv().await, Some(number));
+    }
+}
+
+#[tokio::test]
 async fn a_crowd_that_waited_in_vain_fetches_a_few_at_a_time() {
     const CROWD: usize = 3 * TURNS_MAX;
     let flights: Arc<Flights<()>> = Flights::new(CROWD - 10);
@@ -193,7 +219,7 @@ async fn a_crowd_that_waited_in_vain_fetches_a_few_at_a_time() {
         let (now, most) = (Arc::clone(&now), Arc::clone(&most));
         crowd.spawn(async move {
             let turns = match joined {
-                Joined::Follower(mut follower) => {
+                Joined::Follower(follower) => {
                     assert!(matches!(follower.landed().await, Landed::Unshared));
                     follower.turns()
                 }

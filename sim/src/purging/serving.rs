@@ -161,7 +161,7 @@ impl Serving {
                     let fetch = Rc::clone(self).lead(leader, key, need, is_hop);
                     return tokio::task::spawn_local(fetch).await.ok().flatten();
                 }
-                Joined::Follower(mut follower) => {
+                Joined::Follower(follower) => {
                     if let Landed::Kept(entry) = follower.landed().await {
                         return Some(Answered::fresh(entry));
                     }

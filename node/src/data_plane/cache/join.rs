@@ -47,7 +47,7 @@ impl Serving<'_> {
                     .alone(request, need.forwarded, Some(&id), exchange)
                     .await;
             }
-            let mut follower = match store.flights.join(&store.since_purges(&id)) {
+            let follower = match store.flights.join(&store.since_purges(&id)) {
                 Joined::Leader(leader) => match self.unless_landed(leader) {
                     Ok(leader) => return self.lead(id, need, leader, (request, exchange)).await,
                     Err(entry) => return Ok(self.collapsed(Held::Whole(entry), &need, exchange)),
@@ -59,7 +59,7 @@ impl Serving<'_> {
                 }
             };
             turns = Some(follower.turns());
-            let held = match self.follow(&mut follower).await {
+            let held = match self.follow(&follower).await {
                 Landed::Filling(fill) => {
                     let reader = fill.read();
                     reader.map(|reader| Held::Coming(reader.with(follower.into_interested())))
@@ -132,7 +132,7 @@ impl Serving<'_> {
         Some(self.wish.flight_id(Some(&key)))
     }
 
-    async fn follow(&self, follower: &mut Follower<Reason>) -> Landed<Reason> {
+    async fn follow(&self, follower: &Follower<Reason>) -> Landed<Reason> {
         timeout(self.patience(), follower.landed())
             .await
             .unwrap_or(Landed::Unshared)

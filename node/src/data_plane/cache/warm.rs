@@ -166,7 +166,7 @@ impl Serving<'_> {
             if let Some(why) = store.why_solo(&id, self.core.unix_ms()) {
                 return Warmed::not_kept(0, 0, format!("the last answer was not kept: {why}"));
             }
-            let mut follower = match store.flights.join(&store.since_purges(&id)) {
+            let follower = match store.flights.join(&store.since_purges(&id)) {
                 Joined::Leader(leader) => match self.unless_landed(leader) {
                     Ok(leader) => return self.fetch_ahead(id, need, leader).await,
                     Err(entry) => return kept(&entry),

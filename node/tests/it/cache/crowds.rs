@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::cached;
 use super::origin::Origin;
-use crate::client::Client;
+use crate::client::{Answer, Client};
 use crate::common::read_until;
 
 const CROWD: usize = 40;
@@ -55,6 +55,34 @@ async fn a_crowd_on_a_cold_key_is_one_fetch_that_all_read_while_it_comes() {
         "firstlater"
     );
     assert_eq!(origin.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_short_answer_is_told_whole_to_all_who_wait_for_it() {
+    let origin = Origin::start(|mut asked| async move {
+        asked.wait().await;
+        let chunked = "HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\n\
+                       transfer-encoding: chunked\r\n\r\n5\r\nshort\r\n0\r\n\r\n";
+        asked.say(chunked).await;
+        asked
+    })
+    .await;
+    let weir = cached(origin.address, "cache = true", "").await;
+    let mut crowd = JoinSet::new();
+    for _ in 0..CROWD {
+        let mut client = Client::connect(weir.ingress).await;
+        crowd.spawn(async move { client.get("/").await.unwrap() });
+    }
+    origin.asked_at_least(1).await;
+    origin.release(1);
+    let answers = crowd.join_all().await;
+    assert!(answers.iter().all(|answer| answer.text() == "short"));
+    let of_unknown_length = |answer: &&Answer| answer.header("content-length").is_none();
+    let streamed = answers.iter().filter(of_unknown_length).count();
+    assert!(
+        streamed <= 1,
+        "{streamed} are told as if there was more to come"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -179,9 +207,7 @@ async fn a_crowd_does_not_fall_on_an_origin_that_fails() {
     sleep(Duration::from_millis(300)).await;
     origin.release(CROWD);
     let answers = crowd.join_all().await;
-    let told = |answer: &crate::client::Answer| {
-        answer.header("x-weir-reason") == Some("shared_fetch_failed")
-    };
+    let told = |answer: &Answer| answer.header("x-weir-reason") == Some("shared_fetch_failed");
     assert!(
         answers
             .iter()

@@ -1,6 +1,7 @@
 //! A fetch for the cache. It belongs to its core: clients that leave do not end it.
 
 mod beneath;
+mod inflow;
 mod spans;
 
 use std::rc::Rc;
@@ -11,7 +12,7 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use weir_cache::{self as kept, Entry, Fill, FillReader, Landed, Leader};
+use weir_cache::{Entry, FillReader, Landed, Leader};
 use weir_core::cache::{self, Failure, Fallback, NotStored, Stored, UnixMs};
 use weir_core::purge::Verdict;
 
@@ -24,7 +25,6 @@ use super::super::request::Routed;
 use super::super::trace::RequestTrace;
 use super::answered::{Answered, Answerer, count_from_birth, tags, tells_of_hit};
 use super::peers::{self, CachePeers, HOP, NoAnswer, STALE};
-use super::pieces::Pieces;
 use super::redis;
 use super::wish::Wish;
 use crate::config::Ingress;
@@ -119,8 +119,8 @@ impl Fetch {
         if let Some(entry) = self.fallback(Failure::Disconnected, now) {
             return tell(leader, first, Fetched::Stale(Arc::clone(&entry)), entry);
         }
-        leader.land(Landed::Failed(reason));
         let _ = first.send(Fetched::Failed(reason));
+        leader.land(Landed::Failed(reason));
     }
 
     fn fallback(&self, failure: Failure, now: UnixMs) -> Option<Arc<Entry>> {
@@ -226,8 +226,8 @@ impl Fetch {
             if may_share {
                 return tell(leader, first, fetched, entry);
             }
-            leader.land(Landed::Unshared);
             let _ = first.send(fetched);
+            leader.land(Landed::Unshared);
             return;
         }
         match self.storable(&answered) {
@@ -238,12 +238,12 @@ impl Fetch {
                     self.core.parts.cache.fetch_solo(&self.flight_id, now, why);
                 }
                 self.core.cache_metrics().not_stored(why).increment();
+                let _ = first.send(Fetched::Own(Box::new(answered.response), why));
                 leader.land(match status.is_server_error() && !self.wish.is_personal() {
                     // One of those who wait tries again; the others do not fall on an origin that fails.
                     true => Landed::Failed(Reason::SharedFetchFailed),
                     false => Landed::Unshared,
                 });
-                let _ = first.send(Fetched::Own(Box::new(answered.response), why));
             }
         }
     }
@@ -319,82 +319,17 @@ impl Fetch {
             .body_bytes_max
             .min(self.core.parts.cache.entry_bytes_max())
     }
-
-    async fn fill(
-        self,
-        answered: Answered,
-        (stored, tags): (Stored, Box<[u64]>),
-        leader: Leader<Reason>,
-        first: oneshot::Sender<Fetched>,
-    ) {
-        let store = &self.core.parts.cache;
-        store.fetch_shared(&self.flight_id);
-        let left_out = cache::left_out(&answered.seen(&self.wish), &self.wish.policy);
-        let (head, mut body) = answered.response.into_parts();
-        let length = content_length(&head.headers);
-        let mut writer = Fill::begin(
-            stored.clone(),
-            answered.fetched_at,
-            length,
-            self.bytes_max(),
-            store.fills.clone(),
-        );
-        leader.filling(writer.fill());
-        if let Some(reader) = writer.fill().read() {
-            let _ = first.send(Fetched::Coming(reader, answered.from, left_out));
-        }
-        let mut leader = Some(leader);
-        let mut pieces = Pieces::new();
-        while let Some(piece) = pieces.next(&mut body, &mut writer).await {
-            let Ok(piece) = piece else {
-                self.core.cache_metrics().fills_broken.increment();
-                // What is only passed on ends too when nobody reads it any more.
-                if answered.from != Answerer::Origin && leader.is_some() {
-                    self.owner_told(false);
-                }
-                return;
-            };
-            if let Err(refused) = writer.push(&piece) {
-                // Forwarded whole to those who read, and stored for nobody.
-                tracing::debug!(key = self.wish.key.as_str(), %refused, "not stored");
-                let why = why_let_go(refused);
-                self.core.cache_metrics().not_stored(why).increment();
-                if is_of_the_resource(why) {
-                    store.fetch_solo(&self.flight_id, self.core.unix_ms(), why);
-                }
-                writer.let_go();
-                leader = None;
-            }
-        }
-        if answered.from != Answerer::Origin {
-            self.owner_told(true);
-        }
-        if let (Some(pieces), Some(leader)) = (writer.finish(), leader) {
-            let resource = self.wish.resource(&self.routed);
-            let entry = Arc::new(Entry::new(
-                resource,
-                stored,
-                answered.fetched_at,
-                tags,
-                pieces,
-            ));
-            if self.keep(&entry, answered.from, self.core.unix_ms()) {
-                self.core.cache_metrics().stores.increment();
-            }
-            leader.land(Landed::Kept(entry));
-        }
-    }
 }
 
-/// A kept response for everybody.
+/// A kept response for everybody, first for who came first.
 fn tell(
     leader: Leader<Reason>,
     first: oneshot::Sender<Fetched>,
     fetched: Fetched,
     entry: Arc<Entry>,
 ) {
-    leader.land(Landed::Kept(entry));
     let _ = first.send(fetched);
+    leader.land(Landed::Kept(entry));
 }
 
 /// Whether nobody else would get a response that is stored either.
@@ -403,14 +338,6 @@ fn is_of_the_resource(why: NotStored) -> bool {
         why,
         NotStored::RequestNoStore | NotStored::Method | NotStored::Head | NotStored::Busy
     )
-}
-
-/// Why a body is not kept that has begun to come.
-fn why_let_go(refused: kept::Refused) -> NotStored {
-    match refused {
-        kept::Refused::TooLong { .. } => NotStored::TooLarge,
-        kept::Refused::Busy { .. } => NotStored::Busy,
-    }
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
