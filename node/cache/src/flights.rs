@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use quick_cache::DefaultHashBuilder;
 use std::hash::BuildHasher as _;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use weir_core::cache::Key;
+use weir_core::cache::{Key, RequestDirectives};
 
 use crate::entry::Entry;
 use crate::fill::Fill;
@@ -27,17 +27,28 @@ pub fn is_personal(headers: &HeaderMap) -> bool {
     headers.contains_key(AUTHORIZATION) || headers.contains_key(COOKIE)
 }
 
-/// What distinguishes the fetches of one key: requests that say who they are from seldom get what is for everybody, so
-/// nobody else waits for theirs.
-pub fn flight_id(key: &Key, is_personal: bool, variant: Option<&[u8]>) -> Vec<u8> {
-    let key = key.as_str().as_bytes();
-    let variant = variant.unwrap_or_default();
-    let mut id = Vec::with_capacity(key.len() + variant.len() + 2);
-    id.push(u8::from(is_personal));
-    id.extend_from_slice(key);
-    id.push(0);
-    id.extend_from_slice(variant);
-    id
+/// Who shares a fetch.
+#[derive(Clone, Copy, Debug)]
+pub struct FlightOf<'a> {
+    /// What is fetched.
+    pub key: &'a Key,
+    /// Requests that say who they are from seldom get what is for everybody, so nobody else waits for theirs.
+    pub is_personal: bool,
+    /// What else keeps them apart; see [`RequestDirectives::apart`].
+    pub directives: Option<&'a RequestDirectives>,
+    /// The variant, where that is known.
+    pub variant: Option<&'a [u8]>,
+}
+
+impl FlightOf<'_> {
+    /// What the flight is joined by.
+    pub fn id(&self) -> Vec<u8> {
+        let key = self.key.as_str().as_bytes();
+        let apart = self.directives.and_then(RequestDirectives::apart);
+        let apart = apart.as_ref().map_or(&[][..], |apart| apart);
+        let kind = u8::from(self.is_personal) | u8::from(!apart.is_empty()) << 1;
+        [&[kind], apart, key, &[0], self.variant.unwrap_or_default()].concat()
+    }
 }
 
 /// Of those who waited for one flight so many fetch for themselves at once when it brought nothing for them.
@@ -228,6 +239,11 @@ impl<F: Clone + Send + Sync> Leader<F> {
             interest: Arc::clone(&self.flight.interest),
             places: Arc::clone(&self.flights.unwanted),
         }
+    }
+
+    /// Whether somebody waits who has not gone on with what they were told.
+    pub fn is_followed(&self) -> bool {
+        self.flight.followers.load(Ordering::Relaxed) > 0
     }
 
     /// A response begins. Whoever joins until the leader is dropped reads along.

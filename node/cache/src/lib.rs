@@ -43,7 +43,7 @@ pub use budget::{Budget, LAZY_AFTER};
 pub use entry::{CodedForm, Entry, Resource};
 pub use fill::{Broken, Fill, FillReader, FillWriter, Refused};
 pub use flights::{
-    Flights, Follower, Joined, Landed, Leader, TURNS_MAX, Turn, Turns, Want, flight_id, is_personal,
+    FlightOf, Flights, Follower, Joined, Landed, Leader, TURNS_MAX, Turn, Turns, Want, is_personal,
 };
 pub use in_kernel::KernelCopy;
 pub use interest::{Interested, Place, REFRESHES_MAX, UNWANTED_MAX};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::header::AGE;
-use weir_cache::{Entry, Found, Resource, flight_id, is_personal};
+use weir_cache::{Entry, FlightOf, Found, Resource, is_personal};
 use weir_core::cache::{self, Bypass, Exchange, Lookup, Policy, UnixMs, strip_unkeyed};
 use weir_core::proxy::Scheme;
 use weir_core::purge::Verdict;
@@ -102,8 +102,13 @@ impl CacheApi {
     fn why_not_kept(&self, resolved: &Resolved, cache: &RouteCache) -> Result<String, Error> {
         for scheme in [resolved.scheme, other(resolved.scheme)] {
             let key = resolved.resource(cache, scheme)?.key;
-            let id = flight_id(&key, is_personal(&resolved.headers), None);
-            if let Some(why) = self.store().why_solo(&id, self.now()) {
+            let flight = FlightOf {
+                key: &key,
+                is_personal: is_personal(&resolved.headers),
+                directives: None,
+                variant: None,
+            };
+            if let Some(why) = self.store().why_solo(&flight.id(), self.now()) {
                 return Ok(why.to_string());
             }
         }

@@ -22,7 +22,7 @@ use super::super::request::{Refused, Routed};
 use super::super::trace::{Fact, RequestTrace};
 use super::super::waiting;
 use super::answer::{Held, answer, mark, tell_key};
-use super::fetch::{Fetch, Fetched};
+use super::fetch::{Audience, Fetch, Fetched};
 use super::look::{Look, Need};
 use super::peers::strip_told;
 use super::wish::{PassBy, Wish};
@@ -216,7 +216,7 @@ impl Serving<'_> {
         let store = &self.core.parts.cache;
         if let Joined::Leader(leader) = store.flights.join(&store.since_purges(&id)) {
             let current = store.peek(wish.key.as_str(), &wish.headers);
-            if current.is_some_and(|current| !Arc::ptr_eq(&current, entry)) {
+            if current.is_some_and(|current| current.fetched_at > entry.fetched_at) {
                 // Another flight landed between the look at memory and the join.
                 return;
             }
@@ -235,7 +235,7 @@ impl Serving<'_> {
             fetch.trace = self.branch("cache.refresh");
             tokio::task::spawn_local(async move {
                 let (first, _) = oneshot::channel();
-                fetch.run(leader, first).await;
+                fetch.run(Audience { leader, first }).await;
                 drop(place);
             });
         }
@@ -250,7 +250,7 @@ impl Serving<'_> {
         first: oneshot::Sender<Fetched>,
     ) {
         let fetch = self.prepare(wish, flight_id, stale);
-        tokio::task::spawn_local(fetch.run_while_wanted(leader, first));
+        tokio::task::spawn_local(fetch.run_while_wanted(Audience { leader, first }));
     }
 
     fn prepare(

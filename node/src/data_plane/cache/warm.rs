@@ -181,7 +181,7 @@ impl Serving<'_> {
                     }
                     None => return Warmed::not_kept(fill.stored.status.as_u16(), 0, "too long"),
                 },
-                Landed::Kept(entry) => return kept(&entry),
+                Landed::Kept(entry) => return self.is_there(&entry),
                 Landed::Unshared => return Warmed::not_kept(0, 0, "the answer is not shared"),
                 Landed::Failed(reason) => return Warmed::failed(reason.as_str()),
                 Landed::Abandoned => {}

@@ -3,11 +3,11 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, COOKIE, PRAGMA};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request};
 use hyper::body::Body;
-use weir_cache::{Resource, flight_id, is_personal};
+use weir_cache::{FlightOf, Resource, is_personal};
 use weir_core::cache::{Bypass, Key, Lookup, Policy, RequestDirectives, Target, strip_unkeyed};
 use weir_core::content_coding::Coding;
 use weir_core::proxy;
@@ -136,11 +136,15 @@ impl Wish {
     /// The same of nobody in particular: what is fetched beside an answer is for everybody.
     pub(super) fn anonymous(&self) -> Self {
         let mut headers = self.headers.clone();
-        headers.remove(AUTHORIZATION);
-        headers.remove(COOKIE);
+        for of_the_client in [AUTHORIZATION, COOKIE, CACHE_CONTROL, PRAGMA] {
+            headers.remove(of_the_client);
+        }
         Self {
             policy: Arc::clone(&self.policy),
-            lookup: self.lookup,
+            lookup: Lookup {
+                directives: None,
+                ..self.lookup
+            },
             method: self.method.clone(),
             headers,
             key: self.key.clone(),
@@ -183,7 +187,13 @@ impl Wish {
 
     /// Which flight a fetch for it is.
     pub(super) fn flight_id(&self, variant: Option<&[u8]>) -> Vec<u8> {
-        flight_id(&self.key, self.is_personal(), variant)
+        let flight = FlightOf {
+            key: &self.key,
+            is_personal: self.is_personal(),
+            directives: self.lookup.directives.as_ref(),
+            variant,
+        };
+        flight.id()
     }
 }
 

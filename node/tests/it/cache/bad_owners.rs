@@ -84,19 +84,7 @@ const PIECE_INTERVAL: std::time::Duration = std::time::Duration::from_millis(5);
 /// Of what is kept, at most.
 const KEPT_BYTES_MAX: usize = 4_096;
 
-/// Whether the connection lives on.
-fn act<B>(
-    request: &Request<B>,
-    times: usize,
-    mut respond: h2::server::SendResponse<Bytes>,
-) -> bool {
-    let path = request.uri().path();
-    let does = match (path.split('/').nth(1).unwrap(), times) {
-        ("ever-cut", _) => "cut",
-        ("ever-endless", _) => "endless",
-        (does, 1) => does,
-        _ => "honest",
-    };
+fn head(does: &str, path: &str) -> Response<()> {
     let key = match does {
         "other" => key("/another"),
         _ => key(path),
@@ -115,6 +103,22 @@ fn act<B>(
             format!("{:016x}", key_id(NAMESPACE, key.as_str())),
         ),
     };
+    head.body(()).unwrap()
+}
+
+/// Whether the connection lives on.
+fn act<B>(
+    request: &Request<B>,
+    times: usize,
+    mut respond: h2::server::SendResponse<Bytes>,
+) -> bool {
+    let path = request.uri().path();
+    let does = match (path.split('/').nth(1).unwrap(), times) {
+        ("ever-cut", _) => "cut",
+        ("ever-endless", _) => "endless",
+        (does, 1) => does,
+        _ => "honest",
+    };
     if does == "reset" {
         respond.send_reset(h2::Reason::INTERNAL_ERROR);
         return true;
@@ -122,12 +126,14 @@ fn act<B>(
     if does == "gone" {
         return false;
     }
-    let mut body = respond
-        .send_response(head.body(()).unwrap(), false)
-        .unwrap();
+    let mut body = respond.send_response(head(does, path), false).unwrap();
     let half = Bytes::from_static(&WHOLE.as_bytes()[..5]);
     match does {
         "short" => body.send_data(half, true).unwrap(),
+        "short-in-two" => {
+            body.send_data(half.clone(), false).unwrap();
+            body.send_data(half, true).unwrap();
+        }
         "long" => {
             let long = [WHOLE.as_bytes(), &half].concat();
             body.send_data(Bytes::from(long), true).unwrap();
@@ -229,7 +235,14 @@ fn config(origin: &Origin) -> String {
 async fn an_owner_that_dies_before_its_body_begins_or_says_what_is_not_so_costs_nobody_an_answer() {
     let stage = Stage::start().await;
     for does in [
-        "reset", "gone", "other", "headless", "short", "nameless", "long",
+        "reset",
+        "gone",
+        "other",
+        "headless",
+        "short",
+        "short-in-two",
+        "nameless",
+        "long",
     ] {
         let path = path_of_the_other(does);
         let before = stage.origin.asked();

@@ -8,11 +8,26 @@ use tokio::time::sleep;
 use super::cached;
 use super::origin::Origin;
 use crate::client::{Answer, Client};
-use crate::common::read_until;
+use crate::common::{Weir, read_until};
 
 const CROWD: usize = 40;
+const IN_FLIGHT: &str = "weir_requests_in_flight";
 /// So many that some client is between its look at memory and joining the fetch when that lands.
 const KEYS: usize = 1_000;
+
+/// A crowd that has asked for the root with these fields, and waits with all who did before.
+async fn waiting(weir: &Weir, fields: &str) -> JoinSet<Answer> {
+    let before = weir.metric(IN_FLIGHT).await;
+    let mut crowd = JoinSet::new();
+    for _ in 0..CROWD {
+        let mut client = Client::connect(weir.ingress).await;
+        let request = format!("GET / HTTP/1.1\r\nHost: test\r\n{fields}\r\n");
+        crowd.spawn(async move { client.ask(&request).await.unwrap() });
+    }
+    let all = before + CROWD as f64;
+    weir.wait_for_metric(IN_FLIGHT, |now| now >= all).await;
+    crowd
+}
 
 #[tokio::test]
 async fn a_crowd_on_a_cold_key_is_one_fetch_that_all_read_while_it_comes() {
@@ -68,12 +83,7 @@ async fn a_short_answer_is_told_whole_to_all_who_wait_for_it() {
     })
     .await;
     let weir = cached(origin.address, "cache = true", "").await;
-    let mut crowd = JoinSet::new();
-    for _ in 0..CROWD {
-        let mut client = Client::connect(weir.ingress).await;
-        crowd.spawn(async move { client.get("/").await.unwrap() });
-    }
-    origin.asked_at_least(1).await;
+    let crowd = waiting(&weir, "").await;
     origin.release(1);
     let answers = crowd.join_all().await;
     assert!(answers.iter().all(|answer| answer.text() == "short"));
@@ -83,6 +93,75 @@ async fn a_short_answer_is_told_whole_to_all_who_wait_for_it() {
         streamed <= 1,
         "{streamed} are told as if there was more to come"
     );
+}
+
+#[tokio::test]
+async fn a_crowd_on_what_turns_out_too_long_at_once_reads_one_fetch() {
+    const BYTES: usize = 3_000;
+    let origin = Origin::start(|mut asked| async move {
+        asked.wait().await;
+        let body = "x".repeat(BYTES);
+        let chunked =
+            "HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ntransfer-encoding: chunked\r\n";
+        asked
+            .say(&format!("{chunked}\r\n{BYTES:x}\r\n{body}\r\n0\r\n\r\n"))
+            .await;
+        asked
+    })
+    .await;
+    let cache = "[routes.cache]\nbody_bytes_max = \"1KiB\"\n";
+    let weir = cached(origin.address, cache, "").await;
+    let crowd = waiting(&weir, "").await;
+    origin.release(1);
+    let answers = crowd.join_all().await;
+    assert!(answers.iter().all(|answer| answer.body.len() == BYTES));
+    assert_eq!(origin.asked(), 1);
+}
+
+#[tokio::test]
+async fn who_takes_no_copy_does_not_wait_for_the_fetch_of_those_who_do() {
+    let origin = Origin::start(|mut asked| async move {
+        asked.wait().await;
+        asked
+            .answer("200 OK", "cache-control: max-age=60\r\n", "here")
+            .await;
+        asked
+    })
+    .await;
+    let weir = cached(origin.address, "cache = true", "").await;
+    let plain = waiting(&weir, "").await;
+    let reloads = waiting(&weir, "Cache-Control: no-cache\r\n").await;
+    origin.asked_at_least(2).await;
+    origin.release(2);
+    let answers = plain.join_all().await.into_iter();
+    let answers = answers.chain(reloads.join_all().await);
+    assert!(answers.into_iter().all(|answer| answer.text() == "here"));
+    assert_eq!(origin.asked(), 2);
+}
+
+#[tokio::test]
+async fn who_lets_nothing_be_kept_leaves_the_crowd_its_one_fetch() {
+    let origin = Origin::start(|mut asked| async move {
+        asked.wait().await;
+        asked
+            .answer("200 OK", "cache-control: max-age=60\r\n", "here")
+            .await;
+        asked
+    })
+    .await;
+    let weir = cached(origin.address, "cache = true", "").await;
+    let mut secretive = Client::connect(weir.ingress).await;
+    let secretive = tokio::spawn(async move {
+        let request = "GET / HTTP/1.1\r\nHost: test\r\nCache-Control: no-store\r\n\r\n";
+        secretive.ask(request).await.unwrap().text()
+    });
+    origin.asked_at_least(1).await;
+    let crowd = waiting(&weir, "").await;
+    origin.release(CROWD + 1);
+    assert_eq!(secretive.await.unwrap(), "here");
+    let answers = crowd.join_all().await;
+    assert!(answers.iter().all(|answer| answer.text() == "here"));
+    assert_eq!(origin.asked(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -90,6 +90,34 @@ fn pragma_counts_only_without_cache_control() {
 }
 
 #[test]
+fn requests_that_take_no_copy_or_let_none_be_kept_are_apart_from_others_and_each_other() {
+    let apart = |line: &str| {
+        lookup(&[("cache-control", line)])
+            .directives
+            .and_then(|d| d.apart())
+    };
+    for line in [
+        "min-fresh=5",
+        "max-stale",
+        "stale-if-error=9",
+        "only-if-cached",
+    ] {
+        assert_eq!(apart(line), None, "{line}");
+    }
+    let lines = [
+        "no-cache",
+        "no-store",
+        "no-store, no-cache",
+        "max-age=0",
+        "max-age=9",
+    ];
+    let all: std::collections::BTreeSet<_> = lines.iter().map(|line| apart(line)).collect();
+    assert_eq!(all.len(), lines.len());
+    assert!(!all.contains(&None));
+    assert_eq!(apart("no-cache, min-fresh=5"), apart("No-Cache"));
+}
+
+#[test]
 fn a_response_is_fresh_until_its_end_and_not_at_it() {
     let stored = with_cache_control("max-age=60");
     let end = stored.fresh_until;

@@ -25,12 +25,12 @@ pub(super) enum OfOwner {
     /// Its answer.
     Answer(Box<Answered>),
     /// It is this node, is away, or has no answer: this node asks.
-    Nothing,
-    /// It is there and did not answer: this node asks, while others wait for their turn to.
-    MyTurn(OwnedSemaphorePermit),
-    /// The same, and the turn did not come in time.
-    NoTurn(Reason),
+    Nothing(Turn),
 }
+
+/// When this node asks by itself: at once, or, if the owner is there and did not answer, when it is its turn. `Err`: that
+/// did not come in time.
+pub(super) type Turn = Result<Option<OwnedSemaphorePermit>, Reason>;
 
 /// The same once its body has begun: what breaks off before that costs nobody an answer.
 async fn begun(mut answered: Answered) -> Result<Answered, NoAnswer> {
@@ -50,11 +50,8 @@ async fn begun(mut answered: Answered) -> Result<Answered, NoAnswer> {
 }
 
 /// The owner is there and of no use, for that reason.
-async fn without_owner(peers: &CachePeers, reason: Reason) -> OfOwner {
-    match peers.turn_to_fall_back().await {
-        Some(turn) => OfOwner::MyTurn(turn),
-        None => OfOwner::NoTurn(reason),
-    }
+async fn without_owner(peers: &CachePeers, reason: Reason) -> Turn {
+    peers.turn_to_fall_back().await.map(Some).ok_or(reason)
 }
 
 impl Fetch {
@@ -62,15 +59,15 @@ impl Fetch {
     /// node asks.
     pub(super) async fn ask_owner(&self) -> OfOwner {
         if self.wish.is_hop || !self.wish.is_plain(&self.routed) {
-            return OfOwner::Nothing;
+            return OfOwner::Nothing(Ok(None));
         }
         let (peers, now) = (self.core.cache_peers(), self.core.unix_ms());
         let Some(at) = peers.owner_to_ask(self.wish.key.as_str(), now) else {
-            return OfOwner::Nothing;
+            return OfOwner::Nothing(Ok(None));
         };
         if peers.breaks.lets_alone(&self.wish.key, now) {
             self.owner_failed(PeerFailure::LetAlone);
-            return without_owner(&peers, Reason::BackendBodyCut).await;
+            return OfOwner::Nothing(without_owner(&peers, Reason::BackendBodyCut).await);
         }
         let asked = match self.answered(Some((&peers, at))).await {
             Ok(answered) => begun(answered).await,
@@ -81,7 +78,7 @@ impl Fetch {
                 peers.answered(at, self.core.unix_ms());
                 // What was purged here may not have been there yet.
                 return match self.is_purged(&answered) {
-                    true => OfOwner::Nothing,
+                    true => OfOwner::Nothing(Ok(None)),
                     false => OfOwner::Answer(Box::new(answered)),
                 };
             }
@@ -91,13 +88,18 @@ impl Fetch {
             // One that says why it has no answer is there, and has answers to other keys.
             self.owner_failed(PeerFailure::Refused);
             peers.answered(at, self.core.unix_ms());
-            return OfOwner::Nothing;
+            return OfOwner::Nothing(Ok(None));
         };
         self.owner_failed(PeerFailure::NoAnswer);
-        match peers.failed(at, reason, now, self.core.unix_ms()) {
-            true => OfOwner::Nothing,
+        OfOwner::Nothing(match peers.failed(at, reason, now, self.core.unix_ms()) {
+            true => Ok(None),
             false => without_owner(&peers, reason).await,
-        }
+        })
+    }
+
+    /// When this node asks by itself after the owner's answer broke off.
+    pub(super) async fn after_owner_broke_off(&self) -> Turn {
+        without_owner(&self.core.cache_peers(), Reason::BackendBodyCut).await
     }
 
     /// The owner of the key was of no use.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use weir_cache::{self as kept, Broken, Entry, Fill, FillWriter, Landed, Leader};
 use weir_core::cache::{self, NotStored, Stored};
 
@@ -12,13 +12,16 @@ use super::super::super::answer::Reason;
 use super::super::super::body::ResponseBody;
 use super::super::answered::{Answered, Answerer};
 use super::super::pieces::Pieces;
-use super::{Fetch, Fetched, content_length, is_of_the_resource};
+use super::{Audience, Fetch, Fetched, content_length, is_of_the_resource};
 
 /// Nobody is told of a short answer before it is whole, for so long: who is told of the head and then of the body
 /// writes twice.
 const WHOLE_WAIT: Duration = Duration::from_millis(1);
 /// Of what is longer, or its length unknown and not there in that time, everybody reads what is there.
 const SHORT_BYTES_MAX: u64 = 64 << 10;
+
+/// So often that long is waited for those who are to read a body that turned out not to be kept.
+const LET_IN_WAITS_MAX: usize = 50;
 
 struct Inflow<'f> {
     fetch: &'f Fetch,
@@ -32,17 +35,16 @@ struct Inflow<'f> {
 }
 
 impl Fetch {
-    /// Keeps what comes once it is whole.
+    /// Keeps what comes once it is whole. The audience is given back if it broke off before anybody was told.
     pub(super) async fn fill(
-        self,
+        &self,
         answered: Answered,
         (stored, tags): (Stored, Box<[u64]>),
-        leader: Leader<Reason>,
-        first: oneshot::Sender<Fetched>,
-    ) {
+        audience: Audience,
+    ) -> Option<Audience> {
         self.core.parts.cache.fetch_shared(&self.flight_id);
         let (from, fetched_at) = (answered.from, answered.fetched_at);
-        let mut inflow = Inflow::begin(&self, answered, stored.clone(), leader, first);
+        let mut inflow = Inflow::begin(self, answered, stored.clone(), audience);
         let came = inflow.run().await;
         let Inflow {
             writer,
@@ -56,10 +58,8 @@ impl Fetch {
         }
         if came.is_err() {
             self.core.cache_metrics().fills_broken.increment();
-            if let (Some(leader), Some((first, _))) = (leader, untold) {
-                self.failed(Reason::BackendBodyCut, leader, first);
-            }
-            return;
+            let ((first, _), leader) = untold.zip(leader)?;
+            return Some(Audience { leader, first });
         }
         if let (Some(pieces), Some(leader)) = (writer.finish(), leader) {
             let resource = self.wish.resource(&self.routed);
@@ -72,17 +72,12 @@ impl Fetch {
             }
             leader.land(Landed::Kept(entry));
         }
+        None
     }
 }
 
 impl<'f> Inflow<'f> {
-    fn begin(
-        fetch: &'f Fetch,
-        answered: Answered,
-        stored: Stored,
-        leader: Leader<Reason>,
-        first: oneshot::Sender<Fetched>,
-    ) -> Self {
+    fn begin(fetch: &'f Fetch, answered: Answered, stored: Stored, audience: Audience) -> Self {
         let left_out = cache::left_out(&answered.seen(&fetch.wish), &fetch.wish.policy);
         let (head, body) = answered.response.into_parts();
         let writer = Fill::begin(
@@ -92,13 +87,14 @@ impl<'f> Inflow<'f> {
             fetch.bytes_max(),
             fetch.core.parts.cache.fills.clone(),
         );
+        let coming = |reader| Fetched::Coming(reader, answered.from, left_out);
         let reader = writer.fill().read();
         Self {
             fetch,
             body,
             pieces: Pieces::new(),
-            leader: Some(leader),
-            untold: reader.map(|reader| (first, Fetched::Coming(reader, answered.from, left_out))),
+            leader: Some(audience.leader),
+            untold: reader.map(|reader| (audience.first, coming(reader))),
             writer,
         }
     }
@@ -107,22 +103,46 @@ impl<'f> Inflow<'f> {
     async fn run(&mut self) -> Result<(), Broken> {
         let length = self.writer.fill().content_length;
         let is_short = length.is_none_or(|bytes| bytes <= SHORT_BYTES_MAX);
+        let mut refused = None;
         if is_short && let Ok(came) = timeout(WHOLE_WAIT, self.take_in()).await {
-            return came;
-        }
-        self.tell();
-        self.take_in().await
-    }
-
-    /// Goes on where it was left when dropped in its midst.
-    async fn take_in(&mut self) -> Result<(), Broken> {
-        while let Some(piece) = self.pieces.next(&mut self.body, &mut self.writer).await {
-            if let Err(refused) = self.writer.push(&piece?) {
-                self.tell();
-                self.let_go(refused);
+            refused = came?;
+            if refused.is_none() {
+                return Ok(());
             }
         }
-        Ok(())
+        self.tell();
+        if refused.is_some() {
+            self.let_in().await;
+        }
+        loop {
+            if let Some(refused) = refused {
+                self.let_go(refused);
+            }
+            refused = self.take_in().await?;
+            if refused.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until those who waited read along: what is only passed on lets nobody in any more.
+    async fn let_in(&self) {
+        for _ in 0..LET_IN_WAITS_MAX {
+            if !self.leader.as_ref().is_some_and(Leader::is_followed) {
+                return;
+            }
+            sleep(WHOLE_WAIT).await;
+        }
+    }
+
+    /// Takes in pieces until the end, or until what came may not be kept. Goes on where it was dropped in its midst.
+    async fn take_in(&mut self) -> Result<Option<kept::Refused>, Broken> {
+        while let Some(piece) = self.pieces.next(&mut self.body, &mut self.writer).await {
+            if let Err(refused) = self.writer.push(&piece?) {
+                return Ok(Some(refused));
+            }
+        }
+        Ok(None)
     }
 
     /// Everybody who waits reads along from now on.

@@ -66,13 +66,9 @@ pub(super) enum Fetched {
 
 impl Fetch {
     /// Fetches, also when nobody wants it any more, as long as there is a place for such fetches.
-    pub(super) async fn run_while_wanted(
-        self,
-        leader: Leader<Reason>,
-        first: oneshot::Sender<Fetched>,
-    ) {
-        let (want, core) = (leader.want(), Rc::clone(&self.core));
-        let mut run = std::pin::pin!(self.run(leader, first));
+    pub(super) async fn run_while_wanted(self, audience: Audience) {
+        let (want, core) = (audience.leader.want(), Rc::clone(&self.core));
+        let mut run = std::pin::pin!(self.run(audience));
         let place = tokio::select! {
             biased;
             () = &mut run => return,
@@ -84,43 +80,51 @@ impl Fetch {
         }
     }
 
-    /// Fetches, tells `first` and everybody who follows, and reads the body to its end.
-    pub(super) async fn run(self, leader: Leader<Reason>, first: oneshot::Sender<Fetched>) {
+    /// Fetches, tells the audience, and reads the body to its end.
+    pub(super) async fn run(self, audience: Audience) {
         let trace = self.trace.clone();
-        self.fetch(leader, first).await;
+        self.fetch(audience).await;
         if let Some(trace) = trace {
             trace.over();
         }
     }
 
-    async fn fetch(mut self, leader: Leader<Reason>, first: oneshot::Sender<Fetched>) {
-        let turn = match self.ask_owner().await {
-            OfOwner::Answer(answered) => return self.take(*answered, leader, first).await,
-            OfOwner::Nothing => None,
-            OfOwner::MyTurn(turn) => Some(turn),
-            OfOwner::NoTurn(reason) => return self.failed(reason, leader, first),
+    async fn fetch(mut self, audience: Audience) {
+        let (turn, audience) = match self.ask_owner().await {
+            OfOwner::Answer(answered) => match self.take(*answered, audience).await {
+                Some(audience) => (self.after_owner_broke_off().await, audience),
+                None => return,
+            },
+            OfOwner::Nothing(turn) => (turn, audience),
+        };
+        let turn = match turn {
+            Ok(turn) => turn,
+            Err(reason) => return self.failed(reason, audience),
         };
         if (self.stale.is_none() || self.asks_beneath)
             && let Some(entry) = self.ask_redis().await
         {
-            return tell(leader, first, Fetched::InRedis(Arc::clone(&entry)), entry);
+            return audience.tell_kept(Fetched::InRedis(Arc::clone(&entry)), entry);
         }
         let answered = self.answered(None).await;
         drop(turn);
-        match answered {
-            Ok(answered) => self.take(answered, leader, first).await,
-            Err(why) => self.failed(why.reason(), leader, first),
-        }
+        let reason = match answered {
+            Ok(answered) => match self.take(answered, audience).await {
+                Some(untold) => return self.failed(Reason::BackendBodyCut, untold),
+                None => return,
+            },
+            Err(why) => why.reason(),
+        };
+        self.failed(reason, audience);
     }
 
     /// Nobody answered: what is stale, or why there is nothing.
-    fn failed(&self, reason: Reason, leader: Leader<Reason>, first: oneshot::Sender<Fetched>) {
+    fn failed(&self, reason: Reason, audience: Audience) {
         let now = self.core.unix_ms();
-        if let Some(entry) = self.fallback(Failure::Disconnected, now) {
-            return tell(leader, first, Fetched::Stale(Arc::clone(&entry)), entry);
+        match self.fallback(Failure::Disconnected, now) {
+            Some(entry) => audience.tell_kept(Fetched::Stale(Arc::clone(&entry)), entry),
+            None => audience.tell(Fetched::Failed(reason), Landed::Failed(reason)),
         }
-        let _ = first.send(Fetched::Failed(reason));
-        leader.land(Landed::Failed(reason));
     }
 
     fn fallback(&self, failure: Failure, now: UnixMs) -> Option<Arc<Entry>> {
@@ -209,43 +213,39 @@ impl Fetch {
         })
     }
 
-    async fn take(
-        self,
-        answered: Answered,
-        leader: Leader<Reason>,
-        first: oneshot::Sender<Fetched>,
-    ) {
+    /// Tells the audience of the answer. It is given back if the body broke off before anybody was told.
+    async fn take(&self, answered: Answered, audience: Audience) -> Option<Audience> {
         let now = answered.responded_at;
         let status = answered.response.status();
         if let Some(entry) = self.fallback(Failure::Status(status), now) {
-            return tell(leader, first, Fetched::Stale(Arc::clone(&entry)), entry);
+            audience.tell_kept(Fetched::Stale(Arc::clone(&entry)), entry);
+            return None;
         }
         if let Some((entry, may_share)) = self.renewed(&answered, now) {
             let left_out = cache::left_out(&answered.seen(&self.wish), &self.wish.policy);
             let fetched = Fetched::Renewed(Arc::clone(&entry), left_out);
-            if may_share {
-                return tell(leader, first, fetched, entry);
+            match may_share {
+                true => audience.tell_kept(fetched, entry),
+                false => audience.tell(fetched, Landed::Unshared),
             }
-            let _ = first.send(fetched);
-            leader.land(Landed::Unshared);
-            return;
+            return None;
         }
-        match self.storable(&answered) {
-            Ok((stored, tags)) => self.fill(answered, (stored, tags), leader, first).await,
-            Err(why) => {
-                // An error says nothing of what comes after it.
-                if status.as_u16() < 400 && is_of_the_resource(why) {
-                    self.core.parts.cache.fetch_solo(&self.flight_id, now, why);
-                }
-                self.core.cache_metrics().not_stored(why).increment();
-                let _ = first.send(Fetched::Own(Box::new(answered.response), why));
-                leader.land(match status.is_server_error() && !self.wish.is_personal() {
-                    // One of those who wait tries again; the others do not fall on an origin that fails.
-                    true => Landed::Failed(Reason::SharedFetchFailed),
-                    false => Landed::Unshared,
-                });
-            }
+        let why = match self.storable(&answered) {
+            Ok((stored, tags)) => return self.fill(answered, (stored, tags), audience).await,
+            Err(why) => why,
+        };
+        // An error says nothing of what comes after it.
+        if status.as_u16() < 400 && is_of_the_resource(why) {
+            self.core.parts.cache.fetch_solo(&self.flight_id, now, why);
         }
+        self.core.cache_metrics().not_stored(why).increment();
+        let landed = match status.is_server_error() && !self.wish.is_personal() {
+            // One of those who wait tries again; the others do not fall on an origin that fails.
+            true => Landed::Failed(Reason::SharedFetchFailed),
+            false => Landed::Unshared,
+        };
+        audience.tell(Fetched::Own(Box::new(answered.response), why), landed);
+        None
     }
 
     /// The stored response as a 304 renews it, and whether it may answer others too.
@@ -321,15 +321,23 @@ impl Fetch {
     }
 }
 
-/// A kept response for everybody, first for who came first.
-fn tell(
-    leader: Leader<Reason>,
-    first: oneshot::Sender<Fetched>,
-    fetched: Fetched,
-    entry: Arc<Entry>,
-) {
-    let _ = first.send(fetched);
-    leader.land(Landed::Kept(entry));
+/// Who waits for a fetch.
+pub(super) struct Audience {
+    pub(super) leader: Leader<Reason>,
+    /// Who began it.
+    pub(super) first: oneshot::Sender<Fetched>,
+}
+
+impl Audience {
+    /// The last word, first to who came first.
+    fn tell(self, fetched: Fetched, landed: Landed<Reason>) {
+        let _ = self.first.send(fetched);
+        self.leader.land(landed);
+    }
+
+    fn tell_kept(self, fetched: Fetched, entry: Arc<Entry>) {
+        self.tell(fetched, Landed::Kept(entry));
+    }
 }
 
 /// Whether nobody else would get a response that is stored either.
