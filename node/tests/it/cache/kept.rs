@@ -265,6 +265,19 @@ async fn one_failure_does_not_keep_later_answers_from_being_kept() {
 }
 
 #[tokio::test]
+async fn what_is_refreshed_is_kept_though_the_client_beside_whose_answer_it_is_says_no_store() {
+    let origin = numbered("cache-control: max-age=0, stale-while-revalidate=60\r\n").await;
+    let weir = cached(origin.address, "cache = true", "").await;
+    let mut client = Client::connect(weir.ingress).await;
+    assert_eq!(client.get("/").await.unwrap().text(), "answer 1");
+    let secretive = "GET / HTTP/1.1\r\nHost: test\r\nCache-Control: no-store\r\n\r\n";
+    assert_eq!(client.ask(secretive).await.unwrap().text(), "answer 1");
+    weir.wait_for_metric("weir_cache_stores_total", |stores| stores >= 2.0)
+        .await;
+    assert_eq!(client.get("/").await.unwrap().text(), "answer 2");
+}
+
+#[tokio::test]
 async fn what_depends_on_a_cookie_is_never_made_everybodys_by_a_refresh() {
     let origin = Origin::start(|mut asked| async move {
         let fields = "cache-control: public, max-age=0, stale-while-revalidate=60\r\nvary: cookie\r\n\
