@@ -84,8 +84,11 @@ impl<F: Clone> Clone for Landed<F> {
 #[derive(Debug)]
 struct Flight<F> {
     landed: Mutex<Option<Landed<F>>>,
-    /// Wakes those who wait in the order in which they came.
-    told: Notify,
+    /// Wakes other nodes that wait: clients of theirs wait too, and what they are told goes through a connection that
+    /// would be looked after only when everybody else here is.
+    nodes: Notify,
+    /// Wakes clients in the order in which they came.
+    clients: Notify,
     followers: AtomicUsize,
     interest: Arc<Interest>,
     turns: Turns,
@@ -96,9 +99,12 @@ impl<F: Clone> Flight<F> {
         self.landed.lock().clone()
     }
 
-    fn tell(&self, landed: Landed<F>) {
+    /// Tells other nodes, lets them go on, and tells everybody else. Dropped in the midst of that, the leader tells them.
+    async fn tell(&self, landed: Landed<F>) {
         *self.landed.lock() = Some(landed);
-        self.told.notify_waiters();
+        self.nodes.notify_waiters();
+        tokio::task::yield_now().await;
+        self.clients.notify_waiters();
     }
 }
 
@@ -178,7 +184,8 @@ impl<F: Clone + Send + Sync> Flights<F> {
             Slot::Vacant(slot) => {
                 let flight = Arc::new(Flight {
                     landed: Mutex::new(None),
-                    told: Notify::new(),
+                    nodes: Notify::new(),
+                    clients: Notify::new(),
                     followers: AtomicUsize::new(0),
                     interest: Arc::default(),
                     turns: Turns::new(),
@@ -247,23 +254,24 @@ impl<F: Clone + Send + Sync> Leader<F> {
     }
 
     /// A response begins. Whoever joins until the leader is dropped reads along.
-    pub fn filling(&self, fill: &Arc<Fill>) {
-        self.flight.tell(Landed::Filling(Arc::clone(fill)));
+    pub async fn filling(&self, fill: &Arc<Fill>) {
+        self.flight.tell(Landed::Filling(Arc::clone(fill))).await;
     }
 
     /// The last word; whoever comes now begins another flight.
-    pub fn land(self, landed: Landed<F>) {
+    pub async fn land(self, landed: Landed<F>) {
         self.flights.remove(&self.id, &self.flight);
-        self.flight.tell(landed);
+        self.flight.tell(landed).await;
     }
 }
 
 impl<F: Clone + Send + Sync> Drop for Leader<F> {
     fn drop(&mut self) {
         self.flights.remove(&self.id, &self.flight);
-        if self.flight.landed().is_none() {
-            self.flight.tell(Landed::Abandoned);
-        }
+        let flight = &self.flight;
+        flight.landed.lock().get_or_insert(Landed::Abandoned);
+        flight.nodes.notify_waiters();
+        flight.clients.notify_waiters();
     }
 }
 
@@ -297,10 +305,14 @@ pub struct Follower<F> {
 }
 
 impl<F: Clone + Send + Sync> Follower<F> {
-    /// What comes of the flight.
-    pub async fn landed(&self) -> Landed<F> {
+    /// What comes of the flight; other nodes are told first.
+    pub async fn landed(&self, is_node: bool) -> Landed<F> {
+        let told = match is_node {
+            true => &self.flight.nodes,
+            false => &self.flight.clients,
+        };
         // Whatever is told from here on wakes it.
-        let told = self.flight.told.notified();
+        let told = told.notified();
         if let Some(landed) = self.flight.landed() {
             return landed;
         }

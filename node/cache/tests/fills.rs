@@ -165,8 +165,8 @@ async fn a_fetch_is_wanted_as_long_as_anybody_waits_or_reads() {
     let soon = Duration::from_millis(20);
     assert!(timeout(soon, want.lost()).await.is_err(), "one waits");
     let writer = fill();
-    leader.filling(writer.fill());
-    let Landed::Filling(coming) = follower.landed().await else {
+    leader.filling(writer.fill()).await;
+    let Landed::Filling(coming) = follower.landed(false).await else {
         panic!("it comes");
     };
     let reader = coming.read().unwrap().with(follower.into_interested());
@@ -193,16 +193,42 @@ async fn those_who_wait_are_told_in_the_order_in_which_they_came() {
         };
         let come = come.clone();
         tokio::spawn(async move {
-            follower.landed().await;
+            follower.landed(false).await;
             come.send(number).unwrap();
         });
         // It waits by then.
         tokio::task::yield_now().await;
     }
-    leader.land(Landed::Unshared);
+    leader.land(Landed::Unshared).await;
     for number in 0..CROWD {
         assert_eq!(told.recv().await, Some(number));
     }
+}
+
+#[tokio::test]
+async fn other_nodes_are_told_before_clients_and_go_on_meanwhile() {
+    let flights: Arc<Flights<()>> = Flights::new(10);
+    let Joined::Leader(leader) = flights.join(b"a") else {
+        panic!("nobody leads");
+    };
+    let (come, mut told) = tokio::sync::mpsc::unbounded_channel();
+    for who in ["client", "node", "client"] {
+        let Joined::Follower(follower) = flights.join(b"a") else {
+            panic!("somebody leads");
+        };
+        let come = come.clone();
+        tokio::spawn(async move {
+            follower.landed(who == "node").await;
+            // As one task answers and another one writes.
+            let answered = tokio::spawn(async move { come.send(who).unwrap() });
+            answered.await.unwrap();
+        });
+    }
+    tokio::task::yield_now().await;
+    leader.land(Landed::Unshared).await;
+    assert_eq!(told.recv().await, Some("node"));
+    assert_eq!(told.recv().await, Some("client"));
+    assert_eq!(told.recv().await, Some("client"));
 }
 
 #[tokio::test]
@@ -220,7 +246,7 @@ async fn a_crowd_that_waited_in_vain_fetches_a_few_at_a_time() {
         crowd.spawn(async move {
             let turns = match joined {
                 Joined::Follower(follower) => {
-                    assert!(matches!(follower.landed().await, Landed::Unshared));
+                    assert!(matches!(follower.landed(false).await, Landed::Unshared));
                     follower.turns()
                 }
                 Joined::Full(turns) => turns,
@@ -233,7 +259,7 @@ async fn a_crowd_that_waited_in_vain_fetches_a_few_at_a_time() {
             drop(turn);
         });
     }
-    leader.land(Landed::Unshared);
+    leader.land(Landed::Unshared).await;
     crowd.join_all().await;
     assert_eq!(most.load(Ordering::SeqCst), TURNS_MAX);
 }

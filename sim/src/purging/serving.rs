@@ -162,7 +162,7 @@ impl Serving {
                     return tokio::task::spawn_local(fetch).await.ok().flatten();
                 }
                 Joined::Follower(follower) => {
-                    if let Landed::Kept(entry) = follower.landed().await {
+                    if let Landed::Kept(entry) = follower.landed(is_hop).await {
                         return Some(Answered::fresh(entry));
                     }
                 }
@@ -196,9 +196,9 @@ impl Serving {
         let answered = self.fetch(key, need, is_hop).await;
         match &answered {
             Some(answered) if !answered.is_stale => {
-                leader.land(Landed::Kept(Arc::clone(&answered.entry)));
+                leader.land(Landed::Kept(Arc::clone(&answered.entry))).await;
             }
-            _ => leader.land(Landed::Unshared),
+            _ => leader.land(Landed::Unshared).await,
         }
         answered
     }

@@ -48,7 +48,7 @@ impl Serving<'_> {
                     .await;
             }
             let follower = match store.flights.join(&store.since_purges(&id)) {
-                Joined::Leader(leader) => match self.unless_landed(leader) {
+                Joined::Leader(leader) => match self.unless_landed(leader).await {
                     Ok(leader) => return self.lead(id, need, leader, (request, exchange)).await,
                     Err(entry) => return Ok(self.collapsed(Held::Whole(entry), &need, exchange)),
                 },
@@ -88,7 +88,7 @@ impl Serving<'_> {
     }
 
     /// Lets `leader` lead, unless another flight landed between the look at memory and the join: memory answers then.
-    pub(super) fn unless_landed(
+    pub(super) async fn unless_landed(
         &self,
         leader: Leader<Reason>,
     ) -> Result<Leader<Reason>, Arc<Entry>> {
@@ -101,7 +101,7 @@ impl Serving<'_> {
         let Some(entry) = kept.filter(answers) else {
             return Ok(leader);
         };
-        leader.land(Landed::Kept(Arc::clone(&entry)));
+        leader.land(Landed::Kept(Arc::clone(&entry))).await;
         Err(entry)
     }
 
@@ -133,7 +133,7 @@ impl Serving<'_> {
     }
 
     async fn follow(&self, follower: &Follower<Reason>) -> Landed<Reason> {
-        timeout(self.patience(), follower.landed())
+        timeout(self.patience(), follower.landed(self.wish.is_hop))
             .await
             .unwrap_or(Landed::Unshared)
     }

@@ -167,14 +167,14 @@ impl Serving<'_> {
                 return Warmed::not_kept(0, 0, format!("the last answer was not kept: {why}"));
             }
             let follower = match store.flights.join(&store.since_purges(&id)) {
-                Joined::Leader(leader) => match self.unless_landed(leader) {
+                Joined::Leader(leader) => match self.unless_landed(leader).await {
                     Ok(leader) => return self.fetch_ahead(id, need, leader).await,
                     Err(entry) => return kept(&entry),
                 },
                 Joined::Follower(follower) => follower,
                 Joined::Full(_) => return Warmed::failed("too many wait for it"),
             };
-            match follower.landed().await {
+            match follower.landed(false).await {
                 Landed::Filling(fill) => match fill.read() {
                     Some(reader) => {
                         return self.read(reader.with(follower.into_interested())).await;

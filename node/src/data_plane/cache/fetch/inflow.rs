@@ -70,7 +70,7 @@ impl Fetch {
             if let Some((first, fetched)) = untold {
                 let _ = first.send(fetched);
             }
-            leader.land(Landed::Kept(entry));
+            leader.land(Landed::Kept(entry)).await;
         }
         None
     }
@@ -110,7 +110,7 @@ impl<'f> Inflow<'f> {
                 return Ok(());
             }
         }
-        self.tell();
+        self.tell().await;
         if refused.is_some() {
             self.let_in().await;
         }
@@ -146,10 +146,10 @@ impl<'f> Inflow<'f> {
     }
 
     /// Everybody who waits reads along from now on.
-    fn tell(&mut self) {
+    async fn tell(&mut self) {
         if let (Some(leader), Some((first, fetched))) = (&self.leader, self.untold.take()) {
             let _ = first.send(fetched);
-            leader.filling(self.writer.fill());
+            leader.filling(self.writer.fill()).await;
         }
     }
 

@@ -99,31 +99,41 @@ impl Fetch {
         };
         let turn = match turn {
             Ok(turn) => turn,
-            Err(reason) => return self.failed(reason, audience),
+            Err(reason) => return self.failed(reason, audience).await,
         };
         if (self.stale.is_none() || self.asks_beneath)
             && let Some(entry) = self.ask_redis().await
         {
-            return audience.tell_kept(Fetched::InRedis(Arc::clone(&entry)), entry);
+            return audience
+                .tell_kept(Fetched::InRedis(Arc::clone(&entry)), entry)
+                .await;
         }
         let answered = self.answered(None).await;
         drop(turn);
         let reason = match answered {
             Ok(answered) => match self.take(answered, audience).await {
-                Some(untold) => return self.failed(Reason::BackendBodyCut, untold),
+                Some(untold) => return self.failed(Reason::BackendBodyCut, untold).await,
                 None => return,
             },
             Err(why) => why.reason(),
         };
-        self.failed(reason, audience);
+        self.failed(reason, audience).await;
     }
 
     /// Nobody answered: what is stale, or why there is nothing.
-    fn failed(&self, reason: Reason, audience: Audience) {
+    async fn failed(&self, reason: Reason, audience: Audience) {
         let now = self.core.unix_ms();
         match self.fallback(Failure::Disconnected, now) {
-            Some(entry) => audience.tell_kept(Fetched::Stale(Arc::clone(&entry)), entry),
-            None => audience.tell(Fetched::Failed(reason), Landed::Failed(reason)),
+            Some(entry) => {
+                audience
+                    .tell_kept(Fetched::Stale(Arc::clone(&entry)), entry)
+                    .await
+            }
+            None => {
+                audience
+                    .tell(Fetched::Failed(reason), Landed::Failed(reason))
+                    .await
+            }
         }
     }
 
@@ -218,15 +228,17 @@ impl Fetch {
         let now = answered.responded_at;
         let status = answered.response.status();
         if let Some(entry) = self.fallback(Failure::Status(status), now) {
-            audience.tell_kept(Fetched::Stale(Arc::clone(&entry)), entry);
+            audience
+                .tell_kept(Fetched::Stale(Arc::clone(&entry)), entry)
+                .await;
             return None;
         }
         if let Some((entry, may_share)) = self.renewed(&answered, now) {
             let left_out = cache::left_out(&answered.seen(&self.wish), &self.wish.policy);
             let fetched = Fetched::Renewed(Arc::clone(&entry), left_out);
             match may_share {
-                true => audience.tell_kept(fetched, entry),
-                false => audience.tell(fetched, Landed::Unshared),
+                true => audience.tell_kept(fetched, entry).await,
+                false => audience.tell(fetched, Landed::Unshared).await,
             }
             return None;
         }
@@ -244,7 +256,9 @@ impl Fetch {
             true => Landed::Failed(Reason::SharedFetchFailed),
             false => Landed::Unshared,
         };
-        audience.tell(Fetched::Own(Box::new(answered.response), why), landed);
+        audience
+            .tell(Fetched::Own(Box::new(answered.response), why), landed)
+            .await;
         None
     }
 
@@ -330,13 +344,13 @@ pub(super) struct Audience {
 
 impl Audience {
     /// The last word, first to who came first.
-    fn tell(self, fetched: Fetched, landed: Landed<Reason>) {
+    async fn tell(self, fetched: Fetched, landed: Landed<Reason>) {
         let _ = self.first.send(fetched);
-        self.leader.land(landed);
+        self.leader.land(landed).await;
     }
 
-    fn tell_kept(self, fetched: Fetched, entry: Arc<Entry>) {
-        self.tell(fetched, Landed::Kept(entry));
+    async fn tell_kept(self, fetched: Fetched, entry: Arc<Entry>) {
+        self.tell(fetched, Landed::Kept(entry)).await;
     }
 }
 
