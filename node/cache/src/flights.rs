@@ -99,7 +99,8 @@ impl<F: Clone> Flight<F> {
         self.landed.lock().clone()
     }
 
-    /// Tells other nodes, lets them go on, and tells everybody else. Dropped in the midst of that, the leader tells them.
+    /// Tells other nodes, lets them go on, and tells everybody else. Dropped in the midst of that, the leader tells
+    /// them.
     async fn tell(&self, landed: Landed<F>) {
         *self.landed.lock() = Some(landed);
         self.nodes.notify_waiters();

@@ -63,9 +63,9 @@ impl RequestDirectives {
         (found != Self::default()).then_some(found)
     }
 
-    /// By what it takes no answer that was fetched for others, or none of its is kept for them: requests share a fetch only
-    /// with those that say the same. `None`: nothing of the kind. `min-fresh` is not: what is just fetched is as fresh as
-    /// can be.
+    /// By what it takes no answer that was fetched for others, or none of its is kept for them: requests share a fetch
+    /// only with those that say the same. `None`: nothing of the kind. `min-fresh` is not: what is just fetched is as
+    /// fresh as can be.
     pub fn apart(&self) -> Option<[u8; 5]> {
         let flags = u8::from(self.no_cache) | u8::from(self.no_store) << 1;
         let is_apart = flags != 0 || self.max_age_s.is_some();

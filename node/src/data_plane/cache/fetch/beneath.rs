@@ -28,8 +28,8 @@ pub(super) enum OfOwner {
     Nothing(Turn),
 }
 
-/// When this node asks by itself: at once, or, if the owner is there and did not answer, when it is its turn. `Err`: that
-/// did not come in time.
+/// When this node asks by itself: at once, or, if the owner is there and did not answer, when it is its turn. `Err`:
+/// that did not come in time.
 pub(super) type Turn = Result<Option<OwnedSemaphorePermit>, Reason>;
 
 /// The same once its body has begun: what breaks off before that costs nobody an answer.

@@ -1,5 +1,6 @@
 //! A fetch for the cache. It belongs to its core: clients that leave do not end it.
 
+mod audience;
 mod beneath;
 mod inflow;
 mod spans;
@@ -10,9 +11,8 @@ use std::time::Duration;
 
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
-use tokio::sync::oneshot;
 use tokio::time::Instant;
-use weir_cache::{Entry, FillReader, Landed, Leader};
+use weir_cache::{Entry, FillReader, Landed};
 use weir_core::cache::{self, Failure, Fallback, NotStored, Stored, UnixMs};
 use weir_core::purge::Verdict;
 
@@ -29,6 +29,7 @@ use super::redis;
 use super::wish::Wish;
 use crate::config::Ingress;
 
+pub(super) use self::audience::Audience;
 use self::beneath::OfOwner;
 
 /// What is fetched, and what for.
@@ -332,25 +333,6 @@ impl Fetch {
             .policy
             .body_bytes_max
             .min(self.core.parts.cache.entry_bytes_max())
-    }
-}
-
-/// Who waits for a fetch.
-pub(super) struct Audience {
-    pub(super) leader: Leader<Reason>,
-    /// Who began it.
-    pub(super) first: oneshot::Sender<Fetched>,
-}
-
-impl Audience {
-    /// The last word, first to who came first.
-    async fn tell(self, fetched: Fetched, landed: Landed<Reason>) {
-        let _ = self.first.send(fetched);
-        self.leader.land(landed).await;
-    }
-
-    async fn tell_kept(self, fetched: Fetched, entry: Arc<Entry>) {
-        self.tell(fetched, Landed::Kept(entry)).await;
     }
 }
 
