@@ -21,7 +21,7 @@ const WHOLE_WAIT: Duration = Duration::from_millis(1);
 const SHORT_BYTES_MAX: u64 = 64 << 10;
 
 /// So often that long is waited for those who are to read a body that turned out not to be kept.
-const LET_IN_WAITS_MAX: usize = 50;
+const LET_IN_WAITS_MAX: usize = 200;
 
 struct Inflow<'f> {
     fetch: &'f Fetch,
