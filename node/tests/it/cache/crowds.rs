@@ -1,9 +1,6 @@
 //! Many who want the same at once.
 
-use std::time::Duration;
-
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
 use super::cached;
 use super::origin::Origin;
@@ -14,6 +11,16 @@ const CROWD: usize = 40;
 const IN_FLIGHT: &str = "weir_requests_in_flight";
 /// So many that some client is between its look at memory and joining the fetch when that lands.
 const KEYS: usize = 1_000;
+
+/// An origin that answers like this, each request once that is released.
+async fn held_back(status: &'static str, fields: &'static str, body: &'static str) -> Origin {
+    Origin::start(move |mut asked| async move {
+        asked.wait().await;
+        asked.answer(status, fields, body).await;
+        asked
+    })
+    .await
+}
 
 /// A crowd that has asked for the root with these fields, and waits with all who did before.
 async fn waiting(weir: &Weir, fields: &str) -> JoinSet<Answer> {
@@ -120,14 +127,7 @@ async fn a_crowd_on_what_turns_out_too_long_at_once_reads_one_fetch() {
 
 #[tokio::test]
 async fn who_takes_no_copy_does_not_wait_for_the_fetch_of_those_who_do() {
-    let origin = Origin::start(|mut asked| async move {
-        asked.wait().await;
-        asked
-            .answer("200 OK", "cache-control: max-age=60\r\n", "here")
-            .await;
-        asked
-    })
-    .await;
+    let origin = held_back("200 OK", "cache-control: max-age=60\r\n", "here").await;
     let weir = cached(origin.address, "cache = true", "").await;
     let plain = waiting(&weir, "").await;
     let reloads = waiting(&weir, "Cache-Control: no-cache\r\n").await;
@@ -141,14 +141,7 @@ async fn who_takes_no_copy_does_not_wait_for_the_fetch_of_those_who_do() {
 
 #[tokio::test]
 async fn who_lets_nothing_be_kept_leaves_the_crowd_its_one_fetch() {
-    let origin = Origin::start(|mut asked| async move {
-        asked.wait().await;
-        asked
-            .answer("200 OK", "cache-control: max-age=60\r\n", "here")
-            .await;
-        asked
-    })
-    .await;
+    let origin = held_back("200 OK", "cache-control: max-age=60\r\n", "here").await;
     let weir = cached(origin.address, "cache = true", "").await;
     let mut secretive = Client::connect(weir.ingress).await;
     let secretive = tokio::spawn(async move {
@@ -193,38 +186,20 @@ async fn whoever_comes_while_a_fetch_lands_does_not_fetch_again() {
 
 #[tokio::test]
 async fn answers_for_one_client_alone_are_fetched_side_by_side() {
-    let origin = Origin::start(|mut asked| async move {
-        // Nobody is answered before everybody has asked.
-        asked.wait().await;
-        asked
-            .answer("200 OK", "cache-control: private\r\n", "yours")
-            .await;
-        asked
-    })
-    .await;
+    // Nobody is answered before everybody has asked.
+    let origin = held_back("200 OK", "cache-control: private\r\n", "yours").await;
     let weir = cached(origin.address, "cache = true", "").await;
-    let mut crowd = JoinSet::new();
-    for _ in 0..CROWD {
-        let mut client = Client::connect(weir.ingress).await;
-        crowd.spawn(async move { client.get("/").await.unwrap().text() });
-    }
-    origin.asked_at_least(1).await;
+    let crowd = waiting(&weir, "").await;
     origin.release(1);
     origin.asked_at_least(CROWD).await;
     origin.release(CROWD);
-    assert!(crowd.join_all().await.iter().all(|text| text == "yours"));
+    let answers = crowd.join_all().await;
+    assert!(answers.iter().all(|answer| answer.text() == "yours"));
 }
 
 #[tokio::test]
 async fn a_client_that_leaves_does_not_end_the_fetch_that_others_wait_for() {
-    let origin = Origin::start(|mut asked| async move {
-        asked.wait().await;
-        asked
-            .answer("200 OK", "cache-control: max-age=60\r\n", "whole")
-            .await;
-        asked
-    })
-    .await;
+    let origin = held_back("200 OK", "cache-control: max-age=60\r\n", "whole").await;
     let weir = cached(origin.address, "cache = true", "").await;
     let mut first = weir.connect().await;
     let request = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n";
@@ -267,23 +242,9 @@ async fn what_is_not_stored_of_an_answer_is_for_the_client_whose_request_fetched
 
 #[tokio::test]
 async fn a_crowd_does_not_fall_on_an_origin_that_fails() {
-    let origin = Origin::start(|mut asked| async move {
-        asked.wait().await;
-        asked
-            .answer("500 Internal Server Error", "", "broken")
-            .await;
-        asked
-    })
-    .await;
+    let origin = held_back("500 Internal Server Error", "", "broken").await;
     let weir = cached(origin.address, "cache = true", "").await;
-    let mut crowd = JoinSet::new();
-    for _ in 0..CROWD {
-        let mut client = Client::connect(weir.ingress).await;
-        crowd.spawn(async move { client.get("/").await.unwrap() });
-    }
-    origin.asked_at_least(1).await;
-    // Whoever follows does so by now.
-    sleep(Duration::from_millis(300)).await;
+    let crowd = waiting(&weir, "").await;
     origin.release(CROWD);
     let answers = crowd.join_all().await;
     let told = |answer: &Answer| answer.header("x-weir-reason") == Some("shared_fetch_failed");

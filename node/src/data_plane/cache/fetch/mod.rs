@@ -111,14 +111,14 @@ impl Fetch {
         }
         let answered = self.answered(None).await;
         drop(turn);
-        let reason = match answered {
-            Ok(answered) => match self.take(answered, audience).await {
-                Some(untold) => return self.failed(Reason::BackendBodyCut, untold).await,
-                None => return,
-            },
-            Err(why) => why.reason(),
-        };
-        self.failed(reason, audience).await;
+        match answered {
+            Ok(answered) => {
+                if let Some(untold) = self.take(answered, audience).await {
+                    self.failed(Reason::BackendBodyCut, untold).await;
+                }
+            }
+            Err(why) => self.failed(why.reason(), audience).await,
+        }
     }
 
     /// Nobody answered: what is stale, or why there is nothing.
